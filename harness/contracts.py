@@ -1,0 +1,305 @@
+"""The nouns of frbench, one small contract each. This module imports nothing of ours.
+
+Conventions that hold everywhere:
+
+* ``Images``: float32 (N, 3, H, W), RGB, aligned to the five-point 112x112 template, in [0, 1].
+* ``Embeddings``: float32 (N, D), unit length. ``Scores``: float32 (N,), cosine. ``Mask``: bool (N,).
+* A pair is accepted as genuine when its score is greater than the threshold.
+* Hyper-parameters live in constructors (frozen dataclasses); models and data come at the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Images = Tensor
+Embeddings = Tensor
+Scores = Tensor
+Mask = Tensor
+
+
+class Draw(NamedTuple):
+    """Which randomness: noise is a function of (seed, pair index, step, k), never of global state."""
+
+    seed: int = 0
+    step: int = 0
+    k: int = 0
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it."""
+
+    probe: Images
+    reference: Images
+    decoy: Images
+    same: Mask
+    fold: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor | slice) -> PairBatch:
+        return PairBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def load_images(stack: np.ndarray, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+    """Rows of a uint8 (M, H, W, 3) stack as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+    images = torch.from_numpy(np.ascontiguousarray(stack[rows]))
+    return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs over a memory-mapped stack of images; what a dataset option opens to.
+
+    images:   uint8 (M, H, W, 3), RGB, aligned; usually a ``numpy.memmap``.
+    probe, reference, decoy: int64 (N,), rows of ``images``.
+    same:     bool (N,), genuine pair or not.
+    fold:     int64 (N,), official fold of the pair.
+    identity: int64 (M,), person of each image, -1 where the source does not say.
+    attacked: int64 (A,), sorted pair numbers to attack; calibration always uses all N pairs.
+    digest:   SHA-256 over images and pair lists (not over ``attacked``).
+    """
+
+    name: str
+    images: np.ndarray
+    probe: np.ndarray
+    reference: np.ndarray
+    decoy: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+    identity: np.ndarray
+    attacked: np.ndarray
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.probe)
+
+    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+        return load_images(self.images, rows, device)
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> PairBatch:
+        """The pairs numbered ``index``."""
+        return PairBatch(
+            probe=self.load(self.probe[index], device),
+            reference=self.load(self.reference[index], device),
+            decoy=self.load(self.decoy[index], device),
+            same=torch.as_tensor(self.same[index], device=device),
+            fold=torch.as_tensor(self.fold[index], device=device),
+            index=torch.as_tensor(index, device=device),
+        )
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Faces by identity, for fitting defenses and training recognizers. Fields as in ``PairSet``.
+
+    people: the name or number of each identity, by which overlap with a test set is detected.
+    """
+
+    name: str
+    images: np.ndarray
+    identity: np.ndarray
+    people: tuple[str, ...]
+    digest: str
+
+    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+        return load_images(self.images, rows, device)
+
+
+class PairSource(Protocol):
+    """A dataset option: knows where its files are and opens them, decoding once into ``cache``."""
+
+    name: str
+
+    def open(self, cache: Path) -> PairSet: ...
+
+
+class FaceSource(Protocol):
+    """An identity-folder option for fitting."""
+
+    name: str
+
+    def open(self, cache: Path) -> FaceSet: ...
+
+
+@runtime_checkable
+class Recognizer(Protocol):
+    """A face embedder. Normalisation, resizing and channel order are its own business.
+
+    ``differentiable``: whether gradients flow from ``embed`` to its input.
+    ``digest``: SHA-256 of the weights.
+    """
+
+    name: str
+    differentiable: bool
+    digest: str
+
+    def embed(self, images: Images) -> Embeddings: ...
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a verifier keeps of the reference images: one row per pair, selectable like a tensor.
+
+    vectors: (N, ...) whatever the verifier needs; index: (N,) global pair numbers.
+    """
+
+    vectors: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor | slice) -> Template:
+        return Template(self.vectors[rows], self.index[rows])
+
+
+class Verifier(Protocol):
+    """What is attacked, and what judges. ``random``: whether scores depend on the draw."""
+
+    differentiable: bool
+    random: bool
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template: ...
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores: ...
+
+
+class Goal(Protocol):
+    """What the attacker wants of a pair. Attacks descend ``loss``; ``target`` is the image to resemble."""
+
+    def eligible(self, same: Mask) -> Mask: ...
+
+    def loss(self, scores: Scores) -> Scores: ...
+
+    def target(self, pairs: PairBatch) -> Images: ...
+
+    def achieved(self, scores: Scores, threshold: Scores) -> Mask: ...
+
+
+class Ball(Protocol):
+    """A budget around given clean images: what an attack loop touches at each step.
+
+    ``step_`` moves ``images`` against ``gradient`` by ``fraction`` of the radius and projects, in place.
+    """
+
+    def step_(self, images: Images, gradient: Tensor, fraction: float) -> Images: ...
+
+    def sample(self, noise: Tensor) -> Images: ...
+
+    def __getitem__(self, rows: Tensor) -> Ball: ...
+
+
+class Budget(Protocol):
+    """How much of an image may change. A radius is a number, or one per pair (N,)."""
+
+    def project(self, adversarial: Images, clean: Images) -> Images: ...
+
+    def around(self, clean: Images) -> Ball: ...
+
+    def size(self, adversarial: Images, clean: Images) -> Tensor: ...
+
+    def resized(self, radius: Tensor | float) -> Budget: ...
+
+
+@dataclass(frozen=True)
+class View:
+    """Through what the attacker looks: a verifier, the threshold it knows for each pair, a seed for its draws.
+
+    thresholds: float32 over all pairs of the set, indexed by global pair number.
+    """
+
+    verifier: Verifier
+    thresholds: Tensor
+    seed: int = 0
+
+    def enroll(self, pairs: PairBatch, step: int = 0) -> Template:
+        return self.verifier.enroll(pairs.reference, pairs.index, Draw(self.seed, step))
+
+    def score(self, probe: Images, template: Template, step: int = 0) -> Scores:
+        return self.verifier.score(probe, template, Draw(self.seed, step))
+
+    def threshold(self, index: Tensor) -> Scores:
+        return self.thresholds.to(index.device)[index]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """images (N, 3, H, W); achieved (N,) bool in the attacker's own view; iterations, queries (N,) int64."""
+
+    images: Images
+    achieved: Mask
+    iterations: Tensor
+    queries: Tensor
+    variants: dict[str, Images] = field(default_factory=dict)
+
+
+class Attack(Protocol):
+    """``needs_gradient``: refused where the view cannot give one. ``bounded``: whether it heeds the budget itself.
+
+    ``batch_dependent``: results change with the batch (library attacks with global randomness).
+    """
+
+    needs_gradient: bool
+    batch_dependent: bool
+
+    def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult: ...
+
+
+class Defense(Protocol):
+    """Maps a verifier to a verifier; ``relaxations`` are its differentiable stand-ins, by name, best first."""
+
+    def protect(self, verifier: Verifier) -> Verifier: ...
+
+    def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]: ...
+
+
+Artifact = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """All that fitting may see: clean faces of other people, the recognizer, a seed, a device."""
+
+    faces: FaceSet
+    recognizer: Recognizer
+    seed: int
+    device: torch.device
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A defense that has to be fitted. ``faces`` is its identity source; ``fitted`` returns the ready defense."""
+
+    faces: FaceSource
+
+    def fit(self, context: FitContext) -> Artifact: ...
+
+    def fitted(self, artifact: Artifact) -> Defense: ...
+
+
+class ThreatModel(Protocol):
+    """Through what does the attacker look? One view, or several of which the worst per pair counts.
+
+    ``calibrate`` gives the thresholds (N,) of a verifier on the whole clean set.
+    """
+
+    def views(
+        self, verifier: Verifier, defense: Defense, calibrate: Callable[[Verifier], Tensor], seed: int
+    ) -> Mapping[str, View]: ...
+
+
+Measurements = dict[str, Any]
