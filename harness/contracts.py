@@ -121,7 +121,8 @@ class FaceSet:
 class PairSource(Protocol):
     """A dataset option: knows where its files are and opens them, decoding once into ``cache``."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def open(self, cache: Path) -> PairSet: ...
 
@@ -129,7 +130,8 @@ class PairSource(Protocol):
 class FaceSource(Protocol):
     """An identity-folder option for fitting."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def open(self, cache: Path) -> FaceSet: ...
 
@@ -142,9 +144,14 @@ class Recognizer(Protocol):
     ``digest``: SHA-256 of the weights.
     """
 
-    name: str
-    differentiable: bool
-    digest: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def differentiable(self) -> bool: ...
+
+    @property
+    def digest(self) -> str: ...
 
     def embed(self, images: Images) -> Embeddings: ...
 
@@ -169,8 +176,11 @@ class Template:
 class Verifier(Protocol):
     """What is attacked, and what judges. ``random``: whether scores depend on the draw."""
 
-    differentiable: bool
-    random: bool
+    @property
+    def differentiable(self) -> bool: ...
+
+    @property
+    def random(self) -> bool: ...
 
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template: ...
 
@@ -188,14 +198,17 @@ class Goal(Protocol):
 
     def achieved(self, scores: Scores, threshold: Scores) -> Mask: ...
 
+    def beyond(self, threshold: Scores, margin: float) -> Scores: ...
+
 
 class Ball(Protocol):
     """A budget around given clean images: what an attack loop touches at each step.
 
-    ``step_`` moves ``images`` against ``gradient`` by ``fraction`` of the radius and projects, in place.
+    ``step`` moves against ``gradient`` by ``fraction`` of the radius and projects, into new images.
+    ``sample`` makes a random start of uniform noise in [0, 1).
     """
 
-    def step_(self, images: Images, gradient: Tensor, fraction: float) -> Images: ...
+    def step(self, images: Images, gradient: Tensor, fraction: float) -> Images: ...
 
     def sample(self, noise: Tensor) -> Images: ...
 
@@ -211,19 +224,23 @@ class Budget(Protocol):
 
     def size(self, adversarial: Images, clean: Images) -> Tensor: ...
 
+    def fits(self, adversarial: Images, clean: Images) -> Mask: ...
+
     def resized(self, radius: Tensor | float) -> Budget: ...
 
 
 @dataclass(frozen=True)
 class View:
-    """Through what the attacker looks: a verifier, the threshold it knows for each pair, a seed for its draws.
+    """What the attacker sees: a verifier, the threshold it knows for each pair, a seed for its draws.
 
     thresholds: float32 over all pairs of the set, indexed by global pair number.
+    margin: how far beyond the threshold an attack that stops at success must go, on the cosine.
     """
 
     verifier: Verifier
     thresholds: Tensor
     seed: int = 0
+    margin: float = 0.0
 
     def enroll(self, pairs: PairBatch, step: int = 0) -> Template:
         return self.verifier.enroll(pairs.reference, pairs.index, Draw(self.seed, step))
@@ -231,8 +248,9 @@ class View:
     def score(self, probe: Images, template: Template, step: int = 0) -> Scores:
         return self.verifier.score(probe, template, Draw(self.seed, step))
 
-    def threshold(self, index: Tensor) -> Scores:
-        return self.thresholds.to(index.device)[index]
+    def aim(self, goal: Goal, index: Tensor) -> Scores:
+        """The score (N,) to pass for pairs ``index``: the threshold and the margin beyond it."""
+        return goal.beyond(self.thresholds.to(index.device)[index], self.margin)
 
 
 @dataclass(frozen=True)
@@ -247,19 +265,30 @@ class AttackResult:
 
 
 class Attack(Protocol):
-    """``needs_gradient``: refused where the view cannot give one. ``bounded``: whether it heeds the budget itself.
+    """``needs_gradient``: refused where the view cannot give one.
 
+    ``bounded``: keeps within the budget; otherwise it is crafted without limit and counts where it fits.
+    ``stops_early``: stops at success, which flatters a defense that the attacker does not see.
     ``batch_dependent``: results change with the batch (library attacks with global randomness).
     """
 
-    needs_gradient: bool
-    batch_dependent: bool
+    @property
+    def needs_gradient(self) -> bool: ...
+
+    @property
+    def bounded(self) -> bool: ...
+
+    @property
+    def stops_early(self) -> bool: ...
+
+    @property
+    def batch_dependent(self) -> bool: ...
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult: ...
 
 
 class Defense(Protocol):
-    """Maps a verifier to a verifier; ``relaxations`` are its differentiable stand-ins, by name, best first."""
+    """Maps a verifier to a verifier; ``relaxations`` are its differentiable stand-ins, best first."""
 
     def protect(self, verifier: Verifier) -> Verifier: ...
 
@@ -270,11 +299,23 @@ Artifact = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A fitted artifact: its key (recipe, data, recognizer), its SHA-256, and its tensors."""
+
+    key: str
+    sha256: str
+    tensors: Artifact
+
+    def fingerprint(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True)
 class FitContext:
     """All that fitting may see: clean faces of other people, the recognizer, a seed, a device."""
 
     faces: FaceSet
-    recognizer: Recognizer
+    recognizer: Recognizer | None
     seed: int
     device: torch.device
     progress: Callable[[int, int], None] = lambda done, total: None
@@ -282,24 +323,37 @@ class FitContext:
 
 @runtime_checkable
 class Fittable(Protocol):
-    """A defense that has to be fitted. ``faces`` is its identity source; ``fitted`` returns the ready defense."""
+    """A defense that has to be fitted on ``faces``; ``fitted`` returns the ready defense."""
 
-    faces: FaceSource
+    @property
+    def faces(self) -> FaceSource: ...
+
+    @property
+    def needs_recognizer(self) -> bool: ...
 
     def fit(self, context: FitContext) -> Artifact: ...
 
-    def fitted(self, artifact: Artifact) -> Defense: ...
+    def fitted(self, artifact: Fitted) -> Defense: ...
 
 
-class ThreatModel(Protocol):
-    """Through what does the attacker look? One view, or several of which the worst per pair counts.
+@dataclass(frozen=True)
+class Victim:
+    """What a threat model may look at. ``lift`` makes a verifier of a recognizer.
 
     ``calibrate`` gives the thresholds (N,) of a verifier on the whole clean set.
     """
 
-    def views(
-        self, verifier: Verifier, defense: Defense, calibrate: Callable[[Verifier], Tensor], seed: int
-    ) -> Mapping[str, View]: ...
+    verifier: Verifier
+    defense: Defense
+    lift: Callable[[Recognizer], Verifier]
+    calibrate: Callable[[Verifier], Tensor]
+    seed: int
+
+
+class ThreatModel(Protocol):
+    """Through what does the attacker look? One view, or several of which the worst per pair counts."""
+
+    def views(self, victim: Victim) -> Mapping[str, View]: ...
 
 
 Measurements = dict[str, Any]

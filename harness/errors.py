@@ -6,4 +6,4 @@ class FrbenchError(Exception):
 
 
 class Refused(Exception):
-    """A cell that cannot exist, such as a gradient attack on a black box. Recorded with its reason, not raised."""
+    """A cell that cannot exist, such as a gradient attack on a black box: recorded with its reason."""

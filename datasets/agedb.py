@@ -1,0 +1,197 @@
+"""AgeDB (Moschoglou et al., 2017) with 30 years between the two photos of a pair: ``agedb_30``.
+
+Files: ``root/aligned_112/<number>_<Person>_<age>_<f|m>.jpg`` as the column ``filepath`` of
+``root/agedb_file_list.csv`` names them; the identity is the person's name (the number only counts images).
+
+Where ``root/pairs_30.txt`` exists, it is the pair list: one pair per line, four columns separated by blanks,
+``probe reference same fold`` (two file names, 1 genuine or 0 impostor, fold from 1), and ``#`` starts a comment.
+
+Else the pairs are ours, and the set is called ``agedb_30_ours``: as in the paper's protocols the ages differ by
+*exactly* ``gap`` years in genuine and impostor pairs alike, 10 folds of 300 + 300, and no person is in two folds.
+The older photo is the probe. The choice hangs on the file names alone (SHA-256 of them gives the order), never on
+``seed``. An impostor pair uses an image at most once; genuine pairs are taken in turns from all people.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
+from frbench.harness.contracts import PairSet
+from frbench.harness.errors import FrbenchError
+
+log = logging.getLogger(__name__)
+
+
+class Face(NamedTuple):
+    """One image of the list."""
+
+    file: str
+    person: str
+    age: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgeDB:
+    """gap: years between the photos of our own pairs; folds, each: 10 folds of 300 genuine and 300 impostor pairs.
+
+    limit: how many pairs to attack (balanced), None for all; seed: of decoys and of that subset.
+    source: where ``frbench data`` gets the files; not read here.
+    """
+
+    name: str
+    root: str | Path
+    gap: int = 30
+    folds: int = 10
+    each: int = 300
+    limit: int | None = None
+    seed: int = 0
+    source: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def open(self, cache: Path) -> PairSet:
+        """Raises FrbenchError: files missing or damaged, a malformed list, too few faces for our own pairs."""
+        folder, listed = Path(self.root) / "aligned_112", Path(self.root) / "pairs_30.txt"
+        if not folder.is_dir():
+            raise missing(self.name, folder)
+        faces, present = self._faces(folder)
+        if listed.is_file():
+            name, pairs = self.name, read_pairs(self.name, listed, faces)
+        else:
+            name = f"{self.name}_ours"
+            pairs = make_pairs(faces.values(), present, self.gap, self.folds, self.each, str(folder))
+        return open_named(name, pairs, folder, lambda file: faces[file].person, cache, self.limit, self.seed)
+
+    def _faces(self, folder: Path) -> tuple[dict[str, Face], set[str]]:
+        """The listed images by file name (without a list: those that are there), and the names that are there."""
+        present = {path.name for path in folder.iterdir()}
+        listing = Path(self.root) / "agedb_file_list.csv"
+        if not listing.is_file():
+            return {face.file: face for face in map(_face_of_name, present) if face}, present
+        faces = _read_list(listing)
+        absent = sorted(faces.keys() - present)
+        if absent:
+            log.warning("%s: %d of %d listed images are absent, first %s", folder, len(absent), len(faces), absent[0])
+        return faces, present
+
+
+def _read_list(path: Path) -> dict[str, Face]:
+    faces = {}
+    lines = read_lines(path.stem, path)
+    for (where, _), row in zip(lines[1:], csv.DictReader(line for _, line in lines), strict=False):
+        try:
+            faces[row["filepath"]] = Face(row["filepath"], row["person_name"], int(row["age"]))
+        except (KeyError, ValueError, TypeError) as error:
+            raise FrbenchError(
+                f"{where}: expected the columns person_name, age (a number) and filepath; fetch the list again"
+            ) from error
+    return faces
+
+
+def _face_of_name(file: str) -> Face | None:
+    match = re.fullmatch(r"\d+_(.+)_(\d+)_[fm]\.jpg", file)
+    return Face(file, match[1], int(match[2])) if match else None
+
+
+def read_pairs(name: str, path: Path, faces: Mapping[str, Face]) -> list[NamedPair]:
+    """The pairs of a list ``probe reference same fold``, see above."""
+    pairs = []
+    for where, line in read_lines(name, path):
+        parts = line.partition("#")[0].split()
+        if not parts:
+            continue
+        if len(parts) != 4 or parts[2] not in ("0", "1") or not parts[3].isdecimal() or int(parts[3]) < 1:
+            raise FrbenchError(f"{where}: is {line[:60]!r}, expected 'probe reference same(0|1) fold(from 1)'; mend it")
+        for file in parts[:2]:
+            if file not in faces:
+                raise FrbenchError(f"{where}: names the image {file}, which is not one of AgeDB's; mend the list")
+        pairs.append(NamedPair(parts[0], parts[1], parts[2] == "1", int(parts[3]) - 1, where))
+    if not pairs:
+        raise FrbenchError(f"{path}: holds no pair, expected lines 'probe reference same fold'; mend or remove it")
+    return pairs
+
+
+def make_pairs(
+    faces: Iterable[Face], present: Container[str], gap: int, folds: int, each: int, where: str
+) -> list[NamedPair]:
+    """Our own pairs: ``folds`` folds of disjoint people, each of ``each`` genuine and ``each`` impostor pairs.
+
+    Only images that are ``present`` (by file name) are paired; the folds of people hang on all ``faces``, so that a
+    few absent images change few pairs.
+    """
+    people = defaultdict(list)
+    for face in sorted(faces, key=_rank):
+        people[face.person].append(face)
+    genuine = {person: _genuine(of_person, gap) for person, of_person in people.items()}
+    pairs = []
+    for fold, members in enumerate(_disjoint_folds(people, genuine, folds)):
+        there = sorted((face for person in members for face in people[person] if face.file in present), key=_rank)
+        whole = [
+            [
+                (older, younger)
+                for older, younger in genuine[person]
+                if older.file in present and younger.file in present
+            ]
+            for person in members
+        ]
+        matched, mixed = _in_turns(whole)[:each], _impostors(there, gap, each)
+        if min(len(matched), len(mixed)) < each:
+            raise FrbenchError(
+                f"{where}: fold {fold + 1} has {len(matched)} genuine and {len(mixed)} impostor pairs "
+                f"{gap} years apart, expected {each} each; complete the folder or give a pairs_30.txt"
+            )
+        for kind, same in ((matched, True), (mixed, False)):
+            pairs += [NamedPair(older.file, younger.file, same, fold, where) for older, younger in kind]
+    return pairs
+
+
+def _rank(face: Face) -> bytes:
+    return hashlib.sha256(face.file.encode()).digest()
+
+
+def _genuine(of_person: Sequence[Face], gap: int) -> list[tuple[Face, Face]]:
+    pairs = [(a, b) if a.age > b.age else (b, a) for a, b in combinations(of_person, 2) if abs(a.age - b.age) == gap]
+    return sorted(pairs, key=lambda pair: hashlib.sha256("\n".join((pair[0].file, pair[1].file)).encode()).digest())
+
+
+def _disjoint_folds(people: Mapping[str, Sequence[Face]], genuine: Mapping[str, list], folds: int) -> list[list[str]]:
+    """People with the most genuine pairs (then images) first, each into the fold that has the fewest so far."""
+    members: list[list[str]] = [[] for _ in range(folds)]
+    load = [(0, 0)] * folds
+    for person in sorted(people, key=lambda p: (-len(genuine[p]), -len(people[p]), p)):
+        fold = load.index(min(load))
+        members[fold].append(person)
+        load[fold] = load[fold][0] + len(genuine[person]), load[fold][1] + len(people[person])
+    return members
+
+
+def _in_turns(groups: Sequence[list]) -> list:
+    """The first of each group, then the second of each, and so on."""
+    return [group[i] for i in range(max(map(len, groups), default=0)) for group in groups if i < len(group)]
+
+
+def _impostors(faces: Sequence[Face], gap: int, count: int) -> list[tuple[Face, Face]]:
+    """Up to ``count`` pairs of different people, no image twice, taken in the order of ``faces``."""
+    of_age = defaultdict(list)
+    for face in faces:
+        of_age[face.age].append(face)
+    used: set[str] = set()
+    pairs: list[tuple[Face, Face]] = []
+    for face in faces:
+        if len(pairs) == count:
+            break
+        others = (*of_age[face.age - gap], *of_age[face.age + gap])
+        free = (other for other in others if other.person != face.person and other.file not in used)
+        other = None if face.file in used else next(free, None)
+        if other:
+            used |= {face.file, other.file}
+            pairs.append((face, other) if face.age > other.age else (other, face))
+    return pairs

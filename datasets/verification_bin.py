@@ -1,0 +1,105 @@
+"""InsightFace's verification packs: ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``.
+
+A pack is a pickle of (list of JPEG byte strings, list of booleans), 2n images for n pairs. It is read without
+unpickling, see ``plain_pickle``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frbench.datasets.imagestore import Contents, Encoded, open_stack
+from frbench.datasets.pairs import PairList, assemble, check_limit, missing
+from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
+from frbench.harness.contracts import PairSet
+from frbench.harness.errors import FrbenchError
+
+FOLDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationBin:
+    """A pack of n pairs in 10 equal folds; even images are probes, odd ones references; identities are unknown.
+
+    sha256: of the file, checked when it is first decoded; None to take it as it is.
+    limit: how many pairs to attack (balanced), None for all; seed: of decoys and of that subset.
+    source: where ``frbench data`` gets the file; not read here.
+    """
+
+    name: str
+    path: str | Path
+    sha256: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    source: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def open(self, cache: Path) -> PairSet:
+        """Raises FrbenchError: no such file, not a pack, a hostile pickle, a damaged image, uneven folds."""
+        check_limit(self.name, self.limit)
+        path = Path(self.path)
+        if not path.is_file():
+            raise missing(self.name, path)
+        status = path.stat()
+        signature = [path.name, str(status.st_size), str(status.st_mtime_ns), self.sha256 or ""]
+        stack = open_stack(self.name, signature, partial(_contents, path, self.sha256), cache)
+        rows, same = stack.tables["rows"], stack.tables["same"]
+        fold = np.arange(len(same)) // (len(same) // FOLDS)
+        pairs = PairList(probe=rows[0::2], reference=rows[1::2], same=same, fold=fold)
+        unknown = np.full(len(stack.images), -1, np.int64)
+        return assemble(self.name, stack, pairs, unknown, self.limit, self.seed)
+
+
+def read_pack(path: Path, sha256: str | None = None) -> tuple[list[bytes], list[bool]]:
+    """2n encoded images and n labels (True: genuine).
+
+    Raises:
+        FrbenchError: the digest differs, or the file is anything but such a pack. Nothing in it is ever run.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FrbenchError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
+        raise FrbenchError(f"{path}: has SHA-256 {found}, expected {sha256}; fetch it again")
+    try:
+        images, labels = _items(plain_value(data), 2)
+        images, labels = _items(images), _items(labels)
+        if not all(isinstance(image, bytes) for image in images):
+            raise NotPlain("it holds something else than byte strings among the images")
+        if not all(isinstance(label, int) and label in (0, 1) for label in labels):
+            raise NotPlain("it holds something else than booleans among the labels")
+        if len(images) != 2 * len(labels) or not labels or len(labels) % FOLDS:
+            raise NotPlain(
+                f"it holds {len(images)} images for {len(labels)} pairs, expected 2n images for n pairs in "
+                f"{FOLDS} equal folds"
+            )
+    except NotPlain as error:
+        raise FrbenchError(f"{path}: refused, {error}; nothing in it was run; fetch it from its source") from error
+    return images, [bool(label) for label in labels]
+
+
+def _items(value: Any, length: int | None = None) -> list[Any]:
+    items = value.values.tolist() if isinstance(value, Array) else value
+    if not isinstance(items, list | tuple) or length not in (None, len(items)):
+        raise NotPlain("it is not a pickle of (list of JPEG byte strings, list of booleans)")
+    return list(items)
+
+
+def _contents(path: Path, sha256: str | None) -> Contents:
+    """The different images in the order of their first use, and the row of each of the 2n images."""
+    images, same = read_pack(path, sha256)
+    first: dict[bytes, int] = {}
+    rows = [first.setdefault(data, len(first)) for data in images]
+    position = dict(zip(reversed(rows), reversed(range(len(rows))), strict=True))  # row -> its first use
+    encoded = [
+        Encoded(f"{path}: image {position[row]} (pair {position[row] // 2})", partial(bytes, data))
+        for data, row in first.items()
+    ]
+    return Contents(encoded, {"rows": np.array(rows, np.int64), "same": np.array(same, bool)})

@@ -1,0 +1,58 @@
+"""What all purifiers share: an image-to-image function before the recognizer, on the probe or on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from frbench.harness.contracts import Draw, Images, Verifier
+from frbench.harness.verifiers import Purifier, Sides, purified
+
+
+class Purification(Protocol):
+    """What a purifier defense says of itself; the mixin below does the rest.
+
+    purify:    which images pass through it, ``both`` sides of a pair or the ``probe`` alone.
+    purifier:  what judges. stand_ins: differentiable versions of it by name, best first.
+    """
+
+    @property
+    def purify(self) -> Sides: ...
+
+    def purifier(self) -> Purifier: ...
+
+    def stand_ins(self) -> Mapping[str, Purifier]: ...
+
+
+class PurifierDefense:
+    """Mixin: puts a ``Purification`` before a verifier."""
+
+    def protect(self: Purification, verifier: Verifier) -> Verifier:
+        return purified(verifier, self.purifier(), self.purify)
+
+    def relaxations(self: Purification, verifier: Verifier) -> Mapping[str, Verifier]:
+        return {name: purified(verifier, each, self.purify) for name, each in self.stand_ins().items()}
+
+
+@dataclass(frozen=True)
+class StraightThrough:
+    """Forward the true purifier, backward another one: BPDA (Athalye, Carlini, Wagner, ICML 2018, section 4.1).
+
+    ``backward`` None is the identity. Scores seen by the attacker are then the true ones.
+    """
+
+    forward: Purifier
+    backward: Purifier | None = None
+
+    differentiable = True
+
+    @property
+    def random(self) -> bool:
+        return self.forward.random
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        smooth = images if self.backward is None else self.backward(images, index, draw)
+        return smooth + (self.forward(images.detach(), index, draw) - smooth).detach()

@@ -1,0 +1,126 @@
+"""Config -> live objects. Here ``cfg`` dies: no class below this module ever receives a config object."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from frbench.harness import fitting
+from frbench.harness.card import run_facts
+from frbench.harness.cell import Cell
+from frbench.harness.contracts import Defense, Fittable, PairSet, Recognizer
+from frbench.harness.errors import FrbenchError
+from frbench.harness.metering import Meter, Metered
+from frbench.harness.recognizers.preparation import resolve_device
+from frbench.harness.store import ResultStore
+from frbench.harness.validation import check_fields, check_targets
+
+NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
+_SURROGATE = "recognizer@threat.surrogate"
+
+
+def instantiate(config: Mapping[str, Any], where: str) -> Any:
+    """The object that ``config`` describes, its plain fields checked; errors are told in one line."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build
+
+    try:
+        thing = build(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FrbenchError):
+            raise error.__cause__ from error
+        raise FrbenchError(f"{where}: {_root(error)}") from error
+    check_fields(thing, where)
+    return thing
+
+
+def _root(error: BaseException) -> str:
+    """The last cause, by its kind and its words: what Hydra wraps around it says nothing more."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """``cfg`` resolved to plain Python, its targets checked."""
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    config = {str(key): value for key, value in resolved.items()}
+    check_targets(config, config["trust"])
+    return config
+
+
+@lru_cache(maxsize=4)
+def _opened(text: str, cache: Path) -> PairSet:
+    """The data set that a config (as JSON) describes, opened once in a process."""
+    pairs: PairSet = instantiate(json.loads(text), "dataset").open(cache)
+    return pairs
+
+
+@lru_cache(maxsize=4)
+def _recognizer(text: str) -> Recognizer:
+    """The recognizer that a config (as JSON) describes, loaded once in a process."""
+    recognizer: Recognizer = instantiate(json.loads(text), "recognizer")
+    return recognizer
+
+
+def store(config: Mapping[str, Any]) -> ResultStore:
+    return ResultStore(Path(config["paths"]["results"]).expanduser())
+
+
+def image_cache(config: Mapping[str, Any]) -> Path:
+    return Path(config["paths"]["cache"]).expanduser() / "images"
+
+
+def fitted_defense(config: Mapping[str, Any], recognizer: Recognizer, device: torch.device) -> Defense:
+    """The defense of ``config``, fitted where it needs to be."""
+    defense: Defense = instantiate(config["defense"], "defense")
+    return fitting.fitted(defense, recognizer, store(config), image_cache(config), config["seed"], device)
+
+
+def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
+    """The cell that a resolved ``config`` describes. ``choices``: the option of each group, as Hydra resolved them."""
+    device = resolve_device(config["device"])
+    meter = Meter()
+    attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
+    others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol")}
+    if config["fetch"]:
+        from frbench.harness.fetching import ensure_dataset
+
+        ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]))
+    recognizer = _recognizer(json.dumps(config["recognizer"]))
+    metered = Metered(recognizer, meter)
+    defense = fitted_defense(config, metered, device)
+    pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
+    names = {noun: choices[noun] for noun in NOUNS} | {"dataset": pairs.name}
+    if _SURROGATE in choices:
+        names["surrogate"] = choices[_SURROGATE]
+    if isinstance(defense, Fittable):
+        settings = {**settings, "defense.faces": choices["identities"]}
+    cell = Cell(
+        names=names,
+        settings=dict(settings),
+        pairs=pairs,
+        recognizer=metered,
+        attack=attack,
+        defense=defense,
+        seed=config["seed"],
+        batch_size=config["batch_size"],
+        device=device,
+        meter=meter,
+        floors=_floors(recognizer, pairs.name),
+        **others,
+    )
+    return dataclasses.replace(cell, facts=run_facts(cell, config))
+
+
+def _floors(recognizer: Recognizer, dataset: str) -> Mapping[str, float]:
+    floor = getattr(recognizer, "floor", None)
+    return floor if isinstance(floor, Mapping) else {} if floor is None else {dataset: floor}

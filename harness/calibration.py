@@ -1,0 +1,73 @@
+"""Clean scores of a verifier on the whole set, computed once and kept; all thresholds come from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frbench.harness.contracts import Draw, PairSet, Verifier
+from frbench.harness.fingerprints import fingerprint
+from frbench.harness.progress import over
+from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import Embedder, cosine
+
+CALIBRATING = 1 << 40  # steps of draws: crafting counts from zero and never comes this far
+JUDGING = 1 << 41
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where clean scores come from: the pairs, the store that keeps them, and how to run a network."""
+
+    pairs: PairSet
+    store: ResultStore
+    seed: int
+    batch_size: int
+    device: torch.device
+
+    def scores(self, verifier: Verifier) -> np.ndarray:
+        """Clean scores float32 (N,) of all pairs."""
+        key = fingerprint(verifier, self.pairs.digest, self.seed if verifier.random else None)
+        with self.store.lock(f"clean-{key}"):
+            kept = self.store.cached("clean", key)
+            if kept is None:
+                kept = {"scores": self._measured(verifier)}
+                self.store.cache("clean", key, kept)
+        return kept["scores"]
+
+    @torch.no_grad()
+    def _measured(self, verifier: Verifier) -> np.ndarray:
+        if isinstance(verifier, Embedder) and not verifier.random:
+            return self._by_image(verifier)
+        return self._by_pair(verifier)
+
+    def _by_image(self, verifier: Embedder) -> np.ndarray:
+        """Each distinct image once, however many pairs name it."""
+        if verifier.one_sided:
+            probes = self._vectors(verifier.embed_probe, self.pairs.probe)
+            references = self._vectors(verifier.embed_reference, self.pairs.reference)
+        else:
+            both = self._vectors(verifier.embed_probe, np.concatenate([self.pairs.probe, self.pairs.reference]))
+            probes, references = both[: len(self.pairs)], both[len(self.pairs) :]
+        return cosine(probes, references).cpu().numpy()
+
+    def _vectors(self, embed, rows: np.ndarray) -> Tensor:  # type: ignore[no-untyped-def]
+        """Embeddings (len(rows), D)."""
+        distinct, back = np.unique(rows, return_inverse=True)
+        parts = [
+            embed(self.pairs.load(distinct[first : first + self.batch_size], self.device))
+            for first in over(range(0, len(distinct), self.batch_size), "clean scores", "images", self.batch_size)
+        ]
+        return torch.cat(parts)[torch.from_numpy(back).to(self.device)]
+
+    def _by_pair(self, verifier: Verifier) -> np.ndarray:
+        parts = []
+        for first in over(range(0, len(self.pairs), self.batch_size), "clean scores", "pairs", self.batch_size):
+            batch = self.pairs.batch(np.arange(first, min(first + self.batch_size, len(self.pairs))), self.device)
+            draw = Draw(self.seed, CALIBRATING)
+            template = verifier.enroll(batch.reference, batch.index, draw)
+            parts.append(verifier.score(batch.probe, template, draw).cpu())
+        return torch.cat(parts).numpy()

@@ -1,0 +1,153 @@
+"""Which figures a set of records gives, and their files. The drawing itself is in ``plots``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from frbench.harness import plots
+from frbench.harness.records import NULL, Record, label, measured, natural, rest
+from frbench.harness.tables import file_name
+
+_RADIUS = re.compile(r"([a-z][a-z0-9]*)_(\d+(?:p\d+)?)")
+_AXIS = {"linf": "L∞ radius, gray levels of 255", "l2": "L2 radius on [0, 1]"}
+_BOARD = ("dataset", "recognizer", "protocol", "surrogate", "settings")  # what all panels of a figure share
+_PAGE = 12  # pairs on a page of pictures
+
+
+class Kept(Protocol):
+    """What cells kept beside their records."""
+
+    def scores(self, fingerprint: str) -> pd.DataFrame | None: ...
+
+    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
+
+
+def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Path, top: int) -> list[Path]:
+    """Draw everything that ``records`` (in natural order, ``frame`` their tidy rows) allow; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    attacked = [r for r in records if r["names"]["attack"] != NULL]
+    cells = _cells(frame[[r["names"]["attack"] != NULL for r in records]])
+    written: list[Path] = []
+    for figures in (_curves(cells), _heat_maps(cells), _histograms(store, attacked)):
+        for name, figure in figures:
+            written += plots.save(figure, folder / name, "png", "pdf")
+    for name, figure in _grids(store, attacked, top):
+        written += plots.save(figure, folder / name, "png")  # pixels gain nothing from a PDF
+    return written
+
+
+def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per label: where several results share it, the last; a finished one before others."""
+    if frame.empty:
+        return frame
+    frame = frame.assign(finished=frame["status"] == "done").sort_values("finished", kind="stable")
+    labels = [*_BOARD, "goal", "threat", "budget", "defense", "attack"]
+    kept = frame.drop_duplicates(labels, keep="last").drop(columns="finished")
+    return kept.reindex(
+        columns=list(dict.fromkeys([*kept.columns, "asr", "asr_low", "asr_high", "asr_denominator"]))
+    ).sort_index()
+
+
+def _boards(cells: pd.DataFrame, *more: str) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    columns = [*_BOARD, *more]
+    if not cells.empty:
+        for key, group in cells.groupby(columns, sort=False):
+            yield tuple(str(part) for part in key), group
+
+
+def _curves(cells: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    """One figure per attack with a line for each defense, one per defense with a line for each attack."""
+    parsed = [_RADIUS.fullmatch(budget) for budget in cells["budget"]] if len(cells) else []
+    points = cells[[p is not None for p in parsed]].assign(
+        norm=[p[1] for p in parsed if p], radius=[float(p[2].replace("p", ".")) for p in parsed if p]
+    )
+    points = points[points["asr"].notna()] if len(points) else points
+    for fixed, lines in (("attack", "defense"), ("defense", "attack")):
+        for key, group in _boards(points, "norm", fixed):
+            if group["radius"].nunique() > 1 and (fixed == "attack" or group[lines].nunique() > 1):
+                norm, name = key[-2:]
+                ranked = group.sort_values(lines, key=lambda column: column.map(_rank(column)), kind="stable")
+                title = f"{fixed.capitalize()} {name}: success against budget · {_on(key)}"
+                figure = plots.asr_curves(ranked, lines, _AXIS.get(norm, norm), title)
+                yield file_name(["curve", *key[:-2], norm, fixed, name]), figure
+
+
+def _rank(names: pd.Series) -> dict[str, int]:
+    return {name: i for i, name in enumerate(sorted(set(names), key=natural))}
+
+
+def _heat_maps(cells: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    for key, group in _boards(cells, "budget"):
+        ranked = group.assign(text=[_below(row) for row in group.to_dict("records")])
+        for column in ("attack", "defense", "goal", "threat"):
+            ranked = ranked.sort_values(column, key=lambda names: names.map(_rank(names)), kind="stable")
+        yield file_name(["heat", *key]), plots.heat_map(ranked, f"ASR, % · {key[-1]} · {_on(key)}")
+
+
+def _below(row: Mapping[str, Any]) -> str:
+    if row["status"] != "done":
+        return str(row["status"])
+    if pd.isna(row["asr"]):
+        return "n/a"
+    return f"{round(row['asr'] * row['asr_denominator'])}/{int(row['asr_denominator'])}"
+
+
+def _histograms(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    for key, group in _grouped(records, ("threat", "budget")):
+        frames = [
+            scores.assign(defense=label(r, "defense"), attack=label(r, "attack"))
+            for r in group
+            if (scores := store.scores(r["fingerprint"])) is not None
+        ]
+        if frames:
+            title = f"Scores, clean and attacked · {key[-2]} · {key[-1]} · {_on(key)}"
+            yield file_name(["scores", *key]), plots.score_histograms(pd.concat(frames), title)
+
+
+def _grids(store: Kept, records: Sequence[Record], top: int) -> Iterator[tuple[str, Any]]:
+    """Pages of pictures: all budgets and attacks of one goal, threat and defense."""
+    for key, group in _grouped(records, ("goal", "threat", "defense")):
+        rows = [row for r in group for row in _rows(r, store.pictures(r["fingerprint"]), top)]
+        pages = [rows[i : i + _PAGE] for i in range(0, len(rows), _PAGE)]
+        goal, threat, defense = key[-3:]
+        for number, page in enumerate(pages, 1):
+            title = f"{goal} · {threat} · defense {defense} · {_on(key)}"
+            which = [f"page{number}"] if len(pages) > 1 else []
+            yield file_name(["pictures", *key, *which]), plots.picture_grid(page, title)
+
+
+def _rows(record: Record, kept: Mapping[str, np.ndarray] | None, top: int) -> list[plots.PictureRow]:
+    if kept is None:
+        return []
+    return [
+        plots.PictureRow(
+            f"{label(record, 'attack')} {label(record, 'budget')}\npair {int(kept['index'][i])}",
+            *(kept[name][i] for name in ("probe", "adversarial", "reference")),
+            *(float(kept[name][i]) for name in ("clean_score", "adversarial_score", "threshold")),
+            success=bool(kept["success"][i]),
+        )
+        for i in range(min(top, len(kept["index"])))
+    ]
+
+
+def _grouped(records: Sequence[Record], nouns: Sequence[str]) -> Iterator[tuple[tuple[str, ...], list[Record]]]:
+    """Finished records by what their figure shares, the last of those under one label."""
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Record]] = {}
+    for record in (r for r in records if measured(r, "attack")):
+        shared = (*(label(record, noun) for noun in _BOARD[:-1]), rest(record))
+        key = (*shared, *(label(record, noun) for noun in nouns))
+        own = tuple(label(record, noun) for noun in ("budget", "attack", "defense", "goal"))
+        groups.setdefault(key, {})[own] = record
+    yield from ((key, list(group.values())) for key, group in groups.items())
+
+
+def _on(key: Sequence[str]) -> str:
+    dataset, recognizer, _, surrogate, settings = key[: len(_BOARD)]
+    parts = [f"{recognizer} on {dataset}", f"surrogate {surrogate}" if surrogate else "", settings]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,47 @@
+"""What the attacker wants: dodging (be refused as oneself) or impersonation (be accepted as another)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frbench.harness.contracts import Images, Mask, PairBatch, Scores
+
+
+@dataclass(frozen=True)
+class Dodging:
+    """Genuine pairs, pushed to or below the threshold; to resemble someone, the decoy."""
+
+    def eligible(self, same: Mask) -> Mask:
+        return same
+
+    def loss(self, scores: Scores) -> Scores:
+        return scores
+
+    def target(self, pairs: PairBatch) -> Images:
+        return pairs.decoy
+
+    def achieved(self, scores: Scores, threshold: Scores) -> Mask:
+        return scores <= threshold
+
+    def beyond(self, threshold: Scores, margin: float) -> Scores:
+        return threshold - margin
+
+
+@dataclass(frozen=True)
+class Impersonation:
+    """Impostor pairs, pushed above the threshold; to resemble someone, the reference."""
+
+    def eligible(self, same: Mask) -> Mask:
+        return ~same
+
+    def loss(self, scores: Scores) -> Scores:
+        return -scores
+
+    def target(self, pairs: PairBatch) -> Images:
+        return pairs.reference
+
+    def achieved(self, scores: Scores, threshold: Scores) -> Mask:
+        return scores > threshold
+
+    def beyond(self, threshold: Scores, margin: float) -> Scores:
+        return threshold + margin

@@ -1,0 +1,217 @@
+"""The verbs that compose configs. Hydra is seen here and in ``build``, nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from frbench.harness.errors import FrbenchError
+
+_CONF = "frbench.conf"
+
+
+def run(words: list[str]) -> int:
+    """``frbench run``: each cell of the sweep in turn; bad input to one cell loses no other."""
+    from frbench.harness import build
+    from frbench.harness.cell import run_cell
+
+    codes: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            config = build.plain(cfg)
+            choices = _choices()
+            cell, store = build.make_cell(config, choices, _settings(cfg, choices)), build.store(config)
+            found = store.finished(cell.fingerprint())
+            record = found or run_cell(cell, store)
+        except FrbenchError as error:
+            print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
+            codes.append(2)
+            return
+        except Exception:  # a defect while the cell was being built: told whole, and the sweep goes on
+            traceback.print_exc()
+            codes.append(1)
+            return
+        print(_sentence(record, found=bool(found)), flush=True)
+        codes.append(1 if record["status"] == "crashed" else 0)
+
+    _with_hydra("run", words, job)
+    return max(codes, default=0)
+
+
+def _sentence(record: Mapping[str, Any], found: bool) -> str:
+    """A finished cell in one line."""
+    names, card = record["names"], record["card"]
+    what = " ".join(f"{names[noun]:<13}" for noun in ("defense", "attack", "goal", "budget", "threat"))
+    if record["status"] != "done":
+        return f"{what} {record['status']}: {record['reason'].strip().splitlines()[-1]}"
+    clean, attack = record["measurements"]["clean"], record["measurements"]["attack"]
+    line = f"{what} clean {100 * clean['accuracy']:6.2f} %"
+    if attack:
+        bounds = [f"{100 * attack[key]:.1f}" if attack["asr"] is not None else "-" for key in _ASR]
+        line += f"  ASR {bounds[0]:>5} % [{bounds[1]}, {bounds[2]}] of {attack['asr_denominator']}"
+    if found:
+        return f"{line}  (found)"
+    return f"{line}  ({card['seconds']:.1f} s, {card['forwards']} forwards, {card['backwards']} backwards)"
+
+
+_ASR = ("asr", "asr_low", "asr_high")
+
+
+def fit(words: list[str]) -> int:
+    """``frbench fit``: the defense's artifact, made or found."""
+    from frbench.harness import build
+    from frbench.harness.contracts import Fittable
+    from frbench.harness.recognizers.preparation import resolve_device
+
+    def job(cfg: DictConfig) -> None:
+        config = build.plain(cfg)
+        recognizer = build.instantiate(config["recognizer"], "recognizer")
+        defense = build.fitted_defense(config, recognizer, resolve_device(config["device"]))
+        if not isinstance(defense, Fittable):
+            raise FrbenchError(f"defense={_choices()['defense']} has nothing to fit; it is ready as it is")
+        key = getattr(defense, "artifact").key  # noqa: B009  (every fitted defense keeps its artifact)
+        print(f"{_choices()['defense']}: {build.store(config).artifact(key)}")
+
+    _with_hydra("run", words, job)
+    return 0
+
+
+def report(words: list[str]) -> int:
+    """``frbench report``: tables and figures, or records as JSON lines."""
+
+    def job(cfg: DictConfig) -> None:
+        from frbench.harness import build
+        from frbench.harness import report as reporting
+
+        config = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(config, dict)
+        reporting.run(build.store(config), config)
+
+    _with_hydra("report", words, job)
+    return 0
+
+
+def options(words: list[str]) -> int:
+    """``frbench options [GROUP]``: what can stand at the right of each ``group=``."""
+    groups = _groups()
+    for name in words or groups:
+        if name not in groups:
+            raise FrbenchError(_unknown(name, list(groups), "group"))
+        print(f"{name}: {' '.join(groups[name])}")
+    return 0
+
+
+def _groups() -> dict[str, list[str]]:
+    """Group name -> options, from the packaged YAML files."""
+    folders = sorted((each for each in resources.files(_CONF).iterdir() if each.is_dir()), key=lambda each: each.name)
+    found = {
+        folder.name: sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+        for folder in folders
+    }
+    return {name: names for name, names in found.items() if names and name != "source"}
+
+
+def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
+    """Compose ``conf/<name>.yaml`` with ``words`` and run ``job`` on it, once or as a sweep."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed with a traceback
+    before, sys.argv = sys.argv, [f"frbench {name}", *words]
+    try:
+        hydra.main(version_base="1.3", config_path=f"pkg://{_CONF}", config_name=name)(job)()
+    except MissingConfigException as error:
+        raise FrbenchError(_missing(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FrbenchError(_misspelt(error, name) or _flat(error)) from error
+    finally:
+        sys.argv = before
+        GlobalHydra.instance().clear()
+
+
+def _missing(error: MissingConfigException) -> str:
+    if not error.options or not error.missing_cfg_file:
+        return _flat(error)
+    group, _, name = error.missing_cfg_file.rpartition("/")
+    return _unknown(name, list(error.options), group)
+
+
+def _misspelt(error: Exception, name: str) -> str | None:
+    """For an override of something that is not there: the nearest thing that is."""
+    found = re.match(r"Could not override '(.+?)'", str(error))
+    if not found:
+        return None
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module(_CONF, version_base="1.3"):
+        known = [*_groups(), *_leaves(hydra.compose(name))]
+    near = difflib.get_close_matches(found[1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "frbench options lists the groups"
+    return f"{found[1]} is not something that a run can set; {hint}"
+
+
+def _unknown(name: str, known: list[str], group: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? There is" if near else "there is"
+    return f"{group}={name} is not known; {hint} {', '.join(known)}"
+
+
+def _flat(error: BaseException) -> str:
+    """What Hydra says in one line: the message, or that of its cause, without advice on its own variables."""
+    text, cause = str(error).strip(), error.__cause__ or error.__context__
+    if not text and cause:
+        return _flat(cause)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key", "object_type"))]
+    return f"{'; '.join(kept)}; see: frbench options"
+
+
+def _choices() -> dict[str, str]:
+    """The option chosen for each group of ours."""
+    chosen = HydraConfig.get().runtime.choices
+    return {str(group): str(option) for group, option in chosen.items() if not str(group).startswith("hydra/")}
+
+
+def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    """What differs from the options' own files: a cell's label beside the names of its options.
+
+    Compared before interpolation, so that where data lie on this machine makes no difference.
+    """
+    from frbench.harness.build import NOUNS
+
+    picked = [f"{group}={option}" for group, option in choices.items() if group != "experiment"]
+    given, plain = _leaves(cfg), _leaves(hydra.compose("run", overrides=picked))
+    shown = {
+        key: value
+        for key, value in given.items()
+        if key.split(".")[0] in (*NOUNS, "seed") and plain.get(key, _ABSENT) != value
+    }
+    return dict(sorted(shown.items()))
+
+
+_ABSENT = object()
+
+
+def _leaves(cfg: DictConfig) -> dict[str, Any]:
+    """Dotted key -> value as written."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{prefix}.{key}" if prefix else str(key))
+        else:
+            flat[prefix] = node
+
+    walk(OmegaConf.to_container(cfg, resolve=False), "")
+    return flat

@@ -1,0 +1,54 @@
+"""Counts of forwards and backwards, in images, taken at the recognizer so that no attack can under-report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from frbench.harness.contracts import Embeddings, Images, Recognizer
+
+
+@dataclass
+class Meter:
+    """Images seen by recognizers, forwards and backwards."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def reset(self) -> None:
+        self.forwards = self.backwards = 0
+
+
+@dataclass(frozen=True)
+class Metered:
+    """A recognizer that counts. Its fingerprint is that of the recognizer inside."""
+
+    recognizer: Recognizer
+    meter: Meter = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.recognizer.name
+
+    @property
+    def differentiable(self) -> bool:
+        return self.recognizer.differentiable
+
+    @property
+    def digest(self) -> str:
+        return self.recognizer.digest
+
+    def fingerprint(self) -> object:
+        return self.recognizer
+
+    def embed(self, images: Images) -> Embeddings:
+        count = len(images)
+        self.meter.forwards += count
+        embeddings = self.recognizer.embed(images)
+        if embeddings.requires_grad:
+            embeddings.register_hook(lambda gradient: self._back(gradient, count))
+        return embeddings
+
+    def _back(self, gradient: Tensor, count: int) -> None:
+        self.meter.backwards += count

@@ -1,0 +1,285 @@
+"""Figures as pure functions from data frames and arrays to a matplotlib ``Figure``; no pyplot, no global state.
+
+Colours are Okabe and Ito's, told apart by people with any colour vision; lines differ by marker as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":")
+NO_VALUE = "#eeeeee"
+GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
+_DPI = 150
+_TILE = 1.55  # inches of one picture in a grid
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.titlesize": 11,
+    "pdf.fonttype": 42,
+}
+
+
+def _style() -> AbstractContextManager[Any]:
+    """The same look whatever the user's matplotlibrc says."""
+    from matplotlib import style
+
+    context: AbstractContextManager[Any] = style.context(["default", _STYLE])
+    return context
+
+
+def _panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tuple[Figure, np.ndarray]:
+    """An empty figure of ``rows x columns`` panels, each of about ``size`` inches, under a wrapped title."""
+    from matplotlib.figure import Figure
+
+    width = max(columns * size[0] + 0.6, 5.2)
+    lines = fill(title, int(width * 12))
+    height = rows * size[1] + 0.75 + 0.2 * lines.count("\n")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(lines)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), columns)))
+
+
+def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:
+    """One file per ending (``png``, ``pdf``), the same bytes each time: no dates or program names inside."""
+    nameless: dict[str, dict[str, None]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in endings]
+    with _style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # worked out once, for all files
+        for path, ending in zip(paths, endings, strict=True):
+            figure.savefig(path, dpi=_DPI, metadata=nameless[ending])
+    return paths
+
+
+def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
+    """Success rate against the radius of the budget, with interval bands: a panel per threat and goal.
+
+    frame: columns threat, goal, radius, asr, asr_low, asr_high, and the one named by ``lines``. Threats, goals and
+    lines appear in the order of the rows.
+    """
+    threats, goals, names = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", lines))
+    radii = sorted(set(frame["radius"]))
+    with _style():
+        figure, axes = _panels(len(threats), len(goals), (3.3, 2.5), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
+            panel.set_title(f"{goals[j]} · {threats[i]}")
+            _curve_axes(panel, radii)
+            panel.set_xlabel(xlabel if i == len(threats) - 1 else "")
+            panel.set_ylabel("ASR, %" if j == 0 else "")
+            for k, name in enumerate(names):
+                _curve(panel, here[here[lines] == name].sort_values("radius"), _line(k), name)
+        _legend(figure, axes[0, 0].get_lines()[: len(names)], 4)
+    return figure
+
+
+def _line(number: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
+    }
+
+
+def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
+    radius = points["radius"].to_numpy(float)
+    asr, low, high = (100 * points[c].to_numpy(float) for c in ("asr", "asr_low", "asr_high"))
+    panel.fill_between(radius, low, high, color=look["color"], alpha=0.14, linewidth=0)
+    panel.plot(radius, asr, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
+
+
+def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
+    if radii[-1] / radii[0] >= 4:
+        panel.set_xscale("log", base=2)
+    panel.set_xticks(radii, [f"{radius:g}" for radius in radii])
+    panel.minorticks_off()
+    panel.set_ylim(-2, 102)
+    panel.set_yticks(range(0, 101, 25))
+
+
+def heat_map(frame: pd.DataFrame, title: str) -> Figure:
+    """Success rate of attacks (columns) on defenses (rows), a panel per threat and goal, values printed.
+
+    frame: columns threat, goal, defense, attack, asr, and text, what is printed below the value (or in its place,
+    where asr is NaN: refused, crashed). What no row names was not run.
+    """
+    threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
+    with _style():
+        size = (0.95 * len(attacks) + 1.0, 0.55 * len(defenses) + 0.75)
+        figure, axes = _panels(len(threats), len(goals), size, title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
+            image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
+            panel.set_title(f"{goals[j]} · {threats[i]}")
+            panel.tick_params(labelleft=j == 0)
+        figure.colorbar(image, ax=axes, label="ASR, %", fraction=0.03, pad=0.02, ticks=range(0, 101, 25))
+    return figure
+
+
+def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Sequence[str]) -> Any:
+    values = np.full((len(defenses), len(attacks)), np.nan)
+    for (row, column), _ in np.ndenumerate(values):
+        key = (defenses[row], attacks[column])
+        text, asr = "not run", float("nan")
+        if key in cells.index:
+            text, asr = str(cells.loc[key, "text"]), float(cells.loc[key, "asr"])
+        values[row, column] = 100 * asr
+        dark = asr > 0.55
+        ink = "white" if dark else "#222222"
+        if np.isnan(asr):
+            panel.text(column, row, text, ha="center", va="center", fontsize=7, color="#666666", style="italic")
+            continue
+        panel.text(column, row - 0.1, f"{100 * asr:.1f}", ha="center", va="center", fontsize=9.5, color=ink)
+        panel.text(column, row + 0.27, text, ha="center", va="center", fontsize=6.5, color=ink)
+    panel.set_facecolor(NO_VALUE)
+    panel.set_xticks(range(len(attacks)), [fill(name, 16) for name in attacks])
+    panel.set_yticks(range(len(defenses)), [fill(name, 20) for name in defenses])
+    panel.set_xticks(np.arange(1, len(attacks)) - 0.5, minor=True)
+    panel.set_yticks(np.arange(1, len(defenses)) - 0.5, minor=True)
+    panel.grid(False, which="major")
+    panel.grid(True, which="minor", color="white", linewidth=1.5)
+    panel.tick_params(which="both", length=0)
+    panel.spines[:].set_visible(False)
+    return panel.imshow(values, cmap="OrRd", vmin=0, vmax=100, aspect="auto")
+
+
+def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
+    """Scores clean and attacked: a panel per defense (rows) and attack (columns), with the mean threshold.
+
+    frame: one row per attacked pair; columns defense, attack, same, clean_score, adversarial_score, threshold.
+    """
+    defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("defense", "attack"))
+    scores = frame[["clean_score", "adversarial_score"]].to_numpy(float)
+    edges = np.linspace(np.nanmin(scores) - 1e-3, np.nanmax(scores) + 1e-3, bins + 1)
+    with _style():
+        figure, axes = _panels(len(defenses), len(attacks), (2.5, 1.7), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["defense"] == defenses[i]) & (frame["attack"] == attacks[j])]
+            _histograms(panel, here, edges)
+            panel.set_title(f"{attacks[j]} · {defenses[i]}")
+            panel.set_yticks([])
+            panel.spines["left"].set_visible(False)
+            panel.set_xlim(edges[0], edges[-1])
+            panel.tick_params(labelbottom=i == len(defenses) - 1)
+            panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
+        _legend(figure, _histogram_key(), 5)
+    return figure
+
+
+def _histograms(panel: Axes, pairs: pd.DataFrame, edges: np.ndarray) -> None:
+    for kind, colour in ((True, GENUINE), (False, IMPOSTOR)):
+        chosen = pairs[pairs["same"].astype(bool) == kind]
+        if len(chosen):
+            panel.hist(chosen["clean_score"], edges, density=True, histtype="stepfilled", color=colour, alpha=0.28)
+            attacked = chosen["adversarial_score"].dropna()
+            panel.hist(attacked, edges, density=bool(len(attacked)), color=colour, histtype="step", linewidth=1.4)
+    if len(pairs):
+        panel.axvline(float(pairs["threshold"].mean()), color="black", linestyle="--", linewidth=1)
+
+
+def _histogram_key() -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        Patch(color=GENUINE, alpha=0.28, label="genuine, clean"),
+        Patch(facecolor="none", edgecolor=GENUINE, linewidth=1.4, label="genuine, attacked"),
+        Patch(color=IMPOSTOR, alpha=0.28, label="impostor, clean"),
+        Patch(facecolor="none", edgecolor=IMPOSTOR, linewidth=1.4, label="impostor, attacked"),
+        Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)"),
+    ]
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One attacked pair: images (H, W, 3) in [0, 1], scores, the threshold, and whether the attack succeeded."""
+
+    name: str
+    clean: np.ndarray
+    adversarial: np.ndarray
+    reference: np.ndarray
+    clean_score: float
+    adversarial_score: float
+    threshold: float
+    success: bool
+
+
+def amplification(rows: Sequence[PictureRow]) -> int:
+    """The largest power of two (at most 128) by which every change still fits around mid-gray."""
+    largest = max(float(np.abs(row.adversarial - row.clean).max()) for row in rows)
+    return int(2 ** np.clip(np.floor(np.log2(0.5 / max(largest, 1e-6))), 0, 7))
+
+
+def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
+    """A line per pair: clean, adversarial, amplified difference (the factor stands above) and reference.
+
+    Scores stand under the images they belong to, with the threshold and whether the attack reached its goal. All images
+    are tiles of one array, which is many times faster to draw than an axis for each.
+    """
+    from matplotlib.figure import Figure
+
+    factor, (height, width) = amplification(rows), rows[0].clean.shape[:2]
+    down, right = round(height * 1.17), round(width * 1.06)  # from one tile to the next
+    canvas = np.ones((down * len(rows), right * 4, 3))
+    inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.75)
+    lines = fill(title, int(inches[0] * 12))
+    with _style():
+        figure = Figure(figsize=(inches[0], inches[1] + 0.2 * lines.count("\n")), layout="constrained")
+        figure.suptitle(lines)
+        panel = figure.subplots()
+        for column, head in enumerate(("clean", "adversarial", f"difference × {factor}", "reference")):
+            panel.text(right * column + width / 2, -3, head, ha="center", va="bottom", weight="bold")
+        for number, row in enumerate(rows):
+            difference = 0.5 + factor * (row.adversarial - row.clean)
+            for column, image in enumerate((row.clean, row.adversarial, difference, row.reference)):
+                tile = canvas[down * number :, right * column :][:height, :width]
+                tile[:] = np.clip(image, 0, 1)
+            _captions(panel, row, right, width, down * number, height)
+        panel.imshow(canvas, interpolation="nearest", extent=(0, right * 4, down * len(rows), 0))
+        panel.set_axis_off()
+    return figure
+
+
+def _captions(panel: Axes, row: PictureRow, right: int, width: int, top: int, height: int) -> None:
+    mark, colour = ("✓ success", "#006b4e") if row.success else ("✗ failure", "#a33c00")
+    change = 255 * float(np.abs(row.adversarial - row.clean).max())
+    texts = (
+        (f"score {row.clean_score:.3f}", "black"),
+        (f"score {row.adversarial_score:.3f} {mark}", colour),
+        (f"largest {change:.1f}/255", "black"),
+        (f"threshold {row.threshold:.3f}", "black"),
+    )
+    for column, (text, ink) in enumerate(texts):
+        place = (right * column + width / 2, top + height * 1.03)
+        panel.text(*place, text, ha="center", va="top", fontsize=7.5, color=ink)
+    panel.text(-3, top + height / 2, row.name, rotation=90, ha="right", va="center", fontsize=8)

@@ -1,0 +1,100 @@
+"""Recognizers from InsightFace's model packs, by name. The pretrained packs are for non-commercial research only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from frbench.harness.contracts import Embeddings, Images
+from frbench.harness.errors import FrbenchError
+from frbench.harness.recognizers.onnx_file import OnnxFile
+from frbench.harness.recognizers.onnx_graph import require
+from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
+from frbench.harness.recognizers.onnx_runtime import CPU, OnnxRuntimeRecognizer
+
+
+@dataclass(frozen=True)
+class InsightfacePack:
+    """The recognition network of ``root``/models/``pack``, found and normalised as InsightFace does.
+
+    differentiable: through onnx2torch (white box), or by onnxruntime (black box).
+    download: whether InsightFace may fetch a pack that is not there (hundreds of megabytes).
+    floor, device, providers: see ``TorchRecognizer`` and ``OnnxRuntimeRecognizer``.
+    """
+
+    pack: str
+    root: str = "~/.insightface"
+    differentiable: bool = True
+    download: bool = False
+    floor: float | Mapping[str, float] | None = None
+    device: str = "cpu"
+    providers: Sequence[str] | Literal["auto"] = "auto"
+
+    @property
+    def name(self) -> str:
+        return f"insightface_{self.pack}"
+
+    @cached_property
+    def recognizer(self) -> OnnxFile:
+        """The ONNX recognizer inside."""
+        file, mean, std = self._recognition()
+        common: dict[str, Any] = {"name": self.name, "path": str(file), "mean": mean, "std": std, "device": self.device}
+        if self.differentiable:
+            return OnnxRecognizer(**common)
+        return OnnxRuntimeRecognizer(**common, providers=self.providers)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recognition network's file."""
+        return self.recognizer.digest
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        embeddings: Embeddings = self.recognizer.embed(images)  # type: ignore[attr-defined]
+        return embeddings
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.recognizer.fingerprint()
+
+    def _recognition(self) -> tuple[Path, float, float]:
+        """The file that InsightFace takes for recognition, with the mean and std that it would use."""
+        model_zoo = require("insightface.model_zoo", "insightface")
+        folder = self._folder()
+        files = sorted(folder.glob("*.onnx"))
+        for file in files:
+            model = _routed(model_zoo, file)
+            if getattr(model, "taskname", None) == "recognition":
+                return file, float(model.input_mean), float(model.input_std)
+        names = ", ".join(file.name for file in files) or "no ONNX file"
+        raise FrbenchError(
+            f"pack {self.pack} in {folder} holds {names}, none of which InsightFace takes for a recognizer: "
+            "check recognizer.pack, or name the file with recognizer=onnx recognizer.path=FILE"
+        )
+
+    def _folder(self) -> Path:
+        folder = Path(self.root).expanduser() / "models" / self.pack
+        if not folder.is_dir() and self.download:
+            storage = require("insightface.utils.storage", "insightface")
+            try:
+                storage.ensure_available("models", self.pack, root=self.root)
+            except Exception as error:  # requests' and zipfile's errors
+                reason = " ".join(str(error).split())[:120]
+                raise FrbenchError(f"InsightFace could not download {self.pack} ({reason}): unpack it in {folder}") from error
+        if not folder.is_dir():
+            raise FrbenchError(
+                f"InsightFace pack {self.pack} is not at {folder}: unpack {self.pack}.zip of its model zoo there, "
+                "or allow the download with recognizer.download=true (non-commercial research only)"
+            )
+        return folder
+
+
+def _routed(model_zoo: Any, file: Path) -> Any:
+    """InsightFace's wrapper of a file; None where it knows no use for it or cannot read it."""
+    try:
+        return model_zoo.get_model(str(file), providers=[CPU])
+    except Exception as error:  # a broken file in the pack
+        reason = " ".join(str(error).split())[:120]
+        raise FrbenchError(f"InsightFace cannot read {file} ({reason}): download the pack again") from error

@@ -1,0 +1,69 @@
+"""ONNX recognizers that can be differentiated, through onnx2torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from frbench.harness.contracts import Embeddings, Images
+from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
+from frbench.harness.recognizers.onnx_graph import fill_clip_bounds, free_batch, input_shape, read_onnx, to_torch
+from frbench.harness.recognizers.onnx_runtime import open_session, run_session
+from frbench.harness.recognizers.preparation import prepare, resolve_device
+from frbench.harness.recognizers.preprocessing import unit_length
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class OnnxRecognizer(OnnxFile):
+    """An ONNX file as a prepared, differentiable network. Checked against onnxruntime when it is loaded.
+
+    A file with a batch size baked in is freed of it where that gives the right embeddings, and otherwise run at the
+    batch size that it wants.
+    """
+
+    differentiable = True
+
+    def as_shipped(self) -> nn.Module:
+        """The network as onnx2torch makes it, right at every batch size, unprepared, on the CPU."""
+        model = read_onnx(self.file)
+        fill_clip_bounds(model)
+        freed = copy.deepcopy(model)
+        free_batch(freed)
+        batch = input_shape(model)[0] or 1
+        ways: list[Callable[[], nn.Module]] = [
+            lambda: to_torch(freed, self.file),
+            lambda: FixedBatch(to_torch(model, self.file), batch),
+        ]
+        probes = self.probes()
+        found = first_that_agrees(ways, probes, self._reference(probes), TOLERANCE, self.file)
+        assert isinstance(found, nn.Module)
+        return found
+
+    def _reference(self, probes: Tensor) -> Tensor:
+        """What the untouched file gives at its own batch size: by onnxruntime, else by onnx2torch itself."""
+        model = read_onnx(self.file)
+        batch = input_shape(model)[0] or 1
+        if find_spec("onnxruntime") is not None:
+            session = open_session(self.file, ["CPUExecutionProvider"])
+            return FixedBatch(lambda images: run_session(session, images), batch)(probes)
+        fill_clip_bounds(model)
+        with torch.no_grad():
+            return FixedBatch(to_torch(model, self.file), batch)(probes)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The prepared network: takes preprocessed images, gives raw embeddings."""
+        return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.size)
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        x = self.preprocessing(images.to(resolve_device(self.device)))
+        return unit_length(self.network(x.contiguous(memory_format=torch.channels_last)))

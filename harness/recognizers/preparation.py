@@ -1,0 +1,72 @@
+"""Making a network ready for attack: frozen, folded, channels-last, in small batches on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from frbench.harness.errors import FrbenchError
+from frbench.harness.recognizers.folding import simplify
+from frbench.harness.recognizers.preprocessing import unit_length
+
+TOLERANCE = 1e-4
+# Activations of this many 112x112 images fit the allocator's reused blocks and mostly the caches of a CPU.
+CPU_BATCH = 8
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """``auto`` is CUDA, else Apple's MPS, else the CPU; anything else is taken at its word and checked."""
+    if str(name) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise FrbenchError(f"device={name} cannot be used ({reason}): use device=auto or device=cpu") from error
+    return device
+
+
+class SmallBatches(nn.Module):
+    """Runs ``network`` on ``size`` images at a time: same embeddings, and on a CPU far less memory traffic."""
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) <= self.size:
+            return self.network(x)
+        return torch.cat([self.network(part) for part in x.split(self.size)])
+
+
+def prepare(network: nn.Module, device: torch.device | str = "cpu", size: int = 112) -> nn.Module:
+    """``network`` (N, 3, size, size) -> (N, D), frozen and simplified, on ``device``; itself left as it was.
+
+    A network that cannot be traced, or whose simplified form differs by more than 1e-4, is used unsimplified.
+    """
+    network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    prepared = _simplified(network, size)
+    prepared = prepared.requires_grad_(False).to(device=device, memory_format=torch.channels_last)
+    return SmallBatches(prepared, CPU_BATCH) if torch.device(device).type == "cpu" else prepared
+
+
+def _simplified(network: nn.Module, size: int) -> nn.Module:
+    try:
+        simplified = simplify(copy.deepcopy(network)).eval()
+    except Exception as error:  # torch.fx fails in many ways; an unfolded network is only slower
+        warnings.warn(f"{type(network).__name__} is used unfolded, which is slower: {error}", stacklevel=3)
+        return network
+    probe = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        change = (unit_length(simplified(probe)) - unit_length(network(probe))).abs().max()
+    if not change <= TOLERANCE:
+        warnings.warn(f"{type(network).__name__} is used unfolded: folding would move it by {change:.1e}", stacklevel=3)
+        return network
+    return simplified

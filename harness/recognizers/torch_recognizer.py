@@ -1,0 +1,97 @@
+"""Recognizers from PyTorch checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frbench.harness.contracts import Embeddings, Images
+from frbench.harness.fetching import file_sha256
+from frbench.harness.fingerprints import source_digest
+from frbench.harness.recognizers.preparation import prepare, resolve_device
+from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
+from frbench.harness.recognizers.weight_files import find_weights, load_strictly, read_state
+
+
+@dataclass(frozen=True)
+class TorchRecognizer:
+    """A checkpoint loaded strictly into ``architecture`` and prepared for attack, on first use.
+
+    architecture: makes the network (N, 3, size, size) -> (N, D), without arguments.
+    weights:  path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` for one shipped with frbench.
+    mean, std, scale, size, bgr: see ``Preprocessing``.
+    prefix:   what stands before the names of this network in the file, such as ``arcface.``.
+    urls, sha256, cache: where to fetch ``weights`` from when the path does not exist, and where to keep it.
+    obtain:   how to get the file where it has no URL; ends the error message.
+    floor:    least clean accuracy in per cent, by dataset name; see ``preflight``.
+    device:   ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """
+
+    name: str
+    architecture: Callable[[], nn.Module]
+    weights: str
+    mean: float | Sequence[float] = 0.0
+    std: float | Sequence[float] = 1.0
+    scale: float = 1.0
+    size: int = 112
+    bgr: bool = False
+    prefix: str = ""
+    urls: Sequence[str] = ()
+    sha256: str | None = None
+    cache: str | None = None
+    obtain: str = ""
+    floor: float | Mapping[str, float] | None = None
+    device: str = "cpu"
+
+    differentiable = True
+
+    @cached_property
+    def file(self) -> Path:
+        """The weight file, fetched where necessary."""
+        return find_weights(self.weights, self.urls, self.sha256, self.cache, self.obtain)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weight file."""
+        return file_sha256(self.file)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.mean, self.std, self.scale, self.size, self.bgr)
+
+    def as_shipped(self) -> nn.Module:
+        """The network as its authors left it: unfolded, in evaluation mode, on the CPU. Loaded anew each time."""
+        network = self.architecture()
+        load_strictly(network, read_state(self.file, self.prefix), self.file)
+        return network.eval()
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The prepared network: takes preprocessed images, gives raw embeddings."""
+        return prepare(self.as_shipped(), resolve_device(self.device), self.size)
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        inputs = self.preprocessing(images.to(resolve_device(self.device)))
+        return unit_length(self.network(inputs.contiguous(memory_format=torch.channels_last)))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the embeddings, whatever the class, path and device."""
+        return {
+            "architecture": _describe(self.architecture),
+            "weights": self.digest,
+            "preprocessing": self.preprocessing.facts(),
+        }
+
+
+def _describe(architecture: Callable[[], nn.Module]) -> dict[str, Any]:
+    if isinstance(architecture, partial):
+        return _describe(architecture.func) | {"arguments": list(architecture.args), **architecture.keywords}
+    module = architecture.__module__
+    return {"network": f"{module}.{architecture.__qualname__}", "source": source_digest(module)}

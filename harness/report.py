@@ -1,0 +1,119 @@
+"""From recorded cells to tables and figures. Nothing that a run did (seconds, dates, caches) stands in a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from frbench.harness import tabulate
+from frbench.harness.crosscheck import Findings, compare
+from frbench.harness.errors import FrbenchError
+from frbench.harness.records import Record, json_line, select, tidy_row
+from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
+
+
+class Store(Protocol):
+    """What the report reads: records in any order, and what each cell kept beside its record."""
+
+    def records(self) -> list[dict[str, Any]]: ...
+
+    def scores(self, fingerprint: str) -> pd.DataFrame | None: ...
+
+    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
+
+
+def report(
+    store: Store,
+    out: Path,
+    format: str = "files",
+    where: Mapping[str, Any] | None = None,
+    top: int = 1,
+) -> list[Path]:
+    """Write tables and figures of the chosen records under ``out``, or print the records as JSON lines.
+
+    format: ``files`` writes ``out/tables`` and ``out/figures`` and returns the paths; ``json`` prints and returns
+    nothing. where: see ``records.select``. top: pairs shown of each cell in the picture grids.
+    """
+    writers: dict[str, Callable[[Store, list[Record], Findings, Path, int], list[Path]]] = {
+        "files": _files,
+        "json": _print,
+    }
+    if format not in writers:
+        raise FrbenchError(f"format={format} is not known; take one of {', '.join(writers)}")
+    records = select(store.records(), where)
+    return writers[format](store, records, compare(records, store.scores), Path(out), top)
+
+
+def _print(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+    for record in records:
+        sys.stdout.write(json_line(record, findings.all_flags(record)) + "\n")
+    return []
+
+
+def _files(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+    if not records:
+        raise FrbenchError("no recorded cell to report on; run `frbench run` first")
+    from frbench.harness import figures
+
+    frame = tidy(records, findings)
+    sections = {
+        "Clean accuracy": tabulate.clean_tables(records),
+        "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
+        "What the attacker gains by knowing the defense": tabulate.gap_tables(records, findings),
+    }
+    for reading in tabulate.far_readings(records):
+        sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
+    drawn = figures.draw(store, records, frame, out / "figures", top)
+    return [*_write(sections, frame, drawn, out), *drawn]
+
+
+def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
+    """One row per record: labels, status, all measurements, flags."""
+    return pd.DataFrame([tidy_row(record, findings.all_flags(record)) for record in records])
+
+
+def _write(
+    sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, drawn: Sequence[Path], out: Path
+) -> list[Path]:
+    folder = out / "tables"
+    texts = {"cells.csv": _cells_csv(frame)}
+    for table in (table for tables in sections.values() for table in tables):
+        texts |= {
+            f"{table.slug}.md": markdown(table),
+            f"{table.slug}.tex": latex(table),
+            f"{table.slug}.csv": table_csv(table),
+        }
+    texts["report.md"] = _document(sections, drawn)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in texts]
+
+
+def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path]) -> str:
+    parts = ["# Report", ""]
+    for title, tables in sections.items():
+        if tables:
+            parts += [f"## {title}", "", *(markdown(table) for table in tables)]
+    pictures = [path for path in drawn if path.suffix == ".png"]
+    if pictures:
+        parts += ["## Figures", "", *(f"![{p.stem}](../figures/{p.name})\n" for p in pictures)]
+    return "\n".join(parts)
+
+
+def _cells_csv(frame: pd.DataFrame) -> str:
+    return csv_text(list(frame.columns), [[_written(v) for v in row] for row in frame.itertuples(index=False)])
+
+
+def _written(value: Any) -> str:
+    """Text of one value: empty for nothing, ten significant digits for numbers that are not whole."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

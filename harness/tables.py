@@ -1,0 +1,169 @@
+"""Tables as data, and their three written forms: Markdown, LaTeX (booktabs) and CSV. Pure and deterministic."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from string import ascii_lowercase
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``value`` is what one looks for, ``detail`` its interval and counts; each note is printed once, below."""
+
+    value: str
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return f"{self.value} {self.detail}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """``stub`` leading columns name the rows; where the first repeats, it is printed once."""
+
+    slug: str
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    stub: int
+
+    def marks(self) -> dict[str, str]:
+        """Note -> letter, in order of appearance."""
+        notes = dict.fromkeys(note for row in self.rows for cell in row for note in cell.notes)
+        return {note: _letters(i) for i, note in enumerate(notes)}
+
+
+def joined(cells: Sequence[Cell], note: str) -> Cell:
+    """Several cells in one place: equal ones once, different ones side by side under ``note``."""
+    distinct = list(dict.fromkeys(cells))
+    if len(distinct) == 1:
+        return distinct[0]
+    notes = dict.fromkeys(n for cell in distinct for n in cell.notes)
+    return Cell(" / ".join(cell.text for cell in distinct), notes=(*notes, note))
+
+
+def file_name(parts: Sequence[str]) -> str:
+    """A file name of labels; a digest keeps it from meeting another where characters were lost, or it is long."""
+    spelled = "-".join(re.sub(r"[()=, ]+", "_", part).strip("_") for part in parts if part)
+    text = re.sub(r"[^A-Za-z0-9._-]", "_", spelled)
+    return text if text == spelled and len(text) <= 140 else f"{text[:130]}-{sha256(spelled.encode()).hexdigest()[:8]}"
+
+
+def _letters(number: int) -> str:
+    head, tail = divmod(number, len(ascii_lowercase))
+    return (_letters(head - 1) if head else "") + ascii_lowercase[tail]
+
+
+def markdown(table: Table) -> str:
+    """A heading, the padded table, its caption and its notes."""
+    marks = table.marks()
+    body = [[_markdown(cell, marks) for cell in row] for row in table.rows]
+    lines = [[_piped(text) for text in table.header], *_once(body)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(table.header))]
+    rule = ["-" * w if i < table.stub else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    rows = [_line(lines[0], widths), _line(rule, widths), *(_line(line, widths) for line in lines[1:])]
+    notes = [f"- <sup>{mark}</sup> {note}" for note, mark in marks.items()]
+    return "\n".join([f"### {table.title}", "", *rows, "", table.caption, *(["", *notes] if notes else []), ""])
+
+
+def _markdown(cell: Cell, marks: dict[str, str]) -> str:
+    mark = ",".join(marks[note] for note in cell.notes)
+    return _piped(cell.text) + (f" <sup>{mark}</sup>" if mark else "")
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)) + " |"
+
+
+def _once(body: list[list[str]]) -> list[list[str]]:
+    """The first column blank where it repeats the row above."""
+    first = [None, *(row[0] for row in body)]
+    return [["" if row[0] == above else row[0], *row[1:]] for row, above in zip(body, first, strict=False)]
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "–": "--",
+        "−": "$-$",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "≤": r"$\leq$",
+    }
+    | {c: f"\\{c}" for c in "&%$#_{}"}
+)
+
+
+def latex_escape(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return text.translate(_LATEX)
+
+
+def latex(table: Table) -> str:
+    """A ``table`` environment for booktabs: value over detail, rows of one block kept together, notes below."""
+    marks = table.marks()
+    columns = "l" * table.stub + "r" * (len(table.header) - table.stub)
+    body = [[_latex(cell, marks) for cell in row] for row in table.rows]
+    lines = [" & ".join(row) + r" \\" for row in _once(body)]
+    for i, (above, row) in reversed(list(enumerate(pairwise(body), 1))):
+        if above[0] != row[0]:
+            lines.insert(i, r"\addlinespace")
+    notes = [rf"\par\textsuperscript{{{mark}}} {latex_escape(note)}" for note, mark in marks.items()]
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"\centering\small",
+            rf"\caption{{{latex_escape(table.title)}. {latex_escape(table.caption)}}}",
+            rf"\label{{tab:{table.slug}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(latex_escape(text) for text in table.header) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *([r"\par\smallskip\footnotesize\raggedright", *notes] if notes else []),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex(cell: Cell, marks: dict[str, str]) -> str:
+    mark = ",".join(marks[note] for note in cell.notes)
+    value = latex_escape(cell.value) + (rf"\textsuperscript{{{mark}}}" if mark else "")
+    if not cell.detail:
+        return value
+    return rf"\shortstack[r]{{{value}\\{{\scriptsize {latex_escape(cell.detail)}}}}}"
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as CSV text with newline endings."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    return stream.getvalue()
+
+
+def table_csv(table: Table) -> str:
+    """The table as printed, every row complete, its notes in a last column."""
+    rows = [[*(c.text for c in row), "; ".join(dict.fromkeys(n for c in row for n in c.notes))] for row in table.rows]
+    return csv_text((*table.header, "notes"), rows)

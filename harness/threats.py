@@ -1,0 +1,72 @@
+"""Threat models: through what does the attacker look? Attack code never knows which it got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from frbench.harness.contracts import Recognizer, Verifier, Victim, View
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.verifiers import Averaged
+
+
+@dataclass(frozen=True)
+class Oblivious:
+    """The attacker knows the recognizer and not the defense.
+
+    ``margin``: attacks that stop at success aim that far beyond the bare verifier's threshold, on the cosine.
+    """
+
+    margin: float = 0.05
+
+    def views(self, victim: Victim) -> Mapping[str, View]:
+        bare = victim.verifier
+        return {"bare": View(bare, victim.calibrate(bare), victim.seed, self.margin)}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The attacker has another recognizer, the surrogate, and no sight of the victim."""
+
+    surrogate: Recognizer
+    margin: float = 0.05
+
+    def views(self, victim: Victim) -> Mapping[str, View]:
+        look = victim.lift(self.surrogate)
+        return {"surrogate": View(look, victim.calibrate(look), victim.seed, self.margin)}
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """The attacker knows the defense and differentiates through it.
+
+    relaxation: a name among the defense's relaxations; ``first``; or ``worst``, per pair over all of them.
+    draws: a random defense is averaged over so many draws a step (expectation over transformation).
+    margin: as for the others, but only float noise lies between what this attacker sees and the verdict.
+    """
+
+    relaxation: str = "first"
+    draws: int = 10
+    margin: float = 1e-3
+
+    def views(self, victim: Victim) -> Mapping[str, View]:
+        known = victim.defense.relaxations(victim.verifier)
+        if not known:
+            raise Refused("the defense offers no differentiable relaxation, so there is no adaptive view")
+        thresholds = victim.calibrate(victim.defense.protect(victim.verifier))
+        return {name: View(self._averaged(known[name]), thresholds, victim.seed) for name in self._chosen(list(known))}
+
+    def _chosen(self, names: list[str]) -> list[str]:
+        if self.relaxation == "worst":
+            return names
+        if self.relaxation == "first":
+            return names[:1]
+        if self.relaxation not in names:
+            raise FrbenchError(
+                f"threat.relaxation={self.relaxation} is not offered by this defense; "
+                f"take one of {', '.join(names)}, first or worst"
+            )
+        return [self.relaxation]
+
+    def _averaged(self, verifier: Verifier) -> Verifier:
+        return Averaged(verifier, self.draws) if verifier.random else verifier

@@ -1,0 +1,63 @@
+"""Checks of what comes from configs: only trusted targets are built, and fields hold what they are declared to."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Union
+
+from frbench.harness.errors import FrbenchError
+
+_PLAIN = (int, float, str, bool, type(None))
+
+
+def check_targets(config: Any, trusted: Sequence[str]) -> None:
+    """Refuse every ``_target_`` of a resolved config that is not of frbench or of a package trusted by name."""
+    allowed = ("frbench", *trusted)
+    for target in _targets(config):
+        if not isinstance(target, str) or target.split(".")[0] not in allowed:
+            package = str(target).split(".")[0]
+            raise FrbenchError(f"_target_ {target} is not of frbench; if you trust that package, add trust=[{package}]")
+
+
+def _targets(config: Any) -> Iterator[Any]:
+    if isinstance(config, dict):
+        if config.get("_target_") is not None:
+            yield config["_target_"]
+        for value in config.values():
+            yield from _targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _targets(value)
+
+
+def check_fields(thing: Any, where: str) -> None:
+    """Refuse a field of a dataclass whose plain type (number, text, choice) is not the declared one."""
+    if not dataclasses.is_dataclass(thing):
+        return
+    hints = typing.get_type_hints(type(thing))
+    for field in dataclasses.fields(thing):
+        value, hint = getattr(thing, field.name), hints[field.name]
+        choices = [each for each in _choices(hint) if each in _PLAIN]
+        if choices and isinstance(value, _PLAIN) and not _fits(value, choices):
+            wanted = " or ".join("null" if each is type(None) else each.__name__ for each in choices)
+            raise FrbenchError(f"{where}.{field.name}={value} is not {wanted}")
+        options = typing.get_args(hint) if typing.get_origin(hint) is Literal else None
+        if options and value not in options:
+            raise FrbenchError(f"{where}.{field.name}={value} is not one of {', '.join(map(str, options))}")
+
+
+def _choices(hint: Any) -> Iterator[Any]:
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        for part in typing.get_args(hint):
+            yield from _choices(part)
+    else:
+        yield hint
+
+
+def _fits(value: Any, kinds: Sequence[type]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds
+    return any(isinstance(value, kind) or (kind is float and isinstance(value, int)) for kind in kinds)

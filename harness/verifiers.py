@@ -1,0 +1,150 @@
+"""Verifiers: what is attacked and what judges. A recognizer lifted by the cosine, a purified one, an averaged one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from frbench.harness.contracts import Draw, Embeddings, Images, Recognizer, Scores, Template, Verifier
+
+Sides = Literal["both", "probe"]
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A verifier whose score is the cosine of two vectors that each image has for itself.
+
+    Then each distinct image is embedded once, however many pairs name it.
+    """
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether probes and references are embedded differently."""
+        ...
+
+    def embed_probe(self, images: Images) -> Embeddings: ...
+
+    def embed_reference(self, images: Images) -> Embeddings: ...
+
+
+class Purifier(Protocol):
+    """Image in, image out: (N, 3, H, W) in [0, 1]; noise, if any, hangs on the pair ``index`` and the draw."""
+
+    @property
+    def differentiable(self) -> bool: ...
+
+    @property
+    def random(self) -> bool: ...
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images: ...
+
+
+def cosine(vectors: Embeddings, others: Embeddings) -> Scores:
+    """Cosine (N,) of unit vectors (N, D)."""
+    return (vectors * others).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class CosineVerifier:
+    """Cosine of a recognizer's embeddings."""
+
+    recognizer: Recognizer
+
+    one_sided = False
+    random = False
+
+    @property
+    def differentiable(self) -> bool:
+        return self.recognizer.differentiable
+
+    def embed_probe(self, images: Images) -> Embeddings:
+        return self.recognizer.embed(images)
+
+    embed_reference = embed_probe
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
+        with torch.no_grad():
+            return Template(self.recognizer.embed(reference), index)
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        return cosine(self.recognizer.embed(probe), template.vectors)
+
+
+@dataclass(frozen=True)
+class Purified:
+    """A verifier behind a purifier of the probe, or of both sides."""
+
+    verifier: Verifier
+    purifier: Purifier
+    sides: Sides = "both"
+
+    @property
+    def differentiable(self) -> bool:
+        return self.verifier.differentiable and self.purifier.differentiable
+
+    @property
+    def random(self) -> bool:
+        return self.verifier.random or self.purifier.random
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
+        if self.sides == "both":
+            with torch.no_grad():  # steps count from zero, so the reference's draw is never a probe's
+                reference = self.purifier(reference, index, draw._replace(step=-1 - draw.step))
+        return self.verifier.enroll(reference, index, draw)
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        return self.verifier.score(self.purifier(probe, template.index, draw), template, draw)
+
+
+@dataclass(frozen=True)
+class PurifiedEmbedder(Purified):
+    """A purified verifier that is still one vector per image."""
+
+    @property
+    def one_sided(self) -> bool:
+        return self.sides == "probe"
+
+    def embed_probe(self, images: Images) -> Embeddings:
+        index = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        assert isinstance(self.verifier, Embedder)
+        return self.verifier.embed_probe(self.purifier(images, index, Draw()))
+
+    def embed_reference(self, images: Images) -> Embeddings:
+        assert isinstance(self.verifier, Embedder)
+        return self.verifier.embed_reference(images) if self.one_sided else self.embed_probe(images)
+
+
+def purified(verifier: Verifier, purifier: Purifier, sides: Sides) -> Purified:
+    """``verifier`` behind ``purifier``, one vector per image where nothing is random."""
+    vectors = isinstance(verifier, Embedder) and not purifier.random
+    return (PurifiedEmbedder if vectors else Purified)(verifier, purifier, sides)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Expectation over transformation: the mean score over ``draws`` draws, references enrolled once a draw."""
+
+    verifier: Verifier
+    draws: int
+
+    @property
+    def differentiable(self) -> bool:
+        return self.verifier.differentiable
+
+    @property
+    def random(self) -> bool:
+        return self.verifier.random
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
+        each = [self.verifier.enroll(reference, index, draw._replace(k=k)).vectors for k in range(self.draws)]
+        return Template(torch.stack(each, dim=1), index)
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        each = [
+            self.verifier.score(probe, Template(template.vectors[:, k], template.index), draw._replace(k=k))
+            for k in range(self.draws)
+        ]
+        return torch.stack(each).mean(dim=0)

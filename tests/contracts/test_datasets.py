@@ -1,0 +1,201 @@
+"""What every dataset option promises, for every YAML in conf/dataset (and the identity folders of conf/identities).
+
+An option whose real files are not at hand is opened on a tiny tree in the same layout, where we know how to write
+one; an option that is neither is instantiated only.
+"""
+
+import dataclasses
+import os
+import pickle
+from collections.abc import Callable
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+import frbench.conf
+from frbench.harness.contracts import FaceSet, PairSet, PairSource
+
+CONF = Path(frbench.conf.__file__).parent
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+IDENTITIES = sorted(path.stem for path in (CONF / "identities").glob("*.yaml"))
+FOLDS = 10
+
+
+def face(path: Path) -> None:
+    """A plain face-sized JPEG whose colour comes from its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (112, 112), tuple(os.fsencode(path.as_posix())[-14:-11])).save(path)
+
+
+def write_lfw(data: Path) -> None:
+    lines = [f"{FOLDS}\t1"]
+    for fold in range(FOLDS):
+        lines += [f"A{fold}\t1\t2", f"A{fold}\t1\tB{fold}\t1"]
+        for name in (f"A{fold}_0001", f"A{fold}_0002", f"B{fold}_0001"):
+            face(data / "lfw" / "aligned_112" / name[:2] / f"{name}.jpg")
+    (data / "lfw" / "pairs.txt").write_text("\n".join(lines))
+
+
+def write_cfp(data: Path) -> None:
+    protocol = data / "cfp" / "Protocol"
+    for view, letter in (("frontal", "F"), ("profile", "P")):
+        names = [f"{person:03d}/{view}/{k:02d}.jpg" for person, k in product(range(1, 2 * FOLDS + 1), (1, 2))]
+        for name in names:
+            face(data / "cfp" / "aligned_112" / name)
+        protocol.mkdir(parents=True, exist_ok=True)
+        lines = [f"{i} ../Data/Images/{name}" for i, name in enumerate(names, 1)]
+        (protocol / f"Pair_list_{letter}.txt").write_text("\n".join(lines))
+    for split, fold in product(("FF", "FP"), range(FOLDS)):
+        folder = protocol / "Split" / split / f"{fold + 1:02d}"
+        folder.mkdir(parents=True)
+        (folder / "same.txt").write_text(f"{4 * fold + 1},{4 * fold + 2}\n")
+        (folder / "diff.txt").write_text(f"{4 * fold + 1},{4 * fold + 3}\n")
+
+
+def write_agedb(data: Path) -> None:
+    lines = []
+    for fold in range(FOLDS):
+        older, younger, other = f"1{fold}_A{fold}_60_f.jpg", f"2{fold}_A{fold}_30_f.jpg", f"3{fold}_B{fold}_30_m.jpg"
+        for name in (older, younger, other):
+            face(data / "agedb" / "aligned_112" / name)
+        lines += [f"{older} {younger} 1 {fold + 1}", f"{older} {other} 0 {fold + 1}"]
+    (data / "agedb" / "pairs_30.txt").write_text("\n".join(lines))
+
+
+def write_pack(path: Path) -> None:
+    images = []
+    for i in range(4 * FOLDS):
+        file = BytesIO()
+        Image.new("RGB", (112, 112), (6 * i, 255 - 6 * i, 80)).save(file, "JPEG")
+        images.append(file.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps((images, [True, False] * FOLDS)))
+
+
+TREES: dict[str, Callable[[Path], None]] = {
+    "lfw": write_lfw,
+    "cfp_fp": write_cfp,
+    "cfp_ff": write_cfp,
+    "agedb_30": write_agedb,
+    "lfw_bin": lambda data: write_pack(data / "lfw" / "lfw.bin"),
+    "cfp_fp_bin": lambda data: write_pack(data / "cfp" / "cfp_fp.bin"),
+    "agedb_30_bin": lambda data: write_pack(data / "agedb" / "agedb_30.bin"),
+    "celeba": lambda data: (
+        [face(data / "celeba" / "aligned_112" / p / f"{i}.jpg") for p in "ab" for i in "12"] and None
+    ),
+}
+
+
+def composed(group: str, option: str, data: Path) -> DictConfig:
+    """The option as shipped, with the data folder ``data``."""
+    root = OmegaConf.create({"paths": {"data": str(data)}, group: OmegaConf.load(CONF / group / f"{option}.yaml")})
+    return root[group]
+
+
+@pytest.fixture(params=DATASETS)
+def option(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def source_on_a_tree(option: str, tmp_path: Path, **overrides: int) -> PairSource:
+    if option not in TREES:
+        pytest.skip(f"no small tree is written for dataset={option}; its own tests open it")
+    (tmp_path / "data").mkdir(exist_ok=True)
+    if not any((tmp_path / "data").iterdir()):
+        TREES[option](tmp_path / "data")
+    return instantiate(composed("dataset", option, tmp_path / "data"), **overrides)
+
+
+def check_pair_set(opened: PairSet, attack_all: bool = True) -> None:
+    """The contract of PairSet."""
+    pairs, stack = len(opened), len(opened.images)
+    assert opened.images.shape == (stack, 112, 112, 3)
+    assert opened.images.dtype == np.uint8
+    for rows in (opened.probe, opened.reference, opened.decoy):
+        assert (rows.dtype, rows.shape) == (np.int64, (pairs,))
+        assert rows.min() >= 0
+        assert rows.max() < stack
+    assert (opened.same.dtype, opened.same.shape) == (bool, (pairs,))
+    assert (opened.fold.dtype, opened.fold.shape) == (np.int64, (pairs,))
+    assert (opened.identity.dtype, opened.identity.shape) == (np.int64, (stack,))
+    genuine = np.bincount(opened.fold[opened.same], minlength=FOLDS)
+    impostor = np.bincount(opened.fold[~opened.same], minlength=FOLDS)
+    assert len(genuine) == FOLDS
+    assert len({*genuine, *impostor}) == 1, "the folds are not equal and balanced"
+    assert (opened.decoy != opened.probe).all()
+    assert (opened.decoy != opened.reference).all()
+    person = opened.identity
+    if (person >= 0).all():
+        np.testing.assert_array_equal(person[opened.probe] == person[opened.reference], opened.same)
+        assert (person[opened.decoy] != person[opened.probe]).all()
+        assert (person[opened.decoy] != person[opened.reference]).all()
+    if attack_all:
+        np.testing.assert_array_equal(opened.attacked, np.arange(pairs))
+    assert len(opened.digest) == 64
+    batch = opened.batch(opened.attacked[:3])
+    assert batch.probe.shape == (3, 3, 112, 112)
+    assert 0 <= batch.probe.min() <= batch.probe.max() <= 1
+
+
+def test_that_the_option_is_a_frozen_dataclass_named_as_its_file(option: str, tmp_path: Path) -> None:
+    source = instantiate(composed("dataset", option, tmp_path))
+    assert dataclasses.is_dataclass(source)
+    assert source.__dataclass_params__.frozen
+    assert source.name == option
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        source.name = "other"
+    with pytest.raises(TypeError):
+        type(source)(option)
+    assert source == instantiate(composed("dataset", option, tmp_path))
+    assert not list(tmp_path.iterdir()), "a constructor did work"
+
+
+def test_that_it_opens_to_a_pair_set_and_again_to_the_same(option: str, tmp_path: Path) -> None:
+    source = source_on_a_tree(option, tmp_path)
+    opened = source.open(tmp_path / "cache")
+    check_pair_set(opened)
+    again, elsewhere = source.open(tmp_path / "cache"), source.open(tmp_path / "other")
+    for other in (again, elsewhere):
+        assert other.digest == opened.digest
+        for field in dataclasses.fields(PairSet):
+            np.testing.assert_array_equal(getattr(other, field.name), getattr(opened, field.name))
+
+
+def test_that_a_limit_restricts_only_what_is_attacked(option: str, tmp_path: Path) -> None:
+    full = source_on_a_tree(option, tmp_path).open(tmp_path / "cache")
+    limited = source_on_a_tree(option, tmp_path, limit=6).open(tmp_path / "cache")
+    check_pair_set(limited, attack_all=False)
+    assert limited.same[limited.attacked].sum() == 3
+    assert len(limited.attacked) == 6
+    assert (limited.digest, len(limited)) == (full.digest, len(full))
+    np.testing.assert_array_equal(limited.decoy, full.decoy)
+
+
+@pytest.mark.realdata
+def test_that_it_opens_on_the_real_faces_where_they_are(option: str, real_data: Path, tmp_path: Path) -> None:
+    source = instantiate(composed("dataset", option, real_data))
+    where = Path(getattr(source, "path", None) or getattr(source, "root", None) or "nowhere")
+    if not (where.is_file() or (where / "aligned_112").is_dir()):
+        pytest.skip(f"FRBENCH_DATA holds no images for dataset={option}")
+    check_pair_set(source.open(tmp_path))
+
+
+@pytest.mark.parametrize("option", IDENTITIES)
+def test_that_identity_folders_open_to_a_face_set_and_again_to_the_same(option: str, tmp_path: Path) -> None:
+    if option not in TREES:
+        pytest.skip(f"no small tree is written for identities={option}; its own tests open it")
+    TREES[option](tmp_path / "data")
+    source = instantiate(composed("identities", option, tmp_path / "data"))
+    assert source.name == option
+    opened, again = source.open(tmp_path / "cache"), source.open(tmp_path / "cache")
+    assert isinstance(opened, FaceSet)
+    assert opened.images.shape == (len(opened.identity), 112, 112, 3)
+    assert (opened.identity.dtype, set(opened.identity)) == (np.int64, set(range(len(opened.people))))
+    assert again.digest == opened.digest
+    assert opened.load(np.array([0])).shape == (1, 3, 112, 112)

@@ -1,0 +1,87 @@
+"""LFW: the official folds, and one clear line for each way in which the files can be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from frbench.datasets.lfw import LFW
+from frbench.harness.errors import FrbenchError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two folds of 2 + 2 pairs; in fold f the people are Af, Bf and Cf with two images each, and one unnamed."""
+    lines = ["2\t2"]
+    for fold in range(2):
+        a, b, c = (f"{letter}_{fold}" for letter in "ABC")
+        lines += [f"{a}\t1\t2", f"{b}\t2\t1", f"{a}\t1\t{b}\t2", f"{c}\t1\t{a}\t2"]
+        for k, person in enumerate((a, b, c, "Unnamed")):
+            for number in (1, 2):
+                path = tmp_path / "lfw" / "aligned_112" / person / f"{person}_{number:04d}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (112, 112), (80 * fold, 60 * k, 100 * number)).save(path)
+    (tmp_path / "lfw" / "pairs.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path / "lfw"
+
+
+def test_that_pairs_folds_people_and_images_are_those_of_the_list(root: Path, tmp_path: Path) -> None:
+    opened = LFW(name="lfw", root=str(root)).open(tmp_path / "cache")
+    assert opened.same.tolist() == [True, True, False, False] * 2
+    assert opened.fold.tolist() == [0] * 4 + [1] * 4
+    assert len(opened.images) == 10, "only images that pairs name are decoded"
+    assert len(set(opened.identity.tolist())) == 6
+    np.testing.assert_array_equal(opened.identity[opened.probe] == opened.identity[opened.reference], opened.same)
+    # the third pair of fold 1: A_1's first image (k=0) with B_1's second (k=1)
+    np.testing.assert_allclose(opened.images[opened.probe[6]].mean((0, 1)), (80, 0, 100), atol=3)
+    np.testing.assert_allclose(opened.images[opened.reference[6]].mean((0, 1)), (80, 60, 200), atol=3)
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "expected"),
+    [
+        ("2\t2\n", "10 300 5\n", r"pairs\.txt:1: .* expected the header"),
+        ("2\t2\n", "10\t300\n", r"pairs\.txt: has 8 pairs, expected 10 folds of 300"),
+        ("A_0\t1\t2\n", "A_0\t1\t7\n", r"pairs\.txt:2: names the image A_0/A_0_0007\.jpg"),
+        ("A_1\t1\tB_1\t2\n", "A_1\t1\tNobody\t2\n", r"pairs\.txt:8: names the image Nobody/Nobody_0002\.jpg"),
+        ("A_0\t1\t2\n", "A_0\t1\ttwo\n", r"pairs\.txt:2: .* expected 'name i j' \(genuine\)"),
+        ("A_0\t1\t2\n", "A_0\t1\tB_0\t2\n", r"pairs\.txt:2: .* expected 'name i j' \(genuine\)"),
+        ("A_1\t1\tB_1\t2\n", "A_1\t1\tA_1\t2\n", r"pairs\.txt:8: .* cannot be an impostor pair"),
+    ],
+)
+def test_that_a_wrong_list_is_one_line_with_file_and_line(
+    root: Path, tmp_path: Path, line: str, replacement: str, expected: str
+) -> None:
+    text = (root / "pairs.txt").read_text()
+    assert line in text
+    (root / "pairs.txt").write_text(text.replace(line, replacement, 1))
+    with pytest.raises(FrbenchError, match=expected) as error:
+        LFW(name="lfw", root=root).open(tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("gone", ["pairs.txt", "aligned_112", ""])
+def test_that_a_missing_dataset_says_what_to_run(root: Path, tmp_path: Path, gone: str) -> None:
+    (root / gone).rename(tmp_path / "elsewhere")
+    with pytest.raises(FrbenchError, match="run: frbench data prepare lfw"):
+        LFW(name="lfw", root=root).open(tmp_path / "cache")
+
+
+def test_that_unaligned_photographs_are_refused_with_the_way_to_align_them(root: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (250, 250)).save(root / "aligned_112" / "C_0" / "C_0_0001.jpg")
+    with pytest.raises(FrbenchError, match=r"C_0_0001\.jpg: is 250x250, expected .* frbench data prepare"):
+        LFW(name="lfw", root=root).open(tmp_path / "cache")
+
+
+@pytest.mark.realdata
+def test_that_the_real_lfw_has_its_official_shape(real_data: Path, tmp_path: Path) -> None:
+    opened = LFW(name="lfw", root=real_data / "lfw", limit=600).open(tmp_path)
+    assert opened.images.shape == (7701, 112, 112, 3)
+    assert len(opened) == 6000
+    assert len(np.unique(opened.identity)) == 4281
+    for fold in range(10):
+        here = opened.fold == fold
+        assert (opened.same[here].sum(), (~opened.same[here]).sum()) == (300, 300)
+        assert opened.same[opened.attacked][here[opened.attacked]].sum() == 30
+    assert len(opened.attacked) == 600

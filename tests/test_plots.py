@@ -1,0 +1,184 @@
+"""Figures: what they draw of their data, and that the same data give the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from subprocess import run
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from frbench.harness import plots
+
+
+def points() -> pd.DataFrame:
+    rows = [
+        {"threat": threat, "goal": goal, "defense": defense, "radius": radius, "asr": (asr := radius / 10 / (1 + i))}
+        | {"asr_low": asr - 0.05, "asr_high": asr + 0.05}
+        for threat, goal, (i, defense), radius in itertools.product(
+            ("oblivious", "adaptive"), ("dodging", "impersonation"), enumerate(("none", "jpeg", "pca")), (8.0, 1.0, 2.0)
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def scores() -> pd.DataFrame:
+    rng, same = np.random.default_rng(0), np.tile([True, False], 100)
+    frames = [
+        pd.DataFrame(
+            {
+                "defense": defense,
+                "attack": attack,
+                "same": same,
+                "clean_score": np.where(same, 0.6, 0.0) + rng.normal(0, 0.1, 200),
+                "adversarial_score": np.where(same, 0.2, 0.5) + rng.normal(0, 0.1, 200),
+                "threshold": 0.3,
+            }
+        )
+        for defense, attack in itertools.product(("none", "jpeg"), ("fgsm", "pgd"))
+    ]
+    return pd.concat(frames)
+
+
+def rows(change: float = 8 / 255, count: int = 2) -> list[plots.PictureRow]:
+    clean = np.random.default_rng(0).random((112, 112, 3)).astype(np.float32) * 0.8 + 0.1
+    row = plots.PictureRow("pgd linf_8\npair 7", clean, clean + np.float32(change), clean[::-1], 0.61, 0.12, 0.3, True)
+    return [row] * count
+
+
+def heat() -> pd.DataFrame:
+    frame = points().rename(columns={"radius": "attack"}).assign(text="9/10")
+    frame["attack"] = "a" + frame["attack"].astype(int).astype(str)
+    frame.loc[0, ["asr", "text"]] = [np.nan, "refused"]
+    return frame.drop(index=1)
+
+
+FIGURES = {
+    "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
+    "heat": lambda: plots.heat_map(heat(), "Title"),
+    "scores": lambda: plots.score_histograms(scores(), "Title"),
+    "pictures": lambda: plots.picture_grid(rows(), "Title"),
+}
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_figure_is_the_same_bytes_each_time_and_names_no_program_or_date(kind: str, tmp_path: Path) -> None:
+    first = plots.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
+    second = plots.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
+    assert [path.name for path in first] == ["one.v1.png", "one.v1.pdf"]
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+        assert b"atplotlib" not in a.read_bytes()
+        assert b"CreationDate" not in a.read_bytes()
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_no_texts_overlap(kind: str) -> None:
+    figure = FIGURES[kind]()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    shown = [t for t in figure.findobj(mpl.text.Text) if t.get_text().strip() and t.get_visible()]
+    boxes = [(t.get_text(), t.get_window_extent(renderer).padded(-1)) for t in shown]
+    clashes = [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)]
+    assert not [pair for pair in clashes if pair[0] != pair[1]]
+
+
+def test_users_matplotlib_settings_are_neither_used_nor_changed() -> None:
+    with mpl.rc_context({"font.size": 31.0, "axes.grid": False}):
+        figure = FIGURES["curves"]()
+        assert mpl.rcParams["font.size"] == 31.0
+    assert figure.axes[0].title.get_fontsize() == 9
+
+
+def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
+    code = (
+        "import sys; import frbench.harness.report; assert 'matplotlib' not in sys.modules\n"
+        "import numpy as np; from pathlib import Path; from frbench.harness import plots\n"
+        "row = plots.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
+        "plots.save(plots.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_curves_show_each_line_in_percent_with_rising_radii() -> None:
+    figure = FIGURES["curves"]()
+    panel = figure.axes[3]
+    assert panel.get_title() == "impersonation · adaptive"
+    lines = {line.get_label(): line for line in panel.get_lines()}
+    assert list(lines) == ["none", "jpeg", "pca"]
+    assert list(lines["jpeg"].get_xdata()) == [1, 2, 8]
+    assert list(lines["jpeg"].get_ydata()) == pytest.approx([5, 10, 40])
+    band = panel.collections[1].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0, 45))
+    assert len({(line.get_color(), line.get_marker()) for line in lines.values()}) == 3
+
+
+def test_more_lines_than_colours_are_still_told_apart() -> None:
+    looks = [plots._line(k) for k in range(21)]
+    assert len({tuple(look.values()) for look in looks}) == 21
+
+
+def test_a_heat_map_prints_values_denominators_and_what_is_missing() -> None:
+    shown = texts(FIGURES["heat"]())
+    assert shown.count("refused") == 1
+    assert shown.count("not run") == 1
+    assert {"9/10", "80.0", "40.0"} <= set(shown)
+
+
+def test_values_on_a_heat_map_are_readable_on_their_colour() -> None:
+    colours = mpl.colormaps["OrRd"]
+    figure = FIGURES["heat"]()
+    for text in figure.axes[0].texts:
+        if text.get_text().replace(".", "").isdigit():
+            paper = colours(float(text.get_text()) / 100)
+            assert contrast(mpl.colors.to_rgb(text.get_color()), paper[:3]) > 3
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The contrast ratio of WCAG."""
+    light = []
+    for colour in (one, other):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        light.append(float(np.dot([0.2126, 0.7152, 0.0722], linear)) + 0.05)
+    return max(light) / min(light)
+
+
+def test_histograms_have_a_panel_for_each_cell_and_the_threshold() -> None:
+    figure = FIGURES["scores"]()
+    assert [panel.get_title() for panel in figure.axes] == ["fgsm · none", "pgd · none", "fgsm · jpeg", "pgd · jpeg"]
+    assert figure.axes[0].get_lines()[0].get_xdata()[0] == pytest.approx(0.3)
+    assert len(figure.axes[0].patches) == 4
+
+
+def test_a_picture_grid_shows_scores_threshold_and_outcome() -> None:
+    shown = texts(FIGURES["pictures"]())
+    expected = ["score 0.610", "score 0.120 ✓ success", "largest 8.0/255", "threshold 0.300", "difference × 8"]
+    assert set(expected) <= set(shown)
+    failed = plots.PictureRow(**{**vars(rows()[0]), "success": False})
+    assert "score 0.120 ✗ failure" in texts(plots.picture_grid([failed], "t"))
+
+
+@pytest.mark.parametrize(("levels", "factor"), [(1, 64), (8, 8), (64, 1), (255, 1), (0, 128)])
+def test_the_difference_is_amplified_as_far_as_it_fits(levels: int, factor: int) -> None:
+    assert plots.amplification(rows(levels / 255)) == factor
+
+
+def test_the_tile_of_the_difference_is_gray_plus_the_amplified_change() -> None:
+    figure = plots.picture_grid(rows(4 / 255, 1), "t")
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    factor, right = plots.amplification(rows(4 / 255)), round(112 * 1.06)
+    tile = canvas[:112, 2 * right : 2 * right + 112]
+    assert (tile.min(), tile.max()) == pytest.approx(2 * (0.5 + factor * 4 / 255,), abs=1e-4)
+    assert (canvas[:112, :112] == rows()[0].clean).all()
