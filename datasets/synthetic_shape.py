@@ -185,8 +185,11 @@ class Surface(NamedTuple):
 
 def _half(r: Rays) -> Rays:
     """The rays between each 2x2 pixels."""
-    mean = [0.25 * (f[:, ::2, ::2] + f[:, 1::2, ::2] + f[:, ::2, 1::2] + f[:, 1::2, 1::2]) for f in r[:3]]
-    return Rays(*mean, r.dx, r.dy, r.dz)
+
+    def mean(f: Tensor) -> Tensor:
+        return 0.25 * (f[:, ::2, ::2] + f[:, 1::2, ::2] + f[:, ::2, 1::2] + f[:, 1::2, 1::2])
+
+    return Rays(mean(r.x), mean(r.y), mean(r.z), r.dx, r.dy, r.dz)
 
 
 def head_surface(p: SimpleNamespace, s: SimpleNamespace, r: Rays, rounds: int = 4) -> Surface:

@@ -92,9 +92,9 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
     others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol")}
     if config["fetch"]:
-        from frbench.harness.fetching import ensure_dataset
+        from frbench.harness.preparing import ensure_dataset
 
-        ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]))
+        ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
     recognizer = _recognizer(json.dumps(config["recognizer"]))
     metered = Metered(recognizer, meter)
     defense = fitted_defense(config, metered, device)

@@ -131,7 +131,7 @@ def _verify(sources: Sequence[Source], place: Place, arguments: argparse.Namespa
     from frbench.harness.verifying import verify
 
     if not arguments.name:
-        sources = [s for s in sources if s.bytes and state(s, place.data, place.cache)[0] != "missing"]
+        sources = [s for s in sources if (s.files or s.tree) and state(s, place.data, place.cache)[0] != "missing"]
     sound = True
     for source in sources:
         with count_bar(f"checking {source.name}", "files") if source.tree else nullcontext() as progress:

@@ -118,10 +118,11 @@ def fetch_weights(url: str | Sequence[str], sha256: str, cache: Path) -> Path:
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
         raise FrbenchError("weights without an address: give a url to fetch them from, or a path to the file")
-    target = cached_weights(Path(urlsplit(urls[0]).path).name or "weights", sha256, cache)
+    name = Path(urlsplit(urls[0]).path).name or "weights"
+    target = cached_weights(name, sha256, cache)
     if target.is_file() and file_sha256(target) == sha256:
         return target
-    with byte_bar(f"fetching {target.name[13:]}") as progress:
+    with byte_bar(f"fetching {name}") as progress:
         return fetch(urls, target, sha256, progress)
 
 

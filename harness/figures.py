@@ -90,7 +90,7 @@ def _heat_maps(cells: pd.DataFrame) -> Iterator[tuple[str, Any]]:
         yield file_name(["heat", *key]), plots.heat_map(ranked, f"ASR, % · {key[-1]} · {_on(key)}")
 
 
-def _below(row: Mapping[str, Any]) -> str:
+def _below(row: Mapping[Any, Any]) -> str:
     if row["status"] != "done":
         return str(row["status"])
     if pd.isna(row["asr"]):
@@ -127,9 +127,13 @@ def _rows(record: Record, kept: Mapping[str, np.ndarray] | None, top: int) -> li
         return []
     return [
         plots.PictureRow(
-            f"{label(record, 'attack')} {label(record, 'budget')}\npair {int(kept['index'][i])}",
-            *(kept[name][i] for name in ("probe", "adversarial", "reference")),
-            *(float(kept[name][i]) for name in ("clean_score", "adversarial_score", "threshold")),
+            name=f"{label(record, 'attack')} {label(record, 'budget')}\npair {int(kept['index'][i])}",
+            clean=kept["probe"][i],
+            adversarial=kept["adversarial"][i],
+            reference=kept["reference"][i],
+            clean_score=float(kept["clean_score"][i]),
+            adversarial_score=float(kept["adversarial_score"][i]),
+            threshold=float(kept["threshold"][i]),
             success=bool(kept["success"][i]),
         )
         for i in range(min(top, len(kept["index"])))

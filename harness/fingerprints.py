@@ -42,7 +42,7 @@ def describe(value: Any) -> Any:
         return describe(value.detach().cpu().numpy())
     if isinstance(value, np.ndarray | np.generic):
         array = np.ascontiguousarray(value)
-        return {"array": hashlib.sha256(array).hexdigest(), "shape": list(array.shape), "dtype": str(array.dtype)}
+        return {"array": hashlib.sha256(array.data).hexdigest(), "shape": list(array.shape), "dtype": str(array.dtype)}
     if isinstance(value, Mapping):
         return {str(key): describe(each) for key, each in sorted(value.items(), key=lambda item: str(item[0]))}
     if isinstance(value, Sequence):
@@ -88,9 +88,8 @@ def _tree(module: str) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
     tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
     return tree
 
 

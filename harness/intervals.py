@@ -85,7 +85,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Paired
     only_b = int((second & ~first).sum())
     neither = total - both - only_a - only_b
     if not total:
-        return PairedDifference(*3 * [float("nan")], 0, 0, 0, 0)
+        return PairedDifference(float("nan"), *_UNKNOWN, 0, 0, 0, 0)
     share_a, share_b = (both + only_a) / total, (both + only_b) / total
     low_a, high_a = wilson(both + only_a, total, level)
     low_b, high_b = wilson(both + only_b, total, level)
@@ -99,7 +99,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Paired
 def _phi(both: int, only_a: int, only_b: int, neither: int) -> float:
     """Correlation of the two outcomes, drawn towards 0 by half a pair's product where it is positive."""
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    product = both * neither - only_a * only_b
+    product = float(both * neither - only_a * only_b)
     if product > 0:
         product = max(product - (both + only_a + only_b + neither) / 2, 0)
     return product / sqrt(margins) if margins else 0.0

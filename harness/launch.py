@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -97,9 +98,11 @@ def report(words: list[str]) -> int:
         from frbench.harness import build
         from frbench.harness import report as reporting
 
-        config = OmegaConf.to_container(cfg, resolve=True)
-        assert isinstance(config, dict)
-        reporting.run(build.store(config), config)
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
+        out = Path(config["out"]).expanduser()
+        written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
+        for path in written:
+            print(path)
 
     _with_hydra("report", words, job)
     return 0

@@ -152,7 +152,7 @@ def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Se
         key = (defenses[row], attacks[column])
         text, asr = "not run", float("nan")
         if key in cells.index:
-            text, asr = str(cells.loc[key, "text"]), float(cells.loc[key, "asr"])
+            text, asr = str(cells["text"].loc[key]), float(cells["asr"].loc[key])
         values[row, column] = 100 * asr
         dark = asr > 0.55
         ink = "white" if dark else "#222222"
@@ -185,7 +185,7 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
         figure, axes = _panels(len(defenses), len(attacks), (2.5, 1.7), title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["defense"] == defenses[i]) & (frame["attack"] == attacks[j])]
-            _histograms(panel, here, edges)
+            _histograms(panel, here, list(edges))
             panel.set_title(f"{attacks[j]} · {defenses[i]}")
             panel.set_yticks([])
             panel.spines["left"].set_visible(False)
@@ -196,7 +196,7 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
     return figure
 
 
-def _histograms(panel: Axes, pairs: pd.DataFrame, edges: np.ndarray) -> None:
+def _histograms(panel: Axes, pairs: pd.DataFrame, edges: Sequence[float]) -> None:
     for kind, colour in ((True, GENUINE), (False, IMPOSTOR)):
         chosen = pairs[pairs["same"].astype(bool) == kind]
         if len(chosen):

@@ -95,7 +95,7 @@ class Source:
 
     @property
     def bytes(self) -> int:
-        return sum(file.bytes for file in self.files) + (self.tree.bytes if self.tree else 0)
+        return sum(file.bytes for file in self.files if not file.optional) + (self.tree.bytes if self.tree else 0)
 
 
 def load_sources() -> dict[str, Source]:

@@ -97,7 +97,7 @@ def gap_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
     tables = []
     for group in _groups([r for r in records if r["fingerprint"] in findings.gaps]):
         header, rows = _grid(group, {}, cell)
-        title = f"Gain of the adaptive attacker, {label(group[0], 'goal')}, {_where(group[0])}"
+        title = f"Gain of knowing the defense: {label(group[0], 'goal')}, {_where(group[0])}"
         tables.append(Table(_slug("gain", group[0]), title, caption, header, rows, 2))
     return tables
 
@@ -232,7 +232,7 @@ def _where(record: Record) -> str:
 
 def _facts(group: Sequence[Record]) -> str:
     """Protocol, seed and the attacker's view, as the resolved configuration has them."""
-    config = next((c for r in group if (c := (r["card"] or {}).get("config"))), {})
+    config: Mapping[str, Any] = next((c for r in group if (c := (r["card"] or {}).get("config"))), {})
     view = [
         f"{k}={v}"
         for k, v in sorted((config.get("threat") or {}).items())

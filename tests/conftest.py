@@ -1,9 +1,19 @@
 """Shared fixtures. Real faces and recognizers come from FRBENCH_DATA and are never committed."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
+
+from frbench.harness.contracts import Draw, Images, PairBatch, PairSet, View
+from frbench.harness.verifiers import CosineVerifier
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +23,106 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("FRBENCH_DATA is not set to a folder with the real faces and recognizers")
     return Path(root).resolve()
+
+
+@dataclass(frozen=True)
+class LinearRecognizer:
+    """An embedder whose answers can be worked out by hand: unit(W (x - 0.5)), images of any size."""
+
+    weight: Tensor = field(compare=False)
+    name: str = "linear"
+    differentiable: bool = True
+    digest: str = "linear"
+
+    def fingerprint(self) -> Tensor:
+        return self.weight
+
+    def embed(self, images: Images) -> Tensor:
+        return torch.nn.functional.normalize((images - 0.5).flatten(1) @ self.weight)
+
+
+@dataclass(frozen=True)
+class SaturatedRecognizer:
+    """A masked gradient: the embedding does not depend on the image at all, yet autograd runs."""
+
+    name: str = "saturated"
+    differentiable: bool = True
+    digest: str = "saturated"
+
+    def embed(self, images: Images) -> Tensor:
+        flat = torch.zeros_like(images).flatten(1) * images.flatten(1)
+        return torch.nn.functional.normalize(flat[:, :4] + torch.tensor([1.0, 2.0, 3.0, 4.0]))
+
+
+@pytest.fixture
+def linear() -> Callable[..., LinearRecognizer]:
+    def make(size: int = 8, dim: int = 16, seed: int = 0) -> LinearRecognizer:
+        generator = torch.Generator().manual_seed(seed)
+        return LinearRecognizer(torch.randn(3 * size * size, dim, generator=generator))
+
+    return make
+
+
+@pytest.fixture
+def saturated() -> SaturatedRecognizer:
+    return SaturatedRecognizer()
+
+
+@pytest.fixture
+def batch() -> Callable[..., PairBatch]:
+    """Random pairs; genuine ones are noisy copies. Pixels include exact zeros and ones."""
+
+    def make(count: int = 12, size: int = 8, seed: int = 0, same: bool | None = None) -> PairBatch:
+        generator = torch.Generator().manual_seed(seed)
+        reference = torch.rand(count, 3, size, size, generator=generator)
+        decoy = torch.rand(count, 3, size, size, generator=generator)
+        other = torch.rand(count, 3, size, size, generator=generator)
+        genuine = torch.arange(count) % 2 == 0 if same is None else torch.full((count,), same)
+        probe = torch.where(genuine[:, None, None, None], 0.7 * reference + 0.3 * other, other)
+        probe[:, :, 0] = 0.0
+        probe[:, :, -1] = 1.0
+        index = torch.arange(count)
+        return PairBatch(probe, reference, decoy, genuine, index % 10, index)
+
+    return make
+
+
+@pytest.fixture
+def view() -> Callable[..., View]:
+    def make(recognizer: object, count: int = 12, threshold: float = 0.3, **options: object) -> View:
+        return View(CosineVerifier(recognizer), torch.full((count,), threshold), **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def pair_set() -> Callable[..., PairSet]:
+    """A small set over random images: half the pairs genuine, ten folds."""
+
+    def make(count: int = 40, size: int = 8, seed: int = 0) -> PairSet:
+        rng = np.random.default_rng(seed)
+        people = rng.integers(0, 256, (count, size, size, 3))
+        noise = rng.integers(-40, 41, (count, size, size, 3))
+        images = np.concatenate([people, np.clip(people + noise, 0, 255)]).astype(np.uint8)
+        number = np.arange(count)
+        same = (number // 10) % 2 == 0
+        reference = np.where(same, number, (number + 1) % count)
+        return PairSet(
+            name="toy",
+            images=images,
+            probe=number + count,
+            reference=reference,
+            decoy=(number + 2) % count,
+            same=same,
+            fold=number % 10,
+            identity=np.concatenate([number, number]),
+            attacked=number,
+            digest=f"toy-{count}-{size}-{seed}",
+        )
+
+    return make
+
+
+@pytest.fixture
+def draw() -> Draw:
+    return Draw(seed=0, step=0, k=0)

@@ -62,6 +62,7 @@ def simplify(network: nn.Module) -> fx.GraphModule:
             _replace(module, node, FrozenPReLU(layer.weight))
         elif isinstance(layer, nn.ReLU | nn.ReLU6) and _follows_linear_map(module, node):
             _replace(module, node, type(layer)(inplace=True))
+    module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()
     return module
@@ -164,4 +165,4 @@ def absorb(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> nn.Mod
     with torch.no_grad():
         changed.weight.copy_(weight * factors)  # type: ignore[operator]
         changed.bias.copy_(bias)  # type: ignore[operator, union-attr]
-    return changed
+    return changed.eval()

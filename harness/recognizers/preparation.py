@@ -54,7 +54,7 @@ def prepare(network: nn.Module, device: torch.device | str = "cpu", size: int = 
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     prepared = _simplified(network, size)
     prepared = prepared.requires_grad_(False).to(device=device, memory_format=torch.channels_last)
-    return SmallBatches(prepared, CPU_BATCH) if torch.device(device).type == "cpu" else prepared
+    return SmallBatches(prepared, CPU_BATCH).eval() if torch.device(device).type == "cpu" else prepared
 
 
 def _simplified(network: nn.Module, size: int) -> nn.Module:

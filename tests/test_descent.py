@@ -1,0 +1,153 @@
+"""The projected-descent loop: strength against closed forms, and the ways in which such loops go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from frbench.attacks.descent import ProjectedDescent
+from frbench.harness.budgets import L2, Linf, Unbounded
+from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, View
+from frbench.harness.goals import Dodging, Impersonation
+
+FGSM = ProjectedDescent(steps=1, stride=1.0)
+BIM = ProjectedDescent(steps=20)
+PGD = ProjectedDescent(steps=20, starts=2)
+MIFGSM = ProjectedDescent(steps=20, momentum=1.0)
+ATTACKS = {"fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM}
+GOALS = [Dodging(), Impersonation()]
+
+
+def final_loss(view: View, pairs: PairBatch, goal: Goal, result: AttackResult) -> torch.Tensor:
+    with torch.no_grad():
+        return goal.loss(view.score(result.images, view.enroll(pairs)))
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=["dodging", "impersonation"])
+@pytest.mark.parametrize("budget", [Linf(8 / 255), L2(0.5)], ids=["linf", "l2"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_lowers_its_loss_within_the_budget(
+    name: str, budget: Budget, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear()), batch()
+    result = ATTACKS[name](look, pairs, goal, budget)
+    with torch.no_grad():
+        before = goal.loss(look.score(pairs.probe, look.enroll(pairs)))
+    assert bool((final_loss(look, pairs, goal, result) < before).all())
+    assert bool(budget.fits(result.images, pairs.probe).all())
+    assert 0 <= result.images.min() and result.images.max() <= 1
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=["dodging", "impersonation"])
+def test_more_work_never_hurts_fgsm_bim_pgd(goal: Goal, linear: Callable, batch: Callable, view: Callable) -> None:
+    look, pairs = view(linear()), batch()
+    losses = [
+        final_loss(look, pairs, goal, attack(look, pairs, goal, Linf(4 / 255))).mean() for attack in (FGSM, BIM, PGD)
+    ]
+    assert losses[1] <= losses[0] + 1e-6
+    assert losses[2] <= losses[1] + 1e-6
+
+
+def test_bim_reaches_the_optimum_of_a_linear_score(batch: Callable, view: Callable) -> None:
+    """On a score that is linear in the image, the L-inf optimum is the clipped corner of the ball."""
+    pairs = batch(same=False)
+
+    class LinearScore:
+        differentiable, random = True, False
+
+        def enroll(self, reference, index, draw):  # type: ignore[no-untyped-def]
+            from frbench.harness.contracts import Template
+
+            return Template(reference.flatten(1) - 0.5, index)
+
+        def score(self, probe, template, draw):  # type: ignore[no-untyped-def]
+            return (probe.flatten(1) * template.vectors).sum(1)
+
+    look = View(LinearScore(), torch.zeros(len(pairs)))
+    result = BIM(look, pairs, Impersonation(), Linf(0.05))
+    best = (pairs.probe + 0.05 * (pairs.reference - 0.5).sign()).clamp(0, 1)
+    assert torch.allclose(result.images, best, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_saturated_pixels_move(name: str, linear: Callable, batch: Callable, view: Callable) -> None:
+    """Black borders are common in aligned faces; a change of variables such as CW's would freeze them."""
+    pairs = batch()
+    result = ATTACKS[name](view(linear()), pairs, Impersonation(), Linf(8 / 255))
+    moved = (result.images - pairs.probe).abs()
+    black, white = moved[:, :, 0], moved[:, :, -1]
+    assert (black > 0).float().mean() > 0.3
+    assert (white > 0).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("budget", [Linf(8 / 255), L2(0.5), Unbounded()], ids=["linf", "l2", "unbounded"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_zero_gradient_gives_no_nan(
+    name: str, budget: Budget, saturated: object, batch: Callable, view: Callable
+) -> None:
+    result = ATTACKS[name](view(saturated), batch(), Dodging(), budget)
+    assert bool(torch.isfinite(result.images).all())
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_dodging_from_the_reference_itself_starts_from_noise(
+    name: str, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    """At the reference the cosine is 1 and its gradient zero: an attack from there would stay there."""
+    pairs = batch(same=True)
+    pairs = replace(pairs, probe=pairs.reference.clone())
+    look = view(linear())
+    loss = final_loss(look, pairs, Dodging(), ATTACKS[name](look, pairs, Dodging(), Linf(8 / 255)))
+    assert bool((loss < 0.995).all())
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+@pytest.mark.parametrize("stop", ["never", "on_success"])
+def test_images_do_not_depend_on_the_batch(
+    size: int, stop: str, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs, attack = view(linear()), batch(), ProjectedDescent(steps=10, starts=2, stop=stop)
+    together = attack(look, pairs, Impersonation(), Linf(8 / 255)).images
+    parts = [
+        attack(look, pairs[slice(i, i + size)], Impersonation(), Linf(8 / 255)).images for i in range(0, 12, size)
+    ]
+    assert torch.allclose(together, torch.cat(parts), atol=1e-6)
+
+
+def test_finished_pairs_leave_the_batch_and_stay_finished(linear: Callable, batch: Callable, view: Callable) -> None:
+    look, pairs = view(linear(), threshold=0.15), batch(same=True)
+    never = ProjectedDescent(steps=20, starts=2)(look, pairs, Dodging(), Linf(0.1))
+    early = ProjectedDescent(steps=20, starts=2, stop="on_success")(look, pairs, Dodging(), Linf(0.1))
+    assert bool(never.achieved.any())
+    assert torch.equal(never.achieved, early.achieved)
+    done = early.achieved
+    assert bool((early.iterations[done] < never.iterations[done]).all())
+    assert bool((early.queries[done] < never.queries[done]).all())
+    scores = look.score(early.images, look.enroll(pairs))
+    assert torch.equal(scores <= 0.15, done)
+
+
+def test_an_attack_that_stops_goes_a_margin_beyond_the_threshold(
+    linear: Callable, batch: Callable, view: Callable
+) -> None:
+    pairs, attack = batch(same=True), ProjectedDescent(steps=60, stop="on_success")
+    look = view(linear(), threshold=0.3, margin=0.1)
+    result = attack(look, pairs, Dodging(), Linf(0.2))
+    assert bool(result.achieved.any())
+    assert bool((look.score(result.images, look.enroll(pairs))[result.achieved] <= 0.2 + 1e-6).all())
+
+
+def test_the_probe_given_is_never_changed(linear: Callable, batch: Callable, view: Callable) -> None:
+    pairs = batch()
+    before = pairs.probe.clone()
+    PGD(view(linear()), pairs, Dodging(), Linf(8 / 255))
+    assert torch.equal(pairs.probe, before)
+
+
+def test_iterations_and_queries_are_counted_for_each_pair(linear: Callable, batch: Callable, view: Callable) -> None:
+    result = PGD(view(linear()), batch(), Dodging(), Linf(8 / 255))
+    assert result.iterations.tolist() == [40] * 12
+    assert result.queries.tolist() == [42] * 12
