@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from frbench.harness import fitting
 from frbench.harness.card import run_facts
@@ -50,7 +51,13 @@ def _root(error: BaseException) -> str:
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """``cfg`` resolved to plain Python, its targets checked."""
-    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise FrbenchError(f"{key} has no default and was not given; add {key}=VALUE") from error
+    except OmegaConfBaseException as error:
+        raise FrbenchError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
     config = {str(key): value for key, value in resolved.items()}
     check_targets(config, config["trust"])

@@ -5,7 +5,7 @@ Colours are Okabe and Ito's, told apart by people with any colour vision; lines 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +61,11 @@ def _panels(rows: int, columns: int, size: tuple[float, float], title: str) -> t
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> None:
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), columns)))
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend below all panels, in as many columns as the figure is wide."""
+    inches = 0.65 + 0.085 * max(len(str(handle.get_label())) for handle in handles)
+    columns = int(np.clip(figure.get_figwidth() / inches, 1, len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:
@@ -99,7 +101,7 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
             panel.set_ylabel("ASR, %" if j == 0 else "")
             for k, name in enumerate(names):
                 _curve(panel, here[here[lines] == name].sort_values("radius"), _line(k), name)
-        _legend(figure, axes[0, 0].get_lines()[: len(names)], 4)
+        _legend(figure, axes[0, 0].get_lines()[: len(names)])
     return figure
 
 
@@ -192,7 +194,7 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
             panel.set_xlim(edges[0], edges[-1])
             panel.tick_params(labelbottom=i == len(defenses) - 1)
             panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
-        _legend(figure, _histogram_key(), 5)
+        _legend(figure, _histogram_key(set(frame["same"].astype(bool))))
     return figure
 
 
@@ -207,17 +209,16 @@ def _histograms(panel: Axes, pairs: pd.DataFrame, edges: Sequence[float]) -> Non
         panel.axvline(float(pairs["threshold"].mean()), color="black", linestyle="--", linewidth=1)
 
 
-def _histogram_key() -> list[Any]:
+def _histogram_key(kinds: Collection[bool]) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    return [
-        Patch(color=GENUINE, alpha=0.28, label="genuine, clean"),
-        Patch(facecolor="none", edgecolor=GENUINE, linewidth=1.4, label="genuine, attacked"),
-        Patch(color=IMPOSTOR, alpha=0.28, label="impostor, clean"),
-        Patch(facecolor="none", edgecolor=IMPOSTOR, linewidth=1.4, label="impostor, attacked"),
-        Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)"),
-    ]
+    keys: list[Any] = []
+    for kind, name, colour in ((True, "genuine", GENUINE), (False, "impostor", IMPOSTOR)):
+        if kind in kinds:
+            keys.append(Patch(color=colour, alpha=0.28, label=f"{name}, clean"))
+            keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, attacked"))
+    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)")]
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
     factor, (height, width) = amplification(rows), rows[0].clean.shape[:2]
     down, right = round(height * 1.17), round(width * 1.06)  # from one tile to the next
     canvas = np.ones((down * len(rows), right * 4, 3))
-    inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.75)
+    inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.6)
     lines = fill(title, int(inches[0] * 12))
     with _style():
         figure = Figure(figsize=(inches[0], inches[1] + 0.2 * lines.count("\n")), layout="constrained")

@@ -63,7 +63,8 @@ def attack_tables(records: Sequence[Record], findings: Findings, reading: Readin
     tables = []
     for group in _groups([r for r in records if r["names"]["attack"] != NULL]):
         title = f"Success of {label(group[0], 'goal')}, {_where(group[0])}"
-        caption = f"{_READ} {reading.words.capitalize()}, calibrated behind the defense on clean pairs. {_facts(group)}"
+        policy = f"{reading.words[0].upper()}{reading.words[1:]}, calibrated behind the defense on clean pairs."
+        caption = f"{_READ} {policy} {_facts(group)}"
         beside = {
             "clean accuracy %": lambda rows: joined(
                 [accuracy.get(_clean_key(r), Cell(MISSING)) for r in rows], _SEVERAL

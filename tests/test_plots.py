@@ -101,6 +101,24 @@ def test_no_texts_overlap(kind: str) -> None:
     assert not [pair for pair in clashes if pair[0] != pair[1]]
 
 
+@pytest.mark.parametrize("kind", FIGURES)
+def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
+    one = {
+        "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
+        "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
+        "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
+        "pictures": lambda: plots.picture_grid(rows(count=1), "Title " * 30),
+    }
+    figure = one[kind]()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    page, used = figure.bbox, figure.get_tightbbox(renderer).padded(-0.02)
+    assert used.x0 * figure.dpi >= page.x0
+    assert used.y0 * figure.dpi >= page.y0
+    assert used.x1 * figure.dpi <= page.x1
+    assert used.y1 * figure.dpi <= page.y1
+
+
 def test_users_matplotlib_settings_are_neither_used_nor_changed() -> None:
     with mpl.rc_context({"font.size": 31.0, "axes.grid": False}):
         figure = FIGURES["curves"]()

@@ -42,7 +42,13 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def write(
-    path: Path, batch: int | str = "N", inside: bool = False, clip=("low", "high"), flatten: str = "", side: int = SIDE, channels: int = 3
+    path: Path,
+    batch: int | str = "N",
+    inside: bool = False,
+    clip=("low", "high"),
+    flatten: str = "",
+    side: int = SIDE,
+    channels: int = 3,
 ) -> Path:
     """A small ArcFace-like network: [Sub, Mul,] Conv, PRelu, BatchNormalization, Clip, flattening of a kind, Gemm."""
     node, stored = onnx.helper.make_node, weights()

@@ -1,11 +1,16 @@
 """A prepared network is the same network: folded, frozen, quicker, with the same embeddings and gradients."""
 
 import copy
+from pathlib import Path
 
+import hydra
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
@@ -116,13 +121,18 @@ def test_folding_is_exact_for_any_convolution(seed, kernel, stride, padding, gro
 
 def test_a_normalisation_is_carried_through_flatten_into_the_linear_map() -> None:
     torch.manual_seed(0)
-    network = lived_in(nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(), nn.Flatten(), nn.Linear(3 * 4 * 4, 5), nn.BatchNorm1d(5)))
+    network = lived_in(
+        nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(), nn.Flatten(), nn.Linear(3 * 4 * 4, 5), nn.BatchNorm1d(5))
+    )
     simplified = simplify(copy.deepcopy(network))
     images = torch.randn(6, 3, 4, 4)
     with torch.no_grad():
         assert torch.allclose(simplified(images), network(images), atol=1e-5)
-    assert not any(isinstance(simplified.get_submodule(str(n.target)), nn.BatchNorm1d | nn.BatchNorm2d)
-                   for n in simplified.graph.nodes if n.op == "call_module")
+    assert not any(
+        isinstance(simplified.get_submodule(str(n.target)), nn.BatchNorm1d | nn.BatchNorm2d)
+        for n in simplified.graph.nodes
+        if n.op == "call_module"
+    )
 
 
 class Shared(nn.Module):
@@ -182,7 +192,9 @@ def test_a_network_that_cannot_be_traced_is_used_unfolded_with_a_warning() -> No
 
 
 @settings(max_examples=25, deadline=None)
-@given(shape=st.sampled_from([(2, 3, 4, 5), (4, 3), (1, 3, 1, 1)]), slopes=st.sampled_from([1, 3]), seed=st.integers(0, 99))
+@given(
+    shape=st.sampled_from([(2, 3, 4, 5), (4, 3), (1, 3, 1, 1)]), slopes=st.sampled_from([1, 3]), seed=st.integers(0, 99)
+)
 def test_the_frozen_prelu_has_the_values_and_gradients_of_pytorchs(shape, slopes: int, seed: int) -> None:
     torch.manual_seed(seed)
     ours_in = torch.randn(shape).requires_grad_(True)
@@ -217,3 +229,41 @@ def test_devices_are_resolved_and_impossible_ones_refused_in_one_line() -> None:
         with pytest.raises(FrbenchError, match="device=auto") as error:
             resolve_device(name)
         assert "\n" not in str(error.value)
+
+
+FACES = 24
+
+
+@pytest.fixture(scope="module")
+def faces(real_data: Path) -> torch.Tensor:
+    """Some aligned LFW faces, (24, 3, 112, 112) in [0, 1]."""
+    files = sorted((real_data / "lfw" / "aligned_112").glob("A*/*_0001.jpg"))[:FACES]
+    stack = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
+
+
+def real_recognizer(option: str, real_data: Path):
+    conf = Path(__file__).parents[1] / "conf" / "recognizer" / f"{option}.yaml"
+    config = OmegaConf.create({"paths": {"data": str(real_data), "cache": "cache"}, "device": "cpu"})
+    config.recognizer = OmegaConf.load(conf)
+    if option == "face_reid_0095":  # as a white box: squeeze-excite, pooling and PReLU through onnx2torch
+        config.recognizer._target_ = "frbench.harness.recognizers.onnx_recognizer.OnnxRecognizer"
+        del config.recognizer.providers
+    return hydra.utils.instantiate(config.recognizer, _convert_="all")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "option", ["foamliu_mobilefacenet", "bubbliiiing_mobilefacenet", "mobileface_v2", "face_reid_0095"]
+)
+def test_prepared_recognizers_embed_real_faces_as_shipped(real_data: Path, faces: torch.Tensor, option: str) -> None:
+    recognizer = real_recognizer(option, real_data)
+    shipped = recognizer.as_shipped()
+    gradients, embeddings = [], []
+    for embed in (lambda x: unit_length(shipped(recognizer.preprocessing(x))), recognizer.embed):
+        x = faces.clone().requires_grad_(True)
+        embeddings.append(embed(x))
+        scores = (embeddings[-1][::2] * embeddings[-1][1::2].detach()).sum()
+        gradients.append(torch.autograd.grad(scores, x)[0])
+    assert (embeddings[0] - embeddings[1]).abs().max() < 1e-4
+    assert functional.cosine_similarity(gradients[0].flatten(1), gradients[1].flatten(1))[::2].min() > 0.999

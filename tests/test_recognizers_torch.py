@@ -20,7 +20,9 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30
 
 
 def tiny_network() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(4 * 56 * 56, 8))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(4 * 56 * 56, 8)
+    )
 
 
 def recognizer(weights: Path, **options) -> TorchRecognizer:
@@ -186,7 +188,9 @@ def test_prefix_and_wrapping_and_format_make_no_difference(tmp_path: Path, check
     state = torch.load(checkpoint, weights_only=True)
     images = torch.rand(2, 3, 112, 112)
     wanted = recognizer(checkpoint).embed(images)
-    wrapped = {"state_dict": {f"module.arcface.{name}": value for name, value in state.items()} | {"head": torch.ones(1)}}
+    wrapped = {
+        "state_dict": {f"module.arcface.{name}": value for name, value in state.items()} | {"head": torch.ones(1)}
+    }
     torch.save(wrapped, tmp_path / "wrapped.pth")
     save_file(state, tmp_path / "plain.safetensors")
     assert torch.equal(recognizer(tmp_path / "wrapped.pth", prefix="arcface.").embed(images), wanted)
@@ -206,7 +210,9 @@ def test_normalisation_size_and_channel_order_are_the_recognizers_own_business(c
     assert fed.embed(torch.rand(1, 3, 160, 160)).shape == (1, 8)
 
 
-@pytest.mark.parametrize("images", [torch.rand(3, 112, 112), torch.rand(1, 1, 112, 112), torch.zeros(1, 3, 8, 8).byte()])
+@pytest.mark.parametrize(
+    "images", [torch.rand(3, 112, 112), torch.rand(1, 1, 112, 112), torch.zeros(1, 3, 8, 8).byte()]
+)
 def test_what_is_not_a_batch_of_rgb_images_is_refused(checkpoint: Path, images: torch.Tensor) -> None:
     with pytest.raises(FrbenchError, match="expected float RGB images"):
         recognizer(checkpoint).embed(images)

@@ -82,7 +82,9 @@ class InsightfacePack:
                 storage.ensure_available("models", self.pack, root=self.root)
             except Exception as error:  # requests' and zipfile's errors
                 reason = " ".join(str(error).split())[:120]
-                raise FrbenchError(f"InsightFace could not download {self.pack} ({reason}): unpack it in {folder}") from error
+                raise FrbenchError(
+                    f"InsightFace could not download {self.pack} ({reason}): unpack it in {folder}"
+                ) from error
         if not folder.is_dir():
             raise FrbenchError(
                 f"InsightFace pack {self.pack} is not at {folder}: unpack {self.pack}.zip of its model zoo there, "

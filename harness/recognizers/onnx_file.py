@@ -97,7 +97,7 @@ class FixedBatch(nn.Module):
 
 
 def distance(network: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor) -> float:
-    """Largest difference of unit-length embeddings from ``wanted``; infinite where the network cannot take the batch."""
+    """Largest difference of unit-length embeddings from ``wanted``; infinite where the batch cannot be taken."""
     try:
         with torch.no_grad():
             found = network(probes)
@@ -110,7 +110,11 @@ def distance(network: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor
 
 
 def first_that_agrees(
-    ways: Sequence[Callable[[], Callable[[Tensor], Tensor]]], probes: Tensor, wanted: Tensor, tolerance: float, file: Path
+    ways: Sequence[Callable[[], Callable[[Tensor], Tensor]]],
+    probes: Tensor,
+    wanted: Tensor,
+    tolerance: float,
+    file: Path,
 ) -> Callable[[Tensor], Tensor]:
     """The first of several ways to run ``file`` that gives ``wanted`` on ``probes``."""
     for make in ways:

@@ -88,7 +88,9 @@ def open_session(model: Path | bytes, providers: Sequence[str]) -> Any:
             return onnxruntime.InferenceSession(source, options, providers=chosen)
     except Exception as error:  # onnxruntime's exceptions share no public base
         reason = " ".join(str(error).split())[:160]
-        raise FrbenchError(f"onnxruntime cannot run {_called(model)} ({reason}): export or download it again") from error
+        raise FrbenchError(
+            f"onnxruntime cannot run {_called(model)} ({reason}): export or download it again"
+        ) from error
 
 
 def _called(model: Path | bytes) -> str:
@@ -120,7 +122,9 @@ def provider_remedy() -> str:
             "pip uninstall onnxruntime, then pip install --force-reinstall --no-deps onnxruntime-gpu"
         )
     if gpu:
-        return f"onnxruntime-gpu {gpu} does not find a GPU with its CUDA and cuDNN libraries; install them, or use the CPU"
+        return (
+            f"onnxruntime-gpu {gpu} does not find a GPU with its CUDA and cuDNN libraries; install them, or use the CPU"
+        )
     return 'pip uninstall onnxruntime, then pip install "frbench[onnx-gpu]"; or use providers=auto'
 
 

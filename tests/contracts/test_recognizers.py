@@ -1,0 +1,148 @@
+"""What every recognizer promises, for every option in conf/recognizer."""
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from frbench.harness.contracts import Recognizer
+from frbench.harness.errors import FrbenchError
+from frbench.harness.recognizers.iresnet import IResNet
+
+CONF = Path(__file__).parents[2] / "conf" / "recognizer"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+REAL = {"bubbliiiing_mobilefacenet", "face_reid_0095", "foamliu_mobilefacenet", "mobileface_v2"}
+# The larger ones differ from this one in a number only; their parameter counts are tested elsewhere.
+BROUGHT = {"iresnet18", "onnx", "insightface"}
+
+
+def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
+    config = OmegaConf.create({"paths": {"data": str(data), "cache": str(data)}, "device": "cpu"})
+    config.recognizer = OmegaConf.merge(OmegaConf.load(CONF / f"{option}.yaml"), overrides)
+    recognizer: Recognizer = hydra.utils.instantiate(config.recognizer, _convert_="all")
+    return recognizer
+
+
+def small_onnx(path: Path) -> Path:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, 8, 1), torch.nn.PReLU(4), torch.nn.Flatten(), torch.nn.Linear(784, 8)
+    )
+    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["embedding"]}
+    free = {"image": {0: "n"}, "embedding": {0: "n"}}
+    with warnings.catch_warnings():  # the exporter that needs no further package is deprecated
+        warnings.simplefilter("ignore")
+        example = (torch.rand(1, 3, 112, 112),)
+        torch.onnx.export(network.eval(), example, str(path), dynamo=False, dynamic_axes=free, **names)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What a user must bring for options that ship nothing: overrides by option."""
+    folder = tmp_path_factory.mktemp("brought")
+
+    def iresnet() -> dict[str, Any]:
+        torch.manual_seed(0)
+        torch.save(IResNet((2, 2, 2, 2)).state_dict(), folder / "backbone.pth")
+        return {"weights": str(folder / "backbone.pth")}
+
+    def onnx() -> dict[str, Any]:
+        pytest.importorskip("onnxruntime")
+        return {"path": str(small_onnx(folder / "mine.onnx"))}
+
+    def pack() -> dict[str, Any]:
+        pytest.importorskip("insightface")
+        (folder / "models" / "mine").mkdir(parents=True)
+        small_onnx(folder / "models" / "mine" / "w.onnx")
+        return {"pack": "mine", "root": str(folder)}
+
+    makers = {"iresnet18": iresnet, "onnx": onnx, "insightface": pack}
+    return lambda option: makers[option]()
+
+
+def usable() -> list[Any]:
+    marked = [pytest.param(option, marks=pytest.mark.realdata) for option in OPTIONS if option in REAL]
+    return marked + [option for option in OPTIONS if option in BROUGHT or option == "tiny"]
+
+
+@pytest.fixture(scope="module", params=usable())
+def recognizer(request: pytest.FixtureRequest, bring: Callable[[str], dict[str, Any]]) -> Recognizer:
+    option = request.param
+    if option in REAL:
+        return instantiate(option, request.getfixturevalue("real_data"))
+    return instantiate(option, "no_data", **(bring(option) if option in BROUGHT else {}))
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(5, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+
+
+def test_embeddings_are_float32_of_unit_length(recognizer: Recognizer, images: torch.Tensor) -> None:
+    embeddings = recognizer.embed(images)
+    assert embeddings.dtype == torch.float32
+    assert embeddings.ndim == 2
+    assert len(embeddings) == len(images)
+    assert torch.allclose(embeddings.norm(dim=1), torch.ones(len(images)), atol=1e-5)
+    assert (embeddings[0] - embeddings[1]).abs().max() > 1e-4
+
+
+def test_an_embedding_does_not_depend_on_the_rest_of_the_batch(recognizer: Recognizer, images: torch.Tensor) -> None:
+    together = recognizer.embed(images)
+    alone = torch.cat([recognizer.embed(image[None]) for image in images])
+    assert (together - alone).abs().max() < 1e-4
+    assert (recognizer.embed(images.flip(0)).flip(0) - together).abs().max() < 1e-4
+
+
+def test_the_images_are_left_as_they_were(recognizer: Recognizer, images: torch.Tensor) -> None:
+    kept = images.clone()
+    recognizer.embed(images)
+    assert torch.equal(images, kept)
+
+
+def test_gradients_flow_exactly_where_promised(recognizer: Recognizer, images: torch.Tensor) -> None:
+    x = images[:2].clone().requires_grad_(True)
+    embeddings = recognizer.embed(x)
+    assert embeddings.requires_grad == recognizer.differentiable
+    if recognizer.differentiable:
+        (gradient,) = torch.autograd.grad(embeddings[0, 0], x)
+        assert gradient.isfinite().all()
+        assert gradient[0].abs().max() > 0
+        assert gradient[1].abs().max() == 0
+    assert not recognizer.embed(images[:2]).requires_grad
+
+
+def test_the_digest_is_the_sha256_of_the_weights(recognizer: Recognizer) -> None:
+    assert re.fullmatch(r"[0-9a-f]{64}", recognizer.digest)
+
+
+def test_the_fingerprint_is_plain_data_without_paths(recognizer: Any) -> None:
+    facts = recognizer.fingerprint()
+    text = json.dumps(facts)
+    assert facts["weights"] == recognizer.digest
+    assert {"architecture", "weights", "preprocessing"} <= facts.keys()
+    assert str(Path.cwd().anchor) + "tmp" not in text
+    assert "models/" not in text
+
+
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name not in {"tiny", "insightface", "onnx"}])
+def test_every_option_is_built_without_its_weights_and_names_them_when_used(option: str, tmp_path: Path) -> None:
+    overrides = {"urls": []} if option in {"foamliu_mobilefacenet", "bubbliiiing_mobilefacenet"} else {}
+    recognizer = instantiate(option, tmp_path, **overrides)
+    assert recognizer.name == option
+    with pytest.raises(FrbenchError) as error:
+        recognizer.embed(torch.rand(1, 3, 112, 112))
+    assert "\n" not in str(error.value)
+    assert str(tmp_path / "models") in str(error.value)
+
+
+def test_every_option_in_conf_is_looked_at_here() -> None:
+    assert set(OPTIONS) - {"iresnet34", "iresnet50", "iresnet100"} == REAL | BROUGHT | {"tiny"}

@@ -1,0 +1,114 @@
+"""Classic defenses against somebody else's numbers, and their stand-ins against the real thing."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+
+from frbench.defenses import eigenspace
+from frbench.defenses.bitdepth import BitDepth
+from frbench.defenses.blur import Blur
+from frbench.defenses.jpeg import Jpeg, SoftJpeg
+from frbench.defenses.purification import StraightThrough
+from frbench.harness.contracts import Draw, FaceSet
+from frbench.harness.errors import FrbenchError
+
+INDEX = torch.arange(4)
+
+
+@pytest.fixture(scope="module")
+def smooth() -> torch.Tensor:
+    """Natural-looking images (4, 3, 112, 112): filtered noise."""
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(4, 3, 112, 112)), (0, 0, 4, 4))
+    return torch.from_numpy((noise - noise.min()) / (noise.max() - noise.min())).float()
+
+
+def test_jpeg_is_what_a_file_would_hold(smooth: torch.Tensor) -> None:
+    pixels = (smooth[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=60)
+    expected = np.asarray(Image.open(file))
+    found = Jpeg(60)(smooth, INDEX, Draw())[0].mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    assert np.array_equal(found, expected)
+
+
+def test_soft_jpeg_stands_close_to_the_codec_and_has_a_gradient(smooth: torch.Tensor) -> None:
+    images = smooth.clone().requires_grad_()
+    soft = SoftJpeg(75)(images, INDEX, Draw())
+    hard = Jpeg(75)(smooth, INDEX, Draw())
+    assert (soft - hard).abs().mean() < 1.5 * (hard - smooth).abs().mean()
+    soft.sum().backward()
+    assert images.grad is not None and bool((images.grad.flatten(1).norm(dim=1) > 0).all())
+
+
+def test_bit_depth_gives_even_levels(smooth: torch.Tensor) -> None:
+    found = BitDepth(3)(smooth, INDEX, Draw())
+    assert len(found.unique()) <= 8
+    assert (found - smooth).abs().max() <= 0.5 / 7 + 1e-6
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
+def test_blur_is_scipys_gaussian(sigma: float, smooth: torch.Tensor) -> None:
+    radius = int(3 * sigma + 0.5)
+    expected = gaussian_filter(smooth.numpy(), (0, 0, sigma, sigma), mode="mirror", radius=(0, 0, radius, radius))
+    assert np.allclose(Blur(sigma)(smooth, INDEX, Draw()).numpy(), expected, atol=2e-5)
+
+
+def test_straight_through_shows_the_truth_forward_and_the_stand_in_backward(smooth: torch.Tensor) -> None:
+    images = smooth.clone().requires_grad_()
+    out = StraightThrough(BitDepth(2))(images, INDEX, Draw())
+    assert torch.allclose(out, BitDepth(2)(smooth, INDEX, Draw()), atol=1e-6)
+    weight = torch.rand(smooth.shape)
+    (out * weight).sum().backward()
+    assert images.grad is not None and torch.allclose(images.grad, weight)
+    soft = smooth.clone().requires_grad_()
+    (StraightThrough(BitDepth(2), Blur(1.0))(soft, INDEX, Draw()) * weight).sum().backward()
+    direct = smooth.clone().requires_grad_()
+    (Blur(1.0)(direct, INDEX, Draw()) * weight).sum().backward()
+    assert soft.grad is not None and direct.grad is not None and torch.allclose(soft.grad, direct.grad, atol=1e-6)
+
+
+def faces(count: int, size: int, seed: int = 0) -> FaceSet:
+    rng = np.random.default_rng(seed)
+    images = gaussian_filter(rng.normal(size=(count, size, size, 3)), (0, 2, 2, 0)) * 200 + 128
+    stack = images.clip(0, 255).astype(np.uint8)
+    return FaceSet("toy", stack, np.arange(count), tuple(map(str, range(count))), f"toy{count}{size}{seed}")
+
+
+@pytest.mark.parametrize(("count", "size"), [(60, 16), (400, 8)], ids=["fewer faces than pixels", "more faces"])
+def test_eigenfaces_are_scikit_learns(count: int, size: int) -> None:
+    people = faces(count, size)
+    found = eigenspace.fit(people, 10, torch.device("cpu"))
+    stack = eigenspace.gray(people.load(np.arange(count))).numpy()
+    reference = PCA(10, svd_solver="full").fit(stack.astype(np.float64))
+    assert np.allclose(found["mean"], reference.mean_, atol=1e-5)
+    assert np.allclose(found["eigenvalues"], reference.explained_variance_, rtol=1e-3)
+    cosines = np.abs((found["basis"].numpy().T * reference.components_).sum(1))
+    assert np.allclose(cosines, 1, atol=1e-3)
+    assert np.abs(found["basis"].numpy().T @ found["basis"].numpy() - np.eye(10)).max() < 1e-4
+
+
+def test_projection_is_idempotent_never_amplifies_and_keeps_what_it_spans() -> None:
+    people = faces(60, 16)
+    fitted = eigenspace.fit(people, 59, torch.device("cpu"))
+    images = people.load(np.arange(60))
+    once = eigenspace.project(images, fitted["mean"], fitted["basis"])
+    assert torch.allclose(eigenspace.project(once, fitted["mean"], fitted["basis"]), once, atol=1e-4)
+    gray = ((eigenspace.gray(images) + 1) / 2).reshape(-1, 1, 16, 16).expand(-1, 3, -1, -1)
+    assert torch.allclose(once, gray, atol=1e-3)  # 59 components span 60 faces
+    few = eigenspace.fit(people, 5, torch.device("cpu"))
+    noisy = images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    moved = eigenspace.project(noisy, few["mean"], few["basis"]) - eigenspace.project(images, few["mean"], few["basis"])
+    gray_change = (eigenspace.gray(noisy) - eigenspace.gray(images)) / 2
+    assert bool((moved[:, 0].flatten(1).norm(dim=1) <= gray_change.norm(dim=1) + 1e-5).all())
+
+
+def test_more_components_than_faces_is_an_error() -> None:
+    with pytest.raises(FrbenchError, match="fewer components"):
+        eigenspace.fit(faces(20, 16), 20, torch.device("cpu"))
