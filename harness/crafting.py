@@ -65,7 +65,8 @@ class Crafting:
         """What the attacker saw: data, views with their thresholds, attack, goal, budget, seed."""
         several = self.judge if len(self.views) > 1 else None
         batch = self.batch_size if self.attack.batch_dependent else None
-        return fingerprint(self.pairs.digest, self._looks(), several, self.attack, self.goal, self._own_budget(), batch)
+        looks = list(self._looks().values())  # by what they show, whatever their names
+        return fingerprint(self.pairs.digest, looks, several, self.attack, self.goal, self._own_budget(), batch)
 
     def blocks(self, index: np.ndarray) -> Iterator[Block]:
         """Adversarial images of the pairs ``index``, block by block, found or made."""

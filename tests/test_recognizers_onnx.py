@@ -117,6 +117,7 @@ FILES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:FixedBatch is used unfolded")
 @pytest.mark.parametrize("kind", [OnnxRecognizer, OnnxRuntimeRecognizer])
 @pytest.mark.parametrize("options", FILES.values(), ids=FILES)
 def test_files_of_every_habit_give_onnxruntimes_embeddings(tmp_path: Path, images, kind, options) -> None:

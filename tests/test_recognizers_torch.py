@@ -156,6 +156,7 @@ class Hostile:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
 def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path: Path, save) -> None:
     mark = tmp_path / "was_here"

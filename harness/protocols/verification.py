@@ -129,7 +129,7 @@ class Verification:
             "eligible": len(table),
             "bootstrap_low": low,
             "bootstrap_high": high,
-            **{size: _spread(table[size]) for size in ("linf", "l2", "rms", "ssim")},
+            **{size: _spread(counted[size], counted["success"]) for size in ("linf", "l2", "rms", "ssim")},
             "objective_mean": float(loss.mean()),
             "score_shift_mean": float((table["adversarial_score"] - table["clean_score"]).mean()),
             "attacker_asr": float(table["achieved"].mean()),
@@ -163,5 +163,9 @@ def _tar(found: metrics.Tar | metrics.Unresolved) -> dict[str, Any]:
     return {"tar": found.tar, "far": found.far, "threshold_mean": float(found.thresholds.mean()), "reason": None}
 
 
-def _spread(sizes: pd.Series) -> dict[str, float]:
-    return {"mean": float(sizes.mean()), "median": metrics.median_size(sizes), "max": float(sizes.max())}
+def _spread(sizes: pd.Series, success: pd.Series) -> dict[str, float]:
+    """Mean and maximum over successes; the median over all counted pairs, a failure being infinitely large."""
+    won = sizes[success]
+    failed = float("-inf") if sizes.name == "ssim" else float("inf")
+    median = float(sizes.where(success, failed).median()) if len(sizes) else float("nan")
+    return {"mean": float(won.mean()), "median": median, "max": float(won.max())}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+Linear = nn.Conv2d | nn.Linear
 # Elementwise in evaluation mode and per channel: a normalisation may be carried over them.
 TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
 
@@ -56,11 +58,12 @@ def simplify(network: nn.Module) -> fx.GraphModule:
     module = network if isinstance(network, fx.GraphModule) else fx.symbolic_trace(network)
     for node in list(module.graph.nodes):
         layer = _layer(module, node)
-        if isinstance(layer, NORMS):
-            _fold_backwards(module, node, layer) or _fold_forwards(module, node, layer)
+        if isinstance(layer, Norm):
+            if not _fold_backwards(module, node, layer):
+                _fold_forwards(module, node, layer)
         elif isinstance(layer, nn.PReLU):
             _replace(module, node, FrozenPReLU(layer.weight))
-        elif isinstance(layer, nn.ReLU | nn.ReLU6) and _follows_linear_map(module, node):
+        elif isinstance(layer, nn.ReLU | nn.ReLU6) and _overwritable(module, node.args[0]):
             _replace(module, node, type(layer)(inplace=True))
     module.delete_all_unused_submodules()
     module.graph.lint()
@@ -69,6 +72,7 @@ def simplify(network: nn.Module) -> fx.GraphModule:
 
 
 def _layer(module: fx.GraphModule, node: Any) -> nn.Module | None:
+    """The layer that a node calls, if it calls one."""
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return None
     return module.get_submodule(str(node.target))
@@ -81,45 +85,50 @@ def _replace(module: fx.GraphModule, node: fx.Node, layer: nn.Module) -> None:
     node.target = name
 
 
-def _alone(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether nothing else reads the node's output or uses its layer."""
-    return len(node.users) == 1 and sum(other.target == node.target for other in module.graph.nodes) == 1
+def _overwritable(module: fx.GraphModule, source: Any) -> bool:
+    """Whether an output may be changed in place: linear maps do not need theirs for the backward."""
+    return isinstance(_layer(module, source), Linear) and len(source.users) == 1
 
 
-def _follows_linear_map(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Convolutions and linear maps do not need their output for the backward: it may be overwritten."""
-    source = node.args[0] if node.args else None
-    return isinstance(_layer(module, source), nn.Conv2d | nn.Linear) and len(source.users) == 1  # type: ignore[union-attr]
-
-
-def _fold_backwards(module: fx.GraphModule, node: fx.Node, norm: nn.Module) -> bool:
+def _fold_backwards(module: fx.GraphModule, node: fx.Node, norm: Norm) -> bool:
     """Into the convolution or linear map just before."""
-    source = node.args[0]
+    source: Any = node.args[0]
     layer = _layer(module, source)
-    if not isinstance(layer, nn.Conv2d | nn.Linear) or not _alone(module, source):  # type: ignore[arg-type]
+    if not isinstance(layer, Linear) or not _alone(module, source):
         return False
-    fuse = fuse_conv_bn_eval if isinstance(layer, nn.Conv2d) else fuse_linear_bn_eval
-    module.set_submodule(str(source.target), fuse(layer, norm))  # type: ignore[union-attr, operator]
+    fused: nn.Module = (
+        fuse_conv_bn_eval(layer, norm) if isinstance(layer, nn.Conv2d) else fuse_linear_bn_eval(layer, norm)
+    )
+    module.set_submodule(str(source.target), fused)
     _bypass(module, node)
     return True
 
 
-def _fold_forwards(module: fx.GraphModule, node: fx.Node, norm: nn.Module) -> bool:
-    """Into the unpadded convolution or linear map after; padding zeros come after the normalisation, so no other."""
-    target = _next(node)
+def _fold_forwards(module: fx.GraphModule, node: fx.Node, norm: Norm) -> bool:
+    """Into the linear map or unpadded convolution after: padding would add zeros where the shift belongs."""
+    target = _only_user(node)
     while target is not None and _is_transparent(module, target):
-        target = _next(target)
+        target = _only_user(target)
     layer = _layer(module, target)
-    if not isinstance(layer, nn.Conv2d | nn.Linear) or not _alone(module, target):  # type: ignore[arg-type]
+    if target is None or not isinstance(layer, Linear) or not _unshared(module, target):
         return False
     if isinstance(layer, nn.Conv2d) and layer.padding not in (0, (0, 0), "valid"):
         return False
-    module.set_submodule(str(target.target), absorb(layer, *affine(norm)))  # type: ignore[union-attr]
+    module.set_submodule(str(target.target), absorb(layer, *affine(norm)))
     _bypass(module, node)
     return True
 
 
-def _next(node: fx.Node) -> fx.Node | None:
+def _alone(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether nothing else reads the node's output or uses its layer."""
+    return len(node.users) == 1 and _unshared(module, node)
+
+
+def _unshared(module: fx.GraphModule, node: fx.Node) -> bool:
+    return sum(other.target == node.target for other in module.graph.nodes) == 1
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
@@ -131,38 +140,39 @@ def _is_transparent(module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _bypass(module: fx.GraphModule, node: fx.Node) -> None:
-    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+    source: Any = node.args[0]
+    node.replace_all_uses_with(source)
     module.graph.erase_node(node)
 
 
-def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def affine(norm: Norm) -> tuple[Tensor, Tensor]:
     """Batch normalisation in evaluation mode as ``scale * x + shift``, each float64 (C,)."""
-    mean, variance = norm.running_mean.double(), norm.running_var.double()  # type: ignore[union-attr, operator]
-    scale = (variance + norm.eps).rsqrt()  # type: ignore[operator]
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()  # type: ignore[operator]
-    shift = -mean * scale
-    return scale, shift if norm.bias is None else shift + norm.bias.detach().double()  # type: ignore[operator]
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("batch normalisation without running statistics is no fixed affine map")
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight.detach().double()
+    shift = -norm.running_mean.double() * scale
+    return scale, shift + norm.bias.detach().double() if norm.affine else shift
 
 
-def absorb(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> nn.Module:
-    """A layer that does to x what ``layer`` does to ``scale * x + shift``, channel by channel."""
+def absorb(layer: Linear, scale: Tensor, shift: Tensor) -> Linear:
+    """A layer that does to x what ``layer``, unpadded, does to ``scale * x + shift``, channel by channel."""
+    changed = copy.deepcopy(layer)
     weight = layer.weight.detach().double()
-    bias = torch.zeros(len(weight), dtype=torch.float64) if layer.bias is None else layer.bias.detach().double()
     if isinstance(layer, nn.Linear):
-        factors, offsets = (v.repeat_interleave(layer.in_features // len(v)) for v in (scale, shift))
-        bias = bias + weight @ offsets
-        changed: nn.Module = nn.Linear(layer.in_features, layer.out_features)
+        scale, shift = (value.repeat_interleave(layer.in_features // len(value)) for value in (scale, shift))
     else:
-        per_group = len(weight) // layer.groups
-        factors, offsets = (
-            v.view(layer.groups, 1, -1).expand(-1, per_group, -1).reshape(len(weight), -1, 1, 1) for v in (scale, shift)
-        )
-        bias = bias + (weight * offsets).sum((1, 2, 3))
-        changed = nn.Conv2d(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, 0, layer.dilation, layer.groups
-        )
-    with torch.no_grad():
-        changed.weight.copy_(weight * factors)  # type: ignore[operator]
-        changed.bias.copy_(bias)  # type: ignore[operator, union-attr]
-    return changed.eval()
+        scale, shift = (_per_kernel(value, layer) for value in (scale, shift))
+    moved = (weight * shift).flatten(1).sum(dim=1)
+    if layer.bias is not None:
+        moved = moved + layer.bias.detach().double()
+    changed.weight = nn.Parameter((weight * scale).to(layer.weight.dtype), requires_grad=False)
+    changed.bias = nn.Parameter(moved.to(layer.weight.dtype), requires_grad=False)
+    return changed
+
+
+def _per_kernel(values: Tensor, layer: nn.Conv2d) -> Tensor:
+    """One number per input channel (C,) as the convolution's kernels see them: (out, C / groups, 1, 1)."""
+    per_group = values.view(layer.groups, 1, -1).expand(-1, layer.out_channels // layer.groups, -1)
+    return per_group.reshape(layer.out_channels, -1, 1, 1)

@@ -35,6 +35,11 @@ class IResNet(nn.Module):
     IResNet-18 has (2, 2, 2, 2), -34 (3, 4, 6, 3), -50 (3, 4, 14, 3), -100 (3, 13, 30, 3).
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(self, blocks: Sequence[int], embedding: int = 512) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)

@@ -64,8 +64,8 @@ class OnnxFile:
         model = read_onnx(self.file)
         mean, std = insightface_normalisation(model)
         return Preprocessing(
-            mean if self.mean == "auto" else self.mean,  # type: ignore[arg-type]
-            std if self.std == "auto" else self.std,  # type: ignore[arg-type]
+            mean if self.mean == "auto" else self.mean,
+            std if self.std == "auto" else self.std,
             self.scale,
             self.size or input_shape(model)[2] or 112,
             self.bgr,

@@ -53,7 +53,8 @@ def prepare(network: nn.Module, device: torch.device | str = "cpu", size: int = 
     """
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     prepared = _simplified(network, size)
-    prepared = prepared.requires_grad_(False).to(device=device, memory_format=torch.channels_last)
+    prepared = prepared.requires_grad_(False).to(device)
+    prepared = prepared.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return SmallBatches(prepared, CPU_BATCH).eval() if torch.device(device).type == "cpu" else prepared
 
 

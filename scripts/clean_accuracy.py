@@ -1,0 +1,74 @@
+"""Clean verification accuracy of recognizers on data sets, by the official folds, all pairs or a balanced few.
+
+    python scripts/clean_accuracy.py --datasets lfw cfp_fp --recognizers foamliu_mobilefacenet face_reid_0095
+    python scripts/clean_accuracy.py --pairs 600        # quick: a balanced subset of every fold
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import hydra
+import numpy as np
+
+from frbench.harness import build
+from frbench.harness.calibration import Calibration
+from frbench.harness.contracts import PairSet
+from frbench.harness.intervals import wilson
+from frbench.harness.metrics import Unresolved, kfold_accuracy, tar_at_far
+from frbench.harness.recognizers.preparation import resolve_device
+from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import CosineVerifier
+
+RECOGNIZERS = ("foamliu_mobilefacenet", "bubbliiiing_mobilefacenet", "mobileface_v2", "face_reid_0095")
+
+
+def only_attacked(pairs: PairSet) -> PairSet:
+    """The pairs that ``dataset.limit`` chose, as a set of their own."""
+    chosen = pairs.attacked
+    fields = {name: getattr(pairs, name)[chosen] for name in ("probe", "reference", "decoy", "same", "fold")}
+    return dataclasses.replace(pairs, **fields, attacked=np.arange(len(chosen)), digest=f"{pairs.digest}:{len(chosen)}")
+
+
+def measure(dataset: str, recognizer: str, limit: int | None, results: Path) -> str:
+    """One line of the table."""
+    overrides = [f"dataset={dataset}", f"recognizer={recognizer}", f"dataset.limit={limit or 'null'}"]
+    with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
+        config = build.plain(hydra.compose("run", overrides=overrides))
+    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    pairs = only_attacked(pairs) if limit else pairs
+    network = build.instantiate(config["recognizer"], "recognizer")
+    device = resolve_device(config["device"])
+    started = time.monotonic()
+    scores = Calibration(pairs, ResultStore(results), 0, 64, device).scores(CosineVerifier(network))
+    seconds = time.monotonic() - started
+    folds = kfold_accuracy(scores, pairs.same, pairs.fold)
+    low, high = wilson(int(folds.correct.sum()), len(pairs))
+    tar = tar_at_far(scores, pairs.same, pairs.fold, 1e-3)
+    at_far = "unresolved" if isinstance(tar, Unresolved) else f"{tar.tar:.3f}"
+    return (
+        f"| {pairs.name} | {recognizer} | {100 * folds.accuracy:.2f} | [{100 * low:.2f}, {100 * high:.2f}] "
+        f"| {len(pairs)} | {at_far} | {seconds:.0f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", nargs="+", default=["lfw", "cfp_fp"])
+    parser.add_argument("--recognizers", nargs="+", default=list(RECOGNIZERS))
+    parser.add_argument("--pairs", type=int, default=None, help="a balanced subset of so many pairs; default all")
+    arguments = parser.parse_args()
+    print("| dataset | recognizer | accuracy % | 95 % interval | pairs | TAR@FAR=1e-3 | seconds |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for dataset in arguments.datasets:
+            for recognizer in arguments.recognizers:
+                print(measure(dataset, recognizer, arguments.pairs, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

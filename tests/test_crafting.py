@@ -1,0 +1,151 @@
+"""Crafting: the budget is enforced, the cache is shared, and a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from frbench.attacks.descent import ProjectedDescent
+from frbench.harness import crafting as module
+from frbench.harness.budgets import Linf
+from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, PairSet, View
+from frbench.harness.crafting import Crafting
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import CosineVerifier
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Counting:
+    """An attack that does what it is told and counts its calls."""
+
+    make: Callable[[PairBatch], torch.Tensor] = field(compare=False)
+    name: str = "counting"
+    calls: list[int] = field(compare=False, default_factory=list)
+
+    needs_gradient = False
+    bounded = True
+    stops_early = False
+    batch_dependent = False
+
+    def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
+        self.calls.append(len(pairs))
+        counts = torch.zeros(len(pairs), dtype=torch.int64)
+        return AttackResult(self.make(pairs), torch.ones(len(pairs), dtype=torch.bool), counts, counts)
+
+
+@pytest.fixture
+def craft(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..., Crafting]:
+    def make(attack: object, pairs: PairSet | None = None, views: dict | None = None, **changes: object) -> Crafting:
+        pairs = pairs or pair_set()
+        verifier = CosineVerifier(linear())
+        looks = views or {"bare": View(verifier, torch.full((len(pairs),), 0.3))}
+        standard = Crafting(
+            pairs, looks, verifier, attack, Dodging(), Linf(0.05), ResultStore(tmp_path / "results"), 16, CPU
+        )  # type: ignore[arg-type]
+        return replace(standard, **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+def images(crafting: Crafting, index: np.ndarray) -> torch.Tensor:
+    return torch.cat([block.images for block in crafting.blocks(index)])
+
+
+def test_the_budget_is_enforced_whatever_the_attack_returns(craft: Callable) -> None:
+    crafting = craft(Counting(lambda pairs: pairs.probe + 10))
+    index = np.arange(20)
+    found, clean = images(crafting, index), crafting.pairs.batch(index).probe
+    assert bool(Linf(0.05).fits(found, clean).all())
+    assert found.max() <= 1
+
+
+def test_an_image_that_is_not_finite_is_a_failed_attack_and_is_told(craft: Callable) -> None:
+    def spoil(pairs: PairBatch) -> torch.Tensor:
+        broken = pairs.probe.clone()
+        broken[0, 0, 0, 0] = float("nan")
+        return broken
+
+    crafting = craft(Counting(spoil), batch_size=32)
+    (block,) = crafting.blocks(np.arange(20))
+    assert block.broken.tolist() == [True] + [False] * 19
+    assert not block.achieved[0] and block.achieved[1:].all()
+    assert torch.equal(block.images[0], crafting.pairs.batch(np.arange(1)).probe[0])
+
+
+def test_images_are_made_once_and_found_after(craft: Callable) -> None:
+    attack, index = Counting(lambda pairs: pairs.probe * 0.99), np.arange(20)
+    first = [block.generated for block in craft(attack).blocks(index)]
+    again = [block.generated for block in craft(attack).blocks(index)]
+    assert (first, again, attack.calls) == ([True], [False], [16, 4])
+    assert torch.equal(images(craft(attack), index), images(craft(attack), index))
+
+
+def test_a_killed_run_keeps_its_finished_blocks(craft: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 8)
+    attack, index = Counting(lambda pairs: pairs.probe * 0.99), np.arange(20)
+    stopped = craft(attack).blocks(index)
+    next(stopped)
+    stopped.close()
+    assert [block.generated for block in craft(attack).blocks(index)] == [False, True, True]
+
+
+def test_the_key_is_what_the_attacker_saw(craft: Callable, linear: Callable) -> None:
+    """Not the defense that judges, and not the names of views; but goal, budget, attack, threshold and recognizer."""
+    attack = ProjectedDescent(steps=2)
+    base = craft(attack)
+    view = base.views["bare"]
+    assert base.key() == craft(attack, views={"other name": view}).key()
+    assert base.key() == craft(attack, judge=CosineVerifier(linear(seed=5))).key()
+    assert base.key() == craft(attack, batch_size=3).key()
+    assert base.key() == craft(attack, views={"bare": replace(view, margin=0.2)}).key()  # never stops: no margin
+    others = [
+        craft(ProjectedDescent(steps=3)),
+        craft(attack, goal=Impersonation()),
+        craft(attack, budget=Linf(0.06)),
+        craft(attack, views={"bare": replace(view, seed=1)}),
+        craft(attack, views={"bare": replace(view, thresholds=view.thresholds + 0.1)}),
+        craft(attack, views={"bare": replace(view, verifier=CosineVerifier(linear(seed=1)))}),
+    ]
+    assert len({each.key() for each in [base, *others]}) == 7
+    early = ProjectedDescent(steps=2, stop="on_success")
+    assert craft(early).key() != craft(early, views={"bare": replace(view, margin=0.2)}).key()
+
+
+def test_a_gradient_attack_on_a_view_without_gradients_is_refused(craft: Callable, linear: Callable) -> None:
+    blind = CosineVerifier(replace(linear(), differentiable=False))
+    crafting = craft(ProjectedDescent(), views={"bare": View(blind, torch.zeros(40))})
+    with pytest.raises(Refused, match="needs gradients"):
+        next(crafting.blocks(np.arange(4)))
+
+
+def test_of_several_views_each_pair_keeps_its_own_worst(craft: Callable, linear: Callable) -> None:
+    thresholds = torch.full((40,), 0.3)
+    views = {f"seed {s}": View(CosineVerifier(linear(seed=s)), thresholds) for s in (0, 1, 2)}
+    attack, index, judge = ProjectedDescent(steps=5), np.arange(20), CosineVerifier(linear(seed=3))
+    batch = craft(attack).pairs.batch(index)
+
+    def scores(found: torch.Tensor) -> torch.Tensor:
+        return (judge.embed_probe(found) * judge.embed_probe(batch.reference)).sum(1)
+
+    each = torch.stack([scores(images(craft(attack, views={k: v}), index)) for k, v in views.items()])
+    worst = scores(images(craft(attack, views=views, judge=judge), index))
+    assert torch.allclose(worst, each.min(0).values, atol=1e-6)
+    assert len(each.argmin(0).unique()) > 1  # no single view is the worst for every pair
+
+
+def test_a_damaged_cache_file_is_one_clear_error(craft: Callable, tmp_path: Path) -> None:
+    crafting = craft(Counting(lambda pairs: pairs.probe))
+    list(crafting.blocks(np.arange(4)))
+    (file,) = (tmp_path / "results" / "cache" / "adversarial").rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(FrbenchError, match="damaged.*delete it"):
+        list(crafting.blocks(np.arange(4)))

@@ -1,0 +1,83 @@
+"""The store: whole files or none, and nothing that a reader has to guess."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from frbench.harness.errors import FrbenchError
+from frbench.harness.store import SCHEMA, ResultStore, write_atomically
+
+
+def record(name: str, status: str = "done") -> dict:
+    return {"schema": SCHEMA, "fingerprint": name, "status": status, "reason": None}
+
+
+def test_records_scores_and_pictures_come_back_as_written(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.write_record(record("b"))
+    store.write_record(record("a"))
+    assert [each["fingerprint"] for each in store.records()] == ["a", "b"]
+    table = pd.DataFrame({"index": [1, 2], "success": [True, False]})
+    store.write_scores("a", table)
+    pd.testing.assert_frame_equal(store.scores("a"), table)
+    pictures = {"probe": np.random.default_rng(0).random((2, 4, 4, 3), np.float32)}
+    store.write_pictures("a", pictures)
+    assert np.array_equal(store.pictures("a")["probe"], pictures["probe"])
+    assert store.scores("b") is None and store.pictures("b") is None and store.record("c") is None
+
+
+def test_finished_means_done_or_refused_and_a_crash_runs_again(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for status in ("done", "refused", "crashed"):
+        store.write_record(record(status, status))
+    assert [bool(store.finished(s)) for s in ("done", "refused", "crashed")] == [True, True, False]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_atomically(target, lambda path: path.write_text("old"))
+
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, fail)
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_numbers_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        ResultStore(tmp_path).write_record({**record("a"), "measurements": float("nan")})
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema": 99}'])
+def test_a_record_that_cannot_be_read_is_one_clear_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "x.json").write_text(text)
+    with pytest.raises(FrbenchError, match="x.json") as error:
+        ResultStore(tmp_path).records()
+    assert "\n" not in str(error.value)
+
+
+def test_a_killed_process_lets_go_of_its_lock(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from frbench.harness.store import ResultStore\n"
+        f"with ResultStore(Path({str(tmp_path)!r})).lock('x'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline().strip() == "held"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    started = time.monotonic()
+    with ResultStore(tmp_path).lock("x"):
+        assert time.monotonic() - started < 5
