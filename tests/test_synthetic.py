@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -205,8 +206,9 @@ def test_that_a_changed_renderer_does_not_find_old_photographs(
 
 
 def test_that_shipped_options_use_people_that_no_other_option_uses() -> None:
-    test = instantiate(OmegaConf.load(CONF / "dataset" / "synthetic.yaml"))
-    fit = instantiate(OmegaConf.load(CONF / "identities" / "synthetic.yaml"))
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        run = compose("run", ["dataset=synthetic"])
+    test, fit = instantiate(run.dataset), instantiate(run.identities)
     assert isinstance(test, Synthetic)
     assert isinstance(fit, SyntheticFaces)
     assert len({test.people_seed, fit.people_seed, 1}) == 3, "seed 1 is of the people that tiny was trained on"

@@ -14,7 +14,7 @@ from frbench.harness.recognizers.preprocessing import unit_length
 
 TOLERANCE = 1e-4
 # Activations of this many 112x112 images fit the allocator's reused blocks and mostly the caches of a CPU.
-CPU_BATCH = 8
+CPU_BATCH = 16
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

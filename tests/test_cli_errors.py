@@ -1,0 +1,202 @@
+"""What a user can do wrong is told in one line on the error stream, with exit code 2 and no traceback."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from frbench.harness.cli import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """``frbench run`` in this process, with all its paths below ``tmp_path``."""
+
+    def run(*words: str) -> Answer:
+        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+        code = main(["run", *words, *folders, "device=cpu"])
+        return Answer(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """A readable pack of 20 plain images, as dataset=lfw_bin expects it."""
+    images = []
+    for i in range(40):
+        file = io.BytesIO()
+        Image.new("RGB", (112, 112), (6 * i, 255 - 6 * i, 80)).save(file, "JPEG")
+        images.append(file.getvalue())
+    path = tmp_path / "data" / "lfw" / "lfw.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps((images, [True, False] * 10)))
+    return path
+
+
+def one_line(answer: Answer) -> str:
+    """The message, once it is known to be the only thing said."""
+    assert answer.code == 2, answer
+    assert "Traceback" not in answer.out + answer.err
+    assert answer.err.startswith("frbench: "), answer.err
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.endswith("\n")
+    assert not answer.out
+    return answer.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("atack=pgd", "attack"),
+        ("attack=pgdd", "pgd"),
+        ("defense=jpg", "jpeg"),
+        ("budget=linf_7", "linf_8"),
+        ("recognizer=tinny", "tiny"),
+        ("attack.stepz=3", "attack.steps"),
+        ("experiment=dmo", "demo"),
+    ],
+)
+def test_a_mistyped_option_is_named_with_what_was_probably_meant(
+    typed: str, meant: str, frbench: Callable[..., Answer]
+) -> None:
+    message = one_line(frbench(typed))
+    assert typed.split("=")[0] in message
+    assert meant in message
+
+
+def test_a_mistyped_option_in_a_sweep_stops_it_before_it_starts(frbench: Callable[..., Answer], tmp_path: Path) -> None:
+    assert "pgdd" in one_line(frbench("-m", "attack=fgsm,pgdd"))
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("attack.steps=abc", "int"),
+        ("attack.steps=1.5", "int"),
+        ("attack.stop=sometimes", "on_success"),
+        ("budget.radius=wide", "float"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_shown_with_what_was_expected(
+    typed: str, wanted: str, frbench: Callable[..., Answer]
+) -> None:
+    message = one_line(frbench(typed))
+    assert typed in message
+    assert wanted in message
+
+
+@pytest.mark.parametrize("typed", ["attack=[pgd", "attack.steps", "=", "attack=pgd attack"])
+def test_an_override_that_cannot_be_read_is_one_line(typed: str, frbench: Callable[..., Answer]) -> None:
+    one_line(frbench(typed))
+
+
+def test_a_value_that_has_no_default_is_asked_for(frbench: Callable[..., Answer]) -> None:
+    assert "add recognizer.path=" in one_line(frbench("recognizer=onnx"))
+
+
+def test_a_mistyped_verb_is_named_with_what_was_probably_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["rnu"])
+    assert "did you mean run?" in one_line(Answer(code, *capsys.readouterr()))
+
+
+def test_a_mistyped_group_of_options_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["options", "atack"])
+    assert "attack" in one_line(Answer(code, *capsys.readouterr()))
+
+
+@pytest.mark.parametrize("option", ["lfw", "cfp_fp", "cfp_ff", "agedb_30", "lfw_bin", "cfp_fp_bin", "agedb_30_bin"])
+def test_a_missing_dataset_is_named_with_where_it_should_be_and_how_to_get_it(
+    option: str, frbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    message = one_line(frbench(f"dataset={option}"))
+    assert str(tmp_path / "data") in message
+    assert f"frbench data prepare {option}" in message
+
+
+def test_a_missing_weight_file_is_named_with_where_it_should_be(
+    pack: Path, frbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    message = one_line(frbench("dataset=lfw_bin", "recognizer=iresnet18"))
+    assert str(tmp_path / "data" / "models" / "iresnet18.pth") in message
+    assert "recognizer.weights" in message
+
+
+def test_a_weight_file_of_something_else_is_named(pack: Path, frbench: Callable[..., Answer], tmp_path: Path) -> None:
+    wrong = tmp_path / "backbone.pth"
+    wrong.write_text("these are not weights\n")
+    message = one_line(frbench("dataset=lfw_bin", "recognizer=iresnet18", f"recognizer.weights={wrong}"))
+    assert str(wrong) in message
+
+
+class Hostile:
+    """What a pickle can do to who loads it: here, write a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_a_hostile_pack_is_refused_and_runs_nothing(frbench: Callable[..., Answer], tmp_path: Path) -> None:
+    mark, path = tmp_path / "the pickle ran", tmp_path / "data" / "lfw" / "lfw.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(([Hostile(mark)], [True])))
+    message = one_line(frbench("dataset=lfw_bin"))
+    assert str(path) in message
+    assert "system" in message
+    assert not mark.exists()
+
+
+def test_a_hostile_weight_file_is_refused_and_runs_nothing(
+    pack: Path, frbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    mark, path = tmp_path / "the pickle ran", tmp_path / "backbone.pth"
+    path.write_bytes(pickle.dumps({"weight": Hostile(mark)}))
+    message = one_line(frbench("dataset=lfw_bin", "recognizer=iresnet18", f"recognizer.weights={path}"))
+    assert str(path) in message
+    assert not mark.exists()
+
+
+def test_a_text_file_named_onnx_is_refused(pack: Path, frbench: Callable[..., Answer], tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    path = tmp_path / "model.onnx"
+    path.write_text("this is a letter to a friend\n")
+    assert str(path) in one_line(frbench("dataset=lfw_bin", "recognizer=onnx", f"recognizer.path={path}"))
+
+
+def test_a_target_of_somebody_else_is_refused(frbench: Callable[..., Answer]) -> None:
+    """``_target_`` turns a config into code, so only frbench's and trusted packages' may be named."""
+    message = one_line(frbench("defense._target_=os.system"))
+    assert "os.system" in message
+    assert "trust=[os]" in message
+
+
+def test_the_command_itself_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "frbench.harness.cli", "run", "atack=pgd"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "did you mean attack?" in one_line(Answer(done.returncode, done.stdout, done.stderr))
+    assert not list(tmp_path.iterdir()), "a run that never started left something behind"
