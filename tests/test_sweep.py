@@ -1,0 +1,140 @@
+"""The main job end to end, through the command line: sweep, resume, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    "dataset.people=30",
+    "dataset.shots=4",
+    "dataset.pairs=80",
+    "dataset.limit=40",
+    "recognizer.floor=null",
+    "attack.steps=2",
+    "device=cpu",
+]
+SWEEP = [
+    "-m",
+    "attack=fgsm,pgd",
+    "goal=dodging,impersonation",
+    "threat=oblivious,adaptive",
+    "budget=linf_4",
+    "defense=none,blur",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def start(cache: Path, results: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "FRBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "frbench.harness.cli", *words, f"paths.results={results}"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def frbench(cache: Path, results: Path, *words: str) -> str:
+    process = start(cache, results, *words)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return out
+
+
+def records(cache: Path, results: Path) -> list[dict]:
+    lines = frbench(cache, results, "report", "format=json").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted sweep and its report."""
+    results = tmp_path_factory.mktemp("whole")
+    frbench(cache, results, "run", *SWEEP, *SMALL)
+    frbench(cache, results, "report")
+    return results
+
+
+def test_every_cell_is_recorded_with_its_numbers(cache: Path, whole: Path) -> None:
+    found = records(cache, whole)
+    assert len(found) == 16
+    for record in found:
+        assert record["status"] == "done" and record["protocol"] == "verification"
+        assert (record["dataset"], record["recognizer"], record["budget"]) == ("synthetic", "tiny", "linf_4")
+        assert record["asr_low"] <= record["asr"] <= record["asr_high"]
+        assert 0 < record["asr_denominator"] <= 20 and record["clean_accuracy"] > 0.8
+        assert isinstance(record["threshold"], float) and isinstance(record["flags"], list)
+        assert record["seconds"] > 0 and record["forwards"] > 0
+
+
+def test_an_oblivious_attack_is_made_once_for_all_defenses(cache: Path, whole: Path) -> None:
+    """And the adaptive attacker of no defense is the oblivious one."""
+    made = [r for r in records(cache, whole) if r["attack_generated"]]
+    sights = {(r["attack"], r["goal"], r["defense"] if r["threat"] == "adaptive" else "bare") for r in made}
+    assert len(made) == len(sights) == 8
+    assert {d for *_, d in sights} == {"bare", "blur"}
+
+
+def test_the_same_sweep_again_runs_nothing(cache: Path, whole: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")}
+    out = frbench(cache, whole, "run", *SWEEP, *SMALL)
+    assert out.count("(found)") == 16
+    after = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")}
+    assert after == before
+
+
+def test_without_records_the_images_are_still_found(cache: Path, whole: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    shutil.rmtree(copy / "runs")
+    frbench(cache, copy, "run", *SWEEP, *SMALL)
+    found = records(cache, copy)
+    assert len(found) == 16
+    assert not any(r["attack_generated"] for r in found) and all(r["backwards"] == 0 for r in found)
+
+
+@pytest.mark.parametrize("moments", [(4.0,), (3.0, 5.0, 6.5)], ids=["once", "three times"])
+def test_killed_at_any_moment_the_tables_are_byte_identical(
+    moments: tuple[float, ...], cache: Path, whole: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    for moment in moments:
+        process = start(cache, results, "run", *SWEEP, *SMALL)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    frbench(cache, results, "run", *SWEEP, *SMALL)
+    frbench(cache, results, "report")
+    assert tables(results / "tables") == tables(whole / "tables")
+    assert not list((results / "runs").glob("*.tmp"))
+
+
+def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path) -> None:
+    frbench(cache, tmp_path, "run", "attack=none", *SMALL[:4], "recognizer.floor=null")
+    (record,) = records(cache, tmp_path)
+    assert record["attack"] == "none" and record["asr"] is None and record["clean_accuracy"] > 0.8
+
+
+def test_bad_input_to_one_cell_loses_no_other(
+    cache: Path, tmp_path: Path
+) -> None:
+    process = start(
+        cache, tmp_path, "run", "-m", "dataset=synthetic,lfw", "paths.data=nowhere", *SMALL[3:4], "attack=none"
+    )
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 2 and "lfw" in err and "Traceback" not in err
+    assert [r["dataset"] for r in records(cache, tmp_path)] == ["synthetic"]
