@@ -66,7 +66,7 @@ class JpegDefense(PurifierDefense):
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         return {
-            "straight_through": StraightThrough(Jpeg(self.quality), None),
             "soft": SoftJpeg(self.quality),
             "soft_backward": StraightThrough(Jpeg(self.quality), SoftJpeg(self.quality)),
+            "straight_through": StraightThrough(Jpeg(self.quality)),
         }

@@ -74,7 +74,8 @@ class TorchRecognizer:
     @cached_property
     def network(self) -> nn.Module:
         """The prepared network: takes preprocessed images, gives raw embeddings."""
-        return prepare(self.as_shipped(), resolve_device(self.device), self.size)
+        with torch.inference_mode(False):  # kept: weights made in inference mode could never give a gradient
+            return prepare(self.as_shipped(), resolve_device(self.device), self.size)
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""

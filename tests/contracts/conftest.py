@@ -1,0 +1,34 @@
+"""What the contract tests share: the shipped configs, composed and built as the command line does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import hydra
+import pytest
+
+from frbench.harness import build
+
+# What has no default, because only the user can know it.
+GIVEN = {"onnx": "recognizer.path=mine.onnx", "insightface": "recognizer.pack=mine"}
+
+
+@pytest.fixture(scope="session")
+def composed() -> Callable[..., dict[str, Any]]:
+    """``composed("attack=pgd")``: the resolved config of that run, away from any data."""
+
+    @cache
+    def compose(*words: str) -> dict[str, Any]:
+        asked = [GIVEN[option] for word in words if (option := word.partition("=")[2]) in GIVEN]
+        with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
+            return build.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def made(composed: Callable[..., dict[str, Any]]) -> Callable[[str, str], Any]:
+    """``made("attack", "pgd")``: the object of that option, built anew."""
+    return lambda group, option: build.instantiate(composed(f"{group}={option}")[group], group)

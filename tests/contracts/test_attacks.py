@@ -1,0 +1,237 @@
+"""What every attack in conf/attack promises, on a recognizer whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import frbench.conf
+from frbench.harness.budgets import Linf
+from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, PairBatch, View
+from frbench.harness.crafting import Crafting, enforced
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import CosineVerifier
+
+CONF = Path(frbench.conf.__file__).parent
+ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml") if path.stem != "none")
+BUDGETS = sorted(path.stem for path in (CONF / "budget").glob("*.yaml"))
+GOALS = [Dodging(), Impersonation()]
+BUDGET = Linf(8 / 255)
+COUNT = 11
+
+
+@pytest.fixture(params=ATTACKS)
+def attack(request: pytest.FixtureRequest, made: Callable) -> Attack:
+    if request.param == "torchattacks":
+        pytest.importorskip("torchattacks")
+    return made("attack", request.param)
+
+
+@pytest.fixture(params=GOALS, ids=["dodging", "impersonation"])
+def goal(request: pytest.FixtureRequest) -> Goal:
+    return request.param
+
+
+def objective(view: View, pairs: PairBatch, goal: Goal, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return goal.loss(view.score(images, view.enroll(pairs)))
+
+
+def test_that_it_lowers_the_attackers_mean_objective(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
+    result = attack(look, pairs, goal, BUDGET)
+    found, _ = enforced(result.images, pairs.probe, BUDGET)
+    assert objective(look, pairs, goal, found).mean() < objective(look, pairs, goal, pairs.probe).mean() - 0.05
+
+
+def test_that_a_result_has_the_shapes_and_kinds_of_the_contract(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT), batch(COUNT)
+    result = attack(look, pairs, goal, BUDGET)
+    assert isinstance(result, AttackResult)
+    assert result.images.shape == pairs.probe.shape
+    assert result.images.dtype == torch.float32
+    assert not result.images.requires_grad, "the result still carries a graph"
+    assert (result.achieved.shape, result.achieved.dtype) == ((COUNT,), torch.bool)
+    for counts in (result.iterations, result.queries):
+        assert (counts.shape, counts.dtype) == ((COUNT,), torch.int64)
+        assert bool((counts > 0).all())
+    assert all(variant.shape == pairs.probe.shape for variant in result.variants.values())
+
+
+def test_that_what_it_says_it_achieved_is_what_its_view_says(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT, threshold=0.2), batch(COUNT, same=goal == Dodging())
+    result = attack(look, pairs, goal, BUDGET)
+    with torch.no_grad():
+        scores = look.score(result.images, look.enroll(pairs))
+    clear = (scores - 0.2).abs() > 1e-5
+    assert torch.equal(result.achieved[clear], goal.achieved(scores, torch.full((COUNT,), 0.2))[clear])
+
+
+@pytest.mark.parametrize("option", BUDGETS)
+def test_that_images_are_within_any_budget_that_it_takes(
+    option: str, attack: Attack, linear: Callable, batch: Callable, view: Callable, made: Callable
+) -> None:
+    """An attack that keeps to the budget needs no help; what the caller enforces changes nothing but rounding."""
+    look, pairs, budget = view(linear(16), 4), batch(4, size=16), made("budget", option)
+    try:
+        result = attack(look, pairs, Dodging(), budget)
+    except FrbenchError as error:  # a budget that it cannot take is told in one line
+        if "\n" in str(error) or isinstance(budget, Linf):
+            raise
+        return
+    found, broken = enforced(result.images, pairs.probe, budget)
+    assert not bool(broken.any())
+    assert bool(budget.fits(found, pairs.probe).all())
+    assert found.min() >= 0
+    assert found.max() <= 1
+    if attack.bounded:
+        assert torch.allclose(found, result.images, atol=1e-5)
+
+
+def test_that_nothing_given_to_it_is_changed(attack: Attack, linear: Callable, batch: Callable, view: Callable) -> None:
+    recognizer = linear()
+    look, pairs = view(recognizer, COUNT), batch(COUNT)
+    before = {field.name: getattr(pairs, field.name).clone() for field in fields(pairs)}
+    weight, thresholds, said = recognizer.weight.clone(), look.thresholds.clone(), repr(attack)
+    attack(look, pairs, Impersonation(), BUDGET)
+    assert all(torch.equal(getattr(pairs, name), kept) for name, kept in before.items())
+    assert torch.equal(recognizer.weight, weight)
+    assert torch.equal(look.thresholds, thresholds)
+    assert recognizer.weight.grad is None
+    assert repr(attack) == said
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_that_images_do_not_depend_on_the_batch_or_it_says_so(
+    size: int, attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT), batch(COUNT)
+    together = attack(look, pairs, goal, BUDGET)
+    parts = [attack(look, pairs[slice(i, i + size)], goal, BUDGET) for i in range(0, COUNT, size)]
+    alone = torch.cat([part.images for part in parts])
+    if attack.batch_dependent:
+        assert not torch.allclose(together.images, alone, atol=1e-6), "it says that it depends on the batch"
+        return
+    assert torch.allclose(together.images, alone, atol=1e-6)
+    for name in ("achieved", "iterations", "queries"):
+        assert torch.equal(getattr(together, name), torch.cat([getattr(part, name) for part in parts])), name
+
+
+def test_that_the_order_of_the_pairs_does_not_matter_or_it_says_so(
+    attack: Attack, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    if attack.batch_dependent:
+        return
+    look, pairs = view(linear(), COUNT), batch(COUNT)
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
+    found = attack(look, pairs, Dodging(), BUDGET).images
+    assert torch.allclose(attack(look, pairs[order], Dodging(), BUDGET).images, found[order], atol=1e-6)
+
+
+def test_that_the_same_attack_makes_the_same_images_whatever_happened_before(
+    attack: Attack, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT), batch(COUNT)
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    one = attack(look, pairs, Dodging(), BUDGET)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    two = attack(look, pairs, Dodging(), BUDGET)
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.achieved, two.achieved)
+    torch.manual_seed(1)
+    assert torch.equal(torch.random.get_rng_state(), state), "global random state was used up"
+
+
+def test_that_saturated_pixels_move(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    """Aligned faces have black borders; a change of variables without a margin freezes them (peers: CW)."""
+    look, pairs = view(linear(), COUNT), batch(COUNT)
+    change = (attack(look, pairs, goal, BUDGET).images - pairs.probe).abs()
+    assert (pairs.probe[:, :, 0] == 0).all()
+    assert (pairs.probe[:, :, -1] == 1).all()
+    for border in (change[:, :, 0], change[:, :, -1]):
+        assert (border > 0).float().mean() > 0.3
+
+
+def test_that_a_masked_gradient_gives_no_nan_and_no_false_success(
+    attack: Attack, goal: Goal, saturated: Any, batch: Callable, view: Callable
+) -> None:
+    """Every embedding is the same, so every score is 1: impersonation holds before any attack, dodging never."""
+    result = attack(view(saturated, COUNT), batch(COUNT), goal, BUDGET)
+    assert bool(torch.isfinite(result.images).all())
+    assert result.achieved.tolist() == [goal == Impersonation()] * COUNT
+
+
+def test_that_a_probe_that_is_the_reference_itself_is_dodged_all_the_same(
+    attack: Attack, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    """There the score is 1 and its gradient zero."""
+    pairs = batch(COUNT, same=True)
+    pairs = replace(pairs, probe=pairs.reference.clone())
+    look = view(linear(), COUNT)
+    result = attack(look, pairs, Dodging(), BUDGET)
+    assert bool((objective(look, pairs, Dodging(), result.images) < 0.999).all())
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A recognizer that gives embeddings and no gradients."""
+
+    inner: Any
+    name: str = "blind"
+    differentiable: bool = False
+    digest: str = "blind"
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.inner.embed(images)
+
+
+@pytest.mark.parametrize("differentiable", [True, False])
+def test_that_it_is_refused_exactly_where_its_view_cannot_give_what_it_needs(
+    differentiable: bool, attack: Attack, linear: Callable, pair_set: Callable, tmp_path: Path
+) -> None:
+    recognizer, pairs = linear() if differentiable else Blind(linear()), pair_set(20)
+    views = {"bare": View(CosineVerifier(recognizer), torch.full((20,), 0.3))}
+    judge, store, device = CosineVerifier(linear()), ResultStore(tmp_path), torch.device("cpu")
+    crafting = Crafting(pairs, views, judge, attack, Dodging(), BUDGET, store, 8, device)
+    if attack.needs_gradient and not differentiable:
+        with pytest.raises(Refused, match="bare") as refusal:
+            next(crafting.blocks(np.arange(10)))
+        assert "\n" not in str(refusal.value)
+        return
+    (block,) = crafting.blocks(np.arange(10))
+    assert block.images.shape == (10, 3, 8, 8)
+    assert bool(BUDGET.fits(block.images, pairs.batch(np.arange(10)).probe).all())
+
+
+def test_that_it_says_what_it_is(attack: Attack) -> None:
+    for name in ("needs_gradient", "bounded", "stops_early", "batch_dependent"):
+        assert isinstance(getattr(attack, name), bool), name
+
+
+def test_that_a_larger_budget_never_helps_the_defender(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
+    radii: list[Budget] = [Linf(level / 255) for level in (1, 4, 16)]
+    losses = [objective(look, pairs, goal, attack(look, pairs, goal, each).images).mean() for each in radii]
+    assert losses[0] > losses[1] > losses[2]

@@ -1,0 +1,178 @@
+"""What every option in conf/ promises: it composes, it builds a plain frozen object, and it is known by its values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from omegaconf import DictConfig
+
+import frbench.conf
+from frbench.harness.build import NOUNS
+from frbench.harness.cli import main
+from frbench.harness.errors import FrbenchError
+from frbench.harness.fingerprints import fingerprint
+
+CONF = Path(frbench.conf.__file__).parent
+GROUPS = {
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
+}
+BUILT = (*NOUNS, "identities")
+OPTIONS = [(group, option) for group in BUILT for option in GROUPS[group] if (group, option) != ("attack", "none")]
+FINGERPRINTED = ("attack", "goal", "budget", "threat", "defense", "protocol")  # the others are known by a digest
+
+PROMISED = {
+    "dataset": "lfw cfp_fp cfp_ff agedb_30 lfw_bin cfp_fp_bin agedb_30_bin synthetic",
+    "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
+    "iresnet18 iresnet34 iresnet50 iresnet100",
+    "attack": "none fgsm bim pgd mifgsm torchattacks",
+    "goal": "dodging impersonation",
+    "budget": "linf_1 linf_2 linf_4 linf_5p1 linf_8 linf_16 l2_0p5 l2_1 l2_2 l2_4 unbounded dssim",
+    "threat": "oblivious transfer adaptive",
+    "defense": "none jpeg blur bitdepth pca",
+    "protocol": "verification",
+    "experiment": "demo lfw_quickstart",
+}
+
+
+@pytest.fixture(params=OPTIONS, ids="=".join)
+def option(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.mark.parametrize("group", PROMISED)
+def test_that_every_promised_option_is_there(group: str) -> None:
+    assert not set(PROMISED[group].split()) - set(GROUPS[group])
+
+
+def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["options"]) == 0
+    listed = {
+        group: set(names.split())
+        for group, _, names in (x.partition(":") for x in capsys.readouterr().out.splitlines())
+    }
+    assert listed == {group: set(options) for group, options in GROUPS.items() if options and group != "source"}
+    assert main(["options", "defense"]) == 0
+    assert capsys.readouterr().out.split() == ["defense:", *GROUPS["defense"]]
+
+
+def test_that_an_option_builds_a_frozen_dataclass_that_remembers_its_keywords(
+    option: tuple[str, str], composed: Callable, made: Callable
+) -> None:
+    """A constructor stores each keyword unchanged under its name and does nothing else."""
+    group, _ = option
+    thing, config = made(*option), composed("=".join(option))[group]
+    assert dataclasses.is_dataclass(thing)
+    assert thing.__dataclass_params__.frozen
+    for name, value in config.items():
+        if not (name == "_target_" or isinstance(value, dict)):
+            assert getattr(thing, name) == value, name
+    (first, *_) = dataclasses.fields(thing) or (None,)
+    if first is not None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(thing, first.name, None)
+
+
+def test_that_an_option_names_each_setting_that_it_has(
+    option: tuple[str, str], composed: Callable, made: Callable
+) -> None:
+    """A user reads in the YAML all that can be set; what is left out there is written by the program, or optional."""
+    group, _ = option
+    config, fields = composed("=".join(option))[group], dataclasses.fields(made(*option))
+    assert set(config) - {"_target_"} <= {field.name for field in fields}
+    if group in ("attack", "goal", "budget", "threat", "protocol"):
+        assert {field.name for field in fields} - set(config) <= {"bisections"}
+
+
+def test_that_equal_configs_give_equal_objects_with_equal_fingerprints(option: tuple[str, str], made: Callable) -> None:
+    one, other = made(*option), made(*option)
+    assert one is not other
+    assert type(one) is type(other)
+    if option[0] in FINGERPRINTED and not hasattr(one, "surrogate"):  # a threat with a surrogate is looked at below
+        assert fingerprint(one) == fingerprint(other)
+        assert one == other
+
+
+def changed(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Copies of ``thing`` with one compared plain field changed, of each such field."""
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if field.compare and isinstance(value, bool | int | float | str | list):
+            other = value + (value[:1] if value else [1]) if isinstance(value, list) else _other(value)
+            yield field.name, dataclasses.replace(thing, **{field.name: other})
+
+
+def _other(value: bool | float | str) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + "x" if isinstance(value, str) else value + 1
+
+
+@pytest.mark.parametrize("option", [each for each in OPTIONS if each[0] in FINGERPRINTED], ids="=".join)
+def test_that_every_setting_is_part_of_the_fingerprint(
+    option: tuple[str, str], made: Callable, linear: Callable
+) -> None:
+    """Two cells that differ in anything never share a record or images."""
+    thing = made(*option)
+    if hasattr(thing, "surrogate"):
+        thing = dataclasses.replace(thing, surrogate=linear())
+    for name, other in changed(thing):
+        assert fingerprint(other) != fingerprint(thing), name
+
+
+@pytest.mark.parametrize("group", FINGERPRINTED)
+def test_that_no_two_options_of_a_group_have_the_same_fingerprint(group: str, made: Callable, linear: Callable) -> None:
+    things = [made(group, option) for option in GROUPS[group] if (group, option) != ("attack", "none")]
+    things = [dataclasses.replace(t, surrogate=linear()) if hasattr(t, "surrogate") else t for t in things]
+    assert len({fingerprint(thing) for thing in things}) == len(things)
+
+
+def test_that_a_surrogate_is_part_of_the_fingerprint(made: Callable, linear: Callable) -> None:
+    threats = [dataclasses.replace(made("threat", "transfer"), surrogate=linear(seed=seed)) for seed in (0, 0, 1)]
+    same, again, other = (fingerprint(threat) for threat in threats)
+    assert same == again != other
+
+
+def test_that_any_recognizer_can_be_the_surrogate(composed: Callable) -> None:
+    config = composed("threat=transfer", "recognizer@threat.surrogate=iresnet18")
+    assert config["threat"]["surrogate"]["name"] == "iresnet18"
+    assert config["recognizer"]["name"] == "tiny"
+
+
+def test_that_run_names_every_group_so_that_it_reads_as_a_table_of_contents(composed: Callable) -> None:
+    text = (CONF / "run.yaml").read_text("utf-8")
+    for group in set(GROUPS) - {"source", "__pycache__"}:
+        assert f"{group}:" in text, group
+    assert set(NOUNS) <= set(composed())
+
+
+@pytest.mark.parametrize("experiment", GROUPS["experiment"])
+def test_that_an_experiment_is_a_grid_of_options_that_exist(experiment: str, composed: Callable) -> None:
+    with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
+        config: DictConfig = hydra.compose("run", [f"experiment={experiment}"], return_hydra_config=True)
+    assert config.hydra.mode.name == "MULTIRUN"
+    grid = {axis: str(values).split(",") for axis, values in config.hydra.sweeper.params.items()}
+    assert grid
+    for axis, values in grid.items():
+        assert len(values) == len(set(values))
+        for value in values:
+            composed(f"experiment={experiment}", f"{axis}={value}")
+
+
+def test_that_a_run_takes_its_data_and_results_from_the_paths_alone(
+    option: tuple[str, str], composed: Callable
+) -> None:
+    """``paths`` is the only place where a path is written."""
+    text = (CONF / option[0] / f"{option[1]}.yaml").read_text("utf-8")
+    settings = [line.split("#")[0] for line in text.splitlines() if not line.lstrip().startswith(("#", "obtain:", "-"))]
+    assert not [line for line in settings if ": /" in line or "oc.env" in line]
+
+
+def test_that_a_target_outside_of_frbench_is_refused_unless_it_is_trusted(composed: Callable) -> None:
+    with pytest.raises(FrbenchError, match=r"trust=\[collections\]"):
+        composed("defense._target_=collections.Counter")
+    assert composed("defense._target_=collections.Counter", "trust=[collections]")

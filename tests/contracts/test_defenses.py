@@ -1,0 +1,239 @@
+"""What every defense in conf/defense promises: a verifier in, a verifier out, and stand-ins that can be attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+import frbench.conf
+from frbench.harness.contracts import Defense, Draw, FaceSet, Fittable, Images, Verifier
+from frbench.harness.errors import FrbenchError
+from frbench.harness.fingerprints import fingerprint
+from frbench.harness.fitting import fitted
+from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import CosineVerifier
+
+CONF = Path(frbench.conf.__file__).parent
+DEFENSES = sorted(path.stem for path in (CONF / "defense").glob("*.yaml"))
+SMALL = {"pca": {"components": 20}}  # what it takes to fit on thirty faces
+COUNT, SIZE = 4, 112
+INDEX = torch.arange(COUNT)
+CLOSE = 0.05  # how far on the cosine a stand-in may be from what it stands for, in the mean
+
+
+def natural(count: int, seed: int) -> np.ndarray:
+    """Images uint8 (count, 112, 112, 3) with the spectrum of photographs, more or less: filtered noise."""
+    noise = np.random.default_rng(seed).normal(size=(count, SIZE, SIZE, 3))
+    smooth = gaussian_filter(noise, (0, 5, 5, 0)) * 4 + gaussian_filter(noise, (0, 1, 1, 0)) * 0.3
+    return np.clip(smooth * 200 + 128, 0, 255).astype(np.uint8)
+
+
+def pictures(seed: int) -> Images:
+    return torch.from_numpy(natural(COUNT, seed)).permute(0, 3, 1, 2).float() / 255
+
+
+@dataclass(frozen=True)
+class ToyFaces:
+    """Thirty faces of ten people, so to speak."""
+
+    name: str = "toy"
+
+    def open(self, cache: Path) -> FaceSet:
+        return FaceSet("toy", natural(30, 5), np.arange(30) // 3, tuple("abcdefghij"), "toy")
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Any:
+    """unit(W * smoothed image): sensitive to shapes and not to the last bit of each pixel, as recognizers are."""
+    return _Smoothing(torch.randn(3 * 28 * 28, 32, generator=torch.Generator().manual_seed(0)))
+
+
+class _Smoothing:
+    name, differentiable, digest = "smoothing", True, "smoothing"
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight = weight
+
+    def fingerprint(self) -> str:
+        return self.digest
+
+    def embed(self, images: Images) -> torch.Tensor:
+        small = torch.nn.functional.avg_pool2d(images - 0.5, 4).flatten(1)
+        return torch.nn.functional.normalize(small @ self.weight)
+
+
+@pytest.fixture(scope="module", params=DEFENSES)
+def defense(request: pytest.FixtureRequest, recognizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Defense:
+    """The defense as shipped, ready for use: fitted on a few faces where it has to be."""
+    thing = request.getfixturevalue("made")("defense", request.param)
+    if isinstance(thing, Fittable):
+        thing = replace(thing, faces=ToyFaces(), **SMALL.get(request.param, {}))  # type: ignore[type-var]
+    folder = tmp_path_factory.mktemp("results")
+    return fitted(thing, recognizer, ResultStore(folder), folder / "cache", 0, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def bare(recognizer: Any) -> Verifier:
+    return CosineVerifier(recognizer)
+
+
+def scores(verifier: Verifier, probe: Images, reference: Images, index: torch.Tensor, draw: Draw) -> torch.Tensor:
+    return verifier.score(probe, verifier.enroll(reference, index, draw), draw)
+
+
+def test_that_a_protected_verifier_gives_one_cosine_a_pair(defense: Defense, bare: Verifier) -> None:
+    found = scores(defense.protect(bare), pictures(0), pictures(1), INDEX, Draw())
+    assert (found.shape, found.dtype) == ((COUNT,), torch.float32)
+    assert bool((found.abs() <= 1 + 1e-5).all())
+    assert len(found.unique()) == COUNT
+
+
+def test_that_a_face_is_still_itself_and_nobody_else_behind_it(defense: Defense, bare: Verifier) -> None:
+    verifier = defense.protect(bare)
+    near = (pictures(0) + 0.02 * (pictures(3) - 0.5)).clamp(0, 1)
+    same = scores(verifier, near, pictures(0), INDEX, Draw())
+    other = scores(verifier, near, pictures(1), INDEX, Draw())
+    assert bool((same > 0.85).all())
+    assert bool((other < 0.75).all())
+
+
+def test_that_what_it_sees_is_left_as_it_was(defense: Defense, bare: Verifier) -> None:
+    probe, reference = pictures(0), pictures(1)
+    scores(defense.protect(bare), probe, reference, INDEX, Draw())
+    assert torch.equal(probe, pictures(0))
+    assert torch.equal(reference, pictures(1))
+
+
+def test_that_each_pair_is_judged_alone(defense: Defense, bare: Verifier) -> None:
+    verifier, probe, reference = defense.protect(bare), pictures(0), pictures(1)
+    together = scores(verifier, probe, reference, INDEX, Draw())
+    rows = [slice(i, i + 1) for i in range(COUNT)]
+    alone = torch.cat([scores(verifier, probe[row], reference[row], INDEX[row], Draw()) for row in rows])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_that_chance_enters_by_the_pair_and_the_draw_or_not_at_all(defense: Defense, bare: Verifier) -> None:
+    verifier = defense.protect(bare)
+    one = scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, 2, 3))
+    assert torch.equal(scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, 2, 3)), one)
+    others = [
+        scores(verifier, pictures(0), pictures(1), INDEX + 7, Draw(1, 2, 3)),
+        scores(verifier, pictures(0), pictures(1), INDEX, Draw(4, 5, 6)),
+    ]
+    for other in others:
+        assert torch.equal(other, one) != verifier.random
+
+
+def test_that_a_defense_tells_verifiers_apart_in_the_store(defense: Defense, bare: Verifier, made: Callable) -> None:
+    """Clean scores are kept by the fingerprint of the verifier: no two defenses may share it."""
+    known = fingerprint(defense.protect(bare))
+    assert known == fingerprint(defense.protect(bare))
+    unprotected = fingerprint(made("defense", "none").protect(bare))
+    assert (known == unprotected) == (type(defense) is type(made("defense", "none")))
+
+
+def test_that_every_stand_in_can_be_differentiated(defense: Defense, bare: Verifier) -> None:
+    relaxations = defense.relaxations(bare)
+    assert relaxations, "there is no differentiable stand-in, so no adaptive attacker can be measured"
+    for name, relaxed in relaxations.items():
+        assert relaxed.differentiable, name
+        probe = pictures(0).requires_grad_(True)
+        found = scores(relaxed, probe, pictures(1), INDEX, Draw())
+        (gradient,) = torch.autograd.grad(found.sum(), probe, retain_graph=True)
+        assert bool(torch.isfinite(gradient).all()), name
+        assert bool((gradient.flatten(1).norm(dim=1) > 1e-4).all()), name
+        (first,) = torch.autograd.grad(found[0], probe)
+        assert first[0].abs().max() > 0, name
+        assert first[1:].abs().max() == 0, f"{name}: the rows of the batch are mixed"
+
+
+def test_that_every_stand_in_scores_as_the_defense_does(defense: Defense, bare: Verifier) -> None:
+    protected, probe, reference = defense.protect(bare), pictures(0), pictures(1)
+    truth = scores(protected, probe, reference, INDEX, Draw())
+    gaps = {
+        name: float((scores(relaxed, probe, reference, INDEX, Draw()) - truth).abs().mean())
+        for name, relaxed in defense.relaxations(bare).items()
+    }
+    assert max(gaps.values()) < CLOSE, gaps
+    assert min(gaps.values()) < 1e-4, f"no stand-in shows the true scores: {gaps}"
+
+
+def test_that_stand_ins_are_random_where_the_defense_is(defense: Defense, bare: Verifier) -> None:
+    random = defense.protect(bare).random
+    assert {relaxed.random for relaxed in defense.relaxations(bare).values()} == {random}
+
+
+def test_that_a_black_box_can_be_protected_and_says_that_it_stays_one(defense: Defense, bare: Verifier) -> None:
+    class Blind:
+        name, differentiable, digest = "blind", False, "blind"
+
+        def embed(self, images: Images) -> torch.Tensor:
+            return bare.recognizer.embed(images)  # type: ignore[attr-defined]
+
+    blind = CosineVerifier(Blind())
+    assert not defense.protect(blind).differentiable
+    assert not any(relaxed.differentiable for relaxed in defense.relaxations(blind).values())
+    assert torch.allclose(
+        scores(defense.protect(blind), pictures(0), pictures(1), INDEX, Draw()),
+        scores(defense.protect(bare), pictures(0), pictures(1), INDEX, Draw()),
+    )
+
+
+def test_that_a_purifier_gives_images_of_the_same_kind(defense: Any) -> None:
+    if not hasattr(defense, "purifier"):
+        return  # it is no purifier
+    purified = defense.purifier()(pictures(0), INDEX, Draw())
+    assert (purified.shape, purified.dtype) == ((COUNT, 3, SIZE, SIZE), torch.float32)
+    assert purified.min() >= -0.25, "a projection may leave the range by a little, and is not clipped"
+    assert purified.max() <= 1.25
+    assert (purified - pictures(0)).abs().mean() < 0.2
+
+
+@pytest.mark.parametrize("sides", ["both", "probe"])
+def test_that_a_purifier_works_on_the_sides_that_it_is_given(sides: str, defense: Any, bare: Any) -> None:
+    if not hasattr(defense, "purifier"):
+        return
+    verifier = replace(defense, purify=sides).protect(bare)
+    clean, purify = bare.recognizer.embed, defense.purifier()
+    probe, reference = purify(pictures(0), INDEX, Draw()), pictures(1)
+    if sides == "both":
+        reference = purify(reference, INDEX, Draw(step=-1))
+    expected = (clean(probe) * clean(reference)).sum(dim=1)
+    assert torch.allclose(scores(verifier, pictures(0), pictures(1), INDEX, Draw()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", DEFENSES)
+def test_that_a_defense_to_be_fitted_is_fitted_once_and_found_after(
+    option: str, recognizer: Any, made: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing, store = made("defense", option), ResultStore(tmp_path)
+    if not isinstance(thing, Fittable):
+        assert fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu")) is thing
+        assert not list(tmp_path.iterdir())
+        return
+    thing = replace(thing, faces=ToyFaces(), **SMALL.get(option, {}))  # type: ignore[type-var]
+    with pytest.raises(FrbenchError, match=f"frbench fit defense={option}"):
+        thing.protect(CosineVerifier(recognizer))  # type: ignore[attr-defined]
+    first = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "artifacts").iterdir()}
+    assert len(kept) == 1
+
+    def never(self: Any, context: Any) -> None:
+        raise AssertionError("it was fitted again")
+
+    monkeypatch.setattr(type(thing), "fit", never)
+    again = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "artifacts").iterdir()} == kept
+    assert fingerprint(first) == fingerprint(again)
+    verdicts = [
+        scores(each.protect(CosineVerifier(recognizer)), pictures(0), pictures(1), INDEX, Draw())
+        for each in (first, again)
+    ]
+    assert torch.equal(*verdicts)
