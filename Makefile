@@ -12,7 +12,6 @@ CODE := frbench.harness frbench.attacks frbench.defenses frbench.datasets
 demo: $(VENV)/.demo
 	$(BIN)/frbench run experiment=demo paths.results=$(RESULTS)
 	$(BIN)/frbench report paths.results=$(RESULTS)
-	@echo "Tables: $(RESULTS)/tables   Figures and picture grids: $(RESULTS)/figures   Start with $(RESULTS)/report.md"
 
 test: lint types unit
 

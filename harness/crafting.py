@@ -16,7 +16,6 @@ from torch import Tensor
 from frbench.harness.budgets import Unbounded
 from frbench.harness.contracts import (
     Attack,
-    AttackResult,
     Budget,
     Draw,
     Goal,
@@ -49,7 +48,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Crafting:
-    """One attacker at work. ``judge`` chooses between several views, per pair, by the attacker's own loss."""
+    """One attacker at work. Of several views each pair keeps the worst, as ``judge`` scores the attacker's loss."""
 
     pairs: PairSet
     views: Mapping[str, View]
@@ -61,25 +60,24 @@ class Crafting:
     batch_size: int
     device: torch.device
 
-    def key(self) -> str:
-        """What the attacker saw: data, views with their thresholds, attack, goal, budget, seed."""
-        several = self.judge if len(self.views) > 1 else None
+    def keys(self) -> dict[str, View]:
+        """The views that differ, each under its key: data, view with its thresholds, attack, goal, budget, seed."""
         batch = self.batch_size if self.attack.batch_dependent else None
-        looks = list(self._looks().values())  # by what they show, whatever their names
-        return fingerprint(self.pairs.digest, looks, several, self.attack, self.goal, self._own_budget(), batch)
+        found = {}
+        for view in self.views.values():
+            look = view if self.attack.stops_early else replace(view, margin=0.0)  # a margin only where one stops
+            facts = (self.pairs.digest, [look], None, self.attack, self.goal, self._own_budget(), batch)
+            found[fingerprint(*facts)] = look
+        return found
 
     def blocks(self, index: np.ndarray) -> Iterator[Block]:
         """Adversarial images of the pairs ``index``, block by block, found or made."""
         self._refuse_the_impossible()
-        key = self.key()
+        keys = self.keys()
         for first in over(range(0, len(index), BLOCK), "attack", "pairs", BLOCK):
-            yield self._block(key, index[first : first + BLOCK])
-
-    def _looks(self) -> dict[str, View]:
-        """The views as they matter: a margin only to an attack that stops at success."""
-        if self.attack.stops_early:
-            return dict(self.views)
-        return {name: replace(view, margin=0.0) for name, view in self.views.items()}
+            part = index[first : first + BLOCK]
+            each = [self._block(key, view, part) for key, view in keys.items()]
+            yield each[0] if len(each) == 1 else self._worst(each)
 
     def _own_budget(self) -> Budget:
         return self.budget if self.attack.bounded else Unbounded()
@@ -92,28 +90,27 @@ class Crafting:
                 "take a differentiable recognizer or relaxation, a transfer threat, or a black-box attack"
             )
 
-    def _block(self, key: str, index: np.ndarray) -> Block:
+    def _block(self, key: str, view: View, index: np.ndarray) -> Block:
         name = f"{key}/{fingerprint(index)[:16]}"
         with self.store.lock(f"block-{key[:32]}-{index[0]}"):
             kept = self.store.cached("adversarial", name)
             generated = kept is None
             if kept is None:
-                kept = self._made(index)
+                kept = self._made(view, index)
                 self.store.cache("adversarial", name, kept)
         rest = {part: kept[part] for part in ("achieved", "iterations", "queries", "broken")}
         return Block(index, torch.from_numpy(kept["images"]), **rest, generated=generated)
 
-    def _made(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def _made(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
         parts = []
         for first in range(0, len(index), self.batch_size):
             batch = self.pairs.batch(index[first : first + self.batch_size], self.device)
-            parts.append(self._attacked(batch))
+            parts.append(self._attacked(view, batch))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _attacked(self, batch: PairBatch) -> dict[str, np.ndarray]:
+    def _attacked(self, view: View, batch: PairBatch) -> dict[str, np.ndarray]:
         budget = self._own_budget()
-        results = [self.attack(view, batch, self.goal, budget) for view in self._looks().values()]
-        result = results[0] if len(results) == 1 else self._worst(results, batch)
+        result = self.attack(view, batch, self.goal, budget)
         images, broken = enforced(result.images, batch.probe, budget)
         arrays = {
             "images": images.contiguous(),
@@ -124,20 +121,31 @@ class Crafting:
         }
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
 
+    def _worst(self, blocks: list[Block]) -> Block:
+        """Per pair the images with the lowest loss before the judge; the work of all is counted."""
+        index = blocks[0].index
+        choice = torch.stack([self._losses(block) for block in blocks]).argmin(dim=0)
+        rows = torch.arange(len(index))
+        picked = {
+            name: np.stack([getattr(block, name) for block in blocks])[choice.numpy(), rows.numpy()]
+            for name in ("achieved", "broken")
+        }
+        spent = {name: sum(getattr(block, name) for block in blocks) for name in ("iterations", "queries")}
+        images = torch.stack([block.images for block in blocks])[choice, rows]
+        return Block(index, images, **picked, **spent, generated=any(block.generated for block in blocks))
+
     @torch.no_grad()
-    def _worst(self, results: list[AttackResult], batch: PairBatch) -> AttackResult:
-        """Per pair the result with the lowest loss before the judge; all the work is counted."""
+    def _losses(self, block: Block) -> Tensor:
+        """The attacker's loss (n,) before the judge, on crafting's draws and never on the verdict's."""
         draw = Draw(next(iter(self.views.values())).seed, 0)
-        template = self.judge.enroll(batch.reference, batch.index, draw)
-        losses = torch.stack([self.goal.loss(self.judge.score(r.images, template, draw)) for r in results])
-        choice = losses.argmin(dim=0)
-        rows = torch.arange(len(batch), device=choice.device)
-        return AttackResult(
-            torch.stack([r.images for r in results])[choice, rows],
-            torch.stack([r.achieved for r in results])[choice, rows],
-            torch.stack([r.iterations for r in results]).sum(dim=0),
-            torch.stack([r.queries for r in results]).sum(dim=0),
-        )
+        parts = []
+        for first in range(0, len(block.index), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            batch = self.pairs.batch(block.index[part], self.device)
+            template = self.judge.enroll(batch.reference, batch.index, draw)
+            scores = self.judge.score(block.images[part].to(self.device), template, draw)
+            parts.append(self.goal.loss(scores).cpu())
+        return torch.cat(parts)
 
 
 def enforced(images: Images, clean: Images, budget: Budget) -> tuple[Images, Tensor]:

@@ -101,8 +101,12 @@ def report(words: list[str]) -> int:
         config: Any = OmegaConf.to_container(cfg, resolve=True)
         out = Path(config["out"]).expanduser()
         written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
-        for path in written:
-            print(path)
+        if written:
+            figures = sum(path.suffix in (".png", ".pdf") for path in written)
+            print(
+                f"{len(written) - figures} files of tables in {out / 'tables'}, {figures} figures in {out / 'figures'}"
+            )
+            print(f"start with {out / 'tables' / 'report.md'}")
 
     _with_hydra("report", words, job)
     return 0
@@ -131,9 +135,17 @@ def _groups() -> dict[str, list[str]]:
 def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
     """Compose ``conf/<name>.yaml`` with ``words`` and run ``job`` on it, once or as a sweep."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed with a traceback
+    told: list[FrbenchError] = []
+
+    def guarded(cfg: DictConfig) -> None:
+        try:
+            job(cfg)
+        except FrbenchError as error:  # kept from Hydra, which would print a line of its own before ours
+            told.append(error)
+
     before, sys.argv = sys.argv, [f"frbench {name}", *words]
     try:
-        hydra.main(version_base="1.3", config_path=f"pkg://{_CONF}", config_name=name)(job)()
+        hydra.main(version_base="1.3", config_path=f"pkg://{_CONF}", config_name=name)(guarded)()
     except MissingConfigException as error:
         raise FrbenchError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
@@ -141,6 +153,8 @@ def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) 
     finally:
         sys.argv = before
         GlobalHydra.instance().clear()
+    if told:
+        raise told[0]
 
 
 def _missing(error: MissingConfigException) -> str:
@@ -175,7 +189,9 @@ def _flat(error: BaseException) -> str:
     if not text and cause:
         return _flat(cause)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in lines if "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key", "object_type"))]
+    kept = [
+        line for line in lines if "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key", "object_type"))
+    ]
     return f"{'; '.join(kept)}; see: frbench options"
 
 

@@ -43,18 +43,22 @@ class Adaptive:
     relaxation: a name among the defense's relaxations; ``first``; or ``worst``, per pair over all of them.
     draws: a random defense is averaged over so many draws a step (expectation over transformation).
     margin: as for the others, but only float noise lies between what this attacker sees and the verdict.
+    also_bare: who knows of the defense may also ignore it, so the oblivious images count where they are worse.
     """
 
     relaxation: str = "first"
     draws: int = 10
     margin: float = 1e-3
+    also_bare: bool = True
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         known = victim.defense.relaxations(victim.verifier)
         if not known:
             raise Refused("the defense offers no differentiable relaxation, so there is no adaptive view")
         thresholds = victim.calibrate(victim.defense.protect(victim.verifier))
-        return {name: View(self._averaged(known[name]), thresholds, victim.seed) for name in self._chosen(list(known))}
+        chosen = {name: self._averaged(known[name]) for name in self._chosen(list(known))}
+        views = {name: View(look, thresholds, victim.seed, self.margin) for name, look in chosen.items()}
+        return views | dict(Oblivious().views(victim) if self.also_bare else {})
 
     def _chosen(self, names: list[str]) -> list[str]:
         if self.relaxation == "worst":

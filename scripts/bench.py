@@ -2,8 +2,8 @@
 
     python scripts/bench.py [--rounds 30] [dataset=... recognizer=... overrides as for frbench run]
 
-All contenders take turns in one process, on the same pairs, in an order that rotates; each ratio is the median of the
-ratios within a round. Takes real faces where FRBENCH_DATA is set, else synthetic ones. Run it on an idle machine.
+All contenders take turns in one process, on the same pairs, in an order drawn anew each round; each ratio is the median
+of the ratios within a round. Takes real faces where FRBENCH_DATA is set, else synthetic ones. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def tasks(pairs: PairSet, count: int) -> list[Task]:
 
 def measure(field: Sequence[Contender], work: Sequence[Task], rounds: int) -> np.ndarray:
     """Seconds a step (rounds, contenders). Tasks alternate by round; a first round of each task only warms up."""
-    seconds = np.zeros((rounds, len(field)))
+    seconds, random = np.zeros((rounds, len(field))), np.random.default_rng(0)
     for turn in range(-len(work), rounds):
-        for place in np.roll(np.arange(len(field)), -turn):
+        for place in random.permutation(len(field)):  # nobody always comes after the same one
             took = field[place].seconds(work[turn % len(work)])
             if turn >= 0:
                 seconds[turn, place] = took
-        print(f"\rround {turn + 1} of {rounds}" if turn >= 0 else "warm-up", end="", file=sys.stderr, flush=True)
+        print(f"\rround {turn + 1} of {rounds}" if turn >= 0 else "\rwarm-up", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return seconds
 
@@ -133,24 +133,20 @@ def _processor() -> str:
 def markdown(result: Mapping[str, Any]) -> str:
     """The table, with what it was measured on above and the bars below."""
     about, goals = result["setup"] | result["machine"], list(result["clean_cosine"])
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    head = [
-        "contender",
-        "network",
-        "ms a step (quartiles)",
-        *(f"/ bare, {base}" for base in result["rows"][0]["ratios"]),
-    ]
+    ratios = [f"/ bare, {base}" for base in result["rows"][0]["ratios"]]
+    figures = ["ms a step (quartiles)", *ratios, *(f"final cosine, {goal}" for goal in goals)]
+    starts = ", ".join(f"{goal} starts at {result['clean_cosine'][goal]:.4f}" for goal in goals)
     lines = [
         f"{about['recognizer']} on {about['dataset']}, {about['pairs']} pairs a goal in one batch, "
-        f"L-inf {255 * EPSILON:g}/255, median of {about['rounds']} interleaved rounds, {about['threads']} threads, {about['cpu']}; {versions}.",
-        f"Final cosines after {STEPS} steps of {255 * STEP:g}/255 from the clean image ("
-        + ", ".join(f"{goal} starts at {result['clean_cosine'][goal]:.4f}" for goal in goals)
-        + f"). Embeddings, prepared against as shipped: {result['embedding_difference']:.1e} apart at most.",
+        f"L-inf {255 * EPSILON:g}/255, median of {about['rounds']} interleaved rounds, {about['threads']} threads, "
+        f"{about['cpu']}; {', '.join(f'{name} {version}' for name, version in about['versions'].items())}.",
+        f"Final cosines after {STEPS} steps of {255 * STEP:g}/255 from the clean image ({starts}). "
+        f"Embeddings, prepared against as shipped: {result['embedding_difference']:.1e} apart at most.",
         "",
-        _line([*head, *(f"final cosine, {goal}" for goal in goals)]),
-        _line(["---"] * 2 + ["---:"] * (len(head) - 2 + len(goals))),
+        _line(["contender", "network", *figures]),
+        _line(["---"] * 2 + ["---:"] * len(figures)),
         *(_line(_cells(row, goals)) for row in result["rows"]),
-        *(_line([name, "not installed"] + [""] * (len(head) - 2 + len(goals))) for name in result["not_installed"]),
+        *(_line([name, "not installed"] + [""] * len(figures)) for name in result["not_installed"]),
         "",
     ]
     for bar in result["bars"]:

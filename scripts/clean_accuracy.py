@@ -1,7 +1,7 @@
 """Clean verification accuracy of recognizers on data sets, by the official folds, all pairs or a balanced few.
 
-    python scripts/clean_accuracy.py --datasets lfw cfp_fp --recognizers foamliu_mobilefacenet face_reid_0095
-    python scripts/clean_accuracy.py --pairs 600        # quick: a balanced subset of every fold
+python scripts/clean_accuracy.py --datasets lfw cfp_fp --recognizers foamliu_mobilefacenet face_reid_0095
+python scripts/clean_accuracy.py --pairs 600        # quick: a balanced subset of every fold
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_every_attack_lowers_its_loss_within_the_budget(
         before = goal.loss(look.score(pairs.probe, look.enroll(pairs)))
     assert bool((final_loss(look, pairs, goal, result) < before).all())
     assert bool(budget.fits(result.images, pairs.probe).all())
-    assert 0 <= result.images.min() and result.images.max() <= 1
+    assert result.images.min() >= 0 and result.images.max() <= 1
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=["dodging", "impersonation"])
@@ -111,9 +111,7 @@ def test_images_do_not_depend_on_the_batch(
 ) -> None:
     look, pairs, attack = view(linear()), batch(), ProjectedDescent(steps=10, starts=2, stop=stop)
     together = attack(look, pairs, Impersonation(), Linf(8 / 255)).images
-    parts = [
-        attack(look, pairs[slice(i, i + size)], Impersonation(), Linf(8 / 255)).images for i in range(0, 12, size)
-    ]
+    parts = [attack(look, pairs[slice(i, i + size)], Impersonation(), Linf(8 / 255)).images for i in range(0, 12, size)]
     assert torch.allclose(together, torch.cat(parts), atol=1e-6)
 
 

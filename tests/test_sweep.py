@@ -88,7 +88,9 @@ def test_an_oblivious_attack_is_made_once_for_all_defenses(cache: Path, whole: P
 
 
 def test_the_same_sweep_again_runs_nothing(cache: Path, whole: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")}
+    before = {
+        p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")
+    }
     out = frbench(cache, whole, "run", *SWEEP, *SMALL)
     assert out.count("(found)") == 16
     after = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")}
@@ -129,9 +131,7 @@ def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path)
     assert record["attack"] == "none" and record["asr"] is None and record["clean_accuracy"] > 0.8
 
 
-def test_bad_input_to_one_cell_loses_no_other(
-    cache: Path, tmp_path: Path
-) -> None:
+def test_bad_input_to_one_cell_loses_no_other(cache: Path, tmp_path: Path) -> None:
     process = start(
         cache, tmp_path, "run", "-m", "dataset=synthetic,lfw", "paths.data=nowhere", *SMALL[3:4], "attack=none"
     )

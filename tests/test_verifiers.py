@@ -103,10 +103,12 @@ def test_the_transfer_attacker_sees_only_the_surrogate(linear: Callable) -> None
 
 def test_the_adaptive_attacker_sees_the_defended_threshold_and_the_relaxation_named(linear: Callable) -> None:
     sight = victim(linear(), JpegDefense())
-    assert list(Adaptive("worst").views(sight)) == list(JpegDefense().relaxations(sight.verifier))
-    assert list(Adaptive("soft").views(sight)) == ["soft"]
-    (view,) = Adaptive().views(sight).values()
-    assert view.thresholds[0] == 0.5
+    known = list(JpegDefense().relaxations(sight.verifier))
+    assert list(Adaptive("worst").views(sight)) == [*known, "bare"]
+    assert list(Adaptive("soft", also_bare=False).views(sight)) == ["soft"]
+    views = Adaptive().views(sight)
+    assert views[known[0]].thresholds[0] == 0.5
+    assert views["bare"] == Oblivious().views(sight)["bare"]
     assert all(view.verifier.differentiable for view in Adaptive("worst").views(sight).values())
     with pytest.raises(FrbenchError, match="softt.*soft"):
         Adaptive("softt").views(sight)
@@ -118,7 +120,7 @@ def test_the_adaptive_attacker_averages_a_random_defense_and_no_other(linear: Ca
         def relaxations(self, verifier: CosineVerifier) -> dict:  # type: ignore[override]
             return {"exact": purified(verifier, Noise(), "both")}
 
-    (view,) = Adaptive(draws=4).views(victim(linear(), NoiseDefense())).values()
+    (view,) = Adaptive(draws=4, also_bare=False).views(victim(linear(), NoiseDefense())).values()
     assert view.verifier == Averaged(purified(CosineVerifier(linear()), Noise(), "both"), 4)
-    (view,) = Adaptive(draws=4).views(victim(linear(), NoDefense())).values()
+    (view,) = Adaptive(draws=4, also_bare=False).views(victim(linear(), NoDefense())).values()
     assert isinstance(view.verifier, CosineVerifier)

@@ -7,6 +7,7 @@ correctly when clean, behind the defense; the others are left out and counted.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,10 @@ class Verification:
         accuracy = metrics.kfold_accuracy(scores, cell.pairs.same, cell.pairs.fold).accuracy * 100
         floor = cell.floors.get(cell.names["dataset"])
         warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
-        return ["low_clean_accuracy"] if warning else []
+        if warning is None:
+            return []
+        logging.getLogger("frbench").warning(warning)
+        return ["low_clean_accuracy"]
 
     def _crafting(
         self, cell: Cell, store: ResultStore, calibration: Calibration, bare: Verifier, victim: Verifier

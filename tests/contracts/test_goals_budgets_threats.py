@@ -56,7 +56,7 @@ def test_that_a_goal_attacks_pairs_that_are_not_already_as_the_attacker_wants_th
 def test_that_a_lower_loss_is_never_further_from_the_goal(goal: Goal) -> None:
     scores = torch.linspace(-1, 1, 201)
     ranked = goal.achieved(scores, torch.full_like(scores, 0.13))[goal.loss(scores).argsort()]
-    assert ranked[0] and not ranked[-1]  # noqa: PT018
+    assert ranked[0] and not ranked[-1]
     assert int(ranked.int().diff().abs().sum()) == 1
 
 
