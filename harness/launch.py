@@ -143,6 +143,7 @@ def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) 
         except FrbenchError as error:  # kept from Hydra, which would print a line of its own before ours
             told.append(error)
 
+    words = sorted(words, key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first or last
     before, sys.argv = sys.argv, [f"frbench {name}", *words]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{_CONF}", config_name=name)(guarded)()

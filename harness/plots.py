@@ -264,7 +264,7 @@ def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
             difference = 0.5 + factor * (row.adversarial - row.clean)
             for column, image in enumerate((row.clean, row.adversarial, difference, row.reference)):
                 tile = canvas[down * number :, right * column :][:height, :width]
-                tile[:] = np.clip(image, 0, 1)
+                tile[:] = np.rint(255 * np.clip(image, 0, 1))  # matplotlib would cut off, not round
             _captions(panel, row, right, width, down * number, height)
         panel.imshow(canvas, interpolation="nearest", extent=(0, right * 4, down * len(rows), 0))
         panel.set_axis_off()

@@ -40,13 +40,13 @@ def check_fields(thing: Any, where: str) -> None:
     hints = typing.get_type_hints(type(thing))
     for field in dataclasses.fields(thing):
         value, hint = getattr(thing, field.name), hints[field.name]
-        choices = [each for each in _choices(hint) if each in _PLAIN]
-        if choices and isinstance(value, _PLAIN) and not _fits(value, choices):
-            wanted = " or ".join("null" if each is type(None) else each.__name__ for each in choices)
-            raise FrbenchError(f"{where}.{field.name}={value} is not {wanted}")
-        options = typing.get_args(hint) if typing.get_origin(hint) is Literal else None
-        if options and value not in options:
-            raise FrbenchError(f"{where}.{field.name}={value} is not one of {', '.join(map(str, options))}")
+        parts = list(_choices(hint))
+        kinds = [each for each in parts if each in _PLAIN]
+        words = [word for each in parts if typing.get_origin(each) is Literal for word in typing.get_args(each)]
+        if not isinstance(value, _PLAIN) or not (kinds or words) or value in words or _fits(value, kinds):
+            continue
+        wanted = ["null" if each is type(None) else each.__name__ for each in kinds] + [str(word) for word in words]
+        raise FrbenchError(f"{where}.{field.name}={value} is not {' or '.join(wanted)}")
 
 
 def _choices(hint: Any) -> Iterator[Any]:

@@ -3,7 +3,7 @@
     python scripts/bench.py [--rounds 30] [dataset=... recognizer=... overrides as for frbench run]
 
 All contenders take turns in one process, on the same pairs, in an order drawn anew each round; each ratio is the median
-of the ratios within a round. Takes real faces where FRBENCH_DATA is set, else synthetic ones. Run it on an idle machine.
+of the ratios within a round. Takes real faces where FRBENCH_DATA is set, else synthetic ones. Wants an idle machine.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from torch import Tensor
 from frbench.harness.contracts import Draw, Images, PairBatch, PairSet, View
 from frbench.harness.verifiers import CosineVerifier
 
+torch.set_num_threads(1)  # test workers run side by side; threads of several processes fight for the cores
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -7,8 +7,9 @@ correctly when clean, behind the defense; the others are left out and counted.
 
 from __future__ import annotations
 
-import logging
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import CosineVerifier
 
 _NOBODY = pd.Series(dtype=bool)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    print(f"frbench: {text}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Verification:
         warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
         if warning is None:
             return []
-        logging.getLogger("frbench").warning(warning)
+        _warn_once(warning)
         return ["low_clean_accuracy"]
 
     def _crafting(

@@ -19,6 +19,27 @@ Linear = nn.Conv2d | nn.Linear
 TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
 
 
+class FrozenReLU6(nn.Module):
+    """ReLU6 in place, whose backward reads its output: PyTorch's own keeps a copy of the input for that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _FrozenReLU6.apply(x)
+
+
+class _FrozenReLU6(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        x.clamp_(0, 6)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, output, 0, 6)
+
+
 class FrozenPReLU(nn.Module):
     """PReLU whose slopes get no gradient.
 
@@ -64,7 +85,7 @@ def simplify(network: nn.Module) -> fx.GraphModule:
         elif isinstance(layer, nn.PReLU):
             _replace(module, node, FrozenPReLU(layer.weight))
         elif isinstance(layer, nn.ReLU | nn.ReLU6) and _overwritable(module, node.args[0]):
-            _replace(module, node, type(layer)(inplace=True))
+            _replace(module, node, FrozenReLU6() if isinstance(layer, nn.ReLU6) else nn.ReLU(inplace=True))
     module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()
