@@ -251,7 +251,7 @@ def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
 
     factor, (height, width) = amplification(rows), rows[0].clean.shape[:2]
     down, right = round(height * 1.17), round(width * 1.06)  # from one tile to the next
-    canvas = np.ones((down * len(rows), right * 4, 3))
+    canvas = np.full((down * len(rows), right * 4, 3), 255, np.uint8)
     inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.6)
     lines = fill(title, int(inches[0] * 12))
     with _style():

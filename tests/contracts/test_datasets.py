@@ -94,7 +94,9 @@ TREES: dict[str, Callable[[Path], None]] = {
 
 def composed(group: str, option: str, data: Path) -> DictConfig:
     """The option as shipped, with the data folder ``data``."""
-    root = OmegaConf.create({"paths": {"data": str(data)}, group: OmegaConf.load(CONF / group / f"{option}.yaml")})
+    option_file = OmegaConf.load(CONF / group / f"{option}.yaml")
+    option_file.pop("defaults", None)  # Hydra's business
+    root = OmegaConf.create({"paths": {"data": str(data)}, group: option_file})
     return root[group]
 
 
