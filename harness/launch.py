@@ -170,6 +170,8 @@ def _misspelt(error: Exception, name: str) -> str | None:
     found = re.match(r"Could not override '(.+?)'", str(error))
     if not found:
         return None
+    if "@" in found[1]:
+        return f"{found[1]} belongs to another option, as recognizer@threat.surrogate does to threat=transfer alone"
     GlobalHydra.instance().clear()
     with hydra.initialize_config_module(_CONF, version_base="1.3"):
         known = [*_groups(), *_leaves(hydra.compose(name))]
