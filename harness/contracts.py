@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -354,6 +354,3 @@ class ThreatModel(Protocol):
     """Through what does the attacker look? One view, or several of which the worst per pair counts."""
 
     def views(self, victim: Victim) -> Mapping[str, View]: ...
-
-
-Measurements = dict[str, Any]
