@@ -31,7 +31,7 @@ _TINY = 1e-12
 
 
 class Ledger:
-    """What is known of each pair: the best image so far by the attacker's loss, its score, steps and queries spent."""
+    """What is known of each pair: the best image so far by the attacker's loss, its score, the steps spent."""
 
     def __init__(self, goal: Goal, clean: Images) -> None:
         self.goal = goal
@@ -39,7 +39,6 @@ class Ledger:
         self.scores = torch.zeros(len(clean), device=clean.device)
         self.loss = torch.full_like(self.scores, torch.inf)
         self.iterations = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
-        self.queries = torch.zeros_like(self.iterations)
 
     def offer(self, rows: Tensor | None, images: Images, scores: Scores) -> None:
         """Keep ``images`` of the pairs ``rows`` (all where None) where they are better; ties keep the older."""
@@ -121,7 +120,7 @@ class ProjectedDescent:
                 front = front.keep(~goal.achieved(ledger.scores, aim))
             self._descend(view, front, ledger, first=start * (self.steps + 1))
         achieved = goal.achieved(ledger.scores, aim)
-        return AttackResult(ledger.images, achieved, ledger.iterations, ledger.queries)
+        return AttackResult(ledger.images, achieved, ledger.iterations)
 
     def _start(self, view: View, pairs: PairBatch, ball: Ball, start: int) -> Images:
         same_image = (pairs.probe - pairs.reference).abs().amax(dim=(1, 2, 3)) == 0
@@ -137,7 +136,6 @@ class ProjectedDescent:
             if not len(front):
                 return
             scores, gradient = _gradient(view, ledger.goal, front, first + step)
-            ledger.queries[front.where] += 1
             if self.keep == "best" or self.stops_early:
                 ledger.offer(front.rows, front.images, scores)
             if self.stops_early:
@@ -148,7 +146,6 @@ class ProjectedDescent:
         if len(front):
             with torch.no_grad():
                 scores = view.score(front.images, front.template, first + self.steps)
-            ledger.queries[front.where] += 1
             ledger.offer(front.rows, front.images, scores)
 
     def _direction(self, front: Front, gradient: Tensor) -> Tensor:

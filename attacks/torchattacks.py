@@ -82,7 +82,7 @@ class TorchAttack:
         with torch.no_grad():
             scores = view.verifier.score(images, template, Draw(view.seed, model.calls))
         counts = torch.full_like(pairs.index, model.calls)
-        return AttackResult(images, goal.achieved(scores, aim), counts, counts + 1)
+        return AttackResult(images, goal.achieved(scores, aim), counts)
 
     def _library(self, model: PairVerifier, budget: Budget) -> Any:
         if self.name not in _NORMS:

@@ -235,12 +235,15 @@ class View:
 
     thresholds: float32 over all pairs of the set, indexed by global pair number.
     margin: how far beyond the threshold an attack that stops at success must go, on the cosine.
+    queries: scores allowed for each pair, or None for no limit. Crafting counts and enforces them: beyond the limit a
+             score is NaN, which no attack may take for success.
     """
 
     verifier: Verifier
     thresholds: Tensor
     seed: int = 0
     margin: float = 0.0
+    queries: int | None = None
 
     def enroll(self, pairs: PairBatch, step: int = 0) -> Template:
         return self.verifier.enroll(pairs.reference, pairs.index, Draw(self.seed, step))
@@ -255,12 +258,14 @@ class View:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """images (N, 3, H, W); achieved (N,) bool in the attacker's own view; iterations, queries (N,) int64."""
+    """images (N, 3, H, W); achieved (N,) bool in the attacker's own view; iterations (N,) int64.
+
+    Queries are counted by what wraps the verifier, never by the attack.
+    """
 
     images: Images
     achieved: Mask
     iterations: Tensor
-    queries: Tensor
     variants: dict[str, Images] = field(default_factory=dict)
 
 

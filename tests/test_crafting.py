@@ -39,7 +39,7 @@ class Counting:
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
         self.calls.append(len(pairs))
         counts = torch.zeros(len(pairs), dtype=torch.int64)
-        return AttackResult(self.make(pairs), torch.ones(len(pairs), dtype=torch.bool), counts, counts)
+        return AttackResult(self.make(pairs), torch.ones(len(pairs), dtype=torch.bool), counts)
 
 
 @pytest.fixture
