@@ -12,73 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import (
-    AttackResult,
-    Ball,
-    Budget,
-    Draw,
-    Goal,
-    Images,
-    PairBatch,
-    Scores,
-    Template,
-    View,
-)
+from frbench.attacks.front import Front, Ledger, gradient
+from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, View
 from frbench.harness.noise import uniform
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
 _TINY = 1e-12
-
-
-class Ledger:
-    """What is known of each pair: the best image so far by the attacker's loss, its score, the steps spent."""
-
-    def __init__(self, goal: Goal, clean: Images) -> None:
-        self.goal = goal
-        self.images = clean
-        self.scores = torch.zeros(len(clean), device=clean.device)
-        self.loss = torch.full_like(self.scores, torch.inf)
-        self.iterations = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
-
-    def offer(self, rows: Tensor | None, images: Images, scores: Scores) -> None:
-        """Keep ``images`` of the pairs ``rows`` (all where None) where they are better; ties keep the older."""
-        loss = self.goal.loss(scores)
-        if rows is None:
-            better = loss < self.loss
-            self.loss = torch.where(better, loss, self.loss)
-            self.scores = torch.where(better, scores, self.scores)
-            self.images = torch.where(better[:, None, None, None], images, self.images)
-            return
-        better = loss < self.loss[rows]
-        winners = rows[better]
-        self.images = self.images.index_copy(0, winners, images[better])
-        self.loss[winners], self.scores[winners] = loss[better], scores[better]
-
-
-@dataclass
-class Front:
-    """The pairs still under attack. ``rows`` is None while that is all of them."""
-
-    images: Images
-    template: Template
-    ball: Ball
-    aim: Scores
-    rows: Tensor | None = None
-    velocity: Tensor | None = None
-
-    def keep(self, mask: Tensor) -> Front:
-        if bool(mask.all()):
-            return self
-        rows = mask.nonzero().flatten() if self.rows is None else self.rows[mask]
-        velocity = None if self.velocity is None else self.velocity[mask]
-        return Front(self.images[mask], self.template[mask], self.ball[mask], self.aim[mask], rows, velocity)
-
-    @property
-    def where(self) -> Tensor | slice:
-        return slice(None) if self.rows is None else self.rows
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -135,31 +74,23 @@ class ProjectedDescent:
         for step in range(self.steps):
             if not len(front):
                 return
-            scores, gradient = _gradient(view, ledger.goal, front, first + step)
+            scores, slope = gradient(view, ledger.goal, front.images, front.template, first + step)
             if self.keep == "best" or self.stops_early:
                 ledger.offer(front.rows, front.images, scores)
             if self.stops_early:
                 going = ~ledger.goal.achieved(scores, front.aim)
-                front, gradient = front.keep(going), gradient[going]
+                front, slope = front.keep(going), slope[going]
             ledger.iterations[front.where] += 1
-            front.images = front.ball.step(front.images, self._direction(front, gradient), self.stride / self.steps)
+            front.images = front.ball.step(front.images, self._direction(front, slope), self.stride / self.steps)
         if len(front):
             with torch.no_grad():
                 scores = view.score(front.images, front.template, first + self.steps)
             ledger.offer(front.rows, front.images, scores)
 
-    def _direction(self, front: Front, gradient: Tensor) -> Tensor:
+    def _direction(self, front: Front, slope: Tensor) -> Tensor:
         if self.momentum is None:
-            return gradient
-        scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY)
-        pushed = gradient / scale
+            return slope
+        scale = slope.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY)
+        pushed = slope / scale
         front.velocity = pushed if front.velocity is None else front.velocity * self.momentum + pushed
         return front.velocity
-
-
-def _gradient(view: View, goal: Goal, front: Front, step: int) -> tuple[Scores, Tensor]:
-    """Scores (N,) at the images and the loss's gradient (N, 3, H, W); of a sum, so that rows do not mix."""
-    images = front.images.detach().requires_grad_(True)
-    scores = view.score(images, front.template, step)
-    (gradient,) = torch.autograd.grad(goal.loss(scores).sum(), images)
-    return scores.detach(), gradient

@@ -29,20 +29,27 @@ from frbench.harness.errors import Refused
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
+from frbench.harness.watching import Watched
 
 BLOCK = 256  # pairs in a file of the cache: 38 MB of float32
 
 
+# What is known of each pair beside its images: of the image that was kept, and of the work that all views took.
+_OF_THE_IMAGE = ("achieved", "broken", "exceeded", "late_gain")
+_OF_THE_WORK = ("iterations", "queries", "gradients", "zero_gradients", "nonfinite_gradients")
+
+
 @dataclass(frozen=True)
 class Block:
-    """Adversarial images of some pairs. ``generated``: made by this run, not found."""
+    """Adversarial images of some pairs. ``generated``: made by this run, not found.
+
+    facts: arrays (n,). achieved, broken (not finite) and exceeded (over the budget before it was enforced) are bool;
+    iterations, queries and counts of gradients are int64; late_gain as ``Watched`` has it.
+    """
 
     index: np.ndarray
     images: Images
-    achieved: np.ndarray
-    iterations: np.ndarray
-    queries: np.ndarray
-    broken: np.ndarray
+    facts: Mapping[str, np.ndarray]
     generated: bool
 
 
@@ -98,8 +105,8 @@ class Crafting:
             if kept is None:
                 kept = self._made(view, index)
                 self.store.cache("adversarial", name, kept)
-        rest = {part: kept[part] for part in ("achieved", "iterations", "queries", "broken")}
-        return Block(index, torch.from_numpy(kept["images"]), **rest, generated=generated)
+        facts = {name: kept[name] for name in (*_OF_THE_IMAGE, *_OF_THE_WORK)}
+        return Block(index, torch.from_numpy(kept["images"]), facts, generated)
 
     def _made(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
         parts = []
@@ -110,29 +117,30 @@ class Crafting:
 
     def _attacked(self, view: View, batch: PairBatch) -> dict[str, np.ndarray]:
         budget = self._own_budget()
-        result = self.attack(view, batch, self.goal, budget)
+        watched = Watched(view.verifier, batch.index, self.goal, view.queries)
+        result = self.attack(replace(view, verifier=watched), batch, self.goal, budget)
         images, broken = enforced(result.images, batch.probe, budget)
         arrays = {
             "images": images.contiguous(),
             "achieved": result.achieved & ~broken,
-            "iterations": result.iterations,
-            "queries": result.queries,
             "broken": broken,
+            "exceeded": ~budget.fits(result.images, batch.probe) & ~broken,
+            "iterations": result.iterations,
         }
-        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()} | watched.facts()
 
     def _worst(self, blocks: list[Block]) -> Block:
         """Per pair the images with the lowest loss before the judge; the work of all is counted."""
         index = blocks[0].index
         choice = torch.stack([self._losses(block) for block in blocks]).argmin(dim=0)
         rows = torch.arange(len(index))
-        picked = {
-            name: np.stack([getattr(block, name) for block in blocks])[choice.numpy(), rows.numpy()]
-            for name in ("achieved", "broken")
+        facts = {
+            name: np.stack([block.facts[name] for block in blocks])[choice.numpy(), rows.numpy()]
+            for name in _OF_THE_IMAGE
         }
-        spent = {name: sum(getattr(block, name) for block in blocks) for name in ("iterations", "queries")}
+        facts |= {name: np.sum([block.facts[name] for block in blocks], axis=0) for name in _OF_THE_WORK}
         images = torch.stack([block.images for block in blocks])[choice, rows]
-        return Block(index, images, **picked, **spent, generated=any(block.generated for block in blocks))
+        return Block(index, images, facts, generated=any(block.generated for block in blocks))
 
     @torch.no_grad()
     def _losses(self, block: Block) -> Tensor:

@@ -76,8 +76,8 @@ def test_an_image_that_is_not_finite_is_a_failed_attack_and_is_told(craft: Calla
 
     crafting = craft(Counting(spoil), batch_size=32)
     (block,) = crafting.blocks(np.arange(20))
-    assert block.broken.tolist() == [True] + [False] * 19
-    assert not block.achieved[0] and block.achieved[1:].all()
+    assert block.facts["broken"].tolist() == [True] + [False] * 19
+    assert not block.facts["achieved"][0] and block.facts["achieved"][1:].all()
     assert torch.equal(block.images[0], crafting.pairs.batch(np.arange(1)).probe[0])
 
 

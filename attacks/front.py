@@ -1,0 +1,69 @@
+"""What attacks share: the best image of each pair so far, the pairs still under attack, and one gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from frbench.harness.contracts import Ball, Goal, Images, Scores, Template, View
+
+
+class Ledger:
+    """What is known of each pair: the best image so far by the attacker's loss, its score, the steps spent."""
+
+    def __init__(self, goal: Goal, clean: Images) -> None:
+        self.goal = goal
+        self.images = clean
+        self.scores = torch.zeros(len(clean), device=clean.device)
+        self.loss = torch.full_like(self.scores, torch.inf)
+        self.iterations = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
+
+    def offer(self, rows: Tensor | None, images: Images, scores: Scores) -> None:
+        """Keep ``images`` of the pairs ``rows`` (all where None) where they are better; ties keep the older."""
+        loss = self.goal.loss(scores)
+        if rows is None:
+            better = loss < self.loss
+            self.loss = torch.where(better, loss, self.loss)
+            self.scores = torch.where(better, scores, self.scores)
+            self.images = torch.where(better[:, None, None, None], images, self.images)
+            return
+        better = loss < self.loss[rows]
+        winners = rows[better]
+        self.images = self.images.index_copy(0, winners, images[better])
+        self.loss[winners], self.scores[winners] = loss[better], scores[better]
+
+
+@dataclass
+class Front:
+    """The pairs still under attack. ``rows`` is None while that is all of them."""
+
+    images: Images
+    template: Template
+    ball: Ball
+    aim: Scores
+    rows: Tensor | None = None
+    velocity: Tensor | None = None
+
+    def keep(self, mask: Tensor) -> Front:
+        if bool(mask.all()):
+            return self
+        rows = mask.nonzero().flatten() if self.rows is None else self.rows[mask]
+        velocity = None if self.velocity is None else self.velocity[mask]
+        return Front(self.images[mask], self.template[mask], self.ball[mask], self.aim[mask], rows, velocity)
+
+    @property
+    def where(self) -> Tensor | slice:
+        return slice(None) if self.rows is None else self.rows
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def gradient(view: View, goal: Goal, images: Images, template: Template, step: int) -> tuple[Scores, Tensor]:
+    """Scores (N,) at ``images`` and the gradient (N, 3, H, W) of the goal's loss; of a sum, so that rows do not mix."""
+    images = images.detach().requires_grad_(True)
+    scores = view.score(images, template, step)
+    (found,) = torch.autograd.grad(goal.loss(scores).sum(), images)
+    return scores.detach(), found
