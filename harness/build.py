@@ -97,7 +97,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     device = resolve_device(config["device"])
     meter = Meter()
     attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
-    others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol")}
+    others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
     if config["fetch"]:
         from frbench.harness.preparing import ensure_dataset
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from frbench.harness.audit import Audit
 from frbench.harness.contracts import Attack, Budget, Defense, Goal, PairSet, Recognizer, ThreatModel
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.fingerprints import fingerprint
@@ -51,6 +52,7 @@ class Cell:
     threat: ThreatModel
     defense: Defense
     protocol: EvaluationProtocol
+    audit: Audit
     seed: int
     batch_size: int = field(compare=False)
     device: torch.device = field(compare=False)
@@ -60,7 +62,16 @@ class Cell:
 
     def fingerprint(self) -> str:
         """What the cell is, whatever the device, the batch size and the paths."""
-        nouns = (self.recognizer, self.attack, self.goal, self.budget, self.threat, self.defense, self.protocol)
+        nouns = (
+            self.recognizer,
+            self.attack,
+            self.goal,
+            self.budget,
+            self.threat,
+            self.defense,
+            self.protocol,
+            self.audit,
+        )
         data = (self.pairs.digest, self.pairs.attacked)
         return fingerprint(SCHEMA, dict(self.names), dict(self.settings), *data, *nouns, self.seed)
 

@@ -8,7 +8,8 @@ correctly when clean, behind the defense; the others are left out and counted.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -17,18 +18,27 @@ import pandas as pd
 import torch
 
 from frbench.harness import metrics
+from frbench.harness.audit import Evidence
 from frbench.harness.calibration import Calibration
 from frbench.harness.cell import Cell, Outcome
-from frbench.harness.contracts import Goal, PairSet, Verifier, Victim
+from frbench.harness.contracts import PairSet, Verifier, Victim
 from frbench.harness.crafting import Crafting
-from frbench.harness.intervals import clustered_bootstrap, wilson
+from frbench.harness.errors import FrbenchError
+from frbench.harness.intervals import wilson
 from frbench.harness.protocols.judging import Judge, pictures_of
+from frbench.harness.protocols.measuring import (
+    at_far,
+    attack_measurements,
+    draws_measurements,
+    queries_measurements,
+    survival_measurements,
+    views_measurements,
+)
 from frbench.harness.recognizers.preflight import check_clean_accuracy
 from frbench.harness.records import plain
 from frbench.harness.store import ResultStore
+from frbench.harness.survival import Survival
 from frbench.harness.verifiers import CosineVerifier
-
-_NOBODY = pd.Series(dtype=bool)
 
 
 @cache
@@ -40,12 +50,15 @@ def _warn_once(text: str) -> None:
 class Verification:
     """fars: false accept rates beside best accuracy. bootstrap: resamples of the identity-clustered interval.
 
-    pictures: how many attacked pairs are kept as images for the picture grid.
+    pictures: how many attacked pairs are kept as images for the picture grid. draws: verdicts on a random victim.
+    survival: ways in which adversarial images are kept and sent, each judged beside the images themselves.
     """
 
     fars: tuple[float, ...] = (1e-2, 1e-3)
     bootstrap: int = 2000
     pictures: int = 8
+    draws: int = 5
+    survival: Mapping[str, Survival] = field(default_factory=dict)
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; per-pair scores and pictures go to ``store`` under its fingerprint."""
@@ -58,15 +71,25 @@ class Verification:
         if cell.attack is None:
             return Outcome(plain(measurements), flags, None)
         crafting = self._crafting(cell, store, calibration, bare, victim)
-        table, generated = self._judged(cell, store, crafting, victim, clean)
-        measurements["attack"] = self._attacked(table, cell.goal, cell.pairs)
-        measurements["attack"]["at_far"] = {str(far): at_far(table, clean, cell, far) for far in self.fars}
+        ways, missing = self._ways(cell.pairs, cell.device)
+        judge = self._judge(cell, store, victim, clean, ways)
+        table, generated = self._judged(cell, store, crafting, judge)
+        measurements["attack"] = {
+            **attack_measurements(table, cell.goal, cell.pairs, self.bootstrap),
+            "at_far": {str(far): at_far(table, clean, cell.pairs, cell.goal, far) for far in self.fars},
+            **views_measurements(crafting.views),
+            **queries_measurements(table, crafting.views),
+            "draws": draws_measurements(table),
+            "survival": survival_measurements(table, list(ways), missing),
+        }
+        audited = cell.audit.examine(Evidence(table, crafting, judge))
+        measurements["attack"]["audit"] = audited.measurements()
         if cell.attack.stops_early:
             flags.append("boundary_attack")
         if table["broken"].any():
             flags.append("broken_images")
         store.write_scores(cell.fingerprint(), table)
-        return Outcome(plain(measurements), flags, generated)
+        return Outcome(plain(measurements), [*flags, *audited.flags], generated)
 
     def _preflight(self, cell: Cell, scores: np.ndarray) -> list[str]:
         """Refuse a mis-fed recognizer before anything is attacked."""
@@ -93,17 +116,44 @@ class Verification:
             cell.pairs, views, victim, cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device
         )
 
-    def _judged(
-        self, cell: Cell, store: ResultStore, crafting: Crafting, victim: Verifier, clean: np.ndarray
-    ) -> tuple[pd.DataFrame, bool]:
+    def _ways(self, pairs: PairSet, device: torch.device) -> tuple[dict[str, Survival], dict[str, str]]:
+        """The ways that can be gone here, tried on one image; the others with the reason."""
+        ways, missing = {}, {}
+        image = pairs.load(pairs.probe[:1], device)
+        for name, way in self.survival.items():
+            try:
+                way(image)
+                ways[name] = way
+            except FrbenchError as error:
+                missing[name] = str(error)
+        return ways, missing
+
+    def _judge(
+        self, cell: Cell, store: ResultStore, victim: Verifier, clean: np.ndarray, ways: Mapping[str, Survival]
+    ) -> Judge:
+        assert cell.attack is not None
+        return Judge(
+            victim=victim,
+            pairs=cell.pairs,
+            goal=cell.goal,
+            budget=cell.budget,
+            bounded=cell.attack.bounded,
+            thresholds=metrics.fold_thresholds(clean, cell.pairs.same, cell.pairs.fold),
+            clean_scores=clean,
+            draws=self.draws,
+            survival=ways,
+            store=store,
+            seed=cell.seed,
+            batch_size=cell.batch_size,
+            device=cell.device,
+        )
+
+    def _judged(self, cell: Cell, store: ResultStore, crafting: Crafting, judge: Judge) -> tuple[pd.DataFrame, bool]:
         """One row per attacked pair of the goal, and whether any image was made now."""
         pairs = cell.pairs
         eligible = cell.goal.eligible(torch.from_numpy(pairs.same[pairs.attacked])).numpy()
-        index = pairs.attacked[eligible]
-        thresholds = metrics.fold_thresholds(clean, pairs.same, pairs.fold)
-        judge = Judge(victim, pairs, cell.goal, cell.budget, thresholds, clean, cell.seed, cell.batch_size, cell.device)
         parts, generated = [], False
-        for number, block in enumerate(crafting.blocks(index)):
+        for number, block in enumerate(crafting.blocks(pairs.attacked[eligible])):
             generated |= block.generated
             part = judge.table(block)
             if number == 0 and self.pictures:
@@ -128,54 +178,8 @@ class Verification:
             },
         }
 
-    def _attacked(self, table: pd.DataFrame, goal: Goal, pairs: PairSet) -> dict[str, Any]:
-        counted = table[table["correct"]]
-        people = pairs.identity[np.stack([pairs.probe, pairs.reference], axis=1)[counted["index"]]]
-        low, high = clustered_bootstrap(counted["success"], people, self.bootstrap)
-        loss = goal.loss(torch.tensor(table["adversarial_score"].to_numpy())).numpy()
-        return {
-            **success_rate(table["success"], table["correct"]),
-            "left_out": int((~table["correct"]).sum()),
-            "eligible": len(table),
-            "bootstrap_low": low,
-            "bootstrap_high": high,
-            **{size: _spread(counted[size], counted["success"]) for size in ("linf", "l2", "rms", "ssim")},
-            "objective_mean": float(loss.mean()),
-            "score_shift_mean": float((table["adversarial_score"] - table["clean_score"]).mean()),
-            "attacker_asr": float(table["achieved"].mean()),
-        }
-
-
-def success_rate(success: pd.Series, counted: pd.Series) -> dict[str, Any]:
-    """ASR over the ``counted`` pairs with its Wilson interval and its denominator."""
-    hits, total = int((success & counted).sum()), int(counted.sum())
-    low, high = wilson(hits, total)
-    rate = hits / total if total else float("nan")
-    return {"asr": rate, "asr_low": low, "asr_high": high, "asr_successes": hits, "asr_denominator": total}
-
-
-def at_far(table: pd.DataFrame, clean: np.ndarray, cell: Cell, far: float) -> dict[str, Any]:
-    """ASR with thresholds at ``far`` of the other folds; null with the reason where the data cannot resolve it."""
-    thresholds = metrics.fold_far_thresholds(clean, cell.pairs.same, cell.pairs.fold, far)
-    if isinstance(thresholds, metrics.Unresolved):
-        return {**dict.fromkeys(success_rate(_NOBODY, _NOBODY)), "reason": thresholds.reason}
-    line = torch.from_numpy(thresholds[table["index"]])
-
-    def won(column: str) -> pd.Series:
-        return pd.Series(cell.goal.achieved(torch.tensor(table[column].to_numpy(np.float64)), line).numpy())
-
-    return {**success_rate(won("adversarial_score") & table["fits"], ~won("clean_score")), "reason": None}
-
 
 def _tar(found: metrics.Tar | metrics.Unresolved) -> dict[str, Any]:
     if isinstance(found, metrics.Unresolved):
         return {"tar": None, "far": None, "threshold_mean": None, "reason": found.reason}
     return {"tar": found.tar, "far": found.far, "threshold_mean": float(found.thresholds.mean()), "reason": None}
-
-
-def _spread(sizes: pd.Series, success: pd.Series) -> dict[str, float]:
-    """Mean and maximum over successes; the median over all counted pairs, a failure being infinitely large."""
-    won = sizes[success]
-    failed = float("-inf") if sizes.name == "ssim" else float("inf")
-    median = float(sizes.where(success, failed).median()) if len(sizes) else float("nan")
-    return {"mean": float(won.mean()), "median": median, "max": float(won.max())}
