@@ -1,104 +1,237 @@
 """The bridge to torchattacks 3.5.1: a verification decision shown to it as two classes (specs/ensemble_attacks 7).
 
-Only attacks that forward the whole batch in order are let through, because each row has its own reference.
+Attacks that forward the whole batch in order get it at once, each row with its own reference; the others get one pair
+at a time. What an attack is like stands in ``torchattacks_table``.
 """
 
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack
 from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, PairBatch, Scores, Template, View
-from frbench.harness.errors import FrbenchError
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.errors import FrbenchError, Refused
 
 _SCALE, _KAPPA, _OFFSET = 4.0, 0.5, 3.0  # spec 7.3: small enough not to saturate, offset keeps logits positive
-
-_NORMS = {"FGSM": Linf, "BIM": Linf, "PGD": Linf, "MIFGSM": Linf, "PGDL2": L2}
+_HOPELESS = 2.0  # a margin that no pair of unit vectors has, far on the side of the true class
+_HAIR = 1e-6  # so far beyond the aim lies the border of the classes: ties and float noise are no success
+_MATCH, _OTHER = 0, 1
 
 
 class PairVerifier(nn.Module):
     """Verification as two classes, 0 match and 1 non-match, both logits moving with the image.
 
-    ``forward(x (B, 3, H, W)) -> (B, 4)``: row i is compared with template row i, so order must be kept. Two dummy
-    columns, always lowest, serve losses that look at the third and fourth class (spec 7.3).
+    ``forward(x (B, 3, H, W)) -> (B, 4)``: row i is compared with template row i, so order must be kept; a template of
+    one row serves any number of images. Two dummy columns, always lowest, serve losses that look at the third and
+    fourth class (spec 7.3).
+
+    label: the class to be left; a score that is not a number, as beyond a limit of queries, counts as clearly this
+           class. The view's last query is kept for the verdict.
     """
 
-    def __init__(self, view: View, template: Template, threshold: Scores) -> None:
+    def __init__(self, view: View, template: Template, threshold: Scores, label: int = _MATCH) -> None:
         super().__init__()
-        self.view, self.template, self.threshold, self.calls = view, template, threshold, 0
+        self.view, self.template, self.threshold = view, template, threshold
+        self.side = 1.0 if label == _MATCH else -1.0
+        self.calls, self.asked = 0, 0
         self.anchor = nn.Parameter(torch.zeros((), device=threshold.device), requires_grad=False)  # tells the device
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        if len(images) != len(self.template):
-            raise FrbenchError(
-                f"torchattacks forwarded {len(images)} images for {len(self.template)} pairs; "
-                "this attack does not keep the batch in order, take one that does: " + ", ".join(_NORMS)
-            )
-        margin = self.view.score(images, self.template, self.calls) - self.threshold
-        self.calls += 1
+        margin = self._margin(images)
         size = margin.abs()
         return _SCALE * (_OFFSET + torch.stack([margin, -margin, -size - _KAPPA, -size - 2 * _KAPPA], dim=1))
+
+    def _margin(self, images: Images) -> Scores:
+        template, threshold = self._beside(len(images))
+        self.calls += 1
+        self.asked += len(images) // len(self.template)
+        if self.view.queries is not None and self.asked >= self.view.queries:
+            margin = torch.full_like(threshold, torch.nan)
+        else:
+            margin = self.view.score(_laid_out(images), template, self.calls - 1) - threshold
+        if images.requires_grad and not margin.requires_grad and self.view.verifier.differentiable:
+            margin = margin + torch.zeros_like(images).mul(images).flatten(1).sum(dim=1)  # a gradient, of zero
+        return torch.where(margin.isnan(), self.side * _HOPELESS, margin + self.side * _HAIR)
+
+    def _beside(self, count: int) -> tuple[Template, Scores]:
+        """References and thresholds for ``count`` images."""
+        if count == len(self.template):
+            return self.template, self.threshold
+        if len(self.template) > 1:
+            raise FrbenchError(
+                f"torchattacks forwarded {count} images for {len(self.template)} pairs, so that rows have lost their "
+                "references; take batch_size=1, and report it: this attack must get its pairs one at a time"
+            )
+        rows = torch.zeros(count, dtype=torch.int64, device=self.threshold.device)
+        return self.template[rows], self.threshold[rows]
+
+
+def _laid_out(images: Images) -> Images:
+    """The same images, whose gradient comes back row-major whatever the network's layout: some attacks view it."""
+    if not images.requires_grad:
+        return images
+    images = images.view_as(images)
+    images.register_hook(lambda gradient: gradient.contiguous())
+    return images
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Global random state of torch set to ``seed`` inside, and put back after."""
+    """Global random state of torch and numpy set to ``seed`` inside, and put back after."""
+    before = np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
-        yield
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 @dataclass(frozen=True)
 class TorchAttack:
-    """An attack of torchattacks by ``name``, with its own ``params``; epsilon comes from the budget.
+    """An attack of torchattacks by ``name``, with its own ``params`` or none; epsilon and norm come from the budget.
 
-    Success is judged by us. Global random state is seeded from the view's seed and the batch's first pair, so
-    images depend on the batch, and the batch is part of their key in the store.
+    Success is judged by us on the image that comes back; where that is not finite, the clean image stands for it.
+    Global random state is seeded from the view's seed and the first pair of what the library gets at once. Attacks
+    that get one pair at a time therefore do not depend on the batch; of the others ``batch_dependent`` tells, and the
+    batch is then part of their key in the store.
+
+    Raises ``Refused`` where the attack cannot work on pairs, ``FrbenchError`` for what the user can mend.
     """
 
     name: str = "PGD"
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
 
-    needs_gradient = True
-    bounded = True
-    stops_early = False
-    batch_dependent = True
+    @property
+    def needs_gradient(self) -> bool:
+        return self._kind.needs_gradient
+
+    @property
+    def bounded(self) -> bool:
+        return self._kind.bounded
+
+    @property
+    def stops_early(self) -> bool:
+        return self._kind.stops_early
+
+    @property
+    def batch_dependent(self) -> bool:
+        return self._kind.mixes or bool((self.params or {}).get("random_start", self._kind.random_start))
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
+        self._refuse_the_impossible(pairs)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
-        model = PairVerifier(view, template, aim)
-        attack = self._library(model, budget)
-        labels = (~pairs.same).to(torch.int64)  # the true class: an untargeted attack leaves it
-        with seeded(view.seed * 1_000_003 + int(pairs.index[0])):
-            images = attack(pairs.probe, labels).detach()
+        every = torch.arange(len(pairs), device=pairs.index.device)
+        groups = every.split(1 if self._kind.alone else len(pairs))
+        parts = [self._attacked(view, pairs[rows], goal, budget, template[rows], aim[rows]) for rows in groups]
+        images = torch.cat([part.images for part in parts]).contiguous(memory_format=torch.channels_last)
+        achieved, counts = (torch.cat([getattr(part, name) for part in parts]) for name in ("achieved", "iterations"))
+        return AttackResult(images, achieved, counts)
+
+    def _attacked(
+        self, view: View, pairs: PairBatch, goal: Goal, budget: Budget, template: Template, aim: Scores
+    ) -> AttackResult:
+        """``pairs`` as the library gets them at once."""
+        clean = pairs.probe.contiguous()
+        label = _left(goal, aim)
+        model = PairVerifier(view, template, aim, label)
+        seed = view.seed * 1_000_003 + int(pairs.index[0])
+        attack = self._library(model, budget, seed)
+        with seeded(seed), _told(self.name):
+            images = attack(clean, torch.full_like(pairs.index, label)).detach().clamp(0, 1)
+        whole = torch.isfinite(images).flatten(1).all(dim=1)
+        images = torch.where(whole[:, None, None, None], images, clean)
         with torch.no_grad():
             scores = view.verifier.score(images, template, Draw(view.seed, model.calls))
-        counts = torch.full_like(pairs.index, model.calls)
-        return AttackResult(images, goal.achieved(scores, aim), counts)
+        return AttackResult(images, goal.achieved(scores, aim), torch.full_like(pairs.index, model.calls))
 
-    def _library(self, model: PairVerifier, budget: Budget) -> Any:
-        if self.name not in _NORMS:
-            raise FrbenchError(f"attack.name={self.name} is not bridged; take one of {', '.join(_NORMS)}")
-        wanted = _NORMS[self.name]
-        if not isinstance(budget, Linf | L2) or not isinstance(budget, wanted) or isinstance(budget.radius, Tensor):
-            raise FrbenchError(f"torchattacks' {self.name} takes one {wanted.__name__} radius, got {budget}")
-        try:
-            import torchattacks
-        except ImportError as error:
-            raise FrbenchError('attack=torchattacks needs the extra: pip install "frbench[torchattacks]"') from error
-        kind = getattr(torchattacks, self.name)
-        unknown = set(self.params) - set(inspect.signature(kind).parameters)
-        if unknown:
+    @property
+    def _kind(self) -> LibraryAttack:
+        if self.name not in ATTACKS:
+            capital = {name.upper(): name for name in ATTACKS}
+            near = [capital[name] for name in get_close_matches(self.name.upper(), capital)]
             raise FrbenchError(
-                f"attack.params: {self.name} has no {', '.join(sorted(unknown))}; "
-                f"it takes {', '.join(list(inspect.signature(kind).parameters)[1:])}"
+                f"attack.name={self.name} is no attack of torchattacks {VERSION}; take {' or '.join(near or ATTACKS)}"
             )
-        return kind(model, **{"eps": budget.radius, **self.params})
+        return ATTACKS[self.name]
+
+    def _refuse_the_impossible(self, pairs: PairBatch) -> None:
+        if self._kind.refused:
+            raise Refused(f"torchattacks' {self.name} cannot attack pairs: {self._kind.refused}")
+        height, width = pairs.probe.shape[-2:]
+        if self._kind.square and height != width:
+            raise Refused(f"torchattacks' {self.name} makes its images square, and these are {height}x{width}")
+
+    def _library(self, model: PairVerifier, budget: Budget, seed: int) -> Any:
+        kind = _class(self.name)
+        told = self._of_the_budget(budget)
+        known, params = list(inspect.signature(kind).parameters)[1:], self.params or {}
+        for name, value in params.items():
+            if name not in known:
+                raise FrbenchError(f"attack.params: {self.name} has no {name}; it takes {', '.join(known)}")
+            if name in told:
+                raise FrbenchError(f"attack.params: {self.name} takes its {name} from the budget; set budget= instead")
+            if self._kind.fixed.get(name, value) != value:
+                raise FrbenchError(
+                    f"attack.params: {self.name} works on pairs with {name}={self._kind.fixed[name]} alone, got {value}"
+                )
+        defaults = {"seed": seed} if "seed" in known else {}
+        if self._kind.queries and model.view.queries is not None:
+            defaults[self._kind.queries] = max(model.view.queries - self._kind.spare - 1, 1)
+        with _told(self.name):
+            return kind(model, **{**defaults, **params, **self._kind.fixed, **told})
+
+    def _of_the_budget(self, budget: Budget) -> dict[str, Any]:
+        """What the constructor is told of ``budget``; nothing where the attack knows no limit."""
+        if not self._kind.bounded:
+            return {}
+        norm = self._kind.norms.get(type(budget))
+        if norm is None or not isinstance(budget, Linf | L2) or isinstance(budget.radius, Tensor):
+            wanted = " or ".join(kind.__name__ for kind in self._kind.norms)
+            raise FrbenchError(f"torchattacks' {self.name} takes one {wanted} radius, got {budget}")
+        return {self._kind.radius: budget.radius, **norm}
+
+
+def _left(goal: Goal, aim: Scores) -> int:
+    """The class that an untargeted attack has to leave: a match, where the attacker wants a low score."""
+    low, high = goal.loss(torch.stack([aim[0], aim[0] + 1]))
+    return _MATCH if bool(low < high) else _OTHER
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Wrong values of params, which the library finds in a constructor or only in its loop, told in one line."""
+    try:
+        yield
+    except (ValueError, TypeError, AssertionError) as error:
+        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+        if not innermost.f_globals["__name__"].startswith("torchattacks"):
+            raise  # a recognizer's own failure, say
+        said = " ".join(str(error).split()) or "an assertion failed"
+        raise FrbenchError(f"attack.params: torchattacks' {name} does not take such values: {said}") from error
+
+
+def _class(name: str) -> Any:
+    try:
+        import torchattacks
+    except ImportError as error:
+        raise FrbenchError('attack=torchattacks needs the extra: pip install "frbench[torchattacks]"') from error
+    if torchattacks.__version__ != VERSION:
+        raise FrbenchError(
+            f"attack=torchattacks knows release {VERSION}, got {torchattacks.__version__}; "
+            f"pip install torchattacks=={VERSION}"
+        )
+    return getattr(torchattacks, name)
