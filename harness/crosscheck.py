@@ -2,96 +2,101 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
-
-from frbench.harness.intervals import PairedDifference, paired_difference
+from frbench.harness.intervals import PairedDifference
+from frbench.harness.layout import attacker
+from frbench.harness.outcomes import Outcomes
 from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest
+from frbench.harness.tables import CLEAN, DOUBTED
 
-Scores = Callable[[str], pd.DataFrame | None]
+_BLACK_BOX = ("query", "transfer")
+_KINDS = {"boundary_attack"}  # flags that say how an attack works, and cast no doubt on its figure
 
-_KNOWS_LESS = {"adaptive": ("oblivious", "transfer"), "oblivious": ("transfer",)}
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Worse than ``other``, which knows less. ``gap``: this minus the other, None without per-pair scores."""
+
+    other: str
+    gap: PairedDifference | None
 
 
 @dataclass(frozen=True)
 class Findings:
     """flags: fingerprint -> comparisons that failed; gaps: fingerprint of an adaptive cell -> gain over oblivious."""
 
-    flags: dict[str, list[str]] = field(default_factory=dict)
+    flags: dict[str, dict[str, Shortfall]] = field(default_factory=dict)
     gaps: dict[str, PairedDifference] = field(default_factory=dict)
 
     def all_flags(self, record: Record) -> list[str]:
         """The record's own flags and those of its comparisons, sorted."""
-        return sorted({*record["flags"], *self.flags.get(record["fingerprint"], [])})
+        return sorted({*record["flags"], *self.flags.get(record["fingerprint"], {})})
+
+    def doubts(self, record: Record) -> list[str]:
+        """The flags that must be explained before the cell's figure is believed."""
+        return [flag for flag in self.all_flags(record) if flag not in _KINDS]
+
+    def badge(self, record: Record) -> str:
+        """The mark of a cell: doubted, audited and clean, or nothing where no audit ran."""
+        if self.doubts(record):
+            return DOUBTED
+        return CLEAN if measured(record, "attack").get("audit") else ""
 
 
-def compare(records: Iterable[Record], scores: Scores) -> Findings:
-    """Compare each cell with the same cell under a threat model that knows less, over the pairs both attacked.
+def compare(records: Iterable[Record], outcomes: Outcomes) -> Findings:
+    """Hold cells against cells whose attacker knows less, over the pairs that both attacked.
 
-    A flag such as ``adaptive_weaker_than_oblivious`` means: the success rate is lower, and the 95 % interval of the
-    paired difference (of the unpaired rates, where per-pair scores are missing) excludes 0. Transfer is held
-    against oblivious only where there is no defense, since only there both attack what is judged.
+    ``adaptive_weaker_than_oblivious``: against the same attack that ignores the defense. ``weaker_than_black_box``: the
+    best white-box cell (adaptive, or oblivious where there is no defense) against every query and transfer cell of the
+    same victim, goal and budget, whatever the attack. A flag means that the success rate is lower and the 95 % interval
+    of the paired difference (of the unpaired rates, where per-pair scores are missing) excludes 0.
     """
-    twins: dict[tuple[str, ...], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if measured(record, "attack"):
-            twins[_same_cell(record)][record["names"]["threat"]].append(record)
+    attacked = [r for r in records if measured(r, "attack").get("asr") is not None]
     findings = Findings()
-    outcomes: dict[str, pd.Series | None] = {}
-
-    def outcome(record: Record) -> pd.Series | None:
-        name = record["fingerprint"]
-        if name not in outcomes:
-            outcomes[name] = _outcome(scores(name))
-        return outcomes[name]
-
-    for by_threat in twins.values():
-        for threat, lesser_threats in _KNOWS_LESS.items():
-            for record in by_threat.get(threat, []):
-                for lesser in lesser_threats:
-                    _check(record, by_threat.get(lesser, []), threat, lesser, outcome, findings)
-        outcomes.clear()
+    for twins in _alike(attacked, without=("threat", "surrogate")):
+        for adaptive in _under(twins, "adaptive"):
+            for oblivious in _under(twins, "oblivious"):
+                gap = outcomes.difference(adaptive, oblivious)
+                if gap is not None:
+                    findings.gaps[adaptive["fingerprint"]] = gap
+                _hold(adaptive, oblivious, "adaptive_weaker_than_oblivious", gap, findings)
+    for rivals in _alike(attacked, without=("threat", "surrogate", "attack")):
+        whites = [r for r in rivals if _sees_all(r)]
+        if whites:
+            best = max(whites, key=lambda r: float(measured(r, "attack")["asr"]))
+            for black in _under(rivals, *_BLACK_BOX):
+                _hold(best, black, "weaker_than_black_box", outcomes.difference(best, black), findings)
     return findings
 
 
-def _same_cell(record: Record) -> tuple[str, ...]:
-    return (*(label(record, noun) for noun in NOUNS if noun not in ("threat", "surrogate")), rest(record))
+def _alike(records: Sequence[Record], without: Sequence[str]) -> list[list[Record]]:
+    """Records that share every label but those of some nouns."""
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        key = (*(label(record, noun) for noun in NOUNS if noun not in without), rest(record))
+        found.setdefault(key, []).append(record)
+    return list(found.values())
 
 
-def _outcome(frame: pd.DataFrame | None) -> pd.Series | None:
-    """Success by pair number, over the pairs decided correctly when clean."""
-    if frame is None:
-        return None
-    attacked = frame[frame["correct"].astype(bool) & frame["adversarial_score"].notna()]
-    return attacked.set_index("index")["success"].astype(bool)
+def _under(records: Sequence[Record], *threats: str) -> list[Record]:
+    return [r for r in records if r["names"]["threat"] in threats]
 
 
-def _check(
-    record: Record,
-    others: Sequence[Record],
-    threat: str,
-    lesser: str,
-    outcome: Callable[[Record], pd.Series | None],
-    findings: Findings,
-) -> None:
-    fair = threat != "oblivious" or record["names"]["defense"] == NULL
-    for other in others:
-        gap = _gap(outcome(record), outcome(other))
-        if gap is not None and lesser == "oblivious":
-            findings.gaps[record["fingerprint"]] = gap
-        if fair and (gap.high < 0 if gap is not None else _apart(record, other)):
-            findings.flags.setdefault(record["fingerprint"], []).append(f"{threat}_weaker_than_{lesser}")
+def _sees_all(record: Record) -> bool:
+    threat, defense = record["names"]["threat"], record["names"]["defense"]
+    return threat == "adaptive" or (threat == "oblivious" and defense == NULL)
 
 
-def _gap(more: pd.Series | None, less: pd.Series | None) -> PairedDifference | None:
-    if more is None or less is None:
-        return None
-    common = np.intersect1d(more.index, less.index)
-    return paired_difference(more[common].to_numpy(), less[common].to_numpy()) if len(common) else None
+def _hold(more: Record, less: Record, flag: str, gap: PairedDifference | None, findings: Findings) -> None:
+    """Flag ``more`` where it does worse than ``less``; of several such, the clearest is remembered."""
+    if not (gap.high < 0 if gap is not None else _apart(more, less)):
+        return
+    flags = findings.flags.setdefault(more["fingerprint"], {})
+    known = flags.get(flag)
+    if known is None or known.gap is None or (gap is not None and gap.high < known.gap.high):
+        flags[flag] = Shortfall(f"{label(less, 'attack')}, {attacker(less)}", gap)
 
 
 def _apart(more: Record, less: Record) -> bool:

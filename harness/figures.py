@@ -9,14 +9,21 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from frbench.harness import plots
+from frbench.harness.canvas import save
+from frbench.harness.metrics import security_curve
+from frbench.harness.outcomes import counted, sizes
 from frbench.harness.records import NULL, Record, label, measured, natural, rest
 from frbench.harness.tables import file_name
+from frbench.harness.tabulate_sizes import WIDEST, asks
 
 _RADIUS = re.compile(r"([a-z][a-z0-9]*)_(\d+(?:p\d+)?)")
 _AXIS = {"linf": "L∞ radius, gray levels of 255", "l2": "L2 radius on [0, 1]"}
 _BOARD = ("dataset", "recognizer", "protocol", "surrogate", "settings")  # what all panels of a figure share
+_SIZES = {"linf": "L∞, gray levels of 255", "rms": "RMS, gray levels of 255"}  # sizes with a curve of their own
+_Costs = list[tuple[Record, NDArray[np.float64]]]  # cells with what success cost each attacked pair
 _PAGE = 12  # pairs on a page of pictures
 
 
@@ -34,11 +41,12 @@ def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Pa
     attacked = [r for r in records if r["names"]["attack"] != NULL]
     cells = _cells(frame[[r["names"]["attack"] != NULL for r in records]])
     written: list[Path] = []
-    for figures in (_curves(cells), _heat_maps(cells), _histograms(store, attacked)):
+    chosen = (_curves(cells), _heat_maps(cells), _security(store, attacked), _queries(store, attacked))
+    for figures in (*chosen, _histograms(store, attacked)):
         for name, figure in figures:
-            written += plots.save(figure, folder / name, "png", "pdf")
+            written += save(figure, folder / name, "png", "pdf")
     for name, figure in _grids(store, attacked, top):
-        written += plots.save(figure, folder / name, "png")  # pixels gain nothing from a PDF
+        written += save(figure, folder / name, "png")  # pixels gain nothing from a PDF
     return written
 
 
@@ -96,6 +104,63 @@ def _below(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["asr"]):
         return "n/a"
     return f"{round(row['asr'] * row['asr_denominator'])}/{int(row['asr_denominator'])}"
+
+
+def _security(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Success against the size of the change, for attacks that look for a small one: a figure for each defense."""
+    minimising = [r for r in records if "boundary_attack" in r["flags"]]
+    for key, group in _grouped(minimising, ("threat", "budget", "defense")):
+        found = [(words, _costs(store, group, column)) for column, words in _SIZES.items()]
+        frames = [_corners(costs, words, 0, _widest(costs)) for words, costs in found if costs]
+        if frames:
+            title = (
+                f"Success against the size of the change · {' · '.join(key[-3:-1])} · defense {key[-1]} · {_on(key)}"
+            )
+            yield file_name(["security", *key]), plots.share_curves(pd.concat(frames), title)
+
+
+def _queries(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Success against queries spent, for attackers that pay with them: a figure for each defense."""
+    for key, group in _grouped([r for r in records if asks(r)], ("threat", "budget", "defense")):
+        costs = _costs(store, group, "queries")
+        if costs:
+            title = f"Success against queries · {' · '.join(key[-3:-1])} · defense {key[-1]} · {_on(key)}"
+            corners = _corners(costs, "queries of a pair", *_decades(costs))
+            yield file_name(["queries", *key]), plots.share_curves(corners, title, "log")
+
+
+def _costs(store: Kept, group: Sequence[Record], column: str) -> _Costs:
+    """What success cost each attacked pair of each cell, infinite for failures; cells without per-pair scores skip."""
+    frames = [(record, store.scores(record["fingerprint"])) for record in group]
+    return [(r, sizes(f, column)) for r, f in frames if f is not None and column in f and len(counted(f))]
+
+
+def _won(costs: _Costs) -> NDArray[np.float64]:
+    values = np.concatenate([values for _, values in costs])
+    return values[np.isfinite(values)]
+
+
+def _widest(costs: _Costs) -> float:
+    """Where an axis of sizes may end: behind 99 of 100 successes, so that a few outliers do not squeeze the rest."""
+    won = _won(costs)
+    return float(np.clip(np.ceil(np.quantile(won, 0.99)), 1, WIDEST)) if len(won) else float(WIDEST)
+
+
+def _decades(costs: _Costs) -> tuple[float, float]:
+    """Where an axis of queries starts, a power of ten, and where it ends: at what was allowed, or spent."""
+    won = _won(costs)
+    limits = [float((measured(record, "attack")["queries"].get("limit")) or 1) for record, _ in costs]
+    start = 10 ** np.floor(np.log10(max(1, won.min(initial=np.inf)))) if len(won) else 1
+    return float(start), max(*limits, won.max(initial=0), 10 * start)
+
+
+def _corners(costs: _Costs, words: str, start: float, end: float) -> pd.DataFrame:
+    frames = []
+    for record, values in sorted(costs, key=lambda each: natural(label(each[0], "attack"))):
+        x = np.unique([start, *values[(values > start) & (values < end)], end])
+        names = {"cost": words, "goal": label(record, "goal"), "attack": label(record, "attack")}
+        frames.append(pd.DataFrame({"x": x, "share": security_curve(values, x)}).assign(**names))
+    return pd.concat(frames)
 
 
 def _histograms(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:

@@ -1,86 +1,24 @@
-"""Figures as pure functions from data frames and arrays to a matplotlib ``Figure``; no pyplot, no global state.
-
-Colours are Okabe and Ito's, told apart by people with any colour vision; lines differ by marker as well.
-"""
+"""Figures as pure functions from data frames and arrays to a matplotlib ``Figure``; no pyplot, no global state."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from frbench.harness.canvas import legend, line, panels, style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", ":")
 NO_VALUE = "#eeeeee"
 GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
-_DPI = 150
 _TILE = 1.55  # inches of one picture in a grid
-_STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "figure.titlesize": 11,
-    "pdf.fonttype": 42,
-}
-
-
-def _style() -> AbstractContextManager[Any]:
-    """The same look whatever the user's matplotlibrc says."""
-    from matplotlib import style
-
-    context: AbstractContextManager[Any] = style.context(["default", _STYLE])
-    return context
-
-
-def _panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tuple[Figure, np.ndarray]:
-    """An empty figure of ``rows x columns`` panels, each of about ``size`` inches, under a wrapped title."""
-    from matplotlib.figure import Figure
-
-    width = max(columns * size[0] + 0.6, 5.2)
-    lines = fill(title, int(width * 12))
-    height = rows * size[1] + 0.75 + 0.2 * lines.count("\n")
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(lines)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend below all panels, in as many columns as the figure is wide."""
-    inches = 0.65 + 0.085 * max(len(str(handle.get_label())) for handle in handles)
-    columns = int(np.clip(figure.get_figwidth() / inches, 1, len(handles)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-
-
-def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:
-    """One file per ending (``png``, ``pdf``), the same bytes each time: no dates or program names inside."""
-    nameless: dict[str, dict[str, None]] = {
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    }
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in endings]
-    with _style():
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # worked out once, for all files
-        for path, ending in zip(paths, endings, strict=True):
-            figure.savefig(path, dpi=_DPI, metadata=nameless[ending])
-    return paths
 
 
 def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
@@ -91,8 +29,8 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
     """
     threats, goals, names = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", lines))
     radii = sorted(set(frame["radius"]))
-    with _style():
-        figure, axes = _panels(len(threats), len(goals), (3.3, 2.5), title)
+    with style():
+        figure, axes = panels(len(threats), len(goals), (3.3, 2.5), title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
             panel.set_title(f"{goals[j]} · {threats[i]}")
@@ -100,17 +38,11 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
             panel.set_xlabel(xlabel if i == len(threats) - 1 else "")
             panel.set_ylabel("ASR, %" if j == 0 else "")
             for k, name in enumerate(names):
-                _curve(panel, here[here[lines] == name].sort_values("radius"), _line(k), name)
-        _legend(figure, axes[0, 0].get_lines()[: len(names)])
+                chosen = here[here[lines] == name].sort_values("radius")
+                if len(chosen):  # the extent of an empty line is no number, and the layout would fall apart
+                    _curve(panel, chosen, line(k), name)
+        legend(figure, _line_key(names))
     return figure
-
-
-def _line(number: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
-    }
 
 
 def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
@@ -121,12 +53,68 @@ def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any], name: str
 
 
 def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
-    if radii[-1] / radii[0] >= 4:
+    wide = radii[-1] / radii[0]
+    if wide >= 4:
         panel.set_xscale("log", base=2)
+    margin = max(wide, 2) ** 0.05  # all panels alike, also one that lacks some radii
+    panel.set_xlim(radii[0] / margin, radii[-1] * margin)
+    panel.set_autoscalex_on(False)
     panel.set_xticks(radii, [f"{radius:g}" for radius in radii])
     panel.minorticks_off()
+    _percent_axis(panel)
+
+
+def _percent_axis(panel: Axes) -> None:
     panel.set_ylim(-2, 102)
     panel.set_yticks(range(0, 101, 25))
+
+
+def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
+    """Share of pairs won at a cost of at most so much, as steps: a row of panels per kind of cost, a column per goal.
+
+    frame: the corners of the steps; columns cost (what the horizontal axis counts), goal, attack (the lines), x and
+    share. All lines of one row of panels should end at the same x. xscale: ``linear`` or ``log``.
+    """
+    costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "attack"))
+    with style():
+        figure, axes = panels(len(costs), len(goals), (3.3, 2.4), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            row = frame[frame["cost"] == costs[i]]
+            panel.set_title(goals[j] if i == 0 else "")
+            panel.set_xlabel(costs[i])
+            panel.set_ylabel("pairs won, %" if j == 0 else "")
+            panel.set_xscale(xscale)
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.set_xlim(row["x"].min(), row["x"].max())
+            _percent_axis(panel)
+            for k, name in enumerate(names):
+                chosen = row[(row["goal"] == goals[j]) & (row["attack"] == name)].sort_values("x", kind="stable")
+                if len(chosen):
+                    _steps(panel, chosen, line(k), name)
+        legend(figure, _line_key(names))
+    return figure
+
+
+def _line_key(names: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
+
+
+def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
+    x, share = corners["x"].to_numpy(float), 100 * corners["share"].to_numpy(float)
+    every = max(1, len(x) // 6)
+    panel.plot(
+        x,
+        share,
+        label=name,
+        drawstyle="steps-post",
+        markevery=every,
+        markersize=4,
+        linewidth=1.4,
+        clip_on=False,
+        **look,
+    )
 
 
 def heat_map(frame: pd.DataFrame, title: str) -> Figure:
@@ -136,9 +124,9 @@ def heat_map(frame: pd.DataFrame, title: str) -> Figure:
     where asr is NaN: refused, crashed). What no row names was not run.
     """
     threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
-    with _style():
+    with style():
         size = (0.95 * len(attacks) + 1.0, 0.55 * len(defenses) + 0.75)
-        figure, axes = _panels(len(threats), len(goals), size, title)
+        figure, axes = panels(len(threats), len(goals), size, title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
             image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
@@ -183,8 +171,8 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
     defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("defense", "attack"))
     scores = frame[["clean_score", "adversarial_score"]].to_numpy(float)
     edges = np.linspace(np.nanmin(scores) - 1e-3, np.nanmax(scores) + 1e-3, bins + 1)
-    with _style():
-        figure, axes = _panels(len(defenses), len(attacks), (2.5, 1.7), title)
+    with style():
+        figure, axes = panels(len(defenses), len(attacks), (2.5, 1.7), title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["defense"] == defenses[i]) & (frame["attack"] == attacks[j])]
             _histograms(panel, here, list(edges))
@@ -194,7 +182,7 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
             panel.set_xlim(edges[0], edges[-1])
             panel.tick_params(labelbottom=i == len(defenses) - 1)
             panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
-        _legend(figure, _histogram_key(set(frame["same"].astype(bool))))
+        legend(figure, _histogram_key(set(frame["same"].astype(bool))))
     return figure
 
 
@@ -254,7 +242,7 @@ def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
     canvas = np.full((down * len(rows), right * 4, 3), 255, np.uint8)
     inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.6)
     lines = fill(title, int(inches[0] * 12))
-    with _style():
+    with style():
         figure = Figure(figsize=(inches[0], inches[1] + 0.2 * lines.count("\n")), layout="constrained")
         figure.suptitle(lines)
         panel = figure.subplots()

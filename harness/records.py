@@ -149,5 +149,8 @@ def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:
 def _columns(nested: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for key, value in nested.items():
-        columns |= _columns(value, f"{prefix}{key}_") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        if isinstance(value, Mapping):
+            columns |= _columns(value, f"{prefix}{key}_")
+        else:
+            columns[f"{prefix}{key}"] = ";".join(map(str, value)) if isinstance(value, list) else value
     return columns

@@ -10,11 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from frbench.harness import tabulate
+from frbench.harness import tabulate, tabulate_judging, tabulate_sizes
 from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
+from frbench.harness.outcomes import Outcomes
 from frbench.harness.records import Record, json_line, select, tidy_row
 from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
+from frbench.harness.tabulate_audit import audit_tables
+from frbench.harness.tabulate_pairs import comparison_tables
+
+_LONG = 100  # rows of a table that the document links instead of showing
 
 
 class Store(Protocol):
@@ -46,7 +51,7 @@ def report(
     if format not in writers:
         raise FrbenchError(f"format={format} is not known; take one of {', '.join(writers)}")
     records = select(store.records(), where)
-    return writers[format](store, records, compare(records, store.scores), Path(out), top)
+    return writers[format](store, records, compare(records, Outcomes(store.scores)), Path(out), top)
 
 
 def _print(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
@@ -61,15 +66,26 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
     from frbench.harness import figures
 
     frame = tidy(records, findings)
+    sections = _sections(store, records, findings)
+    drawn = figures.draw(store, records, frame, out / "figures", top)
+    return [*_write(sections, frame, drawn, out), *drawn]
+
+
+def _sections(store: Store, records: list[Record], findings: Findings) -> dict[str, list[Table]]:
     sections = {
         "Clean accuracy": tabulate.clean_tables(records),
         "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
+        "Audit": audit_tables(records, findings),
         "What the attacker gains by knowing the defense": tabulate.gap_tables(records, findings),
+        "Randomised victims": tabulate_judging.draws_tables(records, findings),
+        "What survives saving and re-detection": tabulate_judging.survival_tables(records, findings),
+        "Smallest perturbations": tabulate_sizes.smallest_tables(records, findings, store.scores),
+        "Queries": tabulate_sizes.queries_tables(records, findings, store.scores),
+        "Paired comparisons": comparison_tables(records, Outcomes(store.scores)),
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
-    drawn = figures.draw(store, records, frame, out / "figures", top)
-    return [*_write(sections, frame, drawn, out), *drawn]
+    return sections
 
 
 def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
@@ -99,11 +115,17 @@ def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path]) ->
     parts = ["# Report", ""]
     for title, tables in sections.items():
         if tables:
-            parts += [f"## {title}", "", *(markdown(table) for table in tables)]
+            parts += [f"## {title}", "", *(_shown(table) for table in tables)]
     pictures = [path for path in drawn if path.suffix == ".png"]
     if pictures:
         parts += ["## Figures", "", *(f"![{p.stem}](../figures/{p.name})\n" for p in pictures)]
     return "\n".join(parts)
+
+
+def _shown(table: Table) -> str:
+    if len(table.rows) <= _LONG:
+        return markdown(table)
+    return f"### {table.title}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
 
 
 def _cells_csv(frame: pd.DataFrame) -> str:

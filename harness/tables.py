@@ -12,19 +12,24 @@ from itertools import pairwise
 from string import ascii_lowercase
 
 MISSING = "–"
+CLEAN, DOUBTED = "✓", "⚠"  # badges: an audit found nothing; something must be explained first
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``value`` is what one looks for, ``detail`` its interval and counts; each note is printed once, below."""
+    """``value`` is what one looks for, ``detail`` its interval and counts, ``badge`` whether to believe it.
+
+    Each note is printed once, below.
+    """
 
     value: str
     detail: str = ""
     notes: tuple[str, ...] = ()
+    badge: str = ""
 
     @property
     def text(self) -> str:
-        return f"{self.value} {self.detail}".strip()
+        return " ".join(part for part in (self.value, self.detail, self.badge) if part)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ _LATEX = str.maketrans(
         "±": r"$\pm$",
         "×": r"$\times$",
         "≤": r"$\leq$",
+        "∞": r"$\infty$",
+        CLEAN: r"$\surd$",
+        DOUBTED: r"$\triangle$",
     }
     | {c: f"\\{c}" for c in "&%$#_{}"}
 )
@@ -150,7 +158,8 @@ def latex(table: Table) -> str:
 
 def _latex(cell: Cell, marks: dict[str, str]) -> str:
     mark = ",".join(marks[note] for note in cell.notes)
-    value = latex_escape(cell.value) + (rf"\textsuperscript{{{mark}}}" if mark else "")
+    badge = rf"\,{latex_escape(cell.badge)}" if cell.badge else ""
+    value = latex_escape(cell.value) + badge + (rf"\textsuperscript{{{mark}}}" if mark else "")
     if not cell.detail:
         return value
     return rf"\shortstack[r]{{{value}\\{{\scriptsize {latex_escape(cell.detail)}}}}}"

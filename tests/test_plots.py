@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import warnings
 from pathlib import Path
 from subprocess import run
 
@@ -14,7 +15,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness import plots
+from frbench.harness import canvas, plots
 
 
 def points() -> pd.DataFrame:
@@ -59,7 +60,27 @@ def heat() -> pd.DataFrame:
     return frame.drop(index=1)
 
 
+def corners() -> pd.DataFrame:
+    rows = [
+        {"cost": cost, "goal": goal, "attack": attack, "x": x, "share": min(1.0, x / (4 + 2 * i))}
+        for cost, goal, (i, attack), x in itertools.product(
+            ("L∞, gray levels of 255", "RMS, gray levels of 255"),
+            ("dodging", "impersonation"),
+            enumerate(("cw", "deepfool", "minimal(attack=pgd)")),
+            np.linspace(0, 8, 33),
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def queries() -> pd.DataFrame:
+    frame = corners().query("cost == 'RMS, gray levels of 255'").assign(cost="queries of a pair")
+    return frame.assign(x=np.rint(1000 ** (frame["x"] / 8)))
+
+
 FIGURES = {
+    "security": lambda: plots.share_curves(corners(), "Title"),
+    "queries": lambda: plots.share_curves(queries(), "Title", "log"),
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: plots.score_histograms(scores(), "Title"),
@@ -73,8 +94,8 @@ def texts(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_a_figure_is_the_same_bytes_each_time_and_names_no_program_or_date(kind: str, tmp_path: Path) -> None:
-    first = plots.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
-    second = plots.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
+    first = canvas.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
+    second = canvas.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
     assert [path.name for path in first] == ["one.v1.png", "one.v1.pdf"]
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
@@ -104,6 +125,8 @@ def test_no_texts_overlap(kind: str) -> None:
 @pytest.mark.parametrize("kind", FIGURES)
 def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
     one = {
+        "security": lambda: plots.share_curves(corners().query("goal == 'dodging'"), "Title " * 30),
+        "queries": lambda: plots.share_curves(queries().query("goal == 'dodging'"), "Title " * 30, "log"),
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
@@ -129,9 +152,9 @@ def test_users_matplotlib_settings_are_neither_used_nor_changed() -> None:
 def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
     code = (
         "import sys; import frbench.harness.report; assert 'matplotlib' not in sys.modules\n"
-        "import numpy as np; from pathlib import Path; from frbench.harness import plots\n"
+        "import numpy as np; from pathlib import Path; from frbench.harness import canvas, plots\n"
         "row = plots.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
-        "plots.save(plots.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "canvas.save(plots.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
@@ -151,8 +174,34 @@ def test_curves_show_each_line_in_percent_with_rising_radii() -> None:
     assert len({(line.get_color(), line.get_marker()) for line in lines.values()}) == 3
 
 
+def test_share_curves_are_steps_in_percent_from_edge_to_edge() -> None:
+    figure = FIGURES["security"]()
+    panel = figure.axes[3]
+    assert (figure.axes[1].get_title(), panel.get_xlabel()) == ("impersonation", "RMS, gray levels of 255")
+    lines = {line.get_label(): line for line in panel.get_lines()}
+    assert list(lines) == ["cw", "deepfool", "minimal(attack=pgd)"]
+    line = lines["deepfool"]
+    assert line.get_drawstyle() == "steps-post"
+    assert list(line.get_ydata()[:3]) == pytest.approx([0, 100 / 24, 100 / 12])
+    assert panel.get_xlim() == (0, 8) == (line.get_xdata()[0], line.get_xdata()[-1])
+    assert FIGURES["queries"]().axes[0].get_xscale() == "log"
+
+
+def test_a_panel_that_lacks_some_lines_and_radii_keeps_its_place_and_its_axis() -> None:
+    """Query attacks are run at one radius, by other attacks than the rest: the layout fell apart."""
+    frame = points().query("threat == 'adaptive' or (radius == 8 and defense == 'pca')")
+    figure = plots.asr_curves(frame, "defense", "radius", "Title")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
+    boxes = [panel.get_position() for panel in figure.axes]
+    assert np.allclose([box.width for box in boxes], boxes[0].width, atol=0.01)
+    assert min(box.height for box in boxes) > 0.2
+    assert len({panel.get_xlim() for panel in figure.axes}) == 1
+
+
 def test_more_lines_than_colours_are_still_told_apart() -> None:
-    looks = [plots._line(k) for k in range(21)]
+    looks = [canvas.line(k) for k in range(21)]
     assert len({tuple(look.values()) for look in looks}) == 21
 
 

@@ -1,0 +1,108 @@
+"""Tables of paired comparisons: two cells on the same pairs, with an exact test. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+
+from frbench.harness.intervals import PairedDifference
+from frbench.harness.layout import facts, groups, percent, setting, signed, slug
+from frbench.harness.outcomes import Outcomes
+from frbench.harness.records import NULL, Record, label, measured, natural
+from frbench.harness.significance import LEVEL, exact_mcnemar, holm
+from frbench.harness.tables import Cell, Table
+
+_HEADER = (
+    "budget",
+    "same",
+    "A",
+    "B",
+    "pairs",
+    "ASR A %",
+    "ASR B %",
+    "only A",
+    "only B",
+    "A − B",
+    "p",
+    "p Holm",
+    "verdict",
+)
+_CAPTION = (
+    "Success of two cells on the same pairs: those counted in both, 'pairs'. 'only A' and 'only B': pairs that one won "
+    "and the other did not. A − B in points [95 % interval of the paired difference, Newcombe]. p: exact McNemar test, "
+    "two-sided; 'p Holm': corrected for all {count} comparisons of this table. A verdict names the higher success rate "
+    f"where p Holm is at most {LEVEL}, and is '=' where the pairs do not tell the two apart."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cells ``a`` and ``b``, named, which share a budget and ``same``, held against each other pair by pair."""
+
+    budget: str
+    same: str
+    a: str
+    b: str
+    gap: PairedDifference
+
+    @property
+    def p(self) -> float:
+        return exact_mcnemar(self.gap.only_a, self.gap.only_b)
+
+
+def comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Table]:
+    """Every pair of defenses under one attack, and of attacks on one defense, within each budget; a table for each
+    dataset, recognizer, goal and threat model."""
+    tables = []
+    for group in groups([r for r in records if r["names"]["attack"] != NULL and measured(r, "attack")]):
+        found = [
+            *_comparisons(group, "attack", "defense", outcomes),
+            *_comparisons(group, "defense", "attack", outcomes),
+        ]
+        if found:
+            p = [each.p for each in found]
+            rows = tuple(_row(*each) for each in zip(found, p, holm(p), strict=True))
+            title = f"Paired comparisons: {label(group[0], 'goal')}, {setting(group[0])}"
+            caption = f"{_CAPTION.format(count=len(found))} {facts(group)}"
+            tables.append(Table(slug("paired", group[0]), title, caption, _HEADER, rows, 4))
+    return tables
+
+
+def _comparisons(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:
+    """Pairs of cells that differ in ``varied`` alone."""
+
+    def place(record: Record) -> tuple[str, str]:
+        return label(record, "budget"), label(record, held)
+
+    ranked = sorted(group, key=lambda r: [natural(name) for name in (*place(r), label(r, varied))])
+    for (budget, same), here in groupby(ranked, key=place):
+        named = _named(list(here), varied)
+        for (a, one), (b, other) in combinations(named, 2):
+            gap = outcomes.difference(one, other) if label(one, varied) != label(other, varied) else None
+            if gap is not None:
+                yield Comparison(budget, f"{held} {same}", a, b, gap)
+
+
+def _named(records: Sequence[Record], noun: str) -> list[tuple[str, Record]]:
+    """Records with their labels; results that share one are told apart by their fingerprints."""
+    labels = [label(r, noun) for r in records]
+    return [
+        (f"{name} #{record['fingerprint'][:6]}" if labels.count(name) > 1 else name, record)
+        for name, record in zip(labels, records, strict=True)
+    ]
+
+
+def _row(found: Comparison, p: float, corrected: float) -> tuple[Cell, ...]:
+    gap = found.gap
+    total = gap.both + gap.only_a + gap.only_b + gap.neither
+    shares = (percent((gap.both + gap.only_a) / total), percent((gap.both + gap.only_b) / total))
+    verdict = "=" if corrected > LEVEL else f"{'A' if gap.difference > 0 else 'B'} higher"
+    texts = (found.budget, found.same, found.a, found.b, str(total), *shares, str(gap.only_a), str(gap.only_b))
+    difference = Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
+    return (*(Cell(text) for text in texts), difference, Cell(_chance(p)), Cell(_chance(corrected)), Cell(verdict))
+
+
+def _chance(p: float) -> str:
+    """A p-value in two significant digits, as a power of ten where it is very small."""
+    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"

@@ -1,0 +1,45 @@
+"""Tables as text: nothing that a cell holds breaks Markdown, LaTeX or CSV; names sort as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from frbench.harness.records import natural
+from frbench.harness.tables import Cell, Table, latex, latex_escape, markdown, table_csv
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["linf_16", "linf_2", "linf_5p1", "linf_8", "l2_0p5"], ["l2_0p5", "linf_2", "linf_5p1", "linf_8", "linf_16"]),
+        (["pca", "none", "jpeg(quality=75)", "jpeg"], ["none", "jpeg", "jpeg(quality=75)", "pca"]),
+    ],
+)
+def test_names_sort_as_people_read_them(names: list[str], expected: list[str]) -> None:
+    assert sorted(names, key=natural) == expected
+
+
+NASTY = Table(
+    "x-y",
+    "50 % of a_b & c",
+    "~ $5",
+    ("a_b", "c#"),
+    ((Cell("p|q", notes=("n_1 < 2",)), Cell("1.0", "[0, 1] (1/1)")),),
+    1,
+)
+
+
+def test_latex_is_escaped_and_balanced() -> None:
+    text = latex(NASTY)
+    assert r"50 \% of a\_b \& c. \textasciitilde{} \$5" in text
+    assert r"\par\textsuperscript{a} n\_1 \textless{} 2" in text
+    assert r"\shortstack[r]{1.0\\{\scriptsize [0, 1] (1/1)}}" in text
+    assert text.count("{") == text.count("}")
+    assert all(text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1 for name in ("table", "tabular"))
+    assert latex_escape("a\\b^{2}") == r"a\textbackslash{}b\textasciicircum{}\{2\}"
+
+
+def test_markdown_keeps_its_columns_whatever_the_cells_hold() -> None:
+    rows = [line for line in markdown(NASTY).splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") == 3 for line in rows)
+    assert table_csv(NASTY).splitlines()[1] == 'p|q,"1.0 [0, 1] (1/1)",n_1 < 2'
