@@ -29,6 +29,11 @@ def _rows(radius: Tensor, rows: Tensor) -> Tensor:
     return radius if len(radius) == 1 else radius[rows]
 
 
+def _own(radius: Radius, rows: Tensor) -> Radius:
+    """The radius of the pairs ``rows``: a number is everybody's."""
+    return radius[rows] if isinstance(radius, Tensor) and radius.numel() > 1 else radius
+
+
 def norm(change: Tensor) -> Tensor:
     """Euclidean length of each row, (N, 1, 1, 1)."""
     return torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
@@ -43,9 +48,12 @@ class LinfBall:
     upper: Images
     radius: Tensor
 
-    def step(self, images: Images, gradient: Tensor, fraction: float) -> Images:
-        moved = torch.addcmul(images, gradient.sign(), self.radius, value=-fraction)
+    def step(self, images: Images, gradient: Tensor, fraction: Radius) -> Images:
+        moved = torch.addcmul(images, gradient.sign(), self.radius * fraction, value=-1)
         return torch.clamp(moved, self.lower, self.upper, out=moved)
+
+    def project(self, images: Images) -> Images:
+        return images.clamp(self.lower, self.upper)
 
     def sample(self, noise: Tensor) -> Images:
         return (self.clean + (2 * noise - 1) * self.radius).clamp(self.lower, self.upper)
@@ -77,6 +85,9 @@ class Linf:
     def resized(self, radius: Radius) -> Linf:
         return replace(self, radius=radius)
 
+    def __getitem__(self, rows: Tensor) -> Linf:
+        return replace(self, radius=_own(self.radius, rows))
+
 
 @dataclass(frozen=True)
 class L2Ball:
@@ -85,9 +96,12 @@ class L2Ball:
     clean: Images
     radius: Tensor
 
-    def step(self, images: Images, gradient: Tensor, fraction: float) -> Images:
-        moved = torch.addcmul(images, gradient, self.radius / norm(gradient).clamp_min(_TINY), value=-fraction)
-        return _onto_l2(moved, self.clean, self.radius)
+    def step(self, images: Images, gradient: Tensor, fraction: Radius) -> Images:
+        reach = self.radius * fraction / norm(gradient).clamp_min(_TINY)
+        return _onto_l2(torch.addcmul(images, gradient, reach, value=-1), self.clean, self.radius)
+
+    def project(self, images: Images) -> Images:
+        return _onto_l2(images, self.clean, self.radius)
 
     def sample(self, noise: Tensor) -> Images:
         """Direction uniform over signs and sizes, length uniform in the radius (not in the volume)."""
@@ -127,6 +141,9 @@ class L2:
     def resized(self, radius: Radius) -> L2:
         return replace(self, radius=radius)
 
+    def __getitem__(self, rows: Tensor) -> L2:
+        return replace(self, radius=_own(self.radius, rows))
+
 
 @dataclass(frozen=True)
 class Unbounded:
@@ -150,6 +167,9 @@ class Unbounded:
     def resized(self, radius: Radius) -> Unbounded:
         raise FrbenchError("budget=unbounded has no radius to search over; take budget=linf_* or l2_*")
 
+    def __getitem__(self, rows: Tensor) -> Unbounded:
+        return self
+
 
 @dataclass(frozen=True)
 class DssimBall:
@@ -158,16 +178,17 @@ class DssimBall:
     budget: Dssim
     ball: LinfBall
 
-    def step(self, images: Images, gradient: Tensor, fraction: float) -> Images:
+    def step(self, images: Images, gradient: Tensor, fraction: Radius) -> Images:
         return self.budget.project(self.ball.step(images, gradient, fraction), self.ball.clean)
+
+    def project(self, images: Images) -> Images:
+        return self.budget.project(images, self.ball.clean)
 
     def sample(self, noise: Tensor) -> Images:
         return self.budget.project(self.ball.sample(noise), self.ball.clean)
 
     def __getitem__(self, rows: Tensor) -> DssimBall:
-        radius = self.budget.radius
-        sized = radius[rows] if isinstance(radius, Tensor) and radius.ndim else radius
-        return DssimBall(self.budget.resized(sized), self.ball[rows])
+        return DssimBall(self.budget[rows], self.ball[rows])
 
 
 @dataclass(frozen=True)
@@ -191,9 +212,11 @@ class Dssim:
         reached = torch.where(whole <= limit, whole, torch.zeros_like(whole))
         fits = whole <= limit
         for _ in range(self.bisections):
+            unsettled = ~fits & (limit - reached > self.tolerance)  # per row: never the batch's business
+            if not bool(unsettled.any()):
+                break
             middle = (low + high) / 2
             size = self._column(torch.lerp(clean, capped, middle), clean)
-            unsettled = ~fits & (limit - reached > self.tolerance)  # per row: never the batch's business
             inside = size <= limit
             low = torch.where(unsettled & inside, middle, low)
             reached = torch.where(unsettled & inside, size, reached)
@@ -217,3 +240,6 @@ class Dssim:
 
     def resized(self, radius: Radius) -> Dssim:
         return replace(self, radius=radius)
+
+    def __getitem__(self, rows: Tensor) -> Dssim:
+        return replace(self, radius=_own(self.radius, rows))

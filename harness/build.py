@@ -16,12 +16,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness import fitting
 from frbench.harness.card import run_facts
 from frbench.harness.cell import Cell
-from frbench.harness.contracts import Defense, Fittable, PairSet, Recognizer
+from frbench.harness.contracts import Defense, Fittable, PairSet, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
-from frbench.harness.metering import Meter, Metered
+from frbench.harness.metering import Meter, metered
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
+from frbench.harness.verifiers import Comparer, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
 _SURROGATE = "recognizer@threat.surrogate"
@@ -72,9 +73,9 @@ def _opened(text: str, cache: Path) -> PairSet:
 
 
 @lru_cache(maxsize=4)
-def _recognizer(text: str) -> Recognizer:
+def _recognizer(text: str) -> Recognizer | Comparer:
     """The recognizer that a config (as JSON) describes, loaded once in a process."""
-    recognizer: Recognizer = instantiate(json.loads(text), "recognizer")
+    recognizer: Recognizer | Comparer = instantiate(json.loads(text), "recognizer")
     return recognizer
 
 
@@ -86,10 +87,23 @@ def image_cache(config: Mapping[str, Any]) -> Path:
     return Path(config["paths"]["cache"]).expanduser() / "images"
 
 
-def fitted_defense(config: Mapping[str, Any], recognizer: Recognizer, device: torch.device) -> Defense:
+def fitted_defense(config: Mapping[str, Any], recognizer: Recognizer | Comparer, device: torch.device) -> Defense:
     """The defense of ``config``, fitted where it needs to be."""
     defense: Defense = instantiate(config["defense"], "defense")
-    return fitting.fitted(defense, recognizer, store(config), image_cache(config), config["seed"], device)
+    embedder = None if isinstance(recognizer, Comparer) else recognizer
+    if embedder is None and isinstance(defense, Fittable) and defense.needs_recognizer:
+        raise FrbenchError(
+            f"defense {type(defense).__name__} is fitted on embeddings and {recognizer.name} gives only similarities; "
+            "take another defense or recognizer"
+        )
+    return fitting.fitted(defense, embedder, store(config), image_cache(config), config["seed"], device)
+
+
+def protected(config: Mapping[str, Any]) -> tuple[str, Verifier]:
+    """The recognizer of ``config`` behind its defense, as a run has it, and the recognizer's name."""
+    recognizer: Recognizer | Comparer = instantiate(config["recognizer"], "recognizer")
+    defense = fitted_defense(config, recognizer, resolve_device(config["device"]))
+    return recognizer.name, defense.protect(lifted(recognizer))
 
 
 def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
@@ -103,19 +117,20 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
 
         ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
     recognizer = _recognizer(json.dumps(config["recognizer"]))
-    metered = Metered(recognizer, meter)
-    defense = fitted_defense(config, metered, device)
+    counting = metered(recognizer, meter)
+    defense = fitted_defense(config, counting, device)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     names = {noun: choices[noun] for noun in NOUNS} | {"dataset": pairs.name}
     if _SURROGATE in choices:
         names["surrogate"] = choices[_SURROGATE]
+    settings = {**_parts(choices), **settings}
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
     cell = Cell(
         names=names,
         settings=dict(settings),
         pairs=pairs,
-        recognizer=metered,
+        recognizer=counting,
         attack=attack,
         defense=defense,
         seed=config["seed"],
@@ -128,6 +143,12 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     return dataclasses.replace(cell, facts=run_facts(cell, config))
 
 
-def _floors(recognizer: Recognizer, dataset: str) -> Mapping[str, float]:
+def _parts(choices: Mapping[str, str]) -> dict[str, str]:
+    """Options inside options, such as the attack that attack=minimal repeats: ``attack.inner`` -> ``bim``."""
+    inside = {group.partition("@")[2]: option for group, option in choices.items() if group != _SURROGATE}
+    return {where: option for where, option in inside.items() if where}
+
+
+def _floors(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:
     floor = getattr(recognizer, "floor", None)
     return floor if isinstance(floor, Mapping) else {} if floor is None else {dataset: floor}

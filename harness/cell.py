@@ -16,6 +16,7 @@ from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.metering import Meter
 from frbench.harness.store import SCHEMA, Record, ResultStore
+from frbench.harness.verifiers import Comparer
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cell:
     names: Mapping[str, str]
     settings: Mapping[str, Any]
     pairs: PairSet
-    recognizer: Recognizer
+    recognizer: Recognizer | Comparer
     attack: Attack | None
     goal: Goal
     budget: Budget

@@ -14,6 +14,7 @@ This attack, with this goal and budget, through this view, against this recogniz
   fit     [overrides]           fit a defense ahead of a sweep
   report  [overrides]           tables and figures from the recorded runs; format=json prints the records
   data    list|prepare|verify   what is there, download or convert, check digests
+  serve   [overrides]           a recognizer, with or without a defense, as a local HTTP service
   options [GROUP]               the options of each group, such as attack or defense
 
 Try it:  frbench run -m attack=fgsm,pgd goal=dodging,impersonation defense=none,jpeg
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         "fit": _fit,
         "report": _report,
         "data": _data,
+        "serve": _serve,
         "options": _options,
     }
     verb = verbs.get(words[0])
@@ -88,6 +90,12 @@ def _data(words: list[str]) -> int:
     from frbench.harness.data_cli import run
 
     return run(words)
+
+
+def _serve(words: list[str]) -> int:
+    from frbench.harness.launch import serve
+
+    return serve(words)
 
 
 def _options(words: list[str]) -> int:

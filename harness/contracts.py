@@ -204,11 +204,14 @@ class Goal(Protocol):
 class Ball(Protocol):
     """A budget around given clean images: what an attack loop touches at each step.
 
-    ``step`` moves against ``gradient`` by ``fraction`` of the radius and projects, into new images.
-    ``sample`` makes a random start of uniform noise in [0, 1).
+    ``step`` moves against ``gradient`` by ``fraction`` of the radius, a number or one per pair (N, 1, 1, 1), and
+    projects, into new images. ``project`` takes any images to the budget. ``sample`` makes a random start of uniform
+    noise in [0, 1).
     """
 
-    def step(self, images: Images, gradient: Tensor, fraction: float) -> Images: ...
+    def step(self, images: Images, gradient: Tensor, fraction: float | Tensor) -> Images: ...
+
+    def project(self, images: Images) -> Images: ...
 
     def sample(self, noise: Tensor) -> Images: ...
 
@@ -216,7 +219,7 @@ class Ball(Protocol):
 
 
 class Budget(Protocol):
-    """How much of an image may change. A radius is a number, or one per pair (N,)."""
+    """How much of an image may change. A radius is a number, or one per pair (N,), selectable like a tensor."""
 
     def project(self, adversarial: Images, clean: Images) -> Images: ...
 
@@ -227,6 +230,8 @@ class Budget(Protocol):
     def fits(self, adversarial: Images, clean: Images) -> Mask: ...
 
     def resized(self, radius: Tensor | float) -> Budget: ...
+
+    def __getitem__(self, rows: Tensor) -> Budget: ...
 
 
 @dataclass(frozen=True)

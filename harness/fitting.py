@@ -14,7 +14,7 @@ from frbench.harness.store import ResultStore, write_atomically
 
 
 def fitted(
-    defense: Defense, recognizer: Recognizer, store: ResultStore, cache: Path, seed: int, device: torch.device
+    defense: Defense, recognizer: Recognizer | None, store: ResultStore, cache: Path, seed: int, device: torch.device
 ) -> Defense:
     """``defense`` ready for use: as it is, from its artifact, or fitted now. The key is recipe, faces, recognizer."""
     if not isinstance(defense, Fittable):

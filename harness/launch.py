@@ -112,6 +112,23 @@ def report(words: list[str]) -> int:
     return 0
 
 
+def serve(words: list[str]) -> int:
+    """``frbench serve``: the protected recognizer behind HTTP, until interrupted."""
+    from frbench.harness import build
+    from frbench.harness.recognizers.preparation import resolve_device
+    from frbench.harness.serving import Served, Serving
+
+    def job(cfg: DictConfig) -> None:
+        config = build.plain(cfg)
+        serving: Serving = build.instantiate(config["server"], "server")
+        name, verifier = build.protected(config)
+        title = f"{name}, defense {_choices()['defense']}"
+        serving.run(Served(title, verifier, config["seed"], resolve_device(config["device"])))
+
+    _with_hydra("serve", words, job)
+    return 0
+
+
 def options(words: list[str]) -> int:
     """``frbench options [GROUP]``: what can stand at the right of each ``group=``."""
     groups = _groups()

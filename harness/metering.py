@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from frbench.harness.contracts import Embeddings, Images, Recognizer
+from frbench.harness.contracts import Embeddings, Images, Recognizer, Scores
+from frbench.harness.verifiers import Comparer
 
 
 @dataclass
@@ -52,3 +53,39 @@ class Metered:
 
     def _back(self, gradient: Tensor, count: int) -> None:
         self.meter.backwards += count
+
+
+@dataclass(frozen=True)
+class MeteredComparer:
+    """A comparer that counts: a comparison is one forward. Its fingerprint is that of the comparer inside."""
+
+    comparer: Comparer
+    meter: Meter = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.comparer.name
+
+    @property
+    def differentiable(self) -> bool:
+        return self.comparer.differentiable
+
+    @property
+    def random(self) -> bool:
+        return self.comparer.random
+
+    @property
+    def digest(self) -> str:
+        return self.comparer.digest
+
+    def fingerprint(self) -> object:
+        return self.comparer
+
+    def compare(self, probe: Images, reference: Images) -> Scores:
+        self.meter.forwards += len(probe)
+        return self.comparer.compare(probe, reference)
+
+
+def metered(recognizer: Recognizer | Comparer, meter: Meter) -> Metered | MeteredComparer:
+    """``recognizer``, counting into ``meter``, as what it is."""
+    return MeteredComparer(recognizer, meter) if isinstance(recognizer, Comparer) else Metered(recognizer, meter)

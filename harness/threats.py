@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
+
+from frbench.harness.answers import DecisionsOnly, ScoresOnly
 from frbench.harness.contracts import Recognizer, Verifier, Victim, View
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.verifiers import Averaged
@@ -74,3 +78,25 @@ class Adaptive:
 
     def _averaged(self, verifier: Verifier) -> Verifier:
         return Averaged(verifier, self.draws) if verifier.random else verifier
+
+
+@dataclass(frozen=True)
+class Query:
+    """The attacker may ask the defended victim itself, and sees neither weights nor gradients.
+
+    queries: questions for each pair; enrolling the reference is none. Crafting counts them and answers no more.
+    answer:  ``score``, whose threshold the attacker knows, or ``decision``: accepted or refused.
+    margin:  as for the adaptive attacker; a decision has none.
+    """
+
+    queries: int = 1000
+    answer: Literal["score", "decision"] = "score"
+    margin: float = 1e-3
+
+    def views(self, victim: Victim) -> Mapping[str, View]:
+        asked = victim.defense.protect(victim.verifier)
+        thresholds = victim.calibrate(asked)
+        if self.answer == "score":
+            return {"query": View(ScoresOnly(asked), thresholds, victim.seed, self.margin, self.queries)}
+        verdicts, between = DecisionsOnly(asked, thresholds), torch.zeros_like(thresholds)
+        return {"query": View(verdicts, between, victim.seed, 0.0, self.queries)}

@@ -30,6 +30,28 @@ class Embedder(Protocol):
     def embed_reference(self, images: Images) -> Embeddings: ...
 
 
+@runtime_checkable
+class Comparer(Protocol):
+    """A recognizer that compares pairs and shows no vectors, such as a service. ``digest``: of what is known of it.
+
+    ``random``: whether it answers the same question differently each time.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def differentiable(self) -> bool: ...
+
+    @property
+    def random(self) -> bool: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def compare(self, probe: Images, reference: Images) -> Scores: ...
+
+
 class Purifier(Protocol):
     """Image in, image out: (N, 3, H, W) in [0, 1]; noise, if any, hangs on the pair ``index`` and the draw."""
 
@@ -71,6 +93,32 @@ class CosineVerifier:
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         return cosine(self.recognizer.embed(probe), template.vectors)
+
+
+@dataclass(frozen=True)
+class ComparerVerifier:
+    """A comparer's own similarity. Its templates are the reference images themselves."""
+
+    comparer: Comparer
+
+    @property
+    def differentiable(self) -> bool:
+        return self.comparer.differentiable
+
+    @property
+    def random(self) -> bool:
+        return self.comparer.random
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
+        return Template(reference, index)
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        return self.comparer.compare(probe, template.vectors)
+
+
+def lifted(recognizer: Recognizer | Comparer) -> Verifier:
+    """A recognizer as a verifier: by the cosine of its embeddings, or by its own similarity where it shows no other."""
+    return ComparerVerifier(recognizer) if isinstance(recognizer, Comparer) else CosineVerifier(recognizer)
 
 
 @dataclass(frozen=True)

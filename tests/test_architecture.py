@@ -18,7 +18,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 EVERYTHING = sorted([*SOURCES, *(path for folder in ("scripts", "tests") for path in (ROOT / folder).rglob("*.py"))])
 
 # What an attack, a defense or a dataset may use of the harness: the nouns, and helpers that keep no state and no files.
-PURE = {"contracts", "errors", "budgets", "goals", "intervals", "metrics", "noise", "sizes", "verifiers"}
+PURE = {"contracts", "errors", "budgets", "goals", "intervals", "metrics", "noise", "sizes", "survival", "verifiers"}
 
 # Who may see the configuration library. ``build`` and ``launch`` compose; the two others only read YAML that is data
 # (where files come from, where they belong), and never a config of a run.
@@ -257,6 +257,7 @@ def test_that_every_module_can_be_imported(path: Path) -> None:
 
 def test_that_optional_libraries_are_imported_only_where_they_are_used() -> None:
     optional = {"art", "cv2", "foolbox", "insightface", "onnx", "onnx2torch", "onnxruntime", "torchattacks", "wandb"}
+    optional |= {"fastapi", "httpx", "python_multipart", "starlette", "tenacity", "uvicorn"}
     test_only = {"hypothesis", "pytest", "skimage", "sklearn"}
     wrong = []
     for path in SOURCES:

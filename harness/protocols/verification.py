@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -38,7 +38,7 @@ from frbench.harness.recognizers.preflight import check_clean_accuracy
 from frbench.harness.records import plain
 from frbench.harness.store import ResultStore
 from frbench.harness.survival import Survival
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.verifiers import lifted
 
 
 @cache
@@ -58,12 +58,12 @@ class Verification:
     bootstrap: int = 2000
     pictures: int = 8
     draws: int = 5
-    survival: Mapping[str, Survival] = field(default_factory=dict)
+    survival: Mapping[str, Survival] | None = None
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; per-pair scores and pictures go to ``store`` under its fingerprint."""
         calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
-        bare = CosineVerifier(cell.recognizer)
+        bare = lifted(cell.recognizer)
         flags = self._preflight(cell, calibration.scores(bare))
         victim = cell.defense.protect(bare)
         clean = calibration.scores(victim)
@@ -110,7 +110,7 @@ class Verification:
             scores = calibration.scores(verifier)
             return torch.from_numpy(metrics.fold_thresholds(scores, cell.pairs.same, cell.pairs.fold)).float()
 
-        sight = Victim(bare, cell.defense, CosineVerifier, thresholds, cell.seed)
+        sight = Victim(bare, cell.defense, lifted, thresholds, cell.seed)
         views = cell.threat.views(sight)
         return Crafting(
             cell.pairs, views, victim, cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device
@@ -120,7 +120,7 @@ class Verification:
         """The ways that can be gone here, tried on one image; the others with the reason."""
         ways, missing = {}, {}
         image = pairs.load(pairs.probe[:1], device)
-        for name, way in self.survival.items():
+        for name, way in (self.survival or {}).items():
             try:
                 way(image)
                 ways[name] = way

@@ -20,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf" / "recognizer"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 REAL = {"bubbliiiing_mobilefacenet", "face_reid_0095", "foamliu_mobilefacenet", "mobileface_v2"}
 # The larger ones differ from this one in a number only; their parameter counts are tested elsewhere.
-BROUGHT = {"iresnet18", "onnx", "insightface"}
+BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble"}
 
 
 def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
@@ -64,7 +64,11 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         small_onnx(folder / "models" / "mine" / "w.onnx")
         return {"pack": "mine", "root": str(folder)}
 
-    makers = {"iresnet18": iresnet, "onnx": onnx, "insightface": pack}
+    def ensemble() -> dict[str, Any]:
+        small = OmegaConf.to_container(OmegaConf.load(CONF / "tiny.yaml"))
+        return {"members": {"a": {**small, "bgr": True}, "b": small}}  # type: ignore[dict-item]
+
+    makers = {"iresnet18": iresnet, "onnx": onnx, "insightface": pack, "ensemble": ensemble}
     return lambda option: makers[option]()
 
 
@@ -128,12 +132,15 @@ def test_the_fingerprint_is_plain_data_without_paths(recognizer: Any) -> None:
     facts = recognizer.fingerprint()
     text = json.dumps(facts)
     assert facts["weights"] == recognizer.digest
-    assert {"architecture", "weights", "preprocessing"} <= facts.keys()
+    for own in (member["is"] for member in facts["members"]) if "members" in facts else (facts,):
+        assert {"architecture", "weights", "preprocessing"} <= own.keys()
     assert str(Path.cwd().anchor) + "tmp" not in text
     assert "models/" not in text
 
 
-@pytest.mark.parametrize("option", [name for name in OPTIONS if name not in {"tiny", "insightface", "onnx"}])
+@pytest.mark.parametrize(
+    "option", [name for name in OPTIONS if name not in {"tiny", "insightface", "onnx", "service", "ensemble"}]
+)
 def test_every_option_is_built_without_its_weights_and_names_them_when_used(option: str, tmp_path: Path) -> None:
     overrides = {"urls": []} if option in {"foamliu_mobilefacenet", "bubbliiiing_mobilefacenet"} else {}
     recognizer = instantiate(option, tmp_path, **overrides)
@@ -145,4 +152,4 @@ def test_every_option_is_built_without_its_weights_and_names_them_when_used(opti
 
 
 def test_every_option_in_conf_is_looked_at_here() -> None:
-    assert set(OPTIONS) - {"iresnet34", "iresnet50", "iresnet100"} == REAL | BROUGHT | {"tiny"}
+    assert set(OPTIONS) - {"iresnet34", "iresnet50", "iresnet100"} == REAL | BROUGHT | {"tiny", "service"}

@@ -1,0 +1,55 @@
+"""Several recognizers as one, for transfer from all of them: its cosine is the mean of theirs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from frbench.harness.contracts import Embeddings, Images, Recognizer
+from frbench.harness.errors import FrbenchError
+from frbench.harness.fingerprints import describe
+
+
+@dataclass(frozen=True)
+class EnsembleRecognizer:
+    """Unit embeddings side by side over the root of their number (specs/ensemble_attacks 2.6, ``concat``).
+
+    members: at least two, by any name; what they are called and their order change nothing.
+    """
+
+    members: Mapping[str, Recognizer]
+
+    @property
+    def name(self) -> str:
+        return f"ensemble({'+'.join(sorted(member.name for member in self._several()))})"
+
+    @property
+    def differentiable(self) -> bool:
+        return all(member.differentiable for member in self._several())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the members' digests."""
+        digests = sorted(member.digest for member in self._several())
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, sum of the members' D)."""
+        members = self._several()
+        return torch.cat([member.embed(images) for member in members], dim=1) / len(members) ** 0.5
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the embeddings: the members, whatever they are called and in whatever order."""
+        return {"weights": self.digest, "members": sorted((describe(member) for member in self._several()), key=str)}
+
+    def _several(self) -> list[Recognizer]:
+        if len(self.members) < 2:
+            raise FrbenchError(
+                f"recognizer=ensemble has {len(self.members)} members and needs two or more; add to the command line, "
+                "for a surrogate, '+recognizer@threat.surrogate.members.a=NAME' and so on"
+            )
+        return list(self.members.values())
