@@ -1,6 +1,6 @@
-"""The one projected-descent loop: FGSM, BIM, PGD and MI-FGSM under any budget, on the verification score itself.
+"""The one projected-descent loop: FGSM, BIM, PGD, MI-, DI- and TI-FGSM under any budget, on the verification score.
 
-Constants follow specs/ensemble_attacks 6.3 (code: RobFR attack/*.py; PGD's restarts: inference): a step is
+Constants follow specs/ensemble_attacks 6.3 and 6.4 (code: RobFR attack/*.py; PGD's restarts: inference): a step is
 1.5 radii over the number of steps; MI-FGSM normalises by the mean absolute gradient and has decay 1.
 """
 
@@ -12,11 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from frbench.attacks.diversity import Diversity, Smoothing
 from frbench.attacks.front import Front, Ledger, gradient
-from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, View
+from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, Scores, View
 from frbench.harness.noise import uniform
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
+_DIVERSITY = -2  # the draw of what changes the images before they are scored
 _TINY = 1e-12
 
 
@@ -27,16 +29,21 @@ class ProjectedDescent:
     steps:    gradient steps a start. stride: radii walked in all, were every step in one direction.
     starts:   the first start is the clean image, the others are random in the budget.
     momentum: decay of the accumulated gradient (MI-FGSM), or null for none.
+    diversity: a random change of the images before each gradient (DI-FGSM), or null.
+    smoothing: a filter of each gradient (TI-FGSM), or null.
     stop:     ``on_success`` drops pairs that pass the view's threshold out of the batch, ``never`` keeps descending.
     keep:     ``best`` iterate by the loss, or the ``last`` (what attack libraries return).
 
-    A probe that is the reference itself has a zero gradient, so such rows start from noise.
+    A probe that is the reference itself has a zero gradient, so such rows start from noise. With ``diversity`` an image
+    is still judged as it is: ``best`` and ``on_success`` then cost a forward pass a step more, ``last`` costs nothing.
     """
 
     steps: int = 20
     stride: float = 1.5
     starts: int = 1
     momentum: float | None = None
+    diversity: Diversity | None = None
+    smoothing: Smoothing | None = None
     stop: Literal["never", "on_success"] = "never"
     keep: Literal["best", "last"] = "best"
 
@@ -74,8 +81,8 @@ class ProjectedDescent:
         for step in range(self.steps):
             if not len(front):
                 return
-            scores, slope = gradient(view, ledger.goal, front.images, front.template, first + step)
-            if self.keep == "best" or self.stops_early:
+            scores, slope = self._look(view, ledger.goal, front, first + step)
+            if self._judges:
                 ledger.offer(front.rows, front.images, scores)
             if self.stops_early:
                 going = ~ledger.goal.achieved(scores, front.aim)
@@ -87,7 +94,28 @@ class ProjectedDescent:
                 scores = view.score(front.images, front.template, first + self.steps)
             ledger.offer(front.rows, front.images, scores)
 
+    @property
+    def _judges(self) -> bool:
+        """Whether the score of each iterate matters, and not of the last alone."""
+        return self.keep == "best" or self.stops_early
+
+    def _look(self, view: View, goal: Goal, front: Front, step: int) -> tuple[Scores, Tensor]:
+        """Scores (N,) of the images, as they are where they are judged, and the gradient to follow."""
+        change = self.diversity
+        if change is None:
+            return gradient(view, goal, front.images, front.template, step)
+        index, draw = front.template.index, Draw(view.seed, step, _DIVERSITY)
+        scores, slope = gradient(
+            view, goal, front.images, front.template, step, lambda images: change(images, index, draw)
+        )
+        if self._judges:
+            with torch.no_grad():
+                scores = view.score(front.images, front.template, step)
+        return scores, slope
+
     def _direction(self, front: Front, slope: Tensor) -> Tensor:
+        if self.smoothing is not None:
+            slope = self.smoothing(slope)
         if self.momentum is None:
             return slope
         scale = slope.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY)

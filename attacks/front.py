@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,8 @@ class Ledger:
     def __init__(self, goal: Goal, clean: Images) -> None:
         self.goal = goal
         self.images = clean
-        self.scores = torch.zeros(len(clean), device=clean.device)
-        self.loss = torch.full_like(self.scores, torch.inf)
+        self.loss = torch.full((len(clean),), torch.inf, device=clean.device)
+        self.scores = torch.full_like(self.loss, torch.nan)  # not scored yet, and so no success of any goal
         self.iterations = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
 
     def offer(self, rows: Tensor | None, images: Images, scores: Scores) -> None:
@@ -61,9 +62,19 @@ class Front:
         return len(self.images)
 
 
-def gradient(view: View, goal: Goal, images: Images, template: Template, step: int) -> tuple[Scores, Tensor]:
-    """Scores (N,) at ``images`` and the gradient (N, 3, H, W) of the goal's loss; of a sum, so that rows do not mix."""
+def gradient(
+    view: View,
+    goal: Goal,
+    images: Images,
+    template: Template,
+    step: int,
+    through: Callable[[Images], Images] | None = None,
+) -> tuple[Scores, Tensor]:
+    """Scores (N,) at ``images`` and the gradient (N, 3, H, W) of the goal's loss; of a sum, so that rows do not mix.
+
+    ``through``: a differentiable change of the images before they are scored; scores are then of what it makes.
+    """
     images = images.detach().requires_grad_(True)
-    scores = view.score(images, template, step)
+    scores = view.score(through(images) if through else images, template, step)
     (found,) = torch.autograd.grad(goal.loss(scores).sum(), images)
     return scores.detach(), found

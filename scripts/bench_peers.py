@@ -157,9 +157,9 @@ def torchattacks_pgd(view: View, task: Task, steps: int) -> Images:
 def foolbox_pgd(view: View, task: Task, steps: int) -> Images:
     import foolbox
 
-    model = foolbox.PyTorchModel(_two_classes(view, task), bounds=(0, 1), device="cpu")
+    model = foolbox.PyTorchModel(two_classes(view, task), bounds=(0, 1), device="cpu")
     attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP, steps=steps, random_start=False)
-    criterion = foolbox.Misclassification(_labels(task))
+    criterion = foolbox.Misclassification(labels(task))
     images: Images = attack.run(model, task.pairs.probe, criterion, epsilon=EPSILON)
     return images.detach()
 
@@ -169,7 +169,7 @@ def art_pgd(view: View, task: Task, steps: int) -> Images:
     from art.estimators.classification import PyTorchClassifier
 
     classifier = PyTorchClassifier(
-        _two_classes(view, task),
+        two_classes(view, task),
         loss=nn.CrossEntropyLoss(),
         input_shape=tuple(task.pairs.probe.shape[1:]),
         nb_classes=CLASSES,
@@ -179,15 +179,15 @@ def art_pgd(view: View, task: Task, steps: int) -> Images:
     attack = ProjectedGradientDescent(
         classifier, eps=EPSILON, eps_step=STEP, max_iter=steps, batch_size=len(task.pairs), verbose=False
     )
-    return torch.from_numpy(attack.generate(task.pairs.probe.numpy(), _labels(task).numpy()))
+    return torch.from_numpy(attack.generate(task.pairs.probe.numpy(), labels(task).numpy()))
 
 
-def _labels(task: Task) -> torch.Tensor:
+def labels(task: Task) -> torch.Tensor:
     """The true class: 0 match, 1 non-match; the libraries attack untargeted."""
     return (~task.pairs.same).to(torch.int64)
 
 
-def _two_classes(view: View, task: Task) -> PairVerifier:
+def two_classes(view: View, task: Task) -> PairVerifier:
     """The verification as classes, with the network inside as a submodule, where a library looks for parameters."""
     model = PairVerifier(view, view.enroll(task.pairs), view.aim(task.goal, task.pairs.index))
     recognizer: Any = view.verifier

@@ -65,6 +65,32 @@ def test_a_radius_for_each_pair_is_each_pairs_own(kind: type) -> None:
     assert torch.allclose(stepped, kind(radii).around(clean).step(clean, wild, 1.0)[rows], atol=1e-6)
 
 
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: type(b).__name__)
+def test_a_step_of_its_own_for_each_pair_is_the_step_it_would_make_alone(budget: Budget) -> None:
+    clean, wild = images(4)
+    ball, fractions = budget.around(clean), torch.tensor([0.1, 0.5, 0.9, 2.0])
+    together = ball.step(clean, wild, fractions.reshape(-1, 1, 1, 1))
+    alone = [ball.step(clean, wild, float(each))[i] for i, each in enumerate(fractions)]
+    assert torch.allclose(together, torch.stack(alone), atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: type(b).__name__)
+def test_a_ball_projects_as_its_budget_does(budget: Budget) -> None:
+    clean, wild = images(5)
+    assert torch.allclose(budget.around(clean).project(wild), budget.project(wild, clean), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [Linf, L2, Dssim])
+def test_some_rows_of_a_budget_are_the_budget_of_those_rows(kind: type) -> None:
+    clean, wild = images(6)
+    rows = torch.tensor([3, 1])
+    for radius in (torch.tensor([0.01, 0.02, 0.03, 0.04]), 0.02, torch.tensor(0.02), torch.tensor([0.02])):
+        whole = kind(radius)
+        part = whole[rows].project(wild[rows], clean[rows])
+        assert torch.allclose(part, whole.project(wild, clean)[rows], atol=1e-6)
+    assert Unbounded()[rows] == Unbounded()
+
+
 def test_linf_projection_is_the_closed_form() -> None:
     clean, wild = images(2)
     expected = (clean + (wild - clean).clamp(-0.1, 0.1)).clamp(0, 1)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
 from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.diversity import GaussianSmoothing, ResizeAndPad
 from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
 from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.verifiers import CosineVerifier
 
 FGSM = ProjectedDescent(steps=1, stride=1.0)
 BIM = ProjectedDescent(steps=20)
 PGD = ProjectedDescent(steps=20, starts=2)
 MIFGSM = ProjectedDescent(steps=20, momentum=1.0)
-ATTACKS = {"fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM}
+DIFGSM = ProjectedDescent(steps=20, momentum=1.0, diversity=ResizeAndPad(), keep="last")
+TIFGSM = ProjectedDescent(steps=20, momentum=1.0, smoothing=GaussianSmoothing())
+ATTACKS = {"fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM, "difgsm": DIFGSM, "tifgsm": TIFGSM}
 GOALS = [Dodging(), Impersonation()]
 
 
@@ -106,10 +110,13 @@ def test_dodging_from_the_reference_itself_starts_from_noise(
 
 @pytest.mark.parametrize("size", [1, 5, 12])
 @pytest.mark.parametrize("stop", ["never", "on_success"])
+@pytest.mark.parametrize("transfer", [False, True])
 def test_images_do_not_depend_on_the_batch(
-    size: int, stop: str, linear: Callable, batch: Callable, view: Callable
+    transfer: bool, size: int, stop: str, linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs, attack = view(linear()), batch(), ProjectedDescent(steps=10, starts=2, stop=stop)
+    if transfer:
+        attack = replace(attack, momentum=1.0, diversity=ResizeAndPad(), smoothing=GaussianSmoothing())
     together = attack(look, pairs, Impersonation(), Linf(8 / 255)).images
     parts = [attack(look, pairs[slice(i, i + size)], Impersonation(), Linf(8 / 255)).images for i in range(0, 12, size)]
     assert torch.allclose(together, torch.cat(parts), atol=1e-6)
@@ -148,3 +155,65 @@ def test_the_probe_given_is_never_changed(linear: Callable, batch: Callable, vie
 def test_iterations_are_counted_for_each_pair(linear: Callable, batch: Callable, view: Callable) -> None:
     result = PGD(view(linear()), batch(), Dodging(), Linf(8 / 255))
     assert result.iterations.tolist() == [40] * 12
+
+
+@dataclass
+class Noted:
+    """A verifier that keeps what it is asked to score."""
+
+    inner: CosineVerifier
+    probes: list[Images] = field(default_factory=list)
+    differentiable = True
+    random = False
+
+    def enroll(self, reference: Images, index: torch.Tensor, draw: Draw) -> Template:
+        return self.inner.enroll(reference, index, draw)
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        self.probes.append(probe.detach())
+        return self.inner.score(probe, template, draw)
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=["dodging", "impersonation"])
+def test_di_and_ti_fgsm_are_a_plain_loop_with_a_changed_image_and_a_smoothed_gradient(
+    goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    look, pairs, budget = view(linear()), batch(), Linf(8 / 255)
+    change, smoothing, steps = ResizeAndPad(), GaussianSmoothing(), 6
+    attack = ProjectedDescent(steps=steps, momentum=1.0, diversity=change, smoothing=smoothing, keep="last")
+    template, images, velocity = look.enroll(pairs), pairs.probe, torch.zeros_like(pairs.probe)
+    for step in range(steps):
+        images = images.detach().requires_grad_()
+        scores = look.score(change(images, pairs.index, Draw(0, step, -2)), template, step)
+        slope = smoothing(torch.autograd.grad(goal.loss(scores).sum(), images)[0])
+        velocity = velocity + slope / slope.abs().mean(dim=(1, 2, 3), keepdim=True)
+        images = budget.project(images - 1.5 / steps * budget.radius * velocity.sign(), pairs.probe)
+    differing = ((attack(look, pairs, goal, budget).images - images).abs() > 1e-6).float().mean()
+    assert differing < 1e-3  # a gradient of nearly zero may take either sign
+
+
+@pytest.mark.parametrize(("options", "passes"), [({"keep": "last"}, 11), ({"keep": "best"}, 21)])
+def test_a_changed_image_is_never_what_is_judged(
+    options: dict[str, str], passes: int, linear: Callable, batch: Callable
+) -> None:
+    """The image itself is scored once more a step where its score matters, and not where it does not."""
+    victim, pairs = Noted(CosineVerifier(linear())), batch(same=True)
+    look = View(victim, torch.full((12,), 0.3))
+    attack = ProjectedDescent(steps=10, diversity=ResizeAndPad(0.5), **options)  # type: ignore[arg-type]
+    result = attack(look, pairs, Dodging(), Linf(0.05))
+    assert len(victim.probes) == passes
+    scores = look.score(result.images, look.enroll(pairs))
+    assert torch.equal(result.achieved, scores <= 0.3)
+    if options["keep"] == "best":
+        iterates = torch.stack([look.score(each, look.enroll(pairs)) for each in victim.probes[1:20:2]])
+        assert torch.allclose(scores, torch.minimum(iterates.amin(dim=0), scores), atol=1e-6)
+        assert bool((scores <= iterates.amin(dim=0) + 1e-6).all())
+
+
+def test_smoothing_leaves_a_smoother_change(linear: Callable, batch: Callable, view: Callable) -> None:
+    look, pairs = view(linear(16)), batch(size=16)
+    rough, smooth = (
+        ((attack(look, pairs, Dodging(), Unbounded()).images - pairs.probe).diff(dim=3).abs().mean())
+        for attack in (ProjectedDescent(steps=1, stride=0.1), ProjectedDescent(1, 0.1, smoothing=GaussianSmoothing()))
+    )
+    assert smooth < 0.7 * rough

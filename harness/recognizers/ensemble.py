@@ -52,4 +52,7 @@ class EnsembleRecognizer:
                 f"recognizer=ensemble has {len(self.members)} members and needs two or more; add to the command line, "
                 "for a surrogate, '+recognizer@threat.surrogate.members.a=NAME' and so on"
             )
+        mute = [member.name for member in self.members.values() if not hasattr(type(member), "embed")]
+        if mute:
+            raise FrbenchError(f"recognizer=ensemble: {mute[0]} gives no embeddings; take members that do")
         return list(self.members.values())

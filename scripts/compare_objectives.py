@@ -1,0 +1,159 @@
+"""How far PGD and APGD push the cosine at equal steps, beside those of three attack libraries on the same pairs.
+
+    python scripts/compare_objectives.py [--pairs 64] [--apgd-pairs 8] [--steps 20,100] [--eps 8,2] [overrides]
+
+Every PGD starts at the clean image and steps 1.5 radii over the number of steps; all attack the prepared network.
+The APGD of torchattacks takes one pair at a time, hence fewer pairs, and draws its own start. Takes real faces where
+FRBENCH_DATA is set, else synthetic ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import product
+
+import torch
+from bench import REAL, tasks
+from bench_peers import CLASSES, STRIDE, THRESHOLD, AsShipped, Task, labels, two_classes
+from hydra import compose, initialize_config_module
+from torch import Tensor, nn
+
+from frbench.attacks.apgd import Apgd
+from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.torchattacks import TorchAttack, seeded
+from frbench.harness import build
+from frbench.harness.budgets import Linf
+from frbench.harness.contracts import Images, View
+from frbench.harness.errors import FrbenchError
+from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
+from frbench.harness.verifiers import CosineVerifier
+
+Make = Callable[[View, Task, float, int], Images]
+
+
+def our_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    return ProjectedDescent(steps=steps, stride=STRIDE)(view, task.pairs, task.goal, Linf(eps)).images
+
+
+def our_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    return Apgd(steps=steps)(view, task.pairs, task.goal, Linf(eps)).images
+
+
+def torchattacks_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    attack = TorchAttack("PGD", {"alpha": STRIDE * eps / steps, "steps": steps, "random_start": False})
+    return attack(view, task.pairs, task.goal, Linf(eps)).images
+
+
+def torchattacks_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    """Its best image by the loss: what it returns by itself is the clean image wherever it did not succeed."""
+    import torchattacks
+
+    found = []
+    for row in range(len(task.pairs)):
+        alone = Task(task.name, task.goal, task.pairs[slice(row, row + 1)])
+        attack = torchattacks.APGD(two_classes(view, alone), eps=eps, steps=steps)
+        with seeded(row):
+            _, images = attack.perturb(alone.pairs.probe.contiguous(), labels(alone), best_loss=True)
+        found.append(images.detach())
+    return torch.cat(found)
+
+
+def foolbox_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    import foolbox
+
+    model = foolbox.PyTorchModel(two_classes(view, task), bounds=(0, 1), device="cpu")
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=STRIDE * eps / steps, steps=steps, random_start=False)
+    images: Images = attack.run(model, task.pairs.probe, foolbox.Misclassification(labels(task)), epsilon=eps)
+    return images.detach()
+
+
+def art_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
+    from art.attacks.evasion import ProjectedGradientDescent
+    from art.estimators.classification import PyTorchClassifier
+
+    shape, model = tuple(task.pairs.probe.shape[1:]), two_classes(view, task)
+    victim = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, CLASSES, clip_values=(0, 1), device_type="cpu")
+    options = {"max_iter": steps, "batch_size": len(task.pairs), "verbose": False}
+    attack = ProjectedGradientDescent(victim, eps=eps, eps_step=STRIDE * eps / steps, **options)
+    return torch.from_numpy(attack.generate(task.pairs.probe.numpy(), labels(task).numpy()))
+
+
+OUR_APGD = "frbench APGD"
+OURS: Mapping[str, Make] = {"frbench PGD": our_pgd, OUR_APGD: our_apgd}
+FIXED: Mapping[str, Make] = {"torchattacks": torchattacks_pgd, "foolbox": foolbox_pgd, "art": art_pgd}
+
+
+def entrants(pairs: int, fewer: int) -> Iterator[tuple[int, Mapping[str, Make]]]:
+    """Who is compared on how many pairs of each goal, as far as it is installed."""
+    yield pairs, dict(OURS) | {f"{name} PGD": make for name, make in FIXED.items() if find_spec(name)}
+    if find_spec("torchattacks") and fewer:
+        yield min(fewer, pairs), {OUR_APGD: our_apgd, "torchattacks APGD": torchattacks_apgd}
+
+
+def cosines(view: View, task: Task, images: Images) -> Tensor:
+    with torch.no_grad():
+        return view.score(images, view.enroll(task.pairs))
+
+
+def compare(recognizer: TorchRecognizer, work: Sequence[Task], options: argparse.Namespace) -> Iterator[str]:
+    """The lines of a Markdown table, as they are found."""
+    network = AsShipped(recognizer.network, recognizer.preprocessing)
+    thresholds = torch.full((1 + max(int(task.pairs.index.max()) for task in work),), THRESHOLD)
+    view = View(CosineVerifier(network), thresholds)
+    heads = [f"{task.name}: cosine | our APGD as far" for task in work]
+    yield f"| L-inf /255 | steps | pairs | attack | {' | '.join(heads)} |"
+    yield "|" + " ---: |" * 3 + " --- |" + " ---: | ---: |" * len(work)
+    for eps, steps in product(options.eps, options.steps):
+        for count, field in entrants(options.pairs, options.apgd_pairs):
+            part = [replace(task, pairs=task.pairs[slice(count)]) for task in work]
+            found = {
+                name: [cosines(view, task, make(view, task, eps / 255, int(steps))) for task in part]
+                for name, make in field.items()
+            }
+            for name, scores in found.items():
+                cells = [_cells(*each) for each in zip(part, scores, found[OUR_APGD], strict=True)]
+                yield f"| {eps:g} | {steps:g} | {count} | {name} | {' | '.join(cells)} |"
+
+
+def _cells(task: Task, scores: Tensor, apgd: Tensor) -> str:
+    """Mean cosine, and on how many of the pairs our APGD is at least as far."""
+    as_far = (task.goal.loss(apgd) <= task.goal.loss(scores)).float().mean()
+    return f"{scores.mean():.4f} | {100 * as_far:.0f} %"
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=64, help="pairs of each goal, one batch")
+    parser.add_argument("--apgd-pairs", type=int, default=8, help="of these for torchattacks' APGD; 0 for none")
+    parser.add_argument("--steps", type=_numbers, default=[20, 100])
+    parser.add_argument("--eps", type=_numbers, default=[8, 2], help="gray levels of 255")
+    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
+    options = parser.parse_intermixed_args(words)
+    chosen = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), f"dataset.limit={2 * options.pairs}"]
+    try:
+        with initialize_config_module("frbench.conf", version_base="1.3"):
+            config = build.plain(compose("run", [*chosen, *options.overrides, "device=cpu"]))
+        recognizer = build.instantiate(config["recognizer"], "recognizer")
+        if not isinstance(recognizer, TorchRecognizer):
+            raise FrbenchError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
+        pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+        for line in compare(recognizer, tasks(pairs, options.pairs), options):
+            print(line, flush=True)
+    except FrbenchError as error:
+        print(f"compare_objectives: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
