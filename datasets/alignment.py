@@ -7,12 +7,14 @@ the template: the eye on the left of the image, the eye on its right, nose, left
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,11 +93,19 @@ class YuNet:
     scaled and padded; 0 means at its own size where that fits. Small, dark or turned faces need the later looks.
     """
 
-    model: Path
+    model: str | Path
     looks: tuple[tuple[int, float], ...] = ((0, 0.6), (640, 0.6), (320, 0.6), (0, 0.3), (640, 0.3), (320, 0.3))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What is looked for and how, not where the file lies; null while the file or OpenCV is missing."""
+        usable = Path(self.model).is_file() and importlib.util.find_spec("cv2") is not None
+        digest = hashlib.sha256(Path(self.model).read_bytes()).hexdigest() if usable else None
+        return {"model": digest, "looks": self.looks}
 
     def load(self) -> Detect:
         cv2 = _opencv()
+        if not Path(self.model).is_file():
+            raise FrbenchError(f"{self.model}: the face detector is not there; run: frbench data prepare yunet")
         log = cv2.utils.logging
         level = log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns about targets on every creation
         try:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.survival import JpegFile
 from frbench.harness.verifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Encode and decode by Pillow (libjpeg, 4:2:0), image by image as files are."""
+    """Encode and decode as files are: ``survival.JpegFile``."""
 
     quality: int
 
@@ -27,15 +24,7 @@ class Jpeg:
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-            stack = np.stack(list(pool.map(self._round_trip, pixels)))
-        return torch.from_numpy(stack).to(images.device).permute(0, 3, 1, 2).to(images.dtype).div_(255)
-
-    def _round_trip(self, pixels: np.ndarray) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=self.quality)
-        return np.asarray(Image.open(file))
+        return JpegFile(self.quality)(images).images
 
 
 @dataclass(frozen=True)
