@@ -25,7 +25,7 @@ from frbench.harness.validation import check_fields, check_targets
 from frbench.harness.verifiers import Comparer, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
-_SURROGATE = "recognizer@threat.surrogate"
+SURROGATE = "recognizer@threat.surrogate"
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
@@ -120,10 +120,9 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     counting = metered(recognizer, meter)
     defense = fitted_defense(config, counting, device)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
-    names = {noun: choices[noun] for noun in NOUNS} | {"dataset": pairs.name}
-    if _SURROGATE in choices:
-        names["surrogate"] = choices[_SURROGATE]
-    settings = {**_parts(choices), **settings}
+    names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
+    if SURROGATE in choices:
+        names["surrogate"] = _named(choices, SURROGATE)
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
     cell = Cell(
@@ -143,10 +142,11 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     return dataclasses.replace(cell, facts=run_facts(cell, config))
 
 
-def _parts(choices: Mapping[str, str]) -> dict[str, str]:
-    """Options inside options, such as the attack that attack=minimal repeats: ``attack.inner`` -> ``bim``."""
-    inside = {group.partition("@")[2]: option for group, option in choices.items() if group != _SURROGATE}
-    return {where: option for where, option in inside.items() if where}
+def _named(choices: Mapping[str, str], group: str) -> str:
+    """The option of ``group``, with its members where it is an ensemble: ``ensemble(one+other)``."""
+    inside = f"{group if '@' in group else f'{group}@{group}'}.members."
+    members = sorted(option for key, option in choices.items() if key.startswith(inside))
+    return f"{choices[group]}({'+'.join(members)})" if members else choices[group]
 
 
 def _floors(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:

@@ -226,16 +226,27 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 
     Compared before interpolation, so that where data lie on this machine makes no difference.
     """
-    from frbench.harness.build import NOUNS
+    from frbench.harness.build import NOUNS, SURROGATE
 
-    picked = [f"{group}={option}" for group, option in choices.items() if group != "experiment"]
+    usual = _usual(choices)
+    chosen = {group: option for group, option in choices.items() if group != "experiment"}
+    picked = [f"{'' if group in usual else '+'}{group}={option}" for group, option in chosen.items()]
     given, plain = _leaves(cfg), _leaves(hydra.compose("run", overrides=picked))
     shown = {
         key: value
         for key, value in given.items()
         if key.split(".")[0] in (*NOUNS, "seed") and plain.get(key, _ABSENT) != value
     }
-    return dict(sorted(shown.items()))
+    inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
+    named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(SURROGATE)}
+    return dict(sorted((named | shown).items()))
+
+
+def _usual(choices: Mapping[str, str]) -> dict[str, str]:
+    """The options inside options that these options bring by themselves, such as the attack that minimal repeats."""
+    outer = [f"{group}={option}" for group, option in choices.items() if "@" not in group and group != "experiment"]
+    composed = hydra.compose("run", overrides=outer, return_hydra_config=True)
+    return {str(group): str(option) for group, option in composed.hydra.runtime.choices.items()}
 
 
 _ABSENT = object()

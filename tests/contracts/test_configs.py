@@ -28,13 +28,15 @@ FINGERPRINTED = ("attack", "goal", "budget", "threat", "defense", "protocol")  #
 PROMISED = {
     "dataset": "lfw cfp_fp cfp_ff agedb_30 lfw_bin cfp_fp_bin agedb_30_bin synthetic",
     "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
-    "iresnet18 iresnet34 iresnet50 iresnet100",
-    "attack": "none fgsm bim pgd mifgsm torchattacks",
+    "iresnet18 iresnet34 iresnet50 iresnet100 ensemble service",
+    "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool lots worst_case minimal square nes evolutionary "
+    "torchattacks",
     "goal": "dodging impersonation",
     "budget": "linf_1 linf_2 linf_4 linf_5p1 linf_8 linf_16 l2_0p5 l2_1 l2_2 l2_4 unbounded dssim",
-    "threat": "oblivious transfer adaptive",
+    "threat": "oblivious transfer adaptive query",
     "defense": "none jpeg blur bitdepth pca",
     "protocol": "verification",
+    "audit": "cheap full",
     "experiment": "demo lfw_quickstart",
 }
 

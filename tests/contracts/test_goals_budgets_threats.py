@@ -206,21 +206,26 @@ def test_that_a_threat_gives_views_that_can_be_attacked(threat: Any, linear: Cal
     assert views
     for look in views.values():
         assert isinstance(look, View)
-        assert look.verifier.differentiable
         assert (look.thresholds.shape, look.seed) == ((12,), 7)
         probe = pairs.probe.clone().requires_grad_(True)
         scores = look.score(probe, look.enroll(pairs))
-        (gradient,) = torch.autograd.grad(scores.sum(), probe)
         assert scores.shape == (12,)
+        assert scores.requires_grad == look.verifier.differentiable
+        if hasattr(threat, "queries"):  # who asks the victim itself gets numbers, and so many of them
+            assert not look.verifier.differentiable
+            assert look.queries == threat.queries
+            continue
+        (gradient,) = torch.autograd.grad(scores.sum(), probe)
         assert bool((gradient.flatten(1).norm(dim=1) > 0).all())
+        assert look.queries is None
 
 
-def test_that_only_a_threat_that_knows_the_defense_sees_it(threat: Any, linear: Callable) -> None:
+def test_that_only_a_threat_that_knows_or_asks_the_defense_sees_it(threat: Any, linear: Callable) -> None:
     """Otherwise each attack's images are made once and judged behind every defense."""
     defenses = (NoDefense(), BlurDefense(), BlurDefense(2.0))
     seen = [fingerprint(threat.views(sight(linear(16), defense))) for defense in defenses]
-    knows = "relaxation" in inspect.signature(type(threat)).parameters
-    assert len(set(seen)) == (3 if knows else 1)
+    sees = {"relaxation", "queries"} & inspect.signature(type(threat)).parameters.keys()
+    assert len(set(seen)) == (3 if sees else 1)
 
 
 def test_that_a_defense_without_a_stand_in_is_refused_by_who_would_look_through_it(
