@@ -2,8 +2,8 @@
 
     python scripts/bench_attacks.py [--rounds 3] [--pairs 32] [overrides as for frbench run]
 
-Entrants of a race take turns in one process on the same pairs of both goals, in an order drawn anew each round; ratios are
-medians of the ratios within a round. Peak memory is that of a process of its own for each. Wants an idle machine.
+Entrants of a race take turns in one process on the same pairs of both goals, in an order drawn anew each round; ratios
+are medians of the ratios within a round. Peak memory is that of a process of its own for each. Wants an idle machine.
 """
 
 from __future__ import annotations
@@ -147,12 +147,14 @@ def _row(
     race: Race, seconds: np.ndarray, place: int, found: Sequence[Mapping[str, np.ndarray]], work: Sequence[Task]
 ) -> dict[str, Any]:
     entrant = race.entrants[place]
-    goals = {
-        task.name: {"asr": float(each["success"].mean()), "of": len(each["l2"]), "median_l2": float(np.median(each["l2"]))}
-        for task, each in zip(work, found, strict=True)
-    }
+    goals = {task.name: _outcome(each) for task, each in zip(work, found, strict=True)}
     facts = {"entrant": entrant.name, "network": entrant.network, "seconds": float(np.median(seconds[:, place]))}
     return facts | {"times": ratio(seconds, place, 0), "goals": goals}
+
+
+def _outcome(found: Mapping[str, np.ndarray]) -> dict[str, float]:
+    rate, median = float(found["success"].mean()), float(np.median(found["l2"]))
+    return {"asr": rate, "of": len(found["l2"]), "median_l2": median}
 
 
 def peak(words: Sequence[str], race: str, place: int, pairs: int) -> float:
@@ -171,8 +173,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     """A table for each race, with what it was measured on above."""
     about = result["setup"] | result["machine"]
     lines = [
-        f"{about['recognizer']} on {about['dataset']}, {about['pairs']} pairs a goal, {about['rounds']} interleaved rounds, "
-        f"{about['threads']} threads, {about['cpu']}; "
+        f"{about['recognizer']} on {about['dataset']}, {about['pairs']} pairs a goal, {about['rounds']} interleaved "
+        f"rounds, {about['threads']} threads, {about['cpu']}; "
         f"{', '.join(f'{name} {version}' for name, version in about['versions'].items())}."
     ]
     for race in result["races"]:
