@@ -1,0 +1,46 @@
+"""The audit's controls, by the command line: every broken defense is flagged, and no honest one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import frbench.conf
+from frbench.harness.cli import main
+
+ZOO = [f"broken/{path.stem}" for path in sorted((Path(frbench.conf.__file__).parent / "defense/broken").glob("*.yaml"))]
+HONEST = ["none", "jpeg", "blur", "pca"]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """A record of each defense on rendered faces, attacked by one that looks through the defense alone."""
+    folder = tmp_path_factory.mktemp("zoo")
+    words = f"-m goal=impersonation attack=bim attack.steps=10 budget=linf_8 threat=adaptive threat.also_bare=false \
+        audit=full audit.sample=8 dataset.limit=24 ~protocol.survival defense={','.join(ZOO + HONEST)} \
+        paths.results={folder}"
+    assert main(["run", *words.split()]) == 0
+    found = [json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")]
+    return {record["names"]["defense"]: record for record in found}
+
+
+def test_that_the_zoo_is_whole() -> None:
+    assert {name.partition("/")[2] for name in ZOO} == {
+        "shattered", "saturated", "detached", "noisy", "random_resize",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_that_a_broken_defense_is_flagged(name: str, records: dict[str, dict[str, Any]]) -> None:
+    flags = set(records[name]["flags"])
+    masking = {"zero_gradients", "weak_without_limit", "misleading_gradient", "not_reproducible"}
+    assert flags & masking, (name, records[name]["measurements"]["attack"]["audit"])
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_that_an_honest_defense_is_not(name: str, records: dict[str, dict[str, Any]]) -> None:
+    assert records[name]["flags"] == [], records[name]["measurements"]["attack"]["audit"]
+    assert records[name]["measurements"]["attack"]["audit"]["level"] == "full"
