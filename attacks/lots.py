@@ -28,6 +28,7 @@ from frbench.harness.contracts import (
     Verifier,
     View,
 )
+from frbench.harness.verifiers import Wrapping
 
 _L2 = L2(1.0)
 _TINY = 1e-12
@@ -104,7 +105,7 @@ class Lots:
 
 
 @dataclass(frozen=True)
-class Lured:
+class Lured(Wrapping):
     """``verifier`` with its own scores, whose slope yet leads down the goal's loss by the way to the ``target``.
 
     target: images (N, 3, H, W) to resemble; index: (N,) the pairs that they belong to.
@@ -114,14 +115,6 @@ class Lured:
     goal: Goal
     target: Images
     index: Tensor
-
-    @property
-    def differentiable(self) -> bool:
-        return self.verifier.differentiable
-
-    @property
-    def random(self) -> bool:
-        return self.verifier.random
 
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
         """References and targets side by side: vectors (N, 2, ...)."""

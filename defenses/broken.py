@@ -18,7 +18,7 @@ from frbench.defenses.blur import Blur
 from frbench.defenses.purification import PurifierDefense
 from frbench.harness.contracts import Draw, Images, Scores, Template, Verifier
 from frbench.harness.noise import uniform
-from frbench.harness.verifiers import Purifier, Sides
+from frbench.harness.verifiers import Purifier, Sides, Wrapping
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,12 @@ class Shattered(PurifierDefense):
 
 
 @dataclass(frozen=True)
-class SteepHead:
+class SteepHead(Wrapping):
     """``tanh(steepness * (score - centre))``: the order of scores is kept, their differences are not."""
 
     verifier: Verifier
     centre: float
     steepness: float
-
-    @property
-    def differentiable(self) -> bool:
-        return self.verifier.differentiable
-
-    @property
-    def random(self) -> bool:
-        return self.verifier.random
-
-    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
-        return self.verifier.enroll(reference, index, draw)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         return torch.tanh(self.steepness * (self.verifier.score(probe, template, draw) - self.centre))
@@ -164,23 +153,12 @@ class Detached(PurifierDefense):
 
 
 @dataclass(frozen=True)
-class Rippled:
+class Rippled(Wrapping):
     """``score + height * sin(frequency * <probe, direction>)``, direction: fixed random signs of unit length."""
 
     verifier: Verifier
     height: float
     frequency: float
-
-    @property
-    def differentiable(self) -> bool:
-        return self.verifier.differentiable
-
-    @property
-    def random(self) -> bool:
-        return self.verifier.random
-
-    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
-        return self.verifier.enroll(reference, index, draw)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         shape = tuple(probe.shape[1:])

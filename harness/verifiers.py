@@ -121,6 +121,23 @@ def lifted(recognizer: Recognizer | Comparer) -> Verifier:
     return ComparerVerifier(recognizer) if isinstance(recognizer, Comparer) else CosineVerifier(recognizer)
 
 
+class Wrapping:
+    """Mixin of verifiers around another ``verifier``: as that one, but for what they say themselves."""
+
+    verifier: Verifier
+
+    @property
+    def differentiable(self) -> bool:
+        return self.verifier.differentiable
+
+    @property
+    def random(self) -> bool:
+        return self.verifier.random
+
+    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
+        return self.verifier.enroll(reference, index, draw)
+
+
 @dataclass(frozen=True)
 class Purified:
     """A verifier behind a purifier of the probe, or of both sides."""
@@ -172,19 +189,11 @@ def purified(verifier: Verifier, purifier: Purifier, sides: Sides) -> Purified:
 
 
 @dataclass(frozen=True)
-class Averaged:
+class Averaged(Wrapping):
     """Expectation over transformation: the mean score over ``draws`` draws, references enrolled once a draw."""
 
     verifier: Verifier
     draws: int
-
-    @property
-    def differentiable(self) -> bool:
-        return self.verifier.differentiable
-
-    @property
-    def random(self) -> bool:
-        return self.verifier.random
 
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
         each = [self.verifier.enroll(reference, index, draw._replace(k=k)).vectors for k in range(self.draws)]

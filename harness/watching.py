@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, Verifier
+from frbench.harness.verifiers import Wrapping
 
 LATE = 0.1  # the share of an attack's scores that counts as its end
 
 
-class Watched:
+class Watched(Wrapping):
     """A verifier that notes what is done with it, for the pairs ``index`` (N,).
 
     limit: scores answered for each pair; beyond it a score is NaN, and nothing is computed or counted.
@@ -28,17 +29,6 @@ class Watched:
         self.queries = torch.zeros_like(index)
         self.gradients, self.zero_gradients, self.nonfinite_gradients = (torch.zeros_like(index) for _ in range(3))
         self._track: list[tuple[Tensor, Tensor]] = []
-
-    @property
-    def differentiable(self) -> bool:
-        return self.verifier.differentiable
-
-    @property
-    def random(self) -> bool:
-        return self.verifier.random
-
-    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
-        return self.verifier.enroll(reference, index, draw)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         rows = self._order[torch.searchsorted(self._sorted, template.index)]
