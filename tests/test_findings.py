@@ -29,6 +29,7 @@ from frbench.attacks.descent import Ledger, ProjectedDescent
 from frbench.defenses.bitdepth import BitDepth
 from frbench.defenses.jpeg import Jpeg
 from frbench.harness import crafting, metrics
+from frbench.harness.audit import Audit
 from frbench.harness.budgets import Linf
 from frbench.harness.calibration import CALIBRATING, JUDGING
 from frbench.harness.cell import Cell, run_cell
@@ -98,6 +99,7 @@ def cell(pair_set: Callable, linear: Callable) -> Callable[..., Cell]:
             threat=Oblivious(),
             defense=NoDefense(),
             protocol=Verification(bootstrap=100, pictures=2),
+            audit=Audit(),
             seed=0,
             batch_size=16,
             device=torch.device("cpu"),
@@ -336,7 +338,8 @@ def test_draws_that_judge_are_neither_those_that_calibrate_nor_those_that_craft(
     judging = {draw for draw in asked if draw.step >= JUDGING}
     calibrating = {draw for draw in asked if CALIBRATING <= draw.step < JUDGING}
     crafting_draws = asked - judging - calibrating
-    assert len(judging) == len(calibrating) == 1
+    assert {draw.k for draw in judging} == set(range(5))
+    assert len(calibrating) == 1
     assert {draw.k for draw in crafting_draws} == {0, 1}
     assert {draw.step for draw in crafting_draws} == set(range(8))  # each step and last look of each start is new
 
