@@ -15,6 +15,7 @@ from frbench.harness.intervals import clustered_bootstrap, wilson
 from frbench.harness.verifiers import Averaged
 
 _NOBODY = pd.Series(dtype=bool)
+_POLICY, _STATED = "best accuracy on the other folds, behind the defense", ("mean", "min", "max")
 
 
 def attack_measurements(table: pd.DataFrame, goal: Goal, pairs: PairSet, resamples: int) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def attack_measurements(table: pd.DataFrame, goal: Goal, pairs: PairSet, resampl
         "objective_mean": float(loss.mean()),
         "score_shift_mean": float((table["adversarial_score"] - table["clean_score"]).mean()),
         "attacker_asr": float(table["achieved"].mean()),
+        "threshold": {"policy": _POLICY, **{name: float(getattr(table["threshold"], name)()) for name in _STATED}},
     }
 
 

@@ -19,6 +19,7 @@ from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.watching import Watched
 
 CONF = Path(frbench.conf.__file__).parent
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml") if path.stem != "none")
@@ -227,6 +228,21 @@ def test_that_it_is_refused_exactly_where_its_view_cannot_give_what_it_needs(
     (block,) = crafting.blocks(np.arange(10))
     assert block.images.shape == (10, 3, 8, 8)
     assert bool(own_budget(attack).fits(block.images, pairs.batch(np.arange(10)).probe).all())
+
+
+def test_that_an_answer_withheld_is_never_taken_for_success(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+) -> None:
+    """Beyond its limit a pair's score is NaN: the images stay finite, and what was achieved was seen to be."""
+    look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
+    watched = Watched(look.verifier, pairs.index, goal, limit=7)
+    result = attack(replace(look, verifier=watched, queries=7), pairs, goal, BUDGET)
+    assert bool(torch.isfinite(result.images).all())
+    assert int(watched.queries.max()) <= 7
+    with torch.no_grad():
+        scores = look.score(result.images, look.enroll(pairs))
+    seen = goal.achieved(scores, look.aim(goal, pairs.index)) | ((scores - 0.3).abs() < 1e-5)
+    assert bool(seen[result.achieved].all())
 
 
 def test_that_it_says_what_it_is(attack: Attack) -> None:
