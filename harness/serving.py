@@ -9,7 +9,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +80,9 @@ class Serving:
                 limit_concurrency=_CONNECTIONS,
                 timeout_graceful_shutdown=2,
             )
-            try:
+            with suppress(KeyboardInterrupt):  # raised again by uvicorn, but not where a shell has it ignored
                 uvicorn.Server(config).run(sockets=[listener])
-            except KeyboardInterrupt:
-                print("stopped")
+            print("stopped")
 
     def listen(self) -> socket.socket:
         """The socket to serve on, bound before anything slow begins."""
