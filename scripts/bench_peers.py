@@ -191,9 +191,9 @@ def two_classes(view: View, task: Task) -> PairVerifier:
     """The verification as classes, with the network inside as a submodule, where a library looks for parameters."""
     model = PairVerifier(view, view.enroll(task.pairs), view.aim(task.goal, task.pairs.index))
     recognizer: Any = view.verifier
-    while not isinstance(recognizer, AsShipped):
+    while hasattr(recognizer, "recognizer"):
         recognizer = recognizer.recognizer
-    model.add_module("network", recognizer.module)
+    model.add_module("network", recognizer.module if isinstance(recognizer, AsShipped) else recognizer.network)
     return model
 
 
