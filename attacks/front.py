@@ -16,7 +16,7 @@ class Ledger:
 
     def __init__(self, goal: Goal, clean: Images) -> None:
         self.goal = goal
-        self.images = clean
+        self.images = clean.clone()
         self.loss = torch.full((len(clean),), torch.inf, device=clean.device)
         self.scores = torch.full_like(self.loss, torch.nan)  # not scored yet, and so no success of any goal
         self.iterations = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
@@ -32,7 +32,7 @@ class Ledger:
             return
         better = loss < self.loss[rows]
         winners = rows[better]
-        self.images = self.images.index_copy(0, winners, images[better])
+        self.images[winners] = images[better]
         self.loss[winners], self.scores[winners] = loss[better], scores[better]
 
 

@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from frbench.attacks.front import Ledger
 from frbench.harness.budgets import L2Ball, LinfBall, norm
-from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, Scores, View
+from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, View
 from frbench.harness.errors import FrbenchError
 from frbench.harness.noise import uniform
 
@@ -56,7 +57,7 @@ class Square:
     @torch.no_grad()
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
         """Attack ``pairs`` within an L-inf or an L2 budget; ``iterations`` are the scores asked for."""
-        squares, best = _squares(budget.around(pairs.probe)), _Best(goal, pairs.probe)
+        squares, ledger = _squares(budget.around(pairs.probe)), Ledger(goal, pairs.probe)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         rows, wanted, index = torch.arange(len(pairs), device=pairs.index.device), aim, pairs.index
         limit = allowance(self.queries, view)
@@ -69,38 +70,21 @@ class Square:
                 tried = squares.start(index, view.seed)
             else:
                 side = self._side(step / limit, min(pairs.probe.shape[2:]))
-                tried = squares.moved(best.images[rows], rows, side, noise[:, step % _BLOCK])
+                tried = squares.moved(ledger.images[rows], rows, side, noise[:, step % _BLOCK])
             scores = view.score(tried, template, step)
-            best.offer(rows, tried, scores)
+            ledger.offer(rows, tried, scores)
+            ledger.iterations[rows] += 1
             if self.stops_early:
                 going = ~goal.achieved(scores, wanted)
                 if not bool(going.all()):
                     rows, wanted, index, noise = rows[going], wanted[going], index[going], noise[going]
                     template = template[going]
-        return AttackResult(best.images, goal.achieved(best.scores, aim), best.asked)
+        return AttackResult(ledger.images, goal.achieved(ledger.scores, aim), ledger.iterations)
 
     def _side(self, spent: float, edge: int) -> int:
         """Pixels on a side of the square when a share ``spent`` of the queries has been used."""
         share = self.share / 2 ** bisect_left(_HALVINGS, int(spent * 10_000))
         return min(max(round(math.sqrt(share) * edge), 1), edge)
-
-
-class _Best:
-    """Of each pair the best image so far and its score, written in place; ``asked`` counts the scores."""
-
-    def __init__(self, goal: Goal, clean: Images) -> None:
-        self.goal, self.images = goal, clean.clone()
-        self.scores = torch.full((len(clean),), torch.nan, device=clean.device)
-        self.loss = torch.full_like(self.scores, torch.inf)
-        self.asked = torch.zeros(len(clean), dtype=torch.int64, device=clean.device)
-
-    def offer(self, rows: Tensor, images: Images, scores: Scores) -> None:
-        loss = self.goal.loss(scores)
-        better = loss < self.loss[rows]
-        winners = rows[better]
-        self.images[winners] = images[better]
-        self.loss[winners], self.scores[winners] = loss[better], scores[better]
-        self.asked[rows] += 1
 
 
 def _squares(ball: Ball) -> _BoxSquares | _RoundSquares:
