@@ -35,7 +35,7 @@ class GradientEstimate:
     samples: int = 40
     directions: Literal["gaussian", "signs"] = "gaussian"
     spread: float = 0.01
-    grid: int | None = 28
+    grid: int | None = 14
     stride: float = 0.2
     momentum: float = 0.9
     stop: Literal["never", "on_success"] = "on_success"

@@ -18,6 +18,7 @@ import torch
 from frbench.harness.contracts import Images, Scores
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.courier import Courier, secrets
+from frbench.harness.survival import to_bytes
 
 _MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "bmp": "image/bmp"}
 # Lossless where the format has it, and quick rather than small.
@@ -157,7 +158,7 @@ class Picture:
 
 def _rounded(images: Images) -> list[Picture]:
     """Images (N, 3, H, W) in [0, 1] as the nearest pictures of 8 bits."""
-    stack = (images.detach() * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    stack = to_bytes(images)
     height, width = stack.shape[1:3]
     return [Picture(each.tobytes(), width, height) for each in stack]
 
