@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from frbench.attacks.front import Front, Ledger, gradient
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
 _FIRST_STEP = 2.0  # radii

@@ -16,7 +16,8 @@ from torch import Tensor
 from frbench.attacks.deepfool import newton
 from frbench.attacks.smallest import Pending, Smallest, begin, line_search, look
 from frbench.harness.budgets import L2
-from frbench.harness.contracts import AttackResult, Budget, Goal, Mask, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Goal, Mask, View
+from frbench.harness.faces import PairBatch
 
 _L2 = L2(1.0)
 _TINY = 1e-12

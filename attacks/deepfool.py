@@ -14,7 +14,8 @@ from torch import Tensor
 
 from frbench.attacks.smallest import begin, last_look, line_search, look
 from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import AttackResult, Budget, Goal, Images, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Goal, Images, View
+from frbench.harness.faces import PairBatch
 
 _TINY = 1e-12
 _REACH = 16 / 255  # of a step, as root mean square or as maximum: far from the threshold a slope misleads

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from frbench.attacks.diversity import Diversity, Smoothing
 from frbench.attacks.front import Front, Ledger, gradient
-from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, Scores, View
+from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from frbench.attacks.front import Front, Ledger
 from frbench.attacks.square import allowance
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 
 _ROOM = 128  # images asked about at once, where pairs are few

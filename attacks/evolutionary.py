@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from frbench.attacks.square import allowance
 from frbench.harness.budgets import norm
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, PairBatch, Scores, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 
 _START, _PLACES, _SIZES = -1, -2, -3  # the draws of the attack's own noise; a victim's count from zero

@@ -15,19 +15,8 @@ from torch import Tensor
 
 from frbench.attacks.smallest import begin, last_look, look
 from frbench.harness.budgets import L2
-from frbench.harness.contracts import (
-    Attack,
-    AttackResult,
-    Budget,
-    Draw,
-    Goal,
-    Images,
-    PairBatch,
-    Scores,
-    Template,
-    Verifier,
-    View,
-)
+from frbench.harness.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Scores, Template, Verifier, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.verifiers import Wrapping
 
 _L2 = L2(1.0)

@@ -9,18 +9,8 @@ import torch
 from torch import Tensor
 
 from frbench.attacks.front import gradient
-from frbench.harness.contracts import (
-    AttackResult,
-    Budget,
-    Draw,
-    Goal,
-    Images,
-    Mask,
-    PairBatch,
-    Scores,
-    Template,
-    View,
-)
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, Template, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
 _DEPARTURE = -1  # the draw of the noise from which a probe that is its own reference departs

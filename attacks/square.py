@@ -17,8 +17,9 @@ from torch import Tensor
 
 from frbench.attacks.front import Ledger
 from frbench.harness.budgets import L2Ball, LinfBall, norm
-from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, PairBatch, View
+from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the share of the image halves

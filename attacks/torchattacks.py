@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack
 from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairBatch
 
 _SCALE, _KAPPA, _OFFSET = 4.0, 0.5, 3.0  # spec 7.3: small enough not to saturate, offset keeps logits positive
 _HOPELESS = 2.0  # a margin that no pair of unit vectors has, far on the side of the true class

@@ -13,7 +13,8 @@ import torch
 
 from frbench.attacks.front import Ledger
 from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, Images, PairBatch, View
+from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, Images, View
+from frbench.harness.faces import PairBatch
 
 _LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
-from frbench.harness.contracts import PairSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from frbench.datasets.imagestore import combined_digest, open_files
 from frbench.datasets.pairs import missing
-from frbench.harness.contracts import FaceSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet, person_key
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -53,7 +53,7 @@ class IdentityFolders:
             name=self.name,
             images=stack.images,
             identity=identity,
-            people=tuple(people),
+            people=tuple(person_key(self.name, person) for person in people),
             digest=combined_digest(stack.digest, identity=identity),
         )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
-from frbench.harness.contracts import PairSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class CFP:
         """Raises FrbenchError: files missing or damaged, a malformed list, an unknown image."""
         root = Path(self.root)
         pairs = self._pairs(root / "Protocol")
-        return open_named(self.name, pairs, root / "aligned_112", _person, cache, self.limit, self.seed)
+        return open_named(self.name, pairs, root / "aligned_112", _person, cache, self.limit, self.seed, "cfp")
 
     def _pairs(self, protocol: Path) -> list[NamedPair]:
         splits = protocol / "Split" / self.protocol

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from frbench.datasets.pairs import NamedPair, open_named, read_lines
-from frbench.harness.contracts import PairSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from frbench.datasets.imagestore import Stack, combined_digest, open_files
-from frbench.harness.contracts import Draw, PairSet
+from frbench.harness.contracts import Draw
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet, person_key
 from frbench.harness.noise import uniform
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,12 @@ def open_named(
     cache: Path,
     limit: int | None,
     seed: int,
+    source: str | None = None,
 ) -> PairSet:
-    """The PairSet of named pairs over the image files below ``folder``; ``person`` of a relative name."""
+    """The PairSet of named pairs over the image files below ``folder``; ``person`` of a relative name.
+
+    ``source``: whose numbers people have where they have no names; by default the set's own.
+    """
     check_limit(name, limit)
     if not folder.is_dir():
         raise missing(name, folder)
@@ -97,11 +102,20 @@ def open_named(
         same=np.array([pair.same for pair in pairs], bool),
         fold=np.array([pair.fold for pair in pairs], np.int64),
     )
-    _, identity = np.unique([person(image) for image in names], return_inverse=True)
-    return assemble(name, stack, rows, identity.astype(np.int64), limit, seed)
+    people, identity = np.unique([person(image) for image in names], return_inverse=True)
+    known = tuple(person_key(source or name, str(each)) for each in people)
+    return assemble(name, stack, rows, identity.astype(np.int64), limit, seed, known)
 
 
-def assemble(name: str, stack: Stack, pairs: PairList, identity: np.ndarray, limit: int | None, seed: int) -> PairSet:
+def assemble(
+    name: str,
+    stack: Stack,
+    pairs: PairList,
+    identity: np.ndarray,
+    limit: int | None,
+    seed: int,
+    people: tuple[str, ...] = (),
+) -> PairSet:
     """A PairSet with its decoys, attacked subset and digest; ``identity`` int64 (M,), -1 where unknown."""
     check_limit(name, limit)
     decoy = draw_decoys(name, pairs, identity, seed)
@@ -118,6 +132,7 @@ def assemble(name: str, stack: Stack, pairs: PairList, identity: np.ndarray, lim
         images=stack.images,
         attacked=attacked_subset(name, pairs.same, pairs.fold, limit, seed),
         digest=combined_digest(stack.digest, **arrays),
+        people=people,
         **arrays,
     )
 

@@ -26,8 +26,9 @@ from frbench.datasets import (
 )
 from frbench.datasets.imagestore import Contents, Encoded, Stack, combined_digest, open_stack
 from frbench.datasets.pairs import PairList, assemble, check_limit
-from frbench.harness.contracts import Draw, FaceSet, PairSet
+from frbench.harness.contracts import Draw
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet, PairSet
 from frbench.harness.noise import uniform
 
 FOLDS = 10
@@ -71,7 +72,9 @@ class Synthetic:
         self._check()
         stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
         identity = np.repeat(np.arange(self.people), self.shots)
-        return assemble(self.name, stack, self._pairs(), identity, self.limit, self.seed)
+        return assemble(
+            self.name, stack, self._pairs(), identity, self.limit, self.seed, _people(self.people_seed, self.people)
+        )
 
     def _check(self) -> None:
         if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
@@ -142,9 +145,13 @@ class SyntheticFaces:
             name=self.name,
             images=stack.images,
             identity=identity,
-            people=tuple(f"synthetic-{self.people_seed}-{i}" for i in range(self.people)),
+            people=_people(self.people_seed, self.people),
             digest=combined_digest(stack.digest, identity=identity),
         )
+
+
+def _people(seed: int, count: int) -> tuple[str, ...]:
+    return tuple(f"synthetic {seed} {number}" for number in range(count))
 
 
 @memoised

@@ -18,8 +18,8 @@ import numpy as np
 from frbench.datasets.imagestore import Contents, Encoded, open_stack
 from frbench.datasets.pairs import PairList, assemble, check_limit, missing
 from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
-from frbench.harness.contracts import PairSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 
 FOLDS = 10
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from frbench.defenses import eigenspace
+from frbench.defenses.eigenspace import Eigenfaces, Eigenspace
 from frbench.defenses.purification import PurifierDefense
-from frbench.harness.contracts import Artifact, Draw, FaceSource, FitContext, Fitted, Images
+from frbench.harness.contracts import Draw, Fitted, Images
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
 
@@ -24,8 +25,7 @@ class Projection:
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        mean, basis = (self.artifact.tensors[name].to(images.device) for name in ("mean", "basis"))
-        return eigenspace.project(images, mean, basis)
+        return Eigenspace.of(self.artifact.tensors, images.device).project(images)
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,9 @@ class PcaDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
-    needs_recognizer = False
-
-    def fit(self, context: FitContext) -> Artifact:
-        return eigenspace.fit(context.faces, self.components, context.device)
+    @property
+    def recipe(self) -> Eigenfaces:
+        return Eigenfaces(self.components)
 
     def fitted(self, artifact: Fitted) -> PcaDefense:
         return replace(self, artifact=artifact)

@@ -17,8 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Budget, Draw, Images, PairBatch, View
+from frbench.harness.contracts import Budget, Draw, Images, View
 from frbench.harness.crafting import Crafting, enforced
+from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 from frbench.harness.protocols.judging import Judge
 

@@ -16,9 +16,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness import fitting
 from frbench.harness.card import run_facts
 from frbench.harness.cell import Cell
-from frbench.harness.contracts import Defense, Fittable, PairSet, Recognizer, Verifier
+from frbench.harness.contracts import Defense, Fittable, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 from frbench.harness.metering import Meter, metered
+from frbench.harness.overlap import overlap_flags
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
@@ -91,7 +93,7 @@ def fitted_defense(config: Mapping[str, Any], recognizer: Recognizer | Comparer,
     """The defense of ``config``, fitted where it needs to be."""
     defense: Defense = instantiate(config["defense"], "defense")
     embedder = None if isinstance(recognizer, Comparer) else recognizer
-    if embedder is None and isinstance(defense, Fittable) and defense.needs_recognizer:
+    if embedder is None and isinstance(defense, Fittable) and defense.recipe.needs_recognizer:
         raise FrbenchError(
             f"defense {type(defense).__name__} is fitted on embeddings and {recognizer.name} gives only similarities; "
             "take another defense or recognizer"
@@ -123,8 +125,10 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
     if SURROGATE in choices:
         names["surrogate"] = _named(choices, SURROGATE)
+    flags: list[str] = []
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
+        flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
     cell = Cell(
         names=names,
         settings=dict(settings),
@@ -136,6 +140,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         batch_size=config["batch_size"],
         device=device,
         meter=meter,
+        flags=tuple(flags),
         floors=_floors(recognizer, pairs.name),
         **others,
     )

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, PairSet, Verifier
+from frbench.harness.contracts import Draw, Verifier
+from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore

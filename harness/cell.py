@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 
 from frbench.harness.audit import Audit
-from frbench.harness.contracts import Attack, Budget, Defense, Goal, PairSet, Recognizer, ThreatModel
+from frbench.harness.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.metering import Meter
 from frbench.harness.store import SCHEMA, Record, ResultStore
@@ -58,6 +59,7 @@ class Cell:
     batch_size: int = field(compare=False)
     device: torch.device = field(compare=False)
     meter: Meter = field(compare=False)
+    flags: tuple[str, ...] = ()
     floors: Mapping[str, float] = field(compare=False, default_factory=dict)
     facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
 
@@ -106,7 +108,7 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
         "names": dict(cell.names),
         "settings": dict(cell.settings),
         "measurements": outcome.measurements if outcome else None,
-        "flags": outcome.flags if outcome else [],
+        "flags": [*cell.flags, *(outcome.flags if outcome else [])],
         "card": {
             **cell.facts,
             "seconds": round(time.monotonic() - started, 3),

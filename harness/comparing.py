@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, Template, Verifier, load_images
+from frbench.harness.contracts import Draw, Template, Verifier
+from frbench.harness.faces import load_images
 
 SIDE = 112
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")

@@ -1,4 +1,4 @@
-"""The nouns of frbench, one small contract each. This module imports nothing of ours.
+"""The nouns of frbench, one small contract each. Of ours this module imports only ``faces``.
 
 Conventions that hold everywhere:
 
@@ -11,18 +11,17 @@ Conventions that hold everywhere:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-Images = Tensor
+from frbench.harness.faces import FaceSet, FaceSource, Images, Mask, PairBatch
+
 Embeddings = Tensor
 Scores = Tensor
-Mask = Tensor
 
 
 class Draw(NamedTuple):
@@ -31,109 +30,6 @@ class Draw(NamedTuple):
     seed: int = 0
     step: int = 0
     k: int = 0
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it."""
-
-    probe: Images
-    reference: Images
-    decoy: Images
-    same: Mask
-    fold: Tensor
-    index: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, rows: Tensor | slice) -> PairBatch:
-        return PairBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-
-def load_images(stack: np.ndarray, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
-    """Rows of a uint8 (M, H, W, 3) stack as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
-    images = torch.from_numpy(np.ascontiguousarray(stack[rows]))
-    return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
-
-
-@dataclass(frozen=True)
-class PairSet:
-    """Pairs over a memory-mapped stack of images; what a dataset option opens to.
-
-    images:   uint8 (M, H, W, 3), RGB, aligned; usually a ``numpy.memmap``.
-    probe, reference, decoy: int64 (N,), rows of ``images``.
-    same:     bool (N,), genuine pair or not.
-    fold:     int64 (N,), official fold of the pair.
-    identity: int64 (M,), person of each image, -1 where the source does not say.
-    attacked: int64 (A,), sorted pair numbers to attack; calibration always uses all N pairs.
-    digest:   SHA-256 over images and pair lists (not over ``attacked``).
-    """
-
-    name: str
-    images: np.ndarray
-    probe: np.ndarray
-    reference: np.ndarray
-    decoy: np.ndarray
-    same: np.ndarray
-    fold: np.ndarray
-    identity: np.ndarray
-    attacked: np.ndarray
-    digest: str
-
-    def __len__(self) -> int:
-        return len(self.probe)
-
-    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
-        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
-        return load_images(self.images, rows, device)
-
-    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> PairBatch:
-        """The pairs numbered ``index``."""
-        return PairBatch(
-            probe=self.load(self.probe[index], device),
-            reference=self.load(self.reference[index], device),
-            decoy=self.load(self.decoy[index], device),
-            same=torch.as_tensor(self.same[index], device=device),
-            fold=torch.as_tensor(self.fold[index], device=device),
-            index=torch.as_tensor(index, device=device),
-        )
-
-
-@dataclass(frozen=True)
-class FaceSet:
-    """Faces by identity, for fitting defenses and training recognizers. Fields as in ``PairSet``.
-
-    people: the name or number of each identity, by which overlap with a test set is detected.
-    """
-
-    name: str
-    images: np.ndarray
-    identity: np.ndarray
-    people: tuple[str, ...]
-    digest: str
-
-    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
-        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
-        return load_images(self.images, rows, device)
-
-
-class PairSource(Protocol):
-    """A dataset option: knows where its files are and opens them, decoding once into ``cache``."""
-
-    @property
-    def name(self) -> str: ...
-
-    def open(self, cache: Path) -> PairSet: ...
-
-
-class FaceSource(Protocol):
-    """An identity-folder option for fitting."""
-
-    @property
-    def name(self) -> str: ...
-
-    def open(self, cache: Path) -> FaceSet: ...
 
 
 @runtime_checkable
@@ -271,7 +167,6 @@ class AttackResult:
     images: Images
     achieved: Mask
     iterations: Tensor
-    variants: dict[str, Images] = field(default_factory=dict)
 
 
 class Attack(Protocol):
@@ -322,13 +217,30 @@ class Fitted:
 
 @dataclass(frozen=True)
 class FitContext:
-    """All that fitting may see: clean faces of other people, the recognizer, a seed, a device."""
+    """All that fitting may see: clean faces of other people, the recognizer, a seed, a device.
+
+    part: the artifact of another recipe on the same faces, found or made, so that what several share is made once.
+    unfinished: a file in which long work may keep its state, to go on from after it was killed; removed at the end.
+    """
 
     faces: FaceSet
     recognizer: Recognizer | None
     seed: int
     device: torch.device
-    progress: Callable[[int, int], None] = lambda done, total: None
+    part: Callable[[Recipe], Artifact]
+    unfinished: Path
+
+
+class Recipe(Protocol):
+    """How an artifact is made: a frozen dataclass of all that decides it beside the faces, recognizer and seed.
+
+    It stands in a module of its own, so that the artifact outlives changes of what uses it.
+    """
+
+    @property
+    def needs_recognizer(self) -> bool: ...
+
+    def fit(self, context: FitContext) -> Artifact: ...
 
 
 @runtime_checkable
@@ -339,9 +251,7 @@ class Fittable(Protocol):
     def faces(self) -> FaceSource: ...
 
     @property
-    def needs_recognizer(self) -> bool: ...
-
-    def fit(self, context: FitContext) -> Artifact: ...
+    def recipe(self) -> Recipe: ...
 
     def fitted(self, artifact: Fitted) -> Defense: ...
 

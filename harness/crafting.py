@@ -14,18 +14,9 @@ import torch
 from torch import Tensor
 
 from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import (
-    Attack,
-    Budget,
-    Draw,
-    Goal,
-    Images,
-    PairBatch,
-    PairSet,
-    Verifier,
-    View,
-)
+from frbench.harness.contracts import Attack, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.errors import Refused
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore

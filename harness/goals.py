@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frbench.harness.contracts import Images, Mask, PairBatch, Scores
+from frbench.harness.contracts import Images, Mask, Scores
+from frbench.harness.faces import PairBatch
 
 
 @dataclass(frozen=True)

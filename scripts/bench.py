@@ -24,8 +24,9 @@ from bench_peers import EPSILON, LIBRARIES, STEP, STEPS, AttackPass, Contender, 
 from hydra import compose, initialize_config_module
 
 from frbench.harness import build
-from frbench.harness.contracts import Draw, Images, PairSet
+from frbench.harness.contracts import Draw, Images
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer

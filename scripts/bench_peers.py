@@ -18,7 +18,8 @@ from torch import nn
 from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Embeddings, Goal, Images, PairBatch, Recognizer, View
+from frbench.harness.contracts import Embeddings, Goal, Images, Recognizer, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.verifiers import CosineVerifier

@@ -17,7 +17,7 @@ import numpy as np
 
 from frbench.harness import build
 from frbench.harness.calibration import Calibration
-from frbench.harness.contracts import PairSet
+from frbench.harness.faces import PairSet
 from frbench.harness.intervals import wilson
 from frbench.harness.metrics import Unresolved, kfold_accuracy, tar_at_far
 from frbench.harness.recognizers.preparation import resolve_device

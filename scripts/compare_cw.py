@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from frbench.attacks.cw import CarliniWagner
 from frbench.harness import build
 from frbench.harness.budgets import L2, Unbounded
-from frbench.harness.contracts import Goal, Images, PairBatch, PairSet, View
+from frbench.harness.contracts import Goal, Images, View
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.metrics import best_threshold
 from frbench.harness.verifiers import CosineVerifier

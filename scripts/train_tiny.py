@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frbench.datasets.synthetic import Synthetic, SyntheticFaces
-from frbench.harness.contracts import FaceSet, PairSet
+from frbench.harness.faces import FaceSet, PairSet
 from frbench.harness.metrics import kfold_accuracy
 from frbench.harness.recognizers.tiny import TinyNet
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, Images, PairBatch, PairSet, View
+from frbench.harness.contracts import Draw, Images, View
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.verifiers import CosineVerifier
 
 torch.set_num_threads(1)  # test workers run side by side; threads of several processes fight for the cores

@@ -16,7 +16,8 @@ from frbench.attacks import apgd
 from frbench.attacks.apgd import Apgd, checkpoints
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.noise import normal, uniform
 from frbench.harness.recognizers.mobilefacenet import MobileFaceNet

@@ -14,8 +14,9 @@ import torch
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness.audit import Audit, Audited, Evidence
 from frbench.harness.budgets import Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
 from frbench.harness.crafting import Crafting
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.metrics import fold_thresholds
 from frbench.harness.noise import uniform

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness.contracts import PairBatch
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from frbench.defenses.blur import BlurDefense
-from frbench.harness.contracts import PairBatch
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer

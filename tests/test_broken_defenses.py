@@ -26,7 +26,8 @@ from frbench.defenses import broken
 from frbench.defenses.purification import PurifierDefense
 from frbench.harness import build, metrics
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Defense, Draw, Images, PairBatch, PairSet, Scores, Verifier, View
+from frbench.harness.contracts import Defense, Draw, Images, Scores, Verifier, View
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.goals import Dodging
 from frbench.harness.verifiers import CosineVerifier

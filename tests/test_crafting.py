@@ -13,9 +13,10 @@ import torch
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness import crafting as module
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, PairSet, View
+from frbench.harness.contracts import AttackResult, Budget, Goal, View
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import CosineVerifier

@@ -17,7 +17,8 @@ from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
 from frbench.datasets.lfw import read_pairs
 from frbench.harness.budgets import L2, Unbounded
-from frbench.harness.contracts import Attack, Goal, Images, PairBatch, Scores, Template, View, load_images
+from frbench.harness.contracts import Attack, Goal, Images, Scores, Template, View
+from frbench.harness.faces import PairBatch, load_images
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.verifiers import CosineVerifier
 

@@ -11,7 +11,8 @@ import torch
 from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.diversity import GaussianSmoothing, ResizeAndPad
 from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.verifiers import CosineVerifier
 

@@ -12,7 +12,8 @@ import torch
 from frbench.attacks.evolutionary import Evolutionary, _Asker, _Walk
 from frbench.harness.answers import DecisionsOnly
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import CosineVerifier

@@ -34,7 +34,8 @@ from frbench.harness.budgets import Linf
 from frbench.harness.calibration import CALIBRATING, JUDGING
 from frbench.harness.cell import Cell, run_cell
 from frbench.harness.cli import main
-from frbench.harness.contracts import AttackResult, Draw, Images, PairSet, Verifier, load_images
+from frbench.harness.contracts import AttackResult, Draw, Images, Verifier
+from frbench.harness.faces import PairSet, load_images
 from frbench.harness.goals import Dodging
 from frbench.harness.metering import Meter, Metered
 from frbench.harness.noise import normal

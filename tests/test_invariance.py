@@ -13,7 +13,8 @@ import torch
 
 from frbench.harness import build
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Attack, PairBatch, PairSet, View
+from frbench.harness.contracts import Attack, View
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.goals import Dodging
 from frbench.harness.verifiers import CosineVerifier
 from frbench.harness.watching import Watched

@@ -14,9 +14,10 @@ import torch
 
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Draw, Images, Mask, PairSet, Scores, Template, View
+from frbench.harness.contracts import AttackResult, Draw, Images, Mask, Scores, Template, View
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.noise import normal
 from frbench.harness.protocols.judging import Judge

@@ -13,8 +13,9 @@ from torch import Tensor
 from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
 from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Goal, View
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 
 BIM = ProjectedDescent(steps=20, stop="on_success")

@@ -26,7 +26,7 @@ class Brighten:
         images = budget.project(pairs.probe + self.by, pairs.probe)
         scores = view.score(images, view.enroll(pairs))
         count = torch.ones(len(pairs), dtype=torch.int64)
-        return AttackResult(images, goal.achieved(scores, view.aim(goal, pairs.index)), count, count)
+        return AttackResult(images, goal.achieved(scores, view.aim(goal, pairs.index)), count)
 """
 
 

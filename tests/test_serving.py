@@ -25,8 +25,9 @@ from torch import Tensor
 from frbench.defenses.jpeg import JpegDefense
 from frbench.harness.cli import main
 from frbench.harness.comparing import Answers, Batcher, Question
-from frbench.harness.contracts import Draw, Images, load_images
+from frbench.harness.contracts import Draw, Images
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import load_images
 from frbench.harness.noise import normal
 from frbench.harness.serving import Serving
 from frbench.harness.verifiers import CosineVerifier, Purified, lifted

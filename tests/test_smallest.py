@@ -15,7 +15,8 @@ from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.lots import Lots, Walk
 from frbench.attacks.minimal import Minimal
 from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import Attack, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import Attack, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 
 BIM = ProjectedDescent(steps=20, stop="on_success")

@@ -18,8 +18,8 @@ from frbench.datasets.imagestore import Stack
 from frbench.datasets.rendering import render
 from frbench.datasets.synthetic import Synthetic, SyntheticFaces
 from frbench.datasets.synthetic_traits import PERSON, person_traits, shot_circumstances
-from frbench.harness.contracts import PairSet
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 from frbench.harness.metrics import auc
 
 CONF = Path(frbench.conf.__file__).parent

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from safetensors import safe_open
 
 from frbench.datasets.synthetic import Synthetic
-from frbench.harness.contracts import PairSet
+from frbench.harness.faces import PairSet
 from frbench.harness.metrics import auc, kfold_accuracy
 from frbench.harness.recognizers import tiny as architecture
 from frbench.harness.recognizers.tiny import TinyNet

@@ -17,8 +17,9 @@ from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION
 from frbench.harness import build
 from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget, Draw, Goal, Images, PairBatch, Scores, Template, View
+from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Dodging, Impersonation
 from frbench.harness.verifiers import CosineVerifier
 from frbench.harness.watching import Watched

@@ -15,7 +15,8 @@ from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.square import Square
 from frbench.attacks.worst_case import WorstCase
 from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Goal, PairBatch, View
+from frbench.harness.contracts import AttackResult, Budget, Goal, View
+from frbench.harness.faces import PairBatch
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.goals import Dodging, Impersonation
 

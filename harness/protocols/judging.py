@@ -17,9 +17,10 @@ from torch import Tensor
 
 from frbench.harness.budgets import L2, norm
 from frbench.harness.calibration import JUDGING
-from frbench.harness.contracts import Budget, Draw, Goal, Images, PairBatch, PairSet, Template, Verifier
+from frbench.harness.contracts import Budget, Draw, Goal, Images, Template, Verifier
 from frbench.harness.crafting import Block
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.noise import normal
 from frbench.harness.sizes import sizes

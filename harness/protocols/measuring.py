@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from frbench.harness import metrics
-from frbench.harness.contracts import Goal, PairSet, View
+from frbench.harness.contracts import Goal, View
+from frbench.harness.faces import PairSet
 from frbench.harness.intervals import clustered_bootstrap, wilson
 from frbench.harness.verifiers import Averaged
 

@@ -21,9 +21,10 @@ from frbench.harness import metrics
 from frbench.harness.audit import Evidence
 from frbench.harness.calibration import Calibration
 from frbench.harness.cell import Cell, Outcome
-from frbench.harness.contracts import PairSet, Verifier, Victim
+from frbench.harness.contracts import Verifier, Victim
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairSet
 from frbench.harness.intervals import wilson
 from frbench.harness.protocols.judging import Judge, pictures_of
 from frbench.harness.protocols.measuring import (

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 import frbench.conf
-from frbench.harness.contracts import FaceSet, PairSet, PairSource
+from frbench.harness.faces import FaceSet, PairSet, PairSource
 
 CONF = Path(frbench.conf.__file__).parent
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))

@@ -13,8 +13,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import frbench.conf
-from frbench.harness.contracts import Defense, Draw, FaceSet, Fittable, Images, Verifier
+from frbench.harness.contracts import Defense, Draw, Fittable, Images, Verifier
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.fitting import fitted
 from frbench.harness.store import ResultStore
@@ -22,7 +23,8 @@ from frbench.harness.verifiers import CosineVerifier
 
 CONF = Path(frbench.conf.__file__).parent
 DEFENSES = sorted(path.stem for path in (CONF / "defense").glob("*.yaml"))
-SMALL = {"pca": {"components": 20}}  # what it takes to fit on thirty faces
+# What it takes to fit on thirty faces in no time: fields of the defense, or of its recipe.
+SMALL: dict[str, dict[str, Any]] = {"pca": {"components": 20}}
 COUNT, SIZE = 4, 112
 INDEX = torch.arange(COUNT)
 CLOSE = 0.05  # how far on the cosine a stand-in may be from what it stands for, in the mean
@@ -47,6 +49,14 @@ class ToyFaces:
 
     def open(self, cache: Path) -> FaceSet:
         return FaceSet("toy", natural(30, 5), np.arange(30) // 3, tuple("abcdefghij"), "toy")
+
+
+def small(thing: Any, option: str) -> Any:
+    """A defense to be fitted on toy faces, in no time."""
+    fields = dict(SMALL.get(option, {}))
+    if "recipe" in fields:
+        fields["recipe"] = replace(thing.recipe, **fields["recipe"])
+    return replace(thing, faces=ToyFaces(), **fields)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +84,7 @@ def defense(request: pytest.FixtureRequest, recognizer: Any, tmp_path_factory: p
     """The defense as shipped, ready for use: fitted on a few faces where it has to be."""
     thing = request.getfixturevalue("made")("defense", request.param)
     if isinstance(thing, Fittable):
-        thing = replace(thing, faces=ToyFaces(), **SMALL.get(request.param, {}))  # type: ignore[type-var]
+        thing = small(thing, request.param)
     folder = tmp_path_factory.mktemp("results")
     return fitted(thing, recognizer, ResultStore(folder), folder / "cache", 0, torch.device("cpu"))
 
@@ -167,7 +177,8 @@ def test_that_every_stand_in_scores_as_the_defense_does(defense: Defense, bare: 
 
 def test_that_stand_ins_are_random_where_the_defense_is(defense: Defense, bare: Verifier) -> None:
     random = defense.protect(bare).random
-    assert {relaxed.random for relaxed in defense.relaxations(bare).values()} == {random}
+    found = {name: relaxed.random for name, relaxed in defense.relaxations(bare).items()}
+    assert any(found.values()) == random, found  # some may stand for the mean of a random defense
 
 
 def test_that_a_black_box_can_be_protected_and_says_that_it_stays_one(defense: Defense, bare: Verifier) -> None:
@@ -218,7 +229,7 @@ def test_that_a_defense_to_be_fitted_is_fitted_once_and_found_after(
         assert fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu")) is thing
         assert not list(tmp_path.iterdir())
         return
-    thing = replace(thing, faces=ToyFaces(), **SMALL.get(option, {}))  # type: ignore[type-var]
+    thing = small(thing, option)
     with pytest.raises(FrbenchError, match=f"frbench fit defense={option}"):
         thing.protect(CosineVerifier(recognizer))  # type: ignore[attr-defined]
     first = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
@@ -228,7 +239,7 @@ def test_that_a_defense_to_be_fitted_is_fitted_once_and_found_after(
     def never(self: Any, context: Any) -> None:
         raise AssertionError("it was fitted again")
 
-    monkeypatch.setattr(type(thing), "fit", never)
+    monkeypatch.setattr(type(thing.recipe), "fit", never)  # type: ignore[attr-defined]
     again = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "artifacts").iterdir()} == kept
     assert fingerprint(first) == fingerprint(again)

@@ -1,0 +1,126 @@
+"""Faces as data: pairs to verify, faces by identity, and what opens to them. This module imports nothing of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Images = Tensor
+Mask = Tensor
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it."""
+
+    probe: Images
+    reference: Images
+    decoy: Images
+    same: Mask
+    fold: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor | slice) -> PairBatch:
+        return PairBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def load_images(stack: np.ndarray, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+    """Rows of a uint8 (M, H, W, 3) stack as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+    images = torch.from_numpy(np.ascontiguousarray(stack[rows]))
+    return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs over a memory-mapped stack of images; what a dataset option opens to.
+
+    images:   uint8 (M, H, W, 3), RGB, aligned; usually a ``numpy.memmap``.
+    probe, reference, decoy: int64 (N,), rows of ``images``.
+    same:     bool (N,), genuine pair or not.
+    fold:     int64 (N,), official fold of the pair.
+    identity: int64 (M,), person of each image, -1 where the source does not say.
+    attacked: int64 (A,), sorted pair numbers to attack; calibration always uses all N pairs.
+    digest:   SHA-256 over images and pair lists (not over ``attacked``).
+    people:   who is in it, as ``person_key`` names them; empty where the source does not say.
+    """
+
+    name: str
+    images: np.ndarray
+    probe: np.ndarray
+    reference: np.ndarray
+    decoy: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+    identity: np.ndarray
+    attacked: np.ndarray
+    digest: str
+    people: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.probe)
+
+    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+        return load_images(self.images, rows, device)
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> PairBatch:
+        """The pairs numbered ``index``."""
+        return PairBatch(
+            probe=self.load(self.probe[index], device),
+            reference=self.load(self.reference[index], device),
+            decoy=self.load(self.decoy[index], device),
+            same=torch.as_tensor(self.same[index], device=device),
+            fold=torch.as_tensor(self.fold[index], device=device),
+            index=torch.as_tensor(index, device=device),
+        )
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Faces by identity, for fitting defenses and training recognizers. Fields as in ``PairSet``.
+
+    people: each identity as ``person_key`` names it, by which overlap with a test set is detected.
+    """
+
+    name: str
+    images: np.ndarray
+    identity: np.ndarray
+    people: tuple[str, ...]
+    digest: str
+
+    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+        """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+        return load_images(self.images, rows, device)
+
+
+def person_key(source: str, person: str) -> str:
+    """What a person is called in every set: the name in plain letters, or the number with its ``source``."""
+    if not any(letter.isalpha() for letter in person):
+        return f"{source}/{person}"
+    return " ".join("".join(letter if letter.isalnum() else " " for letter in person.casefold()).split())
+
+
+class PairSource(Protocol):
+    """A dataset option: knows where its files are and opens them, decoding once into ``cache``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, cache: Path) -> PairSet: ...
+
+
+class FaceSource(Protocol):
+    """An identity-folder option for fitting."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, cache: Path) -> FaceSet: ...

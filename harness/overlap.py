@@ -1,0 +1,53 @@
+"""Whether a defense was fitted on the people or on the very images that it is tested on."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet, PairSet
+
+FLAG = "overlapping_identities"
+
+
+def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
+    """``[FLAG]`` where ``faces`` and ``pairs`` share people or images and that is ``allowed``; else nothing.
+
+    People are compared by name, or by number within a source; that somebody has another name elsewhere is not seen.
+    Raises FrbenchError: they share some and that is not allowed.
+    """
+    people = sorted(set(faces.people) & set(pairs.people))
+    images = len(_digests(faces) & _digests(pairs))
+    if not people and not images:
+        return []
+    if allowed:
+        return [FLAG]
+    example = f", such as {people[0]}" if people else ""
+    raise FrbenchError(
+        f"{faces.name}, on which the defense is fitted, shares {len(people)} people{example} and {images} images "
+        f"with the test set {pairs.name}; fit on other people (identities=...), or set allow_overlap=true, "
+        "which marks the record"
+    )
+
+
+def _digests(data: FaceSet | PairSet) -> frozenset[bytes]:
+    return _of_images(_Known(data))
+
+
+class _Known:
+    """Images known by the digest of their set, so that they are read once in a process."""
+
+    def __init__(self, data: FaceSet | PairSet) -> None:
+        self.images, self.digest = data.images, data.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and other.digest == self.digest
+
+
+@lru_cache(maxsize=4)
+def _of_images(known: _Known) -> frozenset[bytes]:
+    return frozenset(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in known.images)
