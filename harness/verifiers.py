@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -62,6 +64,13 @@ class Purifier(Protocol):
     def random(self) -> bool: ...
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images: ...
+
+
+@runtime_checkable
+class Redrawing(Protocol):
+    """A random purifier whose draws share work: ``seen`` gives the images purified by any draw."""
+
+    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]: ...
 
 
 def cosine(vectors: Embeddings, others: Embeddings) -> Scores:
@@ -163,6 +172,13 @@ class Purified:
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         return self.verifier.score(self.purifier(probe, template.index, draw), template, draw)
 
+    def scorer(self, probe: Images, index: Tensor) -> Callable[[Template, Draw], Scores]:
+        """``score`` of the same probes by any draw; what does not depend on the draw is done once."""
+        if not isinstance(self.purifier, Redrawing):
+            return lambda template, draw: self.score(probe, template, draw)
+        redrawn = self.purifier.seen(probe, index)
+        return lambda template, draw: self.verifier.score(redrawn(draw), template, draw)
+
 
 @dataclass(frozen=True)
 class PurifiedEmbedder(Purified):
@@ -200,8 +216,7 @@ class Averaged(Wrapping):
         return Template(torch.stack(each, dim=1), index)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
-        each = [
-            self.verifier.score(probe, Template(template.vectors[:, k], template.index), draw._replace(k=k))
-            for k in range(self.draws)
-        ]
+        look = self.verifier
+        score = look.scorer(probe, template.index) if isinstance(look, Purified) else partial(look.score, probe)
+        each = [score(Template(template.vectors[:, k], template.index), draw._replace(k=k)) for k in range(self.draws)]
         return torch.stack(each).mean(dim=0)

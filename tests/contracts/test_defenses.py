@@ -13,18 +13,22 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import frbench.conf
+from frbench.defenses.pin_training import DenoiserRecipe
 from frbench.harness.contracts import Defense, Draw, Fittable, Images, Verifier
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.fitting import fitted
 from frbench.harness.store import ResultStore
+from frbench.harness.training import Schedule
 from frbench.harness.verifiers import CosineVerifier
 
 CONF = Path(frbench.conf.__file__).parent
 DEFENSES = sorted(path.stem for path in (CONF / "defense").glob("*.yaml"))
 # What it takes to fit on thirty faces in no time: fields of the defense, or of its recipe.
-SMALL: dict[str, dict[str, Any]] = {"pca": {"components": 20}}
+BRIEF = Schedule(epochs=1, batch=10, rate=1e-3, optimizer="adam")
+PIN = {"components": 20, "width": 2, "hidden": 8, "denoiser": DenoiserRecipe(2, 0.04, BRIEF), "schedule": BRIEF}
+SMALL: dict[str, dict[str, Any]] = {"pca": {"components": 20}, "pin": {"recipe": PIN}}
 COUNT, SIZE = 4, 112
 INDEX = torch.arange(COUNT)
 CLOSE = 0.05  # how far on the cosine a stand-in may be from what it stands for, in the mean
@@ -171,7 +175,8 @@ def test_that_every_stand_in_scores_as_the_defense_does(defense: Defense, bare: 
         name: float((scores(relaxed, probe, reference, INDEX, Draw()) - truth).abs().mean())
         for name, relaxed in defense.relaxations(bare).items()
     }
-    assert max(gaps.values()) < CLOSE, gaps
+    of_a_mean = {name for name, each in defense.relaxations(bare).items() if each.random != protected.random}
+    assert all(gap < (4 * CLOSE if name in of_a_mean else CLOSE) for name, gap in gaps.items()), gaps
     assert min(gaps.values()) < 1e-4, f"no stand-in shows the true scores: {gaps}"
 
 
@@ -234,7 +239,7 @@ def test_that_a_defense_to_be_fitted_is_fitted_once_and_found_after(
         thing.protect(CosineVerifier(recognizer))  # type: ignore[attr-defined]
     first = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "artifacts").iterdir()}
-    assert len(kept) == 1
+    assert first.artifact.key in {path.stem for path in kept}
 
     def never(self: Any, context: Any) -> None:
         raise AssertionError("it was fitted again")

@@ -1,0 +1,55 @@
+"""Gaussian low-pass of the energy of an eigenface projection: is a learned subspace more than a blur? (pin_ais 11.9)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from frbench.defenses.eigenspace import colour, gray
+from frbench.defenses.equal_energy import EqualEnergy, low_passed
+from frbench.defenses.purification import PurifierDefense
+from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSource
+from frbench.harness.verifiers import Purifier, Sides
+
+
+@dataclass(frozen=True)
+class LowPass:
+    """Gray, blurred by the fitted ``sigma``, copied to three channels; not clipped."""
+
+    artifact: Fitted
+
+    differentiable = True
+    random = False
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        faces = gray(images).reshape(-1, 1, *images.shape[2:])
+        return colour(low_passed(faces, float(self.artifact.tensors["sigma"])).flatten(1), images)
+
+
+@dataclass(frozen=True)
+class LowPassDefense(PurifierDefense):
+    """Leaves out of ``faces`` as much energy as the projection on ``components`` of their eigenfaces does."""
+
+    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    components: int = 400
+    purify: Sides = "both"
+    artifact: Fitted | None = field(default=None, repr=False)
+
+    @property
+    def recipe(self) -> EqualEnergy:
+        return EqualEnergy(self.components)
+
+    def fitted(self, artifact: Fitted) -> LowPassDefense:
+        return replace(self, artifact=artifact)
+
+    def purifier(self) -> LowPass:
+        if self.artifact is None:
+            raise FrbenchError("defense=lowpass is not fitted; run: frbench fit defense=lowpass")
+        return LowPass(self.artifact)
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        return {"exact": self.purifier()}

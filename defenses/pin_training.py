@@ -1,0 +1,184 @@
+"""How PIN is fitted: a denoiser, then a network that keeps or drops each eigenvector of a face (specs/pin_ais 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, chunks, gray
+from frbench.defenses.mask_costs import MaskCost, draw_masks, score_function_loss
+from frbench.defenses.selection import Denoiser, Encoder, SelectionHead
+from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.faces import Images
+from frbench.harness.training import Schedule, train
+
+Logged = tuple[Tensor, Mapping[str, Tensor]]
+
+
+def noisy(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """``faces`` with Gaussian noise of ``strength`` times the norm of the whole batch (the authors' code, spec 3.2)."""
+    noise = torch.randn(faces.shape, generator=generator, device=faces.device)
+    return faces + noise * (strength * faces.norm() / noise.norm())
+
+
+def parts_of(artifact: Artifact, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix/``, under the rest of their names."""
+    return {name[len(prefix) + 1 :]: each for name, each in artifact.items() if name.startswith(f"{prefix}/")}
+
+
+def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` under ``prefix/``."""
+    return {f"{prefix}/{name}": each for name, each in tensors.items()}
+
+
+def as_pictures(images: Images) -> Tensor:
+    """Gray faces (N, 1, H, W) in [-1, 1]."""
+    return gray(images).reshape(-1, 1, *images.shape[2:])
+
+
+class _Denoising(nn.Module):
+    """A ``Learner`` of both passes of the denoiser. The authors published no recipe; this is the plain one."""
+
+    def __init__(self, width: int, strength: float) -> None:
+        super().__init__()
+        self.network, self.strength = Denoiser(width), strength
+
+    def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
+        faces = as_pictures(images)
+        once, twice = self.network(noisy(faces, self.strength, generator))
+        return mse_loss(once, faces) + mse_loss(twice, faces), {"second_pass": mse_loss(twice, faces)}
+
+    def stepped(self, steps: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class DenoiserRecipe:
+    """The denoiser before the selector: width of its first stage, noise relative to the norm of a batch."""
+
+    width: int
+    noise: float
+    schedule: Schedule
+
+    needs_recognizer = False
+
+    def fit(self, context: FitContext) -> Artifact:
+        torch.manual_seed(context.seed)
+        learner = _Denoising(self.width, self.noise)
+        history = train(learner, self.schedule, context, "denoiser")
+        return learner.network.state_dict() | named("history", history)
+
+
+class PinNetwork(nn.Module):
+    """Gray faces (N, 1, H, W) in [-1, 1] to logits (N, components): frozen denoiser, encoder, head."""
+
+    def __init__(self, width: int, hidden: int, denoiser_width: int, components: int, side: int = 112) -> None:
+        super().__init__()
+        self.denoiser = Denoiser(denoiser_width).requires_grad_(False)
+        self.encoder = Encoder(width)
+        self.head = SelectionHead(8 * width * (side // 16) ** 2, hidden, components)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.encoder(self.denoiser(faces)[1])))
+
+
+class _Choosing(nn.Module):
+    """A ``Learner`` of the encoder and the head. Neither the recognizer nor a label takes part."""
+
+    def __init__(self, network: PinNetwork, space: Eigenspace, recipe: PinRecipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+        self.mean = nn.Buffer(space.mean, persistent=False)
+        self.basis = nn.Buffer(space.basis, persistent=False)
+
+    def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
+        recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
+        faces = as_pictures(images)
+        disturbed = noisy(faces, recipe.noise, generator)
+        logits = self.network(disturbed).float()
+        with torch.no_grad():
+            clean, attacked = (space.coefficients(each.flatten(1)) for each in (faces, disturbed))
+            pixels = self.mean.numel()
+            residual = (faces.flatten(1) - self.mean).square().sum(dim=1) - clean.square().sum(dim=1)
+        keep = logits.sigmoid()
+        expected = recipe.cost.of(keep[:, None], clean, attacked, residual, pixels).mean()
+        figures = {
+            "cost": expected,
+            "kept": keep.sum(dim=1).mean(),
+            "oracle_kept": (oracle := recipe.cost.oracle(clean, attacked, pixels)).float().sum(dim=1).mean(),
+            "agreement": ((keep > 0.5) == oracle).float().mean(),
+            "undecided": (keep * (1 - keep)).mean() * 4,
+        }
+        if recipe.estimator == "exact":
+            return expected / recipe.cost.sparsity, figures  # in eigenvectors: a constant factor, so that rates fit
+        masks = draw_masks(logits, recipe.draws, generator)
+        costs = recipe.cost.of(masks, clean, attacked, residual, pixels)
+        return score_function_loss(logits, masks, costs, recipe.baseline), figures
+
+    def stepped(self, steps: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class PinRecipe:
+    """PIN's selector on ``components`` eigenfaces of the same faces.
+
+    width, hidden: of the encoder's first stage (64 published) and of the head (512).
+    cost: sparsity and reduction. noise: Gaussian, relative to the norm of a batch (0.04).
+    estimator: ``exact`` descends the expected cost; ``reinforce`` its estimate from ``draws`` masks (30) an image.
+    informed: the head starts from how often the best mask keeps each eigenvector, not from one half.
+    """
+
+    components: int
+    width: int
+    hidden: int
+    denoiser: DenoiserRecipe
+    cost: MaskCost
+    schedule: Schedule
+    noise: float = 0.04
+    estimator: Literal["exact", "reinforce"] = "exact"
+    baseline: Literal["batch", "image", "others"] = "batch"
+    draws: int = 30
+    informed: bool = True
+
+    needs_recognizer = False
+
+    def network(self) -> PinNetwork:
+        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components)
+
+    def fit(self, context: FitContext) -> Artifact:
+        faces = context.part(Eigenfaces(self.components))
+        denoiser = parts_without_history(context.part(self.denoiser))
+        space = Eigenspace.of(faces, context.device)
+        torch.manual_seed(context.seed)
+        network = self.network().to(context.device)
+        network.denoiser.load_state_dict(denoiser)
+        if self.informed:
+            start_from(network.head, self._frequency(context, space))
+        history = train(_Choosing(network, space, self), self.schedule, context, "selector")
+        basis = {name: faces[name] for name in ("mean", "basis")}
+        return basis | named("network", network.state_dict()) | named("history", history)
+
+    def _frequency(self, context: FitContext, space: Eigenspace) -> Tensor:
+        """How often (components,) the best mask of a clean face keeps each eigenvector."""
+        kept, count = torch.zeros(self.components, device=context.device), 0
+        for chunk in chunks(context.faces, context.device):
+            clean = space.coefficients(chunk)
+            kept += self.cost.oracle(clean, clean, space.mean.numel()).sum(dim=0)
+            count += len(chunk)
+        return kept / count
+
+
+def parts_without_history(artifact: Artifact) -> dict[str, Tensor]:
+    return {name: each for name, each in artifact.items() if not name.startswith("history/")}
+
+
+@torch.no_grad()
+def start_from(head: SelectionHead, frequency: Tensor) -> None:
+    """Let the head say ``frequency`` (components,) at first, within [0.02, 0.98]."""
+    head.choice.bias.copy_(torch.logit(frequency, eps=0.02))

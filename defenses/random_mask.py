@@ -1,0 +1,73 @@
+"""A random choice of eigenfaces, as many as a network keeps: what PIN and AIS must beat (specs/pin_ais 11.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
+from frbench.defenses.purification import PurifierDefense
+from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSource
+from frbench.harness.noise import uniform
+from frbench.harness.verifiers import Purifier, Sides
+
+
+@dataclass(frozen=True)
+class RandomlyKept:
+    """Gray, projected on ``kept`` eigenfaces drawn without replacement per pair and draw, copied to three channels."""
+
+    artifact: Fitted
+    kept: int
+
+    differentiable = True
+    random = True
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return self.seen(images, index)(draw)
+
+    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
+        """The images purified by any draw, with one look at their coefficients."""
+        space = Eigenspace.of(self.artifact.tensors, images.device)
+        coefficients = space.coefficients(gray(images))
+        return lambda draw: colour(space.faces(coefficients * self._mask(coefficients, index, draw)), images)
+
+    def _mask(self, coefficients: Tensor, index: Tensor, draw: Draw) -> Tensor:
+        noise = uniform(index, draw, (coefficients.shape[1],))
+        chosen = noise.argsort(dim=1, stable=True)[:, : self.kept]
+        return torch.zeros_like(coefficients).scatter_(1, chosen, 1)
+
+
+@dataclass(frozen=True)
+class RandomMaskDefense(PurifierDefense):
+    """``kept`` of ``components`` eigenfaces of ``faces``; probe and reference of a pair see different draws."""
+
+    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    components: int = 800
+    kept: int = 400
+    purify: Sides = "both"
+    artifact: Fitted | None = field(default=None, repr=False)
+
+    @property
+    def recipe(self) -> Eigenfaces:
+        return Eigenfaces(self.components)
+
+    def fitted(self, artifact: Fitted) -> RandomMaskDefense:
+        return replace(self, artifact=artifact)
+
+    def purifier(self) -> RandomlyKept:
+        """Raises FrbenchError: not fitted, or more to keep than there are."""
+        if self.artifact is None:
+            raise FrbenchError("defense=random_mask is not fitted; run: frbench fit defense=random_mask")
+        if self.kept > self.components:
+            raise FrbenchError(
+                f"kept={self.kept} of components={self.components} eigenfaces: set defense.kept to at most as many"
+            )
+        return RandomlyKept(self.artifact, self.kept)
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        return {"direct": self.purifier()}

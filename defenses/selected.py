@@ -1,0 +1,152 @@
+"""The purifier of PIN and AIS: a face projected on the eigenvectors that a network keeps for it, and its stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from frbench.defenses.eigenspace import Eigenspace, colour, gray
+from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.noise import uniform
+from frbench.harness.verifiers import Purifier
+
+Masking = Literal["bernoulli", "half", "mean"]
+
+
+class Gate(Protocol):
+    """How coefficients a (B, N) pass: by the true mask (B, N) forward, by what it says backward.
+
+    ``watches``: whether the gradient runs through the network that chooses.
+    """
+
+    @property
+    def watches(self) -> bool: ...
+
+    def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The mask is a constant: the exact gradient of a drawn mask (specs/pin_ais 9, A1)."""
+
+    watches = False
+
+    def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+        return coefficients * mask
+
+
+@dataclass(frozen=True)
+class MeanMask:
+    """The probabilities in place of the mask, forward too: what the purifier gives in the mean over draws (A2)."""
+
+    watches = True
+
+    def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+        return coefficients * keep
+
+
+@dataclass(frozen=True)
+class ThroughMask:
+    """The drawn mask forward, the probabilities' derivative backward (A3)."""
+
+    watches = True
+
+    def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+        return coefficients * (mask + keep - keep.detach())
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Only the mask has a derivative: can the attacker switch off identity by the choice alone? (A7)."""
+
+    watches = True
+
+    def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+        return coefficients.detach() * (mask + keep - keep.detach())
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Gray, projected on the kept eigenvectors of the image itself, copied to three channels; not clipped.
+
+    mask: bernoulli draws each bit; half keeps where p > 0.5; mean where p is above the image's mean.
+    chooser: gray faces (N, 1, H, W) in [-1, 1] to logits (N, components).
+    """
+
+    artifact: Fitted
+    chooser: nn.Module = field(compare=False, repr=False)
+    space: Eigenspace = field(compare=False, repr=False)
+    mask: Masking = "bernoulli"
+    gate: Gate = Direct()
+
+    differentiable = True
+
+    @property
+    def random(self) -> bool:
+        return self.mask == "bernoulli" and not isinstance(self.gate, MeanMask)
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return self.seen(images, index)(draw)
+
+    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
+        """The images purified by any draw; what does not depend on the draw is done once."""
+        faces = gray(images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gate.watches):
+            keep = torch.sigmoid(self.chooser(faces.reshape(-1, 1, *images.shape[2:])).float())
+        coefficients = self.space.coefficients(faces)
+
+        def redrawn(draw: Draw) -> Images:
+            mask = self._mask(keep.detach(), index, draw).to(keep.dtype)
+            return colour(self.space.faces(self.gate(coefficients, keep, mask)), images)
+
+        return redrawn
+
+    def _mask(self, keep: Tensor, index: Tensor, draw: Draw) -> Tensor:
+        if self.mask == "bernoulli":
+            return keep > uniform(index, draw, (keep.shape[1],))
+        return keep > (0.5 if self.mask == "half" else keep.mean(dim=1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class WithinSubspace:
+    """A purifier whose gradient is projected on the leading eigenvectors: few degrees of freedom (A6).
+
+    Forward it is the purifier itself; an attack then moves along faces, not along what projection takes away.
+    """
+
+    purifier: Purifier
+    space: Eigenspace = field(compare=False, repr=False)
+    leading: int = 500
+
+    differentiable = True
+
+    @property
+    def random(self) -> bool:
+        return self.purifier.random
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return self.purifier(self._restricted(images), index, draw)
+
+    def _restricted(self, images: Images) -> Images:
+        space = Eigenspace(self.space.mean, self.space.basis[:, : self.leading])
+        face = space.project(images)
+        return images.detach() + face - face.detach()
+
+
+def relaxed(purifier: Selected) -> Mapping[str, Purifier]:
+    """All stand-ins by name, the usual one first."""
+
+    def through(gate: Gate) -> Selected:
+        return Selected(purifier.artifact, purifier.chooser, purifier.space, purifier.mask, gate)
+
+    return {
+        "direct": purifier,
+        "mean_mask": through(MeanMask()),
+        "straight_through": through(ThroughMask()),
+        "subspace": WithinSubspace(purifier, purifier.space),
+        "steering": through(Steering()),
+    }
