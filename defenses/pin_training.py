@@ -26,11 +26,6 @@ def noisy(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     return faces + noise * (strength * faces.norm() / noise.norm())
 
 
-def parts_of(artifact: Artifact, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix/``, under the rest of their names."""
-    return {name[len(prefix) + 1 :]: each for name, each in artifact.items() if name.startswith(f"{prefix}/")}
-
-
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``tensors`` under ``prefix/``."""
     return {f"{prefix}/{name}": each for name, each in tensors.items()}

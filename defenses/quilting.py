@@ -1,6 +1,7 @@
 """Image quilting: a face put together from patches of other faces (Efros and Freeman, 2001; Guo et al., ICLR 2018).
 
-As the authors of PIN and AIS had it (specs/pin_ais 6): nearest patch, overlaps averaged; but the whole image is covered.
+As the authors of PIN and AIS had it (specs/pin_ais 6), nearest patch and overlaps averaged; but all of the image is
+covered.
 """
 
 from __future__ import annotations

@@ -1,18 +1,21 @@
-"""The purifier of PIN and AIS: a face projected on the eigenvectors that a network keeps for it, and its stand-ins."""
+"""What PIN and AIS share: a face projected on the eigenvectors that a network keeps for it, and its stand-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from frbench.defenses.eigenspace import Eigenspace, colour, gray
-from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.defenses.purification import PurifierDefense
+from frbench.harness.contracts import Artifact, Draw, Fitted, Images, Recipe
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSource
 from frbench.harness.noise import uniform
-from frbench.harness.verifiers import Purifier
+from frbench.harness.verifiers import Purifier, Sides
 
 Masking = Literal["bernoulli", "half", "mean"]
 
@@ -137,16 +140,49 @@ class WithinSubspace:
         return images.detach() + face - face.detach()
 
 
-def relaxed(purifier: Selected) -> Mapping[str, Purifier]:
-    """All stand-ins by name, the usual one first."""
+class SelectionRecipe(Recipe, Protocol):
+    """A recipe whose artifact holds ``mean`` and ``basis``, and under ``network/`` the weights of ``network()``."""
 
-    def through(gate: Gate) -> Selected:
-        return Selected(purifier.artifact, purifier.chooser, purifier.space, purifier.mask, gate)
+    def network(self) -> nn.Module: ...
 
-    return {
-        "direct": purifier,
-        "mean_mask": through(MeanMask()),
-        "straight_through": through(ThroughMask()),
-        "subspace": WithinSubspace(purifier, purifier.space),
-        "steering": through(Steering()),
-    }
+
+def under(artifact: Artifact, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix/``, under the rest of their names."""
+    return {name[len(prefix) + 1 :]: each for name, each in artifact.items() if name.startswith(f"{prefix}/")}
+
+
+@dataclass(frozen=True)
+class SelectionDefense(PurifierDefense):
+    """``recipe`` fitted on ``faces``, people other than those of the test set; ``mask`` as ``Selected`` has it."""
+
+    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    recipe: SelectionRecipe
+    mask: Masking = "bernoulli"
+    purify: Sides = "both"
+    artifact: Fitted | None = field(default=None, repr=False)
+
+    name: ClassVar[str]
+
+    def fitted(self, artifact: Fitted) -> Self:
+        return replace(self, artifact=artifact)
+
+    def purifier(self) -> Selected:
+        """Raises FrbenchError: not fitted."""
+        if self.artifact is None:
+            raise FrbenchError(f"defense={self.name} is not fitted; run: frbench fit defense={self.name}")
+        tensors = self.artifact.tensors
+        network = self.recipe.network().requires_grad_(False)
+        network.load_state_dict(under(tensors, "network"))
+        device = tensors["mean"].device
+        return Selected(self.artifact, network.to(device).eval(), Eigenspace.of(tensors, device), self.mask)
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        """The usual one first; specs/pin_ais 9 lists them."""
+        purifier = self.purifier()
+        return {
+            "direct": purifier,
+            "mean_mask": replace(purifier, gate=MeanMask()),
+            "straight_through": replace(purifier, gate=ThroughMask()),
+            "subspace": WithinSubspace(purifier, purifier.space),
+            "steering": replace(purifier, gate=Steering()),
+        }

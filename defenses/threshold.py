@@ -19,7 +19,8 @@ from frbench.harness.verifiers import Purifier, Sides
 
 @dataclass(frozen=True)
 class Thresholded:
-    """Gray, projected on the eigenfaces whose coefficient squared exceeds ``sparsity * pixels``, copied to three channels.
+    """Gray, projected on the eigenfaces whose coefficient squared exceeds ``sparsity * pixels``, in all
+    three channels; not clipped.
 
     Of all masks this one has the least ``mean squared error + sparsity * eigenfaces kept`` on a clean face, both in
     [-1, 1]. temperature: width of the sigmoid that a gate may show backward, in units of the threshold.
@@ -27,8 +28,8 @@ class Thresholded:
 
     artifact: Fitted
     sparsity: float
-    gate: Gate = Direct()
-    temperature: float = 0.5
+    gate: Gate
+    temperature: float
 
     differentiable = True
     random = False
@@ -44,7 +45,7 @@ class Thresholded:
 
 @dataclass(frozen=True)
 class ThresholdDefense(PurifierDefense):
-    """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean squared error."""
+    """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean square."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     components: int = 800
@@ -63,8 +64,8 @@ class ThresholdDefense(PurifierDefense):
     def purifier(self) -> Thresholded:
         if self.artifact is None:
             raise FrbenchError("defense=threshold is not fitted; run: frbench fit defense=threshold")
-        return Thresholded(self.artifact, self.sparsity)
+        return Thresholded(self.artifact, self.sparsity, Direct(), self.temperature)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         hard = self.purifier()
-        return {"direct": hard, "soft": replace(hard, gate=ThroughMask(), temperature=self.temperature)}
+        return {"direct": hard, "soft": replace(hard, gate=ThroughMask())}

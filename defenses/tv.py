@@ -68,7 +68,7 @@ def inpainted(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Te
 
 
 class _Minimum(torch.autograd.Function):
-    """``inpainted(mask * images)``. The matrix is symmetric, so the derivative takes one more solution and no memory."""
+    """``inpainted(mask * images)``. Its matrix is symmetric, so the derivative is one more solution, without memory."""
 
     @staticmethod
     def forward(context: Any, images: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
@@ -106,17 +106,17 @@ class TotalVariation:
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         who, when = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed))
         mask = (uniform(who, when, tuple(images.shape[1:])) < self.keep).to(images.dtype)
-        minimum: Tensor = _Minimum.apply(images, mask, self.weight, self.iterations)  # type: ignore[no-untyped-call]
+        minimum: Tensor = _Minimum.apply(images, mask, self.weight, self.iterations)
         return minimum
 
 
 @dataclass(frozen=True)
 class TotalVariationDefense(PurifierDefense):
-    """``mask``: ``fixed`` by ``seed`` once and for all, as the authors of PIN and AIS did, or ``fresh`` at each look."""
+    """``mask``: ``fixed`` by ``seed`` once and for all, as PIN's authors had it, or ``fresh`` at each look."""
 
     keep: float = 0.5
     weight: float = 0.1
-    iterations: int = 40
+    iterations: int = 30
     mask: Literal["fixed", "fresh"] = "fixed"
     seed: int = 0
     purify: Sides = "both"

@@ -1,0 +1,239 @@
+"""How AIS is fitted: a warm-up on Gaussian noise, then a rehearsal against an attack on its lagging average
+(specs/pin_ais 4.3 and 4.4, after the authors' code)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from frbench.defenses.ais_network import AisNetwork
+from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
+from frbench.defenses.mask_costs import draw_masks, score_function_loss
+from frbench.defenses.pin_training import Logged, named
+from frbench.defenses.selected import Selected, ThroughMask, under
+from frbench.harness.budgets import Linf
+from frbench.harness.contracts import Artifact, Attack, FitContext, Fitted, Recognizer, View
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import Images, PairBatch
+from frbench.harness.goals import Dodging
+from frbench.harness.training import Schedule, train
+from frbench.harness.verifiers import CosineVerifier, cosine, purified
+
+
+@dataclass(frozen=True)
+class AisCost:
+    """``error / pixels + sparsity * kept + identity * (1 - cosine)`` of a mask; the cosine is the recognizer's.
+
+    estimator: ``reinforce`` (published) of ``draws`` masks an image; ``straight_through`` differentiates the recognizer
+    through ``draws`` masks whose bits have the derivative of their probability, with far less variance.
+    """
+
+    sparsity: float = 3e-3
+    identity: float = 8.0
+    estimator: Literal["reinforce", "straight_through"] = "reinforce"
+    draws: int = 25
+
+
+@dataclass(frozen=True)
+class Antibody:
+    """Sizes of the networks: ``components`` eigenfaces (1,500 published), ``width`` (64), ``hidden`` (512), memory.
+
+    start: how probable keeping an eigenvector is at first, in the mean; published networks start at one half.
+    """
+
+    components: int
+    width: int
+    hidden: int
+    items: int = 128
+    update: Literal["reference", "hit_only"] = "reference"
+    start: float = 0.5
+
+    def network(self) -> AisNetwork:
+        network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update)
+        last = network.generator[-1]
+        assert isinstance(last, nn.BatchNorm1d)
+        nn.init.constant_(last.bias, math.log(self.start / (1 - self.start)))
+        return network
+
+
+class _Selecting(nn.Module):
+    """A ``Learner`` of the whole network against what disturbs its faces."""
+
+    def __init__(self, network: AisNetwork, space: Eigenspace, cost: AisCost, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.network, self.cost, self.recognizer = network, cost, recognizer
+        self.mean = nn.Buffer(space.mean, persistent=False)
+        self.basis = nn.Buffer(space.basis, persistent=False)
+
+    @property
+    def space(self) -> Eigenspace:
+        return Eigenspace(self.mean, self.basis)
+
+    def disturbed(self, images: Images, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Gray faces (N, D) in [-1, 1], attacked or noisy."""
+        raise NotImplementedError
+
+    def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
+        faces = gray(images)
+        with torch.no_grad():
+            anchor = self.recognizer.embed(colour(faces, images))
+        attacked = self.disturbed(images, rows, generator)
+        logits = self.network(attacked.reshape(-1, 1, *images.shape[2:])).float()
+        masks = draw_masks(logits, self.cost.draws, generator)  # (B, K, N)
+        coefficients = self.space.coefficients(attacked)[:, None]
+        if self.cost.estimator == "straight_through":
+            keep = logits.sigmoid()[:, None]
+            gated = ThroughMask()(coefficients, keep, masks)
+            costs, likeness = self._costs(gated, masks + keep - keep.detach(), faces, anchor, images)
+            loss = costs.mean()
+        else:
+            with torch.no_grad():
+                costs, likeness = self._costs(coefficients * masks, masks, faces, anchor, images)
+            loss = score_function_loss(logits, masks, costs, "image")
+        return loss, {"cost": costs.mean(), "cosine": likeness.mean(), **self._figures(logits.detach().sigmoid())}
+
+    def _costs(
+        self, gated: Tensor, bits: Tensor, faces: Tensor, anchor: Tensor, images: Images
+    ) -> tuple[Tensor, Tensor]:
+        """Cost and cosine, (B, K) each, of the faces that ``gated`` coefficients (B, K, N) give."""
+        count, draws = gated.shape[:2]
+        purified_faces = self.space.faces(gated)
+        error = (purified_faces - faces[:, None]).square().mean(dim=2)
+        embeddings = self.recognizer.embed(colour(purified_faces.flatten(0, 1), images))
+        likeness = cosine(embeddings, anchor.repeat_interleave(draws, dim=0)).reshape(count, draws)
+        return error + self.cost.sparsity * bits.sum(dim=2) + self.cost.identity * (1 - likeness), likeness
+
+    def _figures(self, keep: Tensor) -> Mapping[str, Tensor]:
+        """What the authors log, and whether memory and choice are alive (spec 4.1 and 4.2)."""
+        chosen = (keep > 0.5).float()
+        count = len(keep)
+        often = chosen.mean(dim=0)
+        figures = {
+            "sparsity": chosen.sum(dim=1).mean(),
+            "specificity": (2 * often * (1 - often)).sum() * count / (count - 1),  # mean Hamming distance of two masks
+            "mutation": (keep - 0.5).abs().mean(),
+            "spread": keep.std(dim=0).mean(),
+        }
+        memory = self.network.memory
+        return figures if memory is None else {**figures, "live_items": memory.live()}
+
+    def stepped(self, steps: int) -> None:
+        pass
+
+
+class _Warming(_Selecting):
+    """Gaussian noise of an absolute strength."""
+
+    def __init__(self, *parts: object, strength: float) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.strength = strength
+
+    def disturbed(self, images: Images, rows: Tensor, generator: torch.Generator) -> Tensor:
+        faces = gray(images)
+        return faces + self.strength * torch.randn(faces.shape, generator=generator, device=faces.device)
+
+
+class _Rehearsing(_Selecting):
+    """An attack on the average of earlier selves, which learns from the present one every ``lag`` steps."""
+
+    def __init__(self, *parts: object, recipe: Rehearsal, artifact: Fitted) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.recipe, self.artifact = recipe, artifact
+        average = get_ema_multi_avg_fn(recipe.memory_of_average)
+        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
+        self.average.update_parameters(self.network)
+        self.clock = nn.Buffer(torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> _Rehearsing:
+        super().train(mode)
+        self.average.train(mode and self.recipe.attacked_in == "train")
+        return self
+
+    def disturbed(self, images: Images, rows: Tensor, generator: torch.Generator) -> Tensor:
+        chooser = Selected(self.artifact, self.average, self.space)
+        verifier = purified(CosineVerifier(self.recognizer), chooser, "probe")
+        anchors = colour(gray(images), images)
+        count = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        pairs = PairBatch(images, anchors, anchors, torch.ones_like(rows, dtype=torch.bool), count, rows)
+        never = torch.full((int(rows.max()) + 1,), -1.0, device=rows.device)  # a threshold that nothing passes
+        view = View(verifier, never, seed=int(self.clock))
+        return gray(self.recipe.attack(view, pairs, Dodging(), Linf(self.recipe.radius)).images)
+
+    def stepped(self, steps: int) -> None:
+        self.clock.fill_(steps)
+        if steps % self.recipe.lag == 0:
+            self.average.update_parameters(self.network)
+
+
+def _fitted(learner: _Selecting, space: Eigenspace, schedule: Schedule, context: FitContext, title: str) -> Artifact:
+    history = train(learner, schedule, context, title)
+    basis = {"mean": space.mean, "basis": space.basis}
+    return basis | named("network", learner.network.state_dict()) | named("history", history)
+
+
+def _recognizer(context: FitContext) -> Recognizer:
+    assert context.recognizer is not None, "the recipe says that it needs one"
+    if not context.recognizer.differentiable:
+        raise FrbenchError(f"AIS is fitted through a recognizer's gradients and {context.recognizer.name} has none")
+    return context.recognizer
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """The first phase: every face with Gaussian noise of the absolute ``noise``, in [-1, 1] (0.04)."""
+
+    antibody: Antibody
+    cost: AisCost
+    schedule: Schedule
+    noise: float = 0.04
+
+    needs_recognizer = True
+
+    def network(self) -> AisNetwork:
+        return self.antibody.network()
+
+    def fit(self, context: FitContext) -> Artifact:
+        """Raises FrbenchError: the recognizer has no gradients."""
+        recognizer = _recognizer(context)
+        space = Eigenspace.of(context.part(Eigenfaces(self.antibody.components)), context.device)
+        torch.manual_seed(context.seed)
+        learner = _Warming(self.network(), space, self.cost, recognizer, strength=self.noise)
+        return _fitted(learner, space, self.schedule, context, "warm-up")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The second phase, from the weights of ``warmup``: faces attacked on the average of earlier selves.
+
+    attack: against genuine pairs of a face and its own gray photo, within ``radius`` in [0, 1] (5.1/255: a step of 0.04
+    in [-1, 1]). Every ``lag`` steps (20,000) the average keeps ``memory_of_average`` (0.9) of itself.
+    attacked_in: ``train`` mode, in which the authors leave the average, mixes the images of a batch; ``eval`` does not.
+    """
+
+    warmup: WarmUp
+    attack: Attack
+    schedule: Schedule
+    radius: float = 0.02
+    lag: int = 20000
+    memory_of_average: float = 0.9
+    attacked_in: Literal["eval", "train"] = "eval"
+    needs_recognizer: bool = field(default=True, init=False)
+
+    def network(self) -> AisNetwork:
+        return self.warmup.network()
+
+    def fit(self, context: FitContext) -> Artifact:
+        """Raises FrbenchError: the recognizer has no gradients."""
+        recognizer, before = _recognizer(context), context.part(self.warmup)
+        space = Eigenspace.of(before, context.device)
+        network = self.network().to(context.device)
+        network.load_state_dict(under(before, "network"))
+        own = Fitted("in the making", "", before)
+        learner = _Rehearsing(network, space, self.warmup.cost, recognizer, recipe=self, artifact=own)
+        return _fitted(learner, space, self.schedule, context, "rehearsal")

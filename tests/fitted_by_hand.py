@@ -1,0 +1,41 @@
+"""Faces to fit on and the context of a fit, made by hand, for the tests of what is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from frbench.defenses.eigenspace import Eigenfaces
+from frbench.harness.contracts import Artifact, FitContext, Recipe
+from frbench.harness.faces import FaceSet
+
+CPU = torch.device("cpu")
+
+
+def faces(count: int, size: int, seed: int = 0) -> FaceSet:
+    """Filtered noise, uint8 (count, size, size, 3), each its own person."""
+    rng = np.random.default_rng(seed)
+    images = gaussian_filter(rng.normal(size=(count, size, size, 3)), (0, 2, 2, 0)) * 200 + 128
+    stack = images.clip(0, 255).astype(np.uint8)
+    return FaceSet("toy", stack, np.arange(count), tuple(map(str, range(count))), f"toy{count}{size}{seed}")
+
+
+def no_part(recipe: Recipe) -> Artifact:
+    raise AssertionError("this recipe needs nothing else")
+
+
+def context(
+    people: FaceSet,
+    unfinished: Path = Path("unused"),
+    seed: int = 0,
+    part: Callable[[Recipe], Artifact] = no_part,
+) -> FitContext:
+    return FitContext(people, None, seed, CPU, part, unfinished)
+
+
+def eigenfaces(people: FaceSet, components: int) -> Artifact:
+    return Eigenfaces(components).fit(context(people))
