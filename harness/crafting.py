@@ -20,9 +20,12 @@ from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
+from frbench.harness.verifiers import Averaged
 from frbench.harness.watching import Watched
 
 BLOCK = 256  # pairs in a file of the cache: 38 MB of float32
+
+_COMPARED = 10  # draws of a random judge by which the images of several views are compared
 
 
 # What is known of each pair beside its images: of the image that was kept, and of the work that all views took.
@@ -135,14 +138,15 @@ class Crafting:
 
     @torch.no_grad()
     def _losses(self, block: Block) -> Tensor:
-        """The attacker's loss (n,) before the judge, on crafting's draws and never on the verdict's."""
+        """The attacker's loss (n,) before the judge, in the mean of crafting's draws and never of the verdict's."""
         draw = Draw(next(iter(self.views.values())).seed, 0)
+        judge = Averaged(self.judge, _COMPARED) if self.judge.random else self.judge
         parts = []
         for first in range(0, len(block.index), self.batch_size):
             part = slice(first, first + self.batch_size)
             batch = self.pairs.batch(block.index[part], self.device)
-            template = self.judge.enroll(batch.reference, batch.index, draw)
-            scores = self.judge.score(block.images[part].to(self.device), template, draw)
+            template = judge.enroll(batch.reference, batch.index, draw)
+            scores = judge.score(block.images[part].to(self.device), template, draw)
             parts.append(self.goal.loss(scores).cpu())
         return torch.cat(parts)
 

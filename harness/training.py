@@ -102,7 +102,7 @@ class _Run:
 
     def step(self, rows: np.ndarray) -> None:
         images = self.context.faces.load(rows, self.context.device)
-        generator = torch.Generator(self.context.device).manual_seed(self.context.seed * 2**32 + self.steps)
+        generator = torch.Generator(self.context.device).manual_seed(self._chance())
         with self._precision():
             loss, figures = self.learner.loss(images, torch.from_numpy(rows).to(self.context.device), generator)
         self.optimizer.zero_grad(set_to_none=True)
@@ -115,6 +115,10 @@ class _Run:
         if time.monotonic() - self._kept > _KEEP_SECONDS:
             self._check_finite()
             self._keep()
+
+    def _chance(self) -> int:
+        """A seed for this step. Hashed, because a generator on the CPU looks at the lowest 32 bits alone."""
+        return int(np.random.SeedSequence((self.context.seed, self.steps)).generate_state(1, np.uint64)[0])
 
     def close(self, epoch: int) -> None:
         self._check_finite()
@@ -146,10 +150,11 @@ class _Run:
         self._kept = time.monotonic()
 
     def _check_finite(self) -> None:
-        loss = self.sums.get("loss")
-        if loss is not None and not bool(torch.isfinite(loss)):
+        """Weights too: where a finite loss has a gradient that is not, only the next loss would show it."""
+        figures = [*self.sums.values(), *(each.detach() for each in self.learner.parameters())]
+        if not bool(torch.stack([torch.isfinite(each).all() for each in figures]).all()):
             raise FrbenchError(
-                f"the loss is not finite in epoch {self.epoch + 1} (step {self.steps}); the last good state is kept in "
+                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); the last good state is kept in "
                 f"{self.context.unfinished.name}; take a lower rate than {self.schedule.rate}"
             )
 

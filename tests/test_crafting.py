@@ -13,13 +13,14 @@ import torch
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness import crafting as module
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Budget, Goal, View
+from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Template, Verifier, View
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.noise import normal
 from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.verifiers import CosineVerifier, Wrapping
 
 CPU = torch.device("cpu")
 
@@ -147,6 +148,29 @@ def test_of_several_views_each_pair_keeps_its_own_worst(craft: Callable, linear:
     worst = scores(images(craft(attack, views=views, judge=judge), index))
     assert torch.allclose(worst, each.min(0).values, atol=1e-6)
     assert len(each.argmin(0).unique()) > 1  # no single view is the worst for every pair
+
+
+@dataclass(frozen=True)
+class Moody(Wrapping):
+    """A verifier with noise on its scores that is larger than what tells views apart."""
+
+    verifier: Verifier
+
+    random = True
+
+    def score(self, probe: torch.Tensor, template: Template, draw: Draw) -> torch.Tensor:
+        return self.verifier.score(probe, template, draw) + 0.2 * normal(template.index, draw, (1,))[:, 0]
+
+
+def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: Callable, linear: Callable) -> None:
+    judge = Moody(CosineVerifier(linear(seed=3)))
+    crafting, index = craft(ProjectedDescent(steps=2), judge=judge), np.arange(20)
+    (block,) = crafting.blocks(index)
+    batch = crafting.pairs.batch(index)
+    template = judge.enroll(batch.reference, batch.index, Draw())
+    each = [judge.score(block.images, template, Draw(0, 0, k)) for k in range(10)]
+    assert torch.allclose(crafting._losses(block), torch.stack(each).mean(dim=0), atol=1e-6)
+    assert (each[0] - each[1]).abs().max() > 0.1
 
 
 def test_a_damaged_cache_file_is_one_clear_error(craft: Callable, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from frbench.harness.training import Schedule
 from frbench.harness.verifiers import CosineVerifier
 
 CONF = Path(frbench.conf.__file__).parent
-# Other sizes of a defense that stands here by itself; test_pin and test_ais build them.
+# Other sizes of a defense that stands here by itself; test_presets looks at them.
 PRESETS = {"pin_full", "pin_paper", "ais_full", "ais_paper"}
 DEFENSES = sorted({path.stem for path in (CONF / "defense").glob("*.yaml")} - PRESETS)
 # What it takes to fit on thirty faces in no time: fields of the defense, or of its recipe.
