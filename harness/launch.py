@@ -7,8 +7,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,11 @@ def fit(words: list[str]) -> int:
         defense = build.fitted_defense(config, recognizer, resolve_device(config["device"]))
         if not isinstance(defense, Fittable):
             raise FrbenchError(f"defense={_choices()['defense']} has nothing to fit; it is ready as it is")
-        key = getattr(defense, "artifact").key  # noqa: B009  (every fitted defense keeps its artifact)
-        print(f"{_choices()['defense']}: {build.store(config).artifact(key)}")
+        artifact = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
+        print(f"{_choices()['defense']}: {build.store(config).artifact(artifact.key)}")
+        past = {name: each for name, each in artifact.tensors.items() if name.startswith("history/")}
+        for name, epochs in sorted(past.items()):
+            print(f"  {name[len('history/') :]:<12} {float(epochs[0]):.5g} -> {float(epochs[-1]):.5g}")
 
     _with_hydra("run", words, job)
     return 0
@@ -142,11 +146,17 @@ def options(words: list[str]) -> int:
 def _groups() -> dict[str, list[str]]:
     """Group name -> options, from the packaged YAML files."""
     folders = sorted((each for each in resources.files(_CONF).iterdir() if each.is_dir()), key=lambda each: each.name)
-    found = {
-        folder.name: sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-        for folder in folders
-    }
+    found = {folder.name: sorted(_options_in(folder)) for folder in folders}
     return {name: names for name, names in found.items() if names and name != "source"}
+
+
+def _options_in(folder: Traversable) -> Iterator[str]:
+    """Options of a group, those of its folders as ``folder/option``."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from (f"{each.name}/{option}" for option in _options_in(each))
+        elif each.name.endswith(".yaml"):
+            yield each.name.removesuffix(".yaml")
 
 
 def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:

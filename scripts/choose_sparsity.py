@@ -1,0 +1,144 @@
+"""Clean accuracy and kept eigenvectors for several sparsities of PIN, on people held out from the fit; no attack.
+
+    python scripts/choose_sparsity.py [--sparsities 1e-6,3e-6,1e-5,3e-5,1e-4] [--pairs 1000] [defense=pin overrides]
+
+The operating point is chosen here, on clean faces of the fitting set alone: four fifths of its people are fitted on,
+the others make the pairs. ``defense=threshold`` (what PIN approximates) needs no training and shows the whole range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_module
+
+from frbench.datasets.imagestore import Stack
+from frbench.datasets.pairs import PairList, assemble
+from frbench.defenses.eigenspace import gray
+from frbench.harness import build, fitting, metrics
+from frbench.harness.contracts import Draw, Fittable
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet, PairSet
+from frbench.harness.intervals import wilson
+from frbench.harness.recognizers.preparation import resolve_device
+from frbench.harness.verifiers import lifted
+
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that is open already."""
+
+    faces: FaceSet
+
+    @property
+    def name(self) -> str:
+        return self.faces.name
+
+    def open(self, cache: Path) -> FaceSet:
+        return self.faces
+
+
+def halves(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
+    """Every fifth person apart: faces to fit on, and faces to make pairs of."""
+    held = faces.identity % 5 == 4
+    return _some(faces, ~held, "fit"), _some(faces, held, "held")
+
+
+def _some(faces: FaceSet, rows: np.ndarray, what: str) -> FaceSet:
+    return replace(faces, images=faces.images[rows], identity=faces.identity[rows], digest=f"{faces.digest}-{what}")
+
+
+def pairs_of(faces: FaceSet, count: int) -> PairSet:
+    """``count`` pairs, half genuine; folds by person, so that nobody is in two."""
+    random = np.random.default_rng(0)
+    fold = faces.identity // 5 % FOLDS
+    first, second = np.triu_indices(len(fold), 1)
+    alike, together = faces.identity[first] == faces.identity[second], fold[first] == fold[second]
+    kinds = [random.permutation(np.flatnonzero(kind & together))[: count // 2] for kind in (alike, ~alike)]
+    taken = np.concatenate(kinds)
+    rows = PairList(first[taken], second[taken], alike[taken], fold[first[taken]])
+    return assemble(faces.name, Stack(faces.images, {}, faces.digest), rows, faces.identity, None, 0)
+
+
+@torch.no_grad()
+def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device) -> dict[str, float]:
+    """Accuracy in percent with its interval, and how many eigenvectors pass of a probe, in the mean."""
+    victim, scores, kept = defense.protect(lifted(recognizer)), [], []
+    space = defense.purifier().space
+    for first in range(0, len(pairs), 64):
+        batch = pairs.batch(np.arange(first, min(first + 64, len(pairs))), device)
+        template = victim.enroll(batch.reference, batch.index, Draw())
+        scores.append(victim.score(batch.probe, template, Draw()).cpu())
+        passed = space.coefficients(gray(defense.purifier()(batch.probe, batch.index, Draw())))
+        kept.append((passed.abs() > 1e-3).sum(dim=1).float().cpu())
+    folds = metrics.kfold_accuracy(torch.cat(scores).numpy(), pairs.same, pairs.fold)
+    low, high = wilson(int(folds.correct.sum()), len(pairs))
+    return {
+        "accuracy": 100 * folds.accuracy,
+        "low": 100 * low,
+        "high": 100 * high,
+        "kept": float(torch.cat(kept).mean()),
+    }
+
+
+def at(defense: Any, sparsity: float) -> Any:
+    """``defense`` with another sparsity, wherever it keeps it."""
+    if hasattr(defense, "sparsity"):
+        return replace(defense, sparsity=sparsity)
+    cost = getattr(defense.recipe, "cost", None)
+    if cost is None:
+        raise FrbenchError(f"{type(defense).__name__} has no sparsity to choose; take defense=pin or defense=threshold")
+    return replace(defense, recipe=replace(defense.recipe, cost=replace(cost, sparsity=sparsity)))
+
+
+def run(options: argparse.Namespace) -> None:
+    real = ("identities=celeba", "recognizer=foamliu_mobilefacenet") if os.environ.get("FRBENCH_DATA") else ()
+    words = [*(real or ("identities=synthetic",)), "defense=threshold", *options.overrides]
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        config = build.plain(compose("run", words))
+    device = resolve_device(config["device"])
+    recognizer = build.instantiate(config["recognizer"], "recognizer")
+    defense = build.instantiate(config["defense"], "defense")
+    if not isinstance(defense, Fittable):
+        raise FrbenchError("there is nothing to choose; take defense=pin or defense=threshold")
+    cache = build.image_cache(config)
+    fit, held = halves(defense.faces.open(cache))
+    pairs = pairs_of(held, options.pairs)
+    print(
+        f"{recognizer.name}, {type(defense).__name__} fitted on {len(fit.images)} faces, {len(pairs)} pairs of others"
+    )
+    print("| sparsity | kept | clean accuracy % |\n|---:|---:|---:|")
+    for sparsity in (float(each) for each in options.sparsities.split(",")):
+        thing = replace(at(defense, sparsity), faces=Opened(fit))
+        ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["seed"], device)
+        found = measured(ready, recognizer, pairs, device)
+        interval = f"[{found['low']:.1f}, {found['high']:.1f}]"
+        print(f"| {sparsity:g} | {found['kept']:.0f} | {found['accuracy']:.1f} {interval} |", flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sparsities", default="1e-6,3e-6,1e-5,3e-5,1e-4,1e-3,1.5e-2")
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as defense=pin")
+    try:
+        run(parser.parse_intermixed_args(words))
+    except FrbenchError as error:
+        print(f"choose_sparsity: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
