@@ -19,9 +19,9 @@ _SURVIVAL = (
 )
 _DRAWS = (
     "The victim is random: each image is judged on K fresh draws that neither the attack nor the calibration has seen. "
-    "'majority' is the success rate of all other tables; 'mean' that of one draw; 'any' and 'all' count the pairs won "
-    "on at least one and on every draw; 'clean flips' is the share of draws on which an attacked pair is decided "
-    "wrongly without any attack."
+    "'majority' is the success rate of all other tables; 'mean' that of one draw, ± the standard deviation over draws; "
+    "'any' and 'all' count the pairs won on at least one and on every draw; 'clean flips' is the share of draws on "
+    "which an attacked pair is decided wrongly without any attack."
 )
 
 
@@ -70,7 +70,8 @@ def draws_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
         columns: dict[str, Callable[[Record], Cell]] = {
             "K": lambda r: Cell(str(_draws(r)["k"])),
             "majority %": _plain(findings),
-            **{f"{name} %": _share(f"asr_{name}") for name in ("mean", "any", "all")},
+            "mean %": _mean_and_spread,
+            **{f"{name} %": _share(f"asr_{name}") for name in ("any", "all")},
             "clean flips %": _share("clean_flips"),
         }
         header, rows = listing(group, columns)
@@ -82,6 +83,11 @@ def draws_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
 def _draws(record: Record) -> Mapping[str, Any]:
     found: Mapping[str, Any] = measured(record, "attack")["draws"]
     return found
+
+
+def _mean_and_spread(record: Record) -> Cell:
+    draws = _draws(record)
+    return Cell(f"{percent(draws['asr_mean'])} ± {percent(draws['asr_std'])}")
 
 
 def _share(name: str) -> Callable[[Record], Cell]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench import REAL, machine, ratio, tasks
+from bench_memory import apart, grown
 from bench_peers import THRESHOLD, AsShipped, Task, labels, two_classes
 from hydra import compose, initialize_config_module
 
@@ -156,21 +156,6 @@ def _outcome(found: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {"asr": rate, "of": len(found["l2"]), "median_l2": median}
 
 
-def peak(words: Sequence[str], race: str, place: int, pairs: int) -> float:
-    """Peak MiB of a process that runs one entrant once, above what it held before; NaN where there is no /proc."""
-    if not Path("/proc/self/clear_refs").exists():
-        return float("nan")
-    command = [sys.executable, __file__, "--pairs", str(pairs), "--peak", f"{race}:{place}", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    return float(done.stdout.split()[-1])
-
-
-def _memory(kind: str) -> float:
-    """MiB of this process as Linux counts them: VmRSS now, VmHWM at most since the mark was last wiped."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
-
-
 def markdown(result: Mapping[str, Any]) -> str:
     """A table for each race, with what it was measured on above."""
     about = result["setup"] | result["machine"]
@@ -210,16 +195,14 @@ def run(options: argparse.Namespace) -> None:
     work = tasks(pairs, options.pairs)
     if options.peak:
         race, place = options.peak.split(":")
-        Path("/proc/self/clear_refs").write_text("5")  # wipes the high-water mark, which loading has set
-        before = _memory("VmRSS")
-        for task in work:
-            field[race].entrants[int(place)].images(task)
-        print(_memory("VmHWM") - before)
+        entrant = field[race].entrants[int(place)]
+        print(grown(lambda: [entrant.images(task) for task in work]))
         return
     found = [run_race(race, work, options.rounds) for race in field.values()]
     for race, name in zip(found, field, strict=True):
         for place, row in enumerate(race["rows"]):
-            row["peak_mib"] = peak(options.overrides, name, place, options.pairs)
+            words = ["--pairs", str(options.pairs), "--peak", f"{name}:{place}", *options.overrides]
+            row["peak_mib"] = apart(__file__, words)
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine(), "races": found}
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_module
 
 from frbench.datasets.imagestore import Stack
 from frbench.datasets.pairs import PairList, assemble
-from frbench.defenses.eigenspace import gray
+from frbench.defenses.eigenspace import Eigenspace, gray
 from frbench.harness import build, fitting, metrics
 from frbench.harness.contracts import Draw, Fittable
 from frbench.harness.errors import FrbenchError
@@ -74,7 +74,7 @@ def pairs_of(faces: FaceSet, count: int) -> PairSet:
 def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device) -> dict[str, float]:
     """Accuracy in percent with its interval, and how many eigenvectors pass of a probe, in the mean."""
     victim, scores, kept = defense.protect(lifted(recognizer)), [], []
-    space = defense.purifier().space
+    space = Eigenspace.of(defense.artifact.tensors, device)
     for first in range(0, len(pairs), 64):
         batch = pairs.batch(np.arange(first, min(first + 64, len(pairs))), device)
         template = victim.enroll(batch.reference, batch.index, Draw())

@@ -149,6 +149,9 @@ def test_the_median_score_is_above_the_threshold_exactly_in_a_majority_of_draws(
 ) -> None:
     table = judged(Dice(), pair_set(COUNT, SIZE), lambda clean: clean - 0.2, tmp_path)
     assert (table["success"] == (table["wins"] > 2)).all()
+    single = np.stack([table["verdicts"].to_numpy() >> k & 1 for k in range(5)])
+    assert (single.sum(axis=0) == table["wins"]).all()
+    assert len(set(single.sum(axis=1))) > 1, "draws differ"
     assert 0 < table["success"].mean() < 1
 
 

@@ -109,12 +109,12 @@ def test_that_queries_have_a_median_over_successes_and_one_over_all() -> None:
 
 def test_that_a_random_victim_is_shown_by_majority_mean_any_and_all() -> None:
     store = FakeStore()
-    draws = {"k": 5, "asr_mean": 0.55, "asr_any": 0.8, "asr_all": 0.25, "clean_flips": 0.031}
+    draws = {"k": 5, "asr_mean": 0.55, "asr_std": 0.02, "asr_any": 0.8, "asr_all": 0.25, "clean_flips": 0.031}
     decided(store, {}, WON, attack={"draws": draws})
     decided(store, {"attack": "cw"}, WON, attack={"draws": None})
     (table,) = draws_tables(store.records(), findings(store))
     assert len(table.rows) == 1
-    assert [cell.value for cell in table.rows[0][3:]] == ["5", "75.0", "55.0", "80.0", "25.0", "3.1"]
+    assert [cell.value for cell in table.rows[0][3:]] == ["5", "75.0", "55.0 ± 2.0", "80.0", "25.0", "3.1"]
 
 
 def test_that_the_attack_table_shows_badges_and_explains_them() -> None:

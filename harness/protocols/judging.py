@@ -94,6 +94,7 @@ class Judge:
             "fits": fits.numpy(),
             "draws": draws.shape[1],
             "wins": (achieved & fits[:, None]).sum(dim=1).numpy(),
+            "verdicts": ((achieved & fits[:, None]).long() << torch.arange(draws.shape[1])).sum(dim=1).numpy(),
             "clean_flips": self.goal.achieved(clean.double(), thresholds[:, None]).sum(dim=1).numpy(),
             **{name: values.cpu().numpy() for name, values in sizes(batch.probe, images).items()},
             **{name: values.cpu().numpy() for name, values in _movement(images, batch.probe).items()},

@@ -77,7 +77,8 @@ def queries_measurements(table: pd.DataFrame, views: Mapping[str, View]) -> dict
 def draws_measurements(table: pd.DataFrame) -> dict[str, Any] | None:
     """A random victim's verdicts: success rate of one draw, of any and of all; and flips without any attack.
 
-    The lead success rate is that of the majority. None where the victim is not random.
+    The lead success rate is that of the majority; ``asr_std`` is the deviation of the rates that single draws give.
+    None where the victim is not random.
     """
     counted = table[table["correct"]]
     draws = int(table["draws"].max())
@@ -85,6 +86,8 @@ def draws_measurements(table: pd.DataFrame) -> dict[str, Any] | None:
         return None
     wins = counted["wins"]
     rates = {"asr_mean": (wins / draws).mean(), "asr_any": (wins > 0).mean(), "asr_all": (wins == draws).mean()}
+    each = [float((counted["verdicts"].to_numpy() >> k & 1).mean()) for k in range(draws)]
+    rates["asr_std"] = np.std(each, ddof=1)
     flips = float((counted["clean_flips"] / draws).mean())
     return {"k": draws, **{name: float(rate) for name, rate in rates.items()}, "clean_flips": flips}
 

@@ -1,0 +1,37 @@
+"""Gray faces and nothing else: the fair baseline of purifiers that work on gray faces (specs/pin_ais 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from frbench.defenses.eigenspace import colour, gray
+from frbench.defenses.purification import PurifierDefense
+from frbench.harness.contracts import Draw, Images
+from frbench.harness.verifiers import Purifier, Sides
+
+
+@dataclass(frozen=True)
+class Gray:
+    """Luma in all three channels."""
+
+    differentiable = True
+    random = False
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return colour(gray(images), images)
+
+
+@dataclass(frozen=True)
+class GrayDefense(PurifierDefense):
+    """What remains of PIN, AIS and their controls where nothing is projected away."""
+
+    purify: Sides = "both"
+
+    def purifier(self) -> Purifier:
+        return Gray()
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        return {"exact": self.purifier()}

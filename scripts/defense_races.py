@@ -1,0 +1,228 @@
+"""The races of bench_defenses.py: what PIN and AIS compute, at the sizes of their presets, on made-up numbers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import isqrt
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from bench import REAL
+from hydra import compose, initialize_config_module
+from masked_copies import AisByCopies, PinByCopies, costs
+from scipy.fft import dct
+from torch import Tensor, nn
+
+from frbench.defenses.ais_training import _Rehearsing, _Selecting
+from frbench.defenses.eigenspace import Eigenspace, gray
+from frbench.defenses.pin_training import _Choosing, named, noisy
+from frbench.harness import build
+from frbench.harness.contracts import Draw, Fitted
+from frbench.harness.recognizers.iresnet import IResNet
+from frbench.harness.recognizers.preparation import prepare
+
+SIDE, SHORTEST = 112, 0.3  # pixels; seconds that a timing lasts at least
+TIMES, SHARE = 100.0, 0.15  # the bars
+RATE = 1e-9  # leaves the weights as drawn, so that every round does the same work
+_OF_ANTIBODY = ("warmup.antibody.components=100", "warmup.antibody.width=2", "warmup.antibody.hidden=8")
+SMALL = {  # what makes a preset quick
+    "pin": ("components=100", "width=2", "hidden=8", "denoiser.width=2", "draws=8", "schedule.batch=3"),
+    "ais": (*_OF_ANTIBODY, "warmup.cost.draws=8", "schedule.batch=3"),
+}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A piece of work; ``least`` and ``most``: times the first entrant's time that it must, and that it may take."""
+
+    name: str
+    work: Callable[[], object]
+    least: float | None = None
+    most: float | None = None
+
+    def seconds(self, task: object) -> float:
+        """Of one run; what is over at once runs several times."""
+        started, runs = perf_counter(), 0
+        while runs == 0 or perf_counter() - started < SHORTEST:
+            self.work()
+            runs += 1
+        return (perf_counter() - started) / runs
+
+
+@dataclass(frozen=True)
+class Race:
+    """Ratios are over the first entrant's. weighed: memory is measured too. costs: what came of it, by entrant."""
+
+    title: str
+    entrants: Sequence[Entrant]
+    weighed: bool = True
+    costs: dict[str, Tensor] | None = None
+
+
+def configured(words: Sequence[str], noun: str) -> Any:
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        config = build.plain(compose("run", [*words, "device=cpu"]))
+    return build.instantiate(config[noun], noun)
+
+
+def preset(name: str, options: argparse.Namespace) -> Any:
+    """The defense of conf/defense, not fitted."""
+    small = [f"defense.recipe.{word}" for word in SMALL[name[:3]]] if options.small else []
+    return configured([f"defense={name}", *small], "defense")
+
+
+def space(components: int) -> Eigenspace:
+    """The lowest frequencies of the cosine transform: orthonormal, much as eigenfaces are, and made at once."""
+    side = isqrt(components - 1) + 1
+    waves = torch.from_numpy(dct(np.eye(SIDE), norm="ortho", axis=0).T[:, :side].copy()).float()
+    basis = torch.einsum("iu,jv->ijuv", waves, waves).reshape(SIDE * SIDE, -1)[:, :components]
+    return Eigenspace(torch.zeros(SIDE * SIDE), basis.contiguous())
+
+
+def photos(count: int) -> Tensor:
+    images = torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _masked(count: int, draws: int, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Gray faces (B, D), the same with noise, masks (B, K, N)."""
+    chance, faces = torch.Generator().manual_seed(0), gray(photos(count))
+    masks = torch.bernoulli(torch.full((count, draws, components), 0.5), generator=chance)
+    return faces, noisy(faces, 0.04, chance), masks
+
+
+def _against_copies(title: str, ours: Callable[[], Tensor], copies: Callable[[], Tensor]) -> Race:
+    found: dict[str, Tensor] = {}
+
+    def kept(name: str, work: Callable[[], Tensor]) -> Callable[[], None]:
+        def run() -> None:
+            with torch.no_grad():
+                found[name] = work()
+
+        return run
+
+    entrants = [Entrant("frbench", kept("frbench", ours)), Entrant("masked copies", kept("copies", copies), TIMES)]
+    return Race(title, entrants, costs=found)
+
+
+def pin_masks(options: argparse.Namespace) -> Race:
+    """Costs of masks from the images on: the recognizer takes no part in PIN's."""
+    recipe = preset("pin_paper", options).recipe
+    basis, count = space(recipe.components), recipe.schedule.batch
+    faces, attacked, masks = _masked(count, recipe.draws, recipe.components)
+
+    def ours() -> Tensor:
+        clean, moved = basis.coefficients(faces), basis.coefficients(attacked)
+        residual = (faces - basis.mean).square().sum(dim=1) - clean.square().sum(dim=1)
+        return recipe.cost.of(masks, clean, moved, residual, faces.shape[1])
+
+    title = f"PIN, masks to costs: {count} images, {recipe.draws} masks, {recipe.components} eigenvectors"
+    return _against_copies(title, ours, lambda: costs(basis, recipe.cost.sparsity, attacked, faces, masks))
+
+
+class Blind:
+    """In a recognizer's place where its forwards, the same for both, are left out."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        return torch.ones(len(images), 1)
+
+
+def ais_masks(options: argparse.Namespace) -> Race:
+    """Faces of all masks, which a recognizer would see, and their costs but for identity."""
+    recipe = preset("ais_paper", options).recipe
+    cost, components = replace(recipe.warmup.cost, identity=0.0), recipe.warmup.antibody.components
+    basis, count = space(components), recipe.schedule.batch
+    faces, attacked, masks = _masked(count, cost.draws, components)
+    learner, images, anchor = _Selecting(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
+
+    def ours() -> Tensor:
+        gated = basis.coefficients(attacked)[:, None] * masks
+        return learner._costs(gated, masks, faces, anchor, images)[0]
+
+    title = f"AIS, masks to costs but for identity: {count} images, {cost.draws} masks, {components} eigenvectors"
+    return _against_copies(title, ours, lambda: costs(basis, cost.sparsity, attacked, faces, masks))
+
+
+def _step(learner: Any, images: Tensor) -> Callable[[], float]:
+    """A step of training; its loss."""
+    weights = [each for each in learner.train().parameters() if each.requires_grad]
+    optimizer, rows = torch.optim.SGD(weights, RATE, momentum=0.9), torch.arange(len(images))
+
+    def run() -> float:
+        loss, _ = learner.loss(images, rows, torch.Generator().manual_seed(0))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        learner.stepped(1)
+        return float(loss.detach())
+
+    return run
+
+
+def _seeded(recipe: Any) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = recipe.network()
+    return network
+
+
+def pin_step(options: argparse.Namespace) -> Race:
+    recipe = preset("pin_paper", options).recipe
+    basis, images = space(recipe.components), photos(recipe.schedule.batch)
+    exact = replace(recipe, estimator="exact")
+    learners = {
+        "frbench, reinforce": _Choosing(_seeded(recipe), basis, recipe),
+        "frbench, exact": _Choosing(_seeded(recipe), basis, exact),
+        "masked copies, reinforce": PinByCopies(_seeded(recipe), basis, recipe),
+    }
+    entrants = [Entrant(name, _step(learner, images)) for name, learner in learners.items()]
+    return Race(f"PIN, a step of training: {len(images)} images, {recipe.draws} masks, width {recipe.width}", entrants)
+
+
+def ais_step(options: argparse.Namespace) -> Race:
+    recipe = preset("ais_paper", options).recipe
+    real = REAL if os.environ.get("FRBENCH_DATA") else ()
+    recognizer = configured([*real, *options.overrides], "recognizer")
+    antibody, cost, images = recipe.warmup.antibody, recipe.warmup.cost, photos(recipe.schedule.batch)
+    basis, entrants = space(antibody.components), []
+    for name, kind in (("frbench, reinforce", _Rehearsing), ("masked copies, reinforce", AisByCopies)):
+        parts = (_seeded(recipe), basis, cost, recognizer)
+        learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}))
+        entrants.append(Entrant(name, _step(learner, images)))
+    title = f"AIS, a step of rehearsal through {recognizer.name}: {len(images)} images, {cost.draws} masks"
+    return Race(f"{title}, width {antibody.width}", entrants)
+
+
+def purification(options: argparse.Namespace) -> Race:
+    """Of a batch, each beside the forward of an IResNet-50 prepared as we prepare recognizers."""
+    torch.manual_seed(0)
+    network = prepare(IResNet((1, 1, 1, 1) if options.small else (3, 4, 14, 3)))
+    images, index = photos(options.batch), torch.arange(options.batch)
+
+    def untracked(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        return torch.no_grad()(work)
+
+    entrants = [Entrant("IResNet-50", untracked(lambda: network(images * 2 - 1)))]
+    for components in (800, 2500):
+        fixed = space(components)
+        work = untracked(lambda fixed=fixed: fixed.project(images))
+        entrants.append(Entrant(f"projection on {components} eigenvectors", work, most=SHARE))
+    for name, most in (("pin", SHARE), ("ais", SHARE), ("pin_full", None), ("ais_full", None)):
+        purifier = _purifier(preset(name, options))
+        work = untracked(lambda purifier=purifier: purifier(images, index, Draw()))
+        entrants.append(Entrant(f"defense={name}", work, most=most))
+    return Race(f"Purification of {options.batch} images", entrants, weighed=False)
+
+
+def _purifier(defense: Any) -> Any:
+    network = _seeded(defense.recipe).eval()
+    basis = space(network(torch.zeros(1, 1, SIDE, SIDE)).shape[1])
+    tensors = {"mean": basis.mean, "basis": basis.basis, **named("network", network.state_dict())}
+    return defense.fitted(Fitted("made up", "", tensors)).purifier()
+
+
+RACES = {each.__name__: each for each in (pin_masks, ais_masks, pin_step, ais_step, purification)}
