@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from scipy.optimize import brentq
@@ -12,7 +13,7 @@ from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, chunks
 from frbench.harness.contracts import Artifact, FitContext
 from frbench.harness.errors import FrbenchError
 
-_NARROWEST, _WIDEST = 0.1, 16.0  # pixels; the narrowest window is a single pixel and changes nothing
+_NARROWEST = 0.15  # pixels: the window is a single pixel and changes nothing
 
 
 def low_passed(faces: Tensor, sigma: float) -> Tensor:
@@ -38,19 +39,18 @@ class EqualEnergy:
     def fit(self, context: FitContext) -> Artifact:
         """Raises FrbenchError: no Gaussian takes that much, or more components than faces."""
         target = self._left_by_projection(context)
-        widest = _WIDEST * context.faces.images.shape[1] / 112
-        most = _left_by_blur(context, widest)
-        if target >= most:
-            raise FrbenchError(
-                f"components={self.components} eigenfaces leave {target:.4g} of a face out and no low-pass more than "
-                f"{most:.4g}: take more components"
-            )
-        sigma = brentq(lambda width: _left_by_blur(context, width) - target, _NARROWEST, widest, xtol=1e-3)
-        numbers = {
-            "sigma": sigma,
-            "projection_residual": target,
-            "lowpass_residual": _left_by_blur(context, sigma),
-        }
+        left = cache(partial(_left_by_blur, context))
+        widest = context.faces.images.shape[1] / 7
+        sigma = _NARROWEST
+        while left(sigma) <= target:
+            if sigma > widest:
+                raise FrbenchError(
+                    f"components={self.components} eigenfaces leave {target:.4g} of a face out and a low-pass of "
+                    f"{sigma:.1f} pixels only {left(sigma):.4g}: take more components"
+                )
+            sigma *= 2
+        sigma = brentq(lambda width: left(width) - target, sigma / 2, sigma, xtol=1e-3)
+        numbers = {"sigma": sigma, "projection_residual": target, "lowpass_residual": left(sigma)}
         return {name: torch.tensor(number, dtype=torch.float32) for name, number in numbers.items()}
 
     def _left_by_projection(self, context: FitContext) -> float:
@@ -59,7 +59,7 @@ class EqualEnergy:
         for faces in chunks(context.faces, context.device):
             every = (faces - space.mean).square().sum(dim=1) - space.coefficients(faces).square().sum(dim=1)
             total += float(every.double().sum())
-        return total / len(context.faces.images)
+        return max(total, 0.0) / len(context.faces.images)  # rounding, where nothing is left
 
 
 def _left_by_blur(context: FitContext, sigma: float) -> float:

@@ -92,10 +92,17 @@ class _Choosing(nn.Module):
         self.basis = nn.Buffer(space.basis, persistent=False)
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
-        recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
-        faces = as_pictures(images)
-        disturbed = noisy(faces, recipe.noise, generator)
+        exactly = torch.autocast(images.device.type, enabled=False)  # costs are small differences of large numbers
+        with exactly:
+            faces = as_pictures(images)
+            disturbed = noisy(faces, self.recipe.noise, generator)
         logits = self.network(disturbed).float()
+        with exactly:
+            return self._judged(logits, faces, disturbed, generator)
+
+    def _judged(self, logits: Tensor, faces: Tensor, disturbed: Tensor, generator: torch.Generator) -> Logged:
+        """What the choice of ``logits`` costs, in full precision."""
+        recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
         with torch.no_grad():
             clean, attacked = (space.coefficients(each.flatten(1)) for each in (faces, disturbed))
             pixels = self.mean.numel()

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.errors import FrbenchError
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -53,17 +54,17 @@ def inpainted(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Te
         return torch.where(other > 0, one / other, torch.zeros_like(one))  # a solved image stands still
 
     diagonal = mask + weight * _degree(right)
-    solution, residual = torch.zeros_like(right), right
+    solution, residual = torch.zeros_like(right), right.clone()
     direction = residual / diagonal
     size = dot(residual, direction)
     for _ in range(iterations):
-        product = mask * direction + weight * _roughness(direction)
+        product = torch.addcmul(weight * _roughness(direction), mask, direction)
         length = ratio(size, dot(direction, product))
-        solution = solution + length * direction
-        residual = residual - length * product
+        solution.addcmul_(length, direction)
+        residual.addcmul_(length, product, value=-1)
         scaled = residual / diagonal
         before, size = size, dot(residual, scaled)
-        direction = scaled + ratio(size, before) * direction
+        direction = scaled.addcmul_(ratio(size, before), direction)
     return solution
 
 
@@ -74,13 +75,13 @@ class _Minimum(torch.autograd.Function):
     def forward(context: Any, images: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
         context.save_for_backward(mask)
         context.settings = (weight, iterations)
-        return inpainted(mask * images, mask, weight, iterations)
+        return inpainted((mask * images).contiguous(), mask, weight, iterations)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (mask,) = context.saved_tensors
-        return mask * inpainted(gradient, mask, *context.settings), None, None, None
+        return mask * inpainted(gradient.contiguous(), mask, *context.settings), None, None, None
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ class TotalVariationDefense(PurifierDefense):
     purify: Sides = "both"
 
     def purifier(self) -> TotalVariation:
+        """Raises FrbenchError: no weight, so that nothing says what a dropped pixel is."""
+        if self.weight <= 0:
+            raise FrbenchError(f"weight={self.weight} of the total variation: set defense.weight above 0, such as 0.1")
         return TotalVariation(self.keep, self.weight, self.iterations, self.mask, self.seed)
 
     def stand_ins(self) -> Mapping[str, Purifier]:

@@ -187,6 +187,12 @@ def test_that_the_low_pass_takes_the_energy_that_scikit_learns_components_leave(
     )
 
 
+def test_that_a_projection_that_loses_nothing_asks_for_a_blur_that_changes_nothing() -> None:
+    found = EqualEnergy(7).fit(context(people(8)))
+    assert found["sigma"] < 0.3
+    assert found["lowpass_residual"] < 0.01, "of 256 squared pixels"
+
+
 def test_that_a_low_pass_cannot_take_more_than_there_is() -> None:
     """Brightness and a slope: one component leaves the other, and no blur takes either."""
     random = np.random.default_rng(0).normal(size=(2, 40, 1, 1, 1))
@@ -228,8 +234,13 @@ def test_that_the_shipped_number_of_iterations_reaches_the_minimum() -> None:
 
 def test_that_the_gradient_of_the_total_variation_minimum_is_exact() -> None:
     purify = TotalVariation(0.5, 0.1, 80, "fresh", 0)
-    images = torch.rand(2, 1, 5, 6, generator=generator(0), dtype=torch.float64).requires_grad_()
+    images = torch.rand(2, 1, 4, 3, generator=generator(0), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: purify(x, INDEX[:2], DRAW), images, atol=1e-8)
+
+
+def test_that_total_variation_without_weight_is_refused() -> None:
+    with pytest.raises(FrbenchError, match=r"defense\.weight above 0"):
+        TotalVariationDefense(weight=0.0).purifier()
 
 
 @settings(max_examples=25, deadline=None)
