@@ -28,6 +28,7 @@ unit: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/bench_attacks.py
+	$(BIN)/python scripts/bench_defenses.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -80,11 +80,18 @@ class _Selecting(nn.Module):
         raise NotImplementedError
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
+        exactly = torch.autocast(images.device.type, enabled=False)  # a bit of the sparsity is a few 1e-4 of a cosine
+        with exactly:
+            attacked = self.disturbed(images, rows, generator)
+        logits = self.network(attacked.reshape(-1, 1, *images.shape[2:])).float()
+        with exactly:
+            return self._judged(logits, images, attacked, generator)
+
+    def _judged(self, logits: Tensor, images: Images, attacked: Tensor, generator: torch.Generator) -> Logged:
+        """What masks of ``logits`` cost, in full precision."""
         faces = gray(images)
         with torch.no_grad():
             anchor = self.recognizer.embed(colour(faces, images))
-        attacked = self.disturbed(images, rows, generator)
-        logits = self.network(attacked.reshape(-1, 1, *images.shape[2:])).float()
         masks = draw_masks(logits, self.cost.draws, generator)  # (B, K, N)
         coefficients = self.space.coefficients(attacked)[:, None]
         if self.cost.estimator == "straight_through":

@@ -73,10 +73,10 @@ class Eigenfaces:
         """Raises FrbenchError: more components than faces or pixels."""
         faces = context.faces
         count, size = len(faces.images), faces.images.shape[1] * faces.images.shape[2]
-        if self.components > min(count - 1, size):
+        if not 0 < self.components <= min(count - 1, size):
             raise FrbenchError(
-                f"components={self.components} needs more than {self.components} faces of at least as many pixels; "
-                f"{faces.name} has {count} of {size}: take fewer components or more faces"
+                f"components={self.components}, expected 1 to {min(count - 1, size)} with the {count} faces of {size} "
+                f"pixels that {faces.name} has: take fewer components or more faces"
             )
         solve = _by_pixels if size <= count else _by_faces
         mean, values, basis = solve(faces, self.components, context.device)

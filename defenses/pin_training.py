@@ -85,9 +85,10 @@ class PinNetwork(nn.Module):
 class _Choosing(nn.Module):
     """A ``Learner`` of the encoder and the head. Neither the recognizer nor a label takes part."""
 
-    def __init__(self, network: PinNetwork, space: Eigenspace, recipe: PinRecipe) -> None:
+    def __init__(self, network: PinNetwork, space: Eigenspace, recipe: PinRecipe, weight: Tensor) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
+        self.weight = nn.Buffer(weight, persistent=False)
         self.mean = nn.Buffer(space.mean, persistent=False)
         self.basis = nn.Buffer(space.basis, persistent=False)
 
@@ -117,7 +118,8 @@ class _Choosing(nn.Module):
             "undecided": (keep * (1 - keep)).mean() * 4,
         }
         if recipe.estimator == "exact":
-            return expected / recipe.cost.sparsity, figures  # in eigenvectors: a constant factor, so that rates fit
+            slope = recipe.cost.per_eigenvector(clean, attacked, pixels)[1]
+            return (keep * slope * self.weight).mean(), figures
         masks = draw_masks(logits, recipe.draws, generator)
         costs = recipe.cost.of(masks, clean, attacked, residual, pixels)
         return score_function_loss(logits, masks, costs, recipe.baseline), figures
@@ -132,7 +134,9 @@ class PinRecipe:
 
     width, hidden: of the encoder's first stage (64 published) and of the head (512).
     cost: sparsity and reduction. noise: Gaussian, relative to the norm of a batch (0.04).
-    estimator: ``exact`` descends the expected cost; ``reinforce`` its estimate from ``draws`` masks (30) an image.
+    estimator: ``exact`` descends the expected cost, each eigenvector's part of it in units of its own mean, so that the
+    few of large coefficients do not drown the others (the best mask is the same); ``reinforce`` descends an estimate
+    of the plain cost from ``draws`` masks (30) an image.
     informed: the head starts from how often the best mask keeps each eigenvector, not from one half.
     """
 
@@ -160,20 +164,23 @@ class PinRecipe:
         torch.manual_seed(context.seed)
         network = self.network().to(context.device)
         network.denoiser.load_state_dict(denoiser)
+        frequency, weight = self._known_before(context, space)
         if self.informed:
-            start_from(network.head, self._frequency(context, space))
-        history = train(_Choosing(network, space, self), self.schedule, context, "selector")
+            start_from(network.head, frequency)
+        history = train(_Choosing(network, space, self, weight), self.schedule, context, "selector")
         basis = {name: faces[name] for name in ("mean", "basis")}
         return basis | named("network", network.state_dict()) | named("history", history)
 
-    def _frequency(self, context: FitContext, space: Eigenspace) -> Tensor:
-        """How often (components,) the best mask of a clean face keeps each eigenvector."""
-        kept, count = torch.zeros(self.components, device=context.device), 0
+    def _known_before(self, context: FitContext, space: Eigenspace) -> tuple[Tensor, Tensor]:
+        """How often (components,) the best mask of a clean face keeps each eigenvector, and 1 / its mean |slope|."""
+        kept, size = torch.zeros(2, self.components, device=context.device)
         for chunk in chunks(context.faces, context.device):
             clean = space.coefficients(chunk)
-            kept += self.cost.oracle(clean, clean, space.mean.numel()).sum(dim=0)
-            count += len(chunk)
-        return kept / count
+            slope = self.cost.per_eigenvector(clean, clean, space.mean.numel())[1]
+            kept += (slope < 0).sum(dim=0)
+            size += slope.abs().sum(dim=0)
+        count = len(context.faces.images)
+        return kept / count, count / size
 
 
 def parts_without_history(artifact: Artifact) -> dict[str, Tensor]:
@@ -182,5 +189,6 @@ def parts_without_history(artifact: Artifact) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def start_from(head: SelectionHead, frequency: Tensor) -> None:
-    """Let the head say ``frequency`` (components,) at first, within [0.02, 0.98]."""
+    """Let the head say ``frequency`` (components,) of every face at first, within [0.02, 0.98]."""
+    head.choice.weight.zero_()
     head.choice.bias.copy_(torch.logit(frequency, eps=0.02))

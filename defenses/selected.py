@@ -121,9 +121,9 @@ class WithinSubspace:
     Forward it is the purifier itself; an attack then moves along faces, not along what projection takes away.
     """
 
-    purifier: Purifier
+    purifier: Selected
     space: Eigenspace = field(compare=False, repr=False)
-    leading: int = 500
+    leading: int = 200
 
     differentiable = True
 
@@ -133,6 +133,9 @@ class WithinSubspace:
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         return self.purifier(self._restricted(images), index, draw)
+
+    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
+        return self.purifier.seen(self._restricted(images), index)
 
     def _restricted(self, images: Images) -> Images:
         space = Eigenspace(self.space.mean, self.space.basis[:, : self.leading])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,6 +24,12 @@ def _initialised(module: nn.Module) -> None:
     for each in module.modules():
         if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(each.weight, a=0.25)
+    with torch.no_grad():
+        for each in module.modules():
+            if isinstance(each, EncoderBlock) and each.skip is not None:
+                for branch in (each.body, each.skip):  # two of them are added: half the variance each
+                    last = [layer for layer in branch if isinstance(layer, nn.Conv2d)][-1]
+                    last.weight.mul_(0.5**0.5)
 
 
 class EncoderBlock(nn.Module):

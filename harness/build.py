@@ -120,8 +120,8 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
     recognizer = _recognizer(json.dumps(config["recognizer"]))
     counting = metered(recognizer, meter)
-    defense = fitted_defense(config, counting, device)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
+    defense: Defense = instantiate(config["defense"], "defense")
     names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
     if SURROGATE in choices:
         names["surrogate"] = _named(choices, SURROGATE)
@@ -129,6 +129,9 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
         flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
+        defense = fitted_defense(
+            config, recognizer, device
+        )  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
         settings=dict(settings),

@@ -50,7 +50,7 @@ class Workshop:
 
     def _make(self, recipe: Recipe, known: Workshop, key: str, path: Path) -> None:
         unfinished = path.with_suffix(".unfinished")
-        context = FitContext(self.faces, known.recognizer, self.seed, self.device, self.part, unfinished)
+        context = FitContext(self.faces, known.recognizer, self.seed, self.device, known.part, unfinished)
         tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: save_file(tensors, temporary, {"key": key}))

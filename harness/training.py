@@ -151,11 +151,11 @@ class _Run:
 
     def _check_finite(self) -> None:
         """Weights too: where a finite loss has a gradient that is not, only the next loss would show it."""
-        figures = [*self.sums.values(), *(each.detach() for each in self.learner.parameters())]
-        if not bool(torch.stack([torch.isfinite(each).all() for each in figures]).all()):
+        numbers = [self.sums["loss"], *(each.detach() for each in self.learner.parameters())]
+        if not bool(torch.stack([torch.isfinite(each).all() for each in numbers]).all()):
             raise FrbenchError(
-                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); the last good state is kept in "
-                f"{self.context.unfinished.name}; take a lower rate than {self.schedule.rate}"
+                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); the last good "
+                f"state is kept in {self.context.unfinished.name}; take a lower rate than {self.schedule.rate}"
             )
 
     def _precision(self) -> AbstractContextManager[Any]:

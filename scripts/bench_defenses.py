@@ -1,9 +1,9 @@
 """What PIN and AIS cost beside the originals' way, and purification beside an IResNet-50.
 
-    python scripts/bench_defenses.py [--rounds 3] [--batch 32] [--races pin_masks,ais_masks] [recognizer=... overrides]
+    python scripts/bench_defenses.py [--rounds 2] [--batch 32] [--races pin_masks,ais_masks] [recognizer=... overrides]
 
 Entrants of a race take turns in one process, in an order drawn anew each round; ratios are medians of the ratios within
-a round. Peak memory is that of a process of its own for each. Weights, faces and basis are made up, and of the published
+a round. Peak memory is that of a process of its own for each. Weights, faces and basis are made up, of the published
 sizes. Wants an idle machine, 8 GiB and half an hour.
 """
 
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32, help="images that are purified at once")
     parser.add_argument("--out", type=Path, default=Path("results/bench_defenses.json"))
     parser.add_argument("--races", default=",".join(RACES), help="which of them to run")

@@ -85,8 +85,9 @@ def space(components: int) -> Eigenspace:
 
 
 def photos(count: int) -> Tensor:
-    images = torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    return images.contiguous(memory_format=torch.channels_last)
+    """Smooth, so that a basis of low frequencies holds most of them."""
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return nn.functional.interpolate(coarse, SIDE, mode="bilinear").contiguous(memory_format=torch.channels_last)
 
 
 def _masked(count: int, draws: int, components: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,11 +174,11 @@ def _seeded(recipe: Any) -> nn.Module:
 def pin_step(options: argparse.Namespace) -> Race:
     recipe = preset("pin_paper", options).recipe
     basis, images = space(recipe.components), photos(recipe.schedule.batch)
-    exact = replace(recipe, estimator="exact")
+    exact, even = replace(recipe, estimator="exact"), torch.ones(recipe.components)
     learners = {
-        "frbench, reinforce": _Choosing(_seeded(recipe), basis, recipe),
-        "frbench, exact": _Choosing(_seeded(recipe), basis, exact),
-        "masked copies, reinforce": PinByCopies(_seeded(recipe), basis, recipe),
+        "frbench, reinforce": _Choosing(_seeded(recipe), basis, recipe, even),
+        "frbench, exact": _Choosing(_seeded(recipe), basis, exact, even),
+        "masked copies, reinforce": PinByCopies(_seeded(recipe), basis, recipe, even),
     }
     entrants = [Entrant(name, _step(learner, images)) for name, learner in learners.items()]
     return Race(f"PIN, a step of training: {len(images)} images, {recipe.draws} masks, width {recipe.width}", entrants)

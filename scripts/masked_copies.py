@@ -1,6 +1,6 @@
 """PIN and AIS trained the way of the originals (specs/pin_ais 2.3): image by image, by K masked copies of the basis.
 
-The same numbers as frbench's, for the benchmark alone. Kinder to the originals in one thing: the mask is not copied too.
+The same numbers as frbench's, for the benchmark alone. Kinder than the originals, who copy the mask to that size too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from torch import Tensor
 from frbench.defenses.ais_training import _Rehearsing
 from frbench.defenses.eigenspace import Eigenspace, colour
 from frbench.defenses.mask_costs import draw_masks, score_function_loss
-from frbench.defenses.pin_training import _Choosing, as_pictures, noisy
+from frbench.defenses.pin_training import _Choosing
 from frbench.harness.verifiers import cosine
 
 
 def projected(space: Eigenspace, faces: Tensor, masks: Tensor) -> Tensor:
     """``mean + E_s E_s^T (x - mean)`` (B, K, D) of gray faces (B, D) on masks (B, K, N), by copies (K, D, N) of E."""
-    images = []
-    for face, mask in zip(faces - space.mean, masks, strict=True):
-        copies = space.basis * mask[:, None]
-        images.append(space.mean + (copies @ (copies.mT @ face[:, None]))[..., 0])
-    return torch.stack(images)
+    return torch.stack([_of_one(space, face, mask) for face, mask in zip(faces, masks, strict=True)])
+
+
+def _of_one(space: Eigenspace, face: Tensor, masks: Tensor) -> Tensor:
+    copies = space.basis * masks[:, None]
+    return space.mean + (copies @ (copies.mT @ (face - space.mean)[:, None]))[..., 0]
 
 
 def costs(space: Eigenspace, sparsity: float, disturbed: Tensor, clean: Tensor, masks: Tensor) -> Tensor:
@@ -35,13 +36,12 @@ def costs(space: Eigenspace, sparsity: float, disturbed: Tensor, clean: Tensor, 
 class PinByCopies(_Choosing):
     """PIN's learner with the reinforce estimator."""
 
-    def loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        recipe, faces = self.recipe, as_pictures(images)
-        disturbed = noisy(faces, recipe.noise, generator)
-        logits = self.network(disturbed).float()
+    def _judged(
+        self, logits: Tensor, faces: Tensor, disturbed: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
         masks = draw_masks(logits, recipe.draws, generator)
         with torch.no_grad():
-            space = Eigenspace(self.mean, self.basis)
             found = costs(space, recipe.cost.sparsity, disturbed.flatten(1), faces.flatten(1), masks)
         return score_function_loss(logits, masks, found, recipe.baseline), {}
 

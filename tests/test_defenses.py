@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from sklearn.decomposition import PCA
 
 from frbench.defenses.bitdepth import BitDepth
 from frbench.defenses.blur import Blur
-from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, gray
 from frbench.defenses.jpeg import Jpeg, SoftJpeg
 from frbench.defenses.purification import StraightThrough
-from frbench.harness.contracts import Artifact, Draw, FitContext, Recipe
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
+from frbench.harness.contracts import Draw
 
 INDEX = torch.arange(4)
 
@@ -74,51 +69,3 @@ def test_straight_through_shows_the_truth_forward_and_the_stand_in_backward(smoo
     direct = smooth.clone().requires_grad_()
     (Blur(1.0)(direct, INDEX, Draw()) * weight).sum().backward()
     assert soft.grad is not None and direct.grad is not None and torch.allclose(soft.grad, direct.grad, atol=1e-6)
-
-
-def faces(count: int, size: int, seed: int = 0) -> FaceSet:
-    rng = np.random.default_rng(seed)
-    images = gaussian_filter(rng.normal(size=(count, size, size, 3)), (0, 2, 2, 0)) * 200 + 128
-    stack = images.clip(0, 255).astype(np.uint8)
-    return FaceSet("toy", stack, np.arange(count), tuple(map(str, range(count))), f"toy{count}{size}{seed}")
-
-
-def fit(people: FaceSet, components: int) -> Artifact:
-    def no_part(recipe: Recipe) -> Artifact:
-        raise AssertionError("eigenfaces need nothing else")
-
-    return Eigenfaces(components).fit(FitContext(people, None, 0, torch.device("cpu"), no_part, Path("unused")))
-
-
-@pytest.mark.parametrize(("count", "size"), [(60, 16), (400, 8)], ids=["fewer faces than pixels", "more faces"])
-def test_eigenfaces_are_scikit_learns(count: int, size: int) -> None:
-    people = faces(count, size)
-    found = fit(people, 10)
-    stack = gray(people.load(np.arange(count))).numpy()
-    reference = PCA(10, svd_solver="full").fit(stack.astype(np.float64))
-    assert np.allclose(found["mean"], reference.mean_, atol=1e-5)
-    assert np.allclose(found["eigenvalues"], reference.explained_variance_, rtol=1e-3)
-    cosines = np.abs((found["basis"].numpy().T * reference.components_).sum(1))
-    assert np.allclose(cosines, 1, atol=1e-3)
-    assert np.abs(found["basis"].numpy().T @ found["basis"].numpy() - np.eye(10)).max() < 1e-4
-
-
-def test_projection_is_idempotent_never_amplifies_and_keeps_what_it_spans() -> None:
-    people = faces(60, 16)
-    fitted = fit(people, 59)
-    images = people.load(np.arange(60))
-    space = Eigenspace.of(fitted, torch.device("cpu"))
-    once = space.project(images)
-    assert torch.allclose(space.project(once), once, atol=1e-4)
-    plain = ((gray(images) + 1) / 2).reshape(-1, 1, 16, 16).expand(-1, 3, -1, -1)
-    assert torch.allclose(once, plain, atol=1e-3)  # 59 components span 60 faces
-    few = Eigenspace.of(fit(people, 5), torch.device("cpu"))
-    noisy = images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    moved = few.project(noisy) - few.project(images)
-    gray_change = (gray(noisy) - gray(images)) / 2
-    assert bool((moved[:, 0].flatten(1).norm(dim=1) <= gray_change.norm(dim=1) + 1e-5).all())
-
-
-def test_more_components_than_faces_is_an_error() -> None:
-    with pytest.raises(FrbenchError, match="fewer components"):
-        fit(faces(20, 16), 20)

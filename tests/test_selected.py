@@ -12,8 +12,17 @@ from fitted_by_hand import CPU, eigenfaces, faces
 from torch import Tensor, nn
 
 from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.defenses.selected import Direct, MeanMask, Selected, Steering, ThroughMask, WithinSubspace, relaxed
+from frbench.defenses.selected import (
+    Direct,
+    MeanMask,
+    Selected,
+    SelectionDefense,
+    Steering,
+    ThroughMask,
+    WithinSubspace,
+)
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.errors import FrbenchError
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Averaged, CosineVerifier, Purifier, purified
 
@@ -170,7 +179,10 @@ def test_only_drawn_masks_are_random(purifier: Selected, images: Images) -> None
     assert purifier.random
     once = purifier(images, INDEX, DRAW)
     assert torch.equal(purifier(images, INDEX, DRAW), once)
-    for other in (purifier(images, INDEX + 9, DRAW), *(purifier(images, INDEX, DRAW._replace(**{f: 9})) for f in DRAW._fields)):
+    for other in (
+        purifier(images, INDEX + 9, DRAW),
+        *(purifier(images, INDEX, DRAW._replace(**{f: 9})) for f in DRAW._fields),
+    ):
         assert bool(((other - once).flatten(1).abs().amax(dim=1) > 1e-3).all())
 
 
@@ -195,7 +207,9 @@ def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: Selected, 
 
 
 @pytest.mark.parametrize("mask", ["bernoulli", "half", "mean"])
-@pytest.mark.parametrize("gate", [Direct(), MeanMask(), ThroughMask(), Steering()], ids=lambda gate: type(gate).__name__)
+@pytest.mark.parametrize(
+    "gate", [Direct(), MeanMask(), ThroughMask(), Steering()], ids=lambda gate: type(gate).__name__
+)
 def test_what_is_seen_once_and_redrawn_is_what_a_call_gives(
     mask: str, gate: Direct | MeanMask, purifier: Selected, images: Images
 ) -> None:
@@ -205,10 +219,34 @@ def test_what_is_seen_once_and_redrawn_is_what_a_call_gives(
         assert torch.equal(redrawn(draw), each(images, INDEX, draw))
 
 
-def test_the_stand_ins_are_the_five_that_the_literature_asks_for_and_direct_is_what_judges(purifier: Selected) -> None:
-    found = relaxed(purifier)
+class Recipe:
+    """A recipe of which only the network is needed."""
+
+    needs_recognizer = False
+
+    def network(self) -> Chooser:
+        return Chooser()
+
+
+class OneDefense(SelectionDefense):
+    name = "one"
+
+
+def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(purifier: Selected, images: Images) -> None:
+    with pytest.raises(FrbenchError, match="defense=one is not fitted; run: frbench fit defense=one"):
+        OneDefense(None, Recipe()).stand_ins()  # type: ignore[arg-type]
+    weight = {"network/weight": 2 * purifier.chooser.weight}
+    artifact = Fitted("key", "sha", {**purifier.artifact.tensors, **weight})  # type: ignore[dict-item]
+    defense = OneDefense(None, Recipe(), mask="half").fitted(artifact)  # type: ignore[arg-type]
+    found = defense.stand_ins()
     assert list(found) == ["direct", "mean_mask", "straight_through", "subspace", "steering"]
-    assert found["direct"] is purifier
+    truth = defense.purifier()(images, INDEX, DRAW)
+    twice = Chooser(0.8)
+    assert torch.equal(truth, replace(purifier, chooser=twice, mask="half")(images, INDEX, DRAW))
+    shown = {name: each(images, INDEX, DRAW) for name, each in found.items()}
+    assert torch.equal(shown.pop("direct"), truth)
+    assert not torch.allclose(shown.pop("mean_mask"), truth, atol=1e-2)
+    assert all(torch.allclose(each, truth, atol=1e-6) for each in shown.values())
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def draws_measurements(table: pd.DataFrame) -> dict[str, Any] | None:
     wins = counted["wins"]
     rates = {"asr_mean": (wins / draws).mean(), "asr_any": (wins > 0).mean(), "asr_all": (wins == draws).mean()}
     each = [float((counted["verdicts"].to_numpy() >> k & 1).mean()) for k in range(draws)]
-    rates["asr_std"] = np.std(each, ddof=1)
+    rates["asr_std"] = float(np.std(each, ddof=1))
     flips = float((counted["clean_flips"] / draws).mean())
     return {"k": draws, **{name: float(rate) for name, rate in rates.items()}, "clean_flips": flips}
 
