@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, chunks, gray
 from frbench.defenses.mask_costs import MaskCost, draw_masks, score_function_loss
@@ -117,9 +117,11 @@ class _Choosing(nn.Module):
             "agreement": ((keep > 0.5) == oracle).float().mean(),
             "undecided": (keep * (1 - keep)).mean() * 4,
         }
+        slope = recipe.cost.per_eigenvector(clean, attacked, pixels)[1] * self.weight
         if recipe.estimator == "exact":
-            slope = recipe.cost.per_eigenvector(clean, attacked, pixels)[1]
-            return (keep * slope * self.weight).mean(), figures
+            return (keep * slope).mean(), figures
+        if recipe.estimator == "logistic":
+            return binary_cross_entropy_with_logits(logits, oracle.float(), slope.abs()), figures
         masks = draw_masks(logits, recipe.draws, generator)
         costs = recipe.cost.of(masks, clean, attacked, residual, pixels)
         return score_function_loss(logits, masks, costs, recipe.baseline), figures
@@ -134,9 +136,10 @@ class PinRecipe:
 
     width, hidden: of the encoder's first stage (64 published) and of the head (512).
     cost: sparsity and reduction. noise: Gaussian, relative to the norm of a batch (0.04).
-    estimator: ``exact`` descends the expected cost, each eigenvector's part of it in units of its own mean, so that the
-    few of large coefficients do not drown the others (the best mask is the same); ``reinforce`` descends an estimate
-    of the plain cost from ``draws`` masks (30) an image.
+    estimator: ``reinforce`` (published) descends an estimate of the expected cost from ``draws`` masks (30) an image.
+    ``exact`` descends its closed form, each eigenvector's part in units of its own mean, so that the few of large
+    coefficients do not drown the others; its gradient dies where the choice is sure, right or wrong. ``logistic``
+    descends the log-loss of the best choice, weighted by what a wrong one costs: the same best mask, and no dying.
     informed: the head starts from how often the best mask keeps each eigenvector, not from one half.
     """
 
@@ -147,7 +150,7 @@ class PinRecipe:
     cost: MaskCost
     schedule: Schedule
     noise: float = 0.04
-    estimator: Literal["exact", "reinforce"] = "exact"
+    estimator: Literal["exact", "logistic", "reinforce"] = "exact"
     baseline: Literal["batch", "image", "others"] = "batch"
     draws: int = 30
     informed: bool = True

@@ -86,10 +86,17 @@ def expected_cost(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> fl
     return float(recipe.cost.of(keep[:, None], clean, clean, torch.zeros(COUNT), SIDE**2).mean())
 
 
-def test_trained_exactly_on_clean_faces_it_becomes_the_threshold_oracle(workshop: Workshop) -> None:
+@pytest.mark.parametrize(
+    ("estimator", "rate", "informed"), [("exact", 0.0003, False), ("logistic", 0.003, True)], ids=["exact", "logistic"]
+)
+def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
+    estimator: str, rate: float, informed: bool, workshop: Workshop
+) -> None:
     """specs/pin_ais 11.5. No fixed mask comes near: the choice is the image's."""
-    artifact = workshop.artifact(RECIPE)
-    keep, oracle = seen(workshop, RECIPE, artifact)
+    schedule = replace(RECIPE.schedule, rate=rate)
+    recipe = replace(RECIPE, estimator=estimator, informed=informed, schedule=schedule)
+    artifact = workshop.artifact(recipe)
+    keep, oracle = seen(workshop, recipe, artifact)
     often = oracle.float().mean(dim=0)
     fixed = torch.maximum(often, 1 - often).mean()
     assert fixed < 0.6
