@@ -19,4 +19,4 @@ class AisDefense(SelectionDefense):
 
     recipe: Rehearsal | WarmUp
 
-    name: ClassVar[str] = "ais"
+    option: ClassVar[str] = "ais"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
 from frbench.defenses.eigenspace import colour, gray
 from frbench.defenses.equal_energy import EqualEnergy, low_passed
-from frbench.defenses.purification import PurifierDefense
+from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -31,7 +31,7 @@ class LowPass:
 
 
 @dataclass(frozen=True)
-class LowPassDefense(PurifierDefense):
+class LowPassDefense(FittedPurifierDefense):
     """Leaves out of ``faces`` as much energy as the projection on ``components`` of their eigenfaces does."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
@@ -39,17 +39,14 @@ class LowPassDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
+    option: ClassVar[str] = "lowpass"
+
     @property
     def recipe(self) -> EqualEnergy:
         return EqualEnergy(self.components)
 
-    def fitted(self, artifact: Fitted) -> LowPassDefense:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> LowPass:
-        if self.artifact is None:
-            raise FrbenchError("defense=lowpass is not fitted; run: frbench fit defense=lowpass")
-        return LowPass(self.artifact)
+        return LowPass(self.ready)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace
-from frbench.defenses.purification import PurifierDefense
+from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -29,7 +29,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class PcaDefense(PurifierDefense):
+class PcaDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces``, people other than those of the test set."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
@@ -37,17 +37,14 @@ class PcaDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
+    option: ClassVar[str] = "pca"
+
     @property
     def recipe(self) -> Eigenfaces:
         return Eigenfaces(self.components)
 
-    def fitted(self, artifact: Fitted) -> PcaDefense:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> Purifier:
-        if self.artifact is None:
-            raise FrbenchError("defense=pca is not fitted; run: frbench fit defense=pca")
-        return Projection(self.artifact)
+        return Projection(self.ready)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}

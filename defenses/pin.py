@@ -19,4 +19,4 @@ class PinDefense(SelectionDefense):
 
     recipe: PinRecipe
 
-    name: ClassVar[str] = "pin"
+    option: ClassVar[str] = "pin"

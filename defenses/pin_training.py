@@ -192,6 +192,6 @@ def parts_without_history(artifact: Artifact) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def start_from(head: SelectionHead, frequency: Tensor) -> None:
-    """Let the head say ``frequency`` (components,) of every face at first, within [0.02, 0.98]."""
-    head.choice.weight.zero_()
+    """Let the head say about ``frequency`` (components,) of every face at first, within [0.02, 0.98]."""
+    head.choice.weight.mul_(0.1)
     head.choice.bias.copy_(torch.logit(frequency, eps=0.02))

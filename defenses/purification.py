@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, Self
 
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, Images, Verifier
+from frbench.harness.contracts import Draw, Fitted, Images, Verifier
+from frbench.harness.errors import FrbenchError
 from frbench.harness.verifiers import Purifier, Sides, purified
 
 
@@ -35,6 +36,23 @@ class PurifierDefense:
 
     def relaxations(self: Purification, verifier: Verifier) -> Mapping[str, Verifier]:
         return {name: purified(verifier, each, self.purify) for name, each in self.stand_ins().items()}
+
+
+class FittedPurifierDefense(PurifierDefense):
+    """Mixin of dataclasses that are fitted: they have a field ``artifact``, None before. ``option`` is their YAML."""
+
+    option: ClassVar[str]
+    artifact: Fitted | None
+
+    def fitted(self, artifact: Fitted) -> Self:
+        return replace(self, artifact=artifact)  # type: ignore[type-var]
+
+    @property
+    def ready(self) -> Fitted:
+        """The artifact. Raises FrbenchError: not fitted."""
+        if self.artifact is None:
+            raise FrbenchError(f"defense={self.option} is not fitted; run: frbench fit defense={self.option}")
+        return self.artifact
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ covered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from frbench.defenses.blur import Blur
 from frbench.defenses.patches import PatchBank
-from frbench.defenses.purification import PurifierDefense, StraightThrough
+from frbench.defenses.purification import FittedPurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -69,7 +69,7 @@ def _averaging(places: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class QuiltingDefense(PurifierDefense):
+class QuiltingDefense(FittedPurifierDefense):
     """``bank`` patches of ``patch`` pixels a side from ``faces``, laid each ``stride`` pixels.
 
     sigma: of the Gaussian that the stand-in ``blur`` shows backward, in pixels.
@@ -83,17 +83,14 @@ class QuiltingDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
+    option: ClassVar[str] = "quilting"
+
     @property
     def recipe(self) -> PatchBank:
         return PatchBank(self.bank, self.patch)
 
-    def fitted(self, artifact: Fitted) -> QuiltingDefense:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> Quilt:
-        if self.artifact is None:
-            raise FrbenchError("defense=quilting is not fitted; run: frbench fit defense=quilting")
-        return Quilt(self.artifact, self.stride)
+        return Quilt(self.ready, self.stride)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         quilt = self.purifier()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
-from frbench.defenses.purification import PurifierDefense
+from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
@@ -43,7 +44,7 @@ class RandomlyKept:
 
 
 @dataclass(frozen=True)
-class RandomMaskDefense(PurifierDefense):
+class RandomMaskDefense(FittedPurifierDefense):
     """``kept`` of ``components`` eigenfaces of ``faces``; probe and reference of a pair see different draws."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
@@ -52,22 +53,19 @@ class RandomMaskDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
+    option: ClassVar[str] = "random_mask"
+
     @property
     def recipe(self) -> Eigenfaces:
         return Eigenfaces(self.components)
 
-    def fitted(self, artifact: Fitted) -> RandomMaskDefense:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> RandomlyKept:
         """Raises FrbenchError: not fitted, or more to keep than there are."""
-        if self.artifact is None:
-            raise FrbenchError("defense=random_mask is not fitted; run: frbench fit defense=random_mask")
         if self.kept > self.components:
             raise FrbenchError(
                 f"kept={self.kept} of components={self.components} eigenfaces: set defense.kept to at most as many"
             )
-        return RandomlyKept(self.artifact, self.kept)
+        return RandomlyKept(self.ready, self.kept)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         return {"direct": self.purifier()}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from frbench.defenses.eigenspace import Eigenspace, colour, gray
-from frbench.defenses.purification import PurifierDefense
+from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Artifact, Draw, Fitted, Images, Recipe
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Purifier, Sides
@@ -155,7 +154,7 @@ def under(artifact: Artifact, prefix: str) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class SelectionDefense(PurifierDefense):
+class SelectionDefense(FittedPurifierDefense):
     """``recipe`` fitted on ``faces``, people other than those of the test set; ``mask`` as ``Selected`` has it."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
@@ -164,20 +163,13 @@ class SelectionDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
-    name: ClassVar[str]
-
-    def fitted(self, artifact: Fitted) -> Self:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> Selected:
         """Raises FrbenchError: not fitted."""
-        if self.artifact is None:
-            raise FrbenchError(f"defense={self.name} is not fitted; run: frbench fit defense={self.name}")
-        tensors = self.artifact.tensors
+        tensors = self.ready.tensors
         network = self.recipe.network().requires_grad_(False)
         network.load_state_dict(under(tensors, "network"))
         device = tensors["mean"].device
-        return Selected(self.artifact, network.to(device).eval(), Eigenspace.of(tensors, device), self.mask)
+        return Selected(self.ready, network.to(device).eval(), Eigenspace.of(tensors, device), self.mask)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         """The usual one first; specs/pin_ais 9 lists them."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
-from frbench.defenses.purification import PurifierDefense
+from frbench.defenses.purification import FittedPurifierDefense
 from frbench.defenses.selected import Direct, Gate, ThroughMask
 from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -44,7 +44,7 @@ class Thresholded:
 
 
 @dataclass(frozen=True)
-class ThresholdDefense(PurifierDefense):
+class ThresholdDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean square."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
@@ -54,17 +54,14 @@ class ThresholdDefense(PurifierDefense):
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
+    option: ClassVar[str] = "threshold"
+
     @property
     def recipe(self) -> Eigenfaces:
         return Eigenfaces(self.components)
 
-    def fitted(self, artifact: Fitted) -> ThresholdDefense:
-        return replace(self, artifact=artifact)
-
     def purifier(self) -> Thresholded:
-        if self.artifact is None:
-            raise FrbenchError("defense=threshold is not fitted; run: frbench fit defense=threshold")
-        return Thresholded(self.artifact, self.sparsity, Direct(), self.temperature)
+        return Thresholded(self.ready, self.sparsity, Direct(), self.temperature)
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         hard = self.purifier()

@@ -129,9 +129,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
         flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
-        defense = fitted_defense(
-            config, recognizer, device
-        )  # uncounted, as ``fit`` has it: one key
+        defense = fitted_defense(config, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
         settings=dict(settings),

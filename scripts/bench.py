@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from bench_peers import EPSILON, LIBRARIES, STEP, STEPS, AttackPass, Contender, Task, contenders
 from hydra import compose, initialize_config_module
+from telling import told
 
 from frbench.harness import build
 from frbench.harness.contracts import Draw, Images
@@ -189,13 +190,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=64, help="pairs of each goal, one batch")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
-    try:
-        run(parser.parse_intermixed_args(words))
-    except FrbenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(parser, run, words)
 
 
 if __name__ == "__main__":

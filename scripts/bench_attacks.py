@@ -25,6 +25,7 @@ from bench import REAL, machine, ratio, tasks
 from bench_memory import apart, grown
 from bench_peers import THRESHOLD, AsShipped, Task, labels, two_classes
 from hydra import compose, initialize_config_module
+from telling import told
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.descent import ProjectedDescent
@@ -218,13 +219,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/bench_attacks.json"))
     parser.add_argument("--races", default="pgd,cw", help="which of them to run")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
-    try:
-        run(parser.parse_intermixed_args(words))
-    except FrbenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(parser, run, words)
 
 
 if __name__ == "__main__":

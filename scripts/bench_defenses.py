@@ -20,6 +20,7 @@ import numpy as np
 from bench import machine, measure, ratio
 from bench_memory import apart, grown
 from defense_races import RACES, Race
+from telling import told
 
 from frbench.harness.errors import FrbenchError
 
@@ -127,13 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--races", default=",".join(RACES), help="which of them to run")
     parser.add_argument("--small", action="store_true", help="every size shrunk, to see that all works")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
-    try:
-        run(parser.parse_intermixed_args(words))
-    except FrbenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(parser, run, words)
 
 
 if __name__ == "__main__":

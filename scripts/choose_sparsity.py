@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose, initialize_config_module
+from telling import told
 
 from frbench.datasets.imagestore import Stack
 from frbench.datasets.pairs import PairList, assemble
@@ -131,13 +132,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sparsities", default="1e-6,3e-6,1e-5,3e-5,1e-4,1e-3,1.5e-2")
     parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as defense=pin")
-    try:
-        run(parser.parse_intermixed_args(words))
-    except FrbenchError as error:
-        print(f"choose_sparsity: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import torch
 from bench import REAL, tasks
 from bench_peers import CLASSES, STRIDE, THRESHOLD, AsShipped, Task, labels, two_classes
 from hydra import compose, initialize_config_module
+from telling import told
 from torch import Tensor, nn
 
 from frbench.attacks.apgd import Apgd
@@ -130,6 +131,18 @@ def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
+def run(options: argparse.Namespace) -> None:
+    chosen = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), f"dataset.limit={2 * options.pairs}"]
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        config = build.plain(compose("run", [*chosen, *options.overrides, "device=cpu"]))
+    recognizer = build.instantiate(config["recognizer"], "recognizer")
+    if not isinstance(recognizer, TorchRecognizer):
+        raise FrbenchError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
+    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    for line in compare(recognizer, tasks(pairs, options.pairs), options):
+        print(line, flush=True)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -137,22 +150,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--apgd-pairs", type=int, default=8, help="of these for torchattacks' APGD; 0 for none")
     parser.add_argument("--steps", type=_numbers, default=[20, 100])
     parser.add_argument("--eps", type=_numbers, default=[8, 2], help="gray levels of 255")
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
-    options = parser.parse_intermixed_args(words)
-    chosen = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), f"dataset.limit={2 * options.pairs}"]
-    try:
-        with initialize_config_module("frbench.conf", version_base="1.3"):
-            config = build.plain(compose("run", [*chosen, *options.overrides, "device=cpu"]))
-        recognizer = build.instantiate(config["recognizer"], "recognizer")
-        if not isinstance(recognizer, TorchRecognizer):
-            raise FrbenchError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
-        pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
-        for line in compare(recognizer, tasks(pairs, options.pairs), options):
-            print(line, flush=True)
-    except FrbenchError as error:
-        print(f"compare_objectives: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ class Recipe:
 
 
 class OneDefense(SelectionDefense):
-    name = "one"
+    option = "one"
 
 
 def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(purifier: Selected, images: Images) -> None:

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 import frbench.conf
 from frbench.defenses.ais_training import AisCost, Antibody, WarmUp
+from frbench.defenses.mask_costs import MaskCost
 from frbench.defenses.pin_training import DenoiserRecipe
 from frbench.harness.contracts import Defense, Draw, Fittable, Images, Verifier
 from frbench.harness.errors import FrbenchError
@@ -30,7 +31,8 @@ PRESETS = {"pin_full", "pin_paper", "ais_full", "ais_paper"}
 DEFENSES = sorted({path.stem for path in (CONF / "defense").glob("*.yaml")} - PRESETS)
 # What it takes to fit on thirty faces in no time: fields of the defense, or of its recipe.
 BRIEF = Schedule(epochs=1, batch=10, rate=1e-3, optimizer="adam")
-PIN = {"components": 20, "width": 2, "hidden": 8, "denoiser": DenoiserRecipe(2, 0.04, BRIEF), "schedule": BRIEF}
+DENOISER = DenoiserRecipe(4, 0.04, replace(BRIEF, epochs=6, rate=1e-2))
+PIN = {"components": 20, "width": 4, "hidden": 32, "cost": MaskCost(1e-4), "denoiser": DENOISER, "schedule": BRIEF}
 COST = AisCost(sparsity=1e-4, estimator="straight_through", draws=1)
 WARM_UP = WarmUp(Antibody(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
 SMALL: dict[str, dict[str, Any]] = {
@@ -176,7 +178,8 @@ def test_that_every_stand_in_can_be_differentiated(defense: Defense, bare: Verif
         found = scores(relaxed, probe, pictures(1), INDEX, Draw())
         (gradient,) = torch.autograd.grad(found.sum(), probe, retain_graph=True)
         assert bool(torch.isfinite(gradient).all()), name
-        assert bool((gradient.flatten(1).norm(dim=1) > 1e-4).all()), name
+        usual = name == next(iter(relaxations))  # others may look at what moves little, such as the choice of a mask
+        assert bool((gradient.flatten(1).norm(dim=1) > (1e-4 if usual else 0)).all()), name
         (first,) = torch.autograd.grad(found[0], probe)
         assert first[0].abs().max() > 0, name
         assert first[1:].abs().max() == 0, f"{name}: the rows of the batch are mixed"
