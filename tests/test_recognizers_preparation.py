@@ -222,6 +222,23 @@ def test_small_batches_give_what_one_batch_gives(number: int) -> None:
     assert torch.allclose(SmallBatches(network, 2)(images), network(images), atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 12, 13, 30])
+def test_that_no_network_sees_a_batch_whose_size_changes_its_kernels(count: int) -> None:
+    seen: list[int] = []
+
+    class Sums(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return x.flatten(1).cumsum(dim=1)
+
+    images = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    found = SmallBatches(Sums(), 12, 4)(images)
+    assert all(4 <= size <= 12 for size in seen)
+    assert torch.equal(found, images.flatten(1).cumsum(dim=1))
+    (slope,) = torch.autograd.grad(found[:, -1].sum(), images)
+    assert torch.equal(slope, torch.ones_like(images))
+
+
 def test_devices_are_resolved_and_impossible_ones_refused_in_one_line() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type in ("cpu", "cuda", "mps")
