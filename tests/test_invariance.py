@@ -22,8 +22,8 @@ from frbench.harness.watching import Watched
 pytestmark = pytest.mark.realdata
 
 # On the CPUs tried images are the same to the last bit (``CPU_BATCH``). Elsewhere convolutions of another batch size
-# may differ in the last digit, which can turn the sign of a gradient that is almost zero: then a pixel differs by a whole
-# step, here a coarse one, and the score by as little as that pixel matters.
+# may differ in the last digit, which can turn the sign of a gradient that is almost zero: then a pixel differs by a
+# whole step, here a coarse one, and the score by as little as that pixel matters.
 SCORES, PIXELS = 2e-3, 2e-3
 
 # As few steps as show every part of each attack at work.
