@@ -18,6 +18,7 @@ from torch import Tensor
 from frbench.harness.contracts import Artifact, FitContext
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, Images
+from frbench.harness.progress import over
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L"
 _CHUNK = 512
@@ -86,8 +87,8 @@ class Eigenfaces:
 
 
 def chunks(faces: FaceSet, device: torch.device) -> Iterator[Tensor]:
-    """All gray faces of a set, (up to 512, D) at a time, in [-1, 1]."""
-    for first in range(0, len(faces.images), _CHUNK):
+    """All gray faces of a set, (up to 512, D) at a time, in [-1, 1], under a progress bar."""
+    for first in over(range(0, len(faces.images), _CHUNK), "gray faces", "faces", _CHUNK):
         rows = np.arange(first, min(first + _CHUNK, len(faces.images)))
         yield gray(faces.load(rows, device))
 
