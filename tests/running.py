@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from frbench.harness.comparing import Answers
-from frbench.harness.contracts import Verifier
+from frbench.harness.contracts import Images, Verifier
+from frbench.harness.errors import FrbenchError
 from frbench.harness.serving import Served, Serving
 
 
@@ -109,3 +111,21 @@ def first_pairs_of_lfw(source: Path, folder: Path, folds: int, each: int) -> Non
             (folder / image).parent.mkdir(parents=True, exist_ok=True)
             (folder / image).write_bytes((source / image).read_bytes())
     (folder / "pairs.txt").write_text("\n".join([f"{folds}\t{each}", *kept]) + "\n")
+
+
+def always(answer: Any, status: int = 200, **headers: str) -> Callable[[int], Any]:
+    """A reply for ``pretending`` that is the same every time."""
+    return lambda number: (status, headers, answer)
+
+
+def told(error: pytest.ExceptionInfo[FrbenchError]) -> str:
+    """What the user reads, in one line."""
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def eight_bits(count: int, seed: int = 0) -> Images:
+    """Images (count, 3, 112, 112) that a picture file holds exactly."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 112, 112), generator=generator).float() / 255

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,44 +16,19 @@ import torch
 from PIL import Image
 
 from frbench.harness.cli import main
-from frbench.harness.contracts import Draw, Images, Template
+from frbench.harness.contracts import Draw
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
-from frbench.harness.metering import Meter, Metered, MeteredComparer, metered
-from frbench.harness.recognizers import courier
 from frbench.harness.recognizers.service import CompareService
-from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, Embedder, lifted, purified
+from frbench.harness.verifiers import CosineVerifier, lifted
 
 pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
 pytest.importorskip("uvicorn")
 
-from running import first_pairs_of_lfw, pretending, serving
+from running import always, eight_bits, first_pairs_of_lfw, pretending, serving, told
 
 SCORE = 0.25
-
-
-def eight_bits(count: int, seed: int = 0) -> Images:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, 112, 112), generator=generator).float() / 255
-
-
-def always(answer: Any, status: int = 200, **headers: str) -> Callable[[int], Any]:
-    return lambda number: (status, headers, answer)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits between tries, noted instead of waited for."""
-    waits: list[float] = []
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
-    return waits
-
-
-def told(error: pytest.ExceptionInfo[FrbenchError]) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 @pytest.mark.parametrize("image_format", ["png", "bmp", "webp"])
@@ -146,91 +117,6 @@ def test_that_every_pair_gets_its_own_answer_however_many_are_asked_at_once(line
     assert len(set(alone)) == 20
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_that_a_busy_service_is_asked_again_after_growing_waits(status: int, quick: list[float]) -> None:
-    reply = lambda number: (status if number < 2 else 200, {}, {"similarity": SCORE})  # noqa: E731
-    with pretending(reply) as (url, heard):
-        assert CompareService(url).compare(eight_bits(1), eight_bits(1)).tolist() == [SCORE]
-    assert len(heard.bodies) == 3
-    assert [len(body) for body in heard.bodies] == [len(heard.bodies[0])] * 3, "the body is sent whole again"
-    assert 0.5 <= quick[0] <= 0.75 and 1 <= quick[1] <= 1.25
-
-
-def test_that_retry_after_is_honoured_as_a_number_and_as_a_date(quick: list[float]) -> None:
-    late = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    replies = [(429, {"Retry-After": "7"}, {}), (503, {"Retry-After": late}, {}), (200, {}, {"similarity": SCORE})]
-    with pretending(lambda number: replies[number]) as (url, _):
-        CompareService(url).compare(eight_bits(1), eight_bits(1))
-    assert quick[0] == 7
-    assert 20 < quick[1] <= 60
-    assert len(quick) == 2
-
-
-def test_that_a_service_that_wants_a_long_wait_is_given_up_at_once(quick: list[float]) -> None:
-    with pretending(always({}, 429, **{"Retry-After": "3600"})) as (url, heard), pytest.raises(FrbenchError) as error:
-        CompareService(url).compare(eight_bits(1), eight_bits(1))
-    assert "asks to wait 3600 s" in told(error)
-    assert len(heard.bodies) == 1 and not quick
-
-
-def test_that_a_service_that_stays_busy_is_told_with_its_last_answer(quick: list[float]) -> None:
-    with (
-        pretending(always({"why": "tea\ntime"}, 503)) as (url, heard),
-        pytest.raises(FrbenchError, match=r"answered 503: .*tea.*after 3 tries") as error,
-    ):
-        CompareService(url, retries=2).compare(eight_bits(1), eight_bits(1))
-    assert url in told(error)
-    assert len(heard.bodies) == 3
-
-
-def test_that_nobody_there_and_nobody_answering_are_told(quick: list[float]) -> None:
-    with pytest.raises(FrbenchError, match=r"no connection .*after 2 tries.*frbench serve"):
-        CompareService("http://127.0.0.1:9/compare", retries=1).compare(eight_bits(1), eight_bits(1))
-
-    def late(number: int) -> Any:
-        time.sleep(0.5)
-        return 200, {}, {"similarity": SCORE}
-
-    with pretending(late) as (url, _), pytest.raises(FrbenchError, match=r"no answer within 0\.1 s"):
-        CompareService(url, timeout_s=0.1, retries=0).compare(eight_bits(1), eight_bits(1))
-
-
-@pytest.mark.parametrize(
-    ("status", "answer", "expected"),
-    [
-        (404, {"detail": "no"}, r"answered 404: .*no.*recognizer\.url"),
-        (401, {"error": "who are you"}, r"answered 401: .*who are you"),
-        (301, {}, r"answered 301"),
-        (200, b"<html>hello</html>", r"answered '<html>hello</html>', expected JSON"),
-        (200, {"score": 1}, r'nothing stands at similarity of the answer \{"score": 1\}'),
-        (200, [1, 2], "nothing stands at similarity"),
-        (200, {"similarity": "high"}, "answered 'high' at similarity, expected a number"),
-        (200, {"similarity": None}, "answered 'None' at similarity"),
-        (200, {"similarity": True}, "answered 'True' at similarity"),
-        (200, b'{"similarity": NaN}', "answered 'nan' at similarity"),
-    ],
-)
-def test_that_an_answer_that_cannot_be_used_is_one_line_and_ends_the_asking(
-    status: int, answer: Any, expected: str, quick: list[float]
-) -> None:
-    with pretending(always(answer, status)) as (url, heard), pytest.raises(FrbenchError, match=expected) as error:
-        CompareService(url, concurrency=1).compare(eight_bits(50), eight_bits(50))
-    assert url in told(error)
-    assert len(heard.bodies) < 5, "no further requests are paid for"
-    assert not quick
-
-
-def test_that_requests_are_paced_over_all_threads() -> None:
-    with pretending(always({"similarity": SCORE})) as (url, heard):
-        started = time.monotonic()
-        CompareService(url, requests_per_second=20, concurrency=4).compare(eight_bits(7), eight_bits(7))
-    assert max(heard.times) - started >= 6 / 20
-    started = time.monotonic()
-    for _ in range(1000):
-        courier.Pace(None).wait()
-    assert time.monotonic() - started < 0.5
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -301,50 +187,6 @@ def test_that_a_service_without_a_version_says_how_to_name_one(quick: list[float
     ):
         CompareService(url).fingerprint()
     told(error)
-
-
-class Comparing:
-    """A comparer without any network: the mean difference."""
-
-    name, differentiable, random, digest = "comparing", False, False, "comparing"
-
-    def compare(self, probe: Images, reference: Images) -> torch.Tensor:
-        return 1 - (probe - reference).abs().mean(dim=(1, 2, 3))
-
-
-def test_that_a_comparer_is_a_verifier_by_its_own_similarity() -> None:
-    verifier, images, index = lifted(Comparing()), eight_bits(4), torch.arange(4)
-    assert verifier == verifier and isinstance(verifier, ComparerVerifier)
-    assert not isinstance(verifier, Embedder)
-    assert not verifier.differentiable and not verifier.random
-    template = verifier.enroll(images, index, Draw())
-    assert isinstance(template, Template)
-    assert verifier.score(images, template, Draw()).tolist() == [1] * 4
-    kept = template[torch.tensor([2])]
-    assert verifier.score(images[2, None], kept, Draw()).tolist() == [1]
-    assert float(verifier.score(images[1, None], kept, Draw())) < 0.9
-
-
-def test_that_an_embedder_is_lifted_by_the_cosine(linear: Callable) -> None:
-    assert lifted(linear()) == CosineVerifier(linear())
-
-
-def test_that_a_purifier_stands_before_a_comparer_too(made: Callable) -> None:
-    purifier, images, index = made("defense", "blur").purifier(), eight_bits(2), torch.arange(2)
-    verifier = purified(lifted(Comparing()), purifier, "probe")
-    score = verifier.score(images, verifier.enroll(images, index, Draw()), Draw())
-    assert torch.allclose(score, Comparing().compare(purifier(images, index, Draw()), images))
-    assert score.max() < 0.99
-
-
-def test_that_comparisons_are_counted_as_forwards(linear: Callable) -> None:
-    meter = Meter()
-    counting = metered(Comparing(), meter)
-    assert isinstance(counting, MeteredComparer)
-    assert isinstance(metered(linear(), meter), Metered)
-    verifier, images = lifted(counting), eight_bits(3)
-    verifier.score(images, verifier.enroll(images, torch.arange(3), Draw()), Draw())
-    assert (meter.forwards, meter.backwards) == (3, 0)
 
 
 def test_that_a_run_with_nobody_there_is_one_line(
