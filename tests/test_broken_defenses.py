@@ -16,7 +16,6 @@ import hydra
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch.nn.functional import cosine_similarity
 
 import frbench.conf
@@ -115,7 +114,7 @@ def defense(request: pytest.FixtureRequest) -> Defense:
 
 def test_that_the_zoo_is_the_promised_one_and_stands_apart_from_the_defenses() -> None:
     assert ZOO == ["detached", "noisy", "random_resize", "saturated", "shattered"]
-    beside = [OmegaConf.load(path)._target_ for path in CONF.glob("*.yaml")]
+    beside = [composed(f"defense={path.stem}")["defense"]["_target_"] for path in CONF.glob("*.yaml")]
     assert not [target for target in beside if target.startswith(broken.__name__)]
 
 

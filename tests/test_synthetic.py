@@ -217,7 +217,7 @@ def test_that_shipped_options_use_people_that_no_other_option_uses() -> None:
 def test_that_an_identity_set_names_its_people_and_counts_their_shots(cache: Path) -> None:
     opened = SyntheticFaces(people=4, shots=3).open(cache)
     assert opened.images.shape == (12, 112, 112, 3)
-    assert opened.people == ("synthetic-3-0", "synthetic-3-1", "synthetic-3-2", "synthetic-3-3")
+    assert opened.people == ("synthetic 3 0", "synthetic 3 1", "synthetic 3 2", "synthetic 3 3")
     np.testing.assert_array_equal(np.bincount(opened.identity), [3] * 4)
 
 
