@@ -47,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 COUNT, SIZE = 4, 112
 INDEX = torch.arange(COUNT)
+FAINT = {"steering"}  # looks at the choice of a mask alone, which a network fitted for seconds hardly moves
 CLOSE = 0.05  # how far on the cosine a stand-in may be from what it stands for, in the mean
 
 
@@ -178,8 +179,8 @@ def test_that_every_stand_in_can_be_differentiated(defense: Defense, bare: Verif
         found = scores(relaxed, probe, pictures(1), INDEX, Draw())
         (gradient,) = torch.autograd.grad(found.sum(), probe, retain_graph=True)
         assert bool(torch.isfinite(gradient).all()), name
-        usual = name == next(iter(relaxations))  # others may look at what moves little, such as the choice of a mask
-        assert bool((gradient.flatten(1).norm(dim=1) > (1e-4 if usual else 0)).all()), name
+        least = 0 if name in FAINT else 1e-4
+        assert bool((gradient.flatten(1).norm(dim=1) > least).all()), name
         (first,) = torch.autograd.grad(found[0], probe)
         assert first[0].abs().max() > 0, name
         assert first[1:].abs().max() == 0, f"{name}: the rows of the batch are mixed"
@@ -200,7 +201,8 @@ def test_that_every_stand_in_scores_as_the_defense_does(defense: Defense, bare: 
 def test_that_stand_ins_are_random_where_the_defense_is(defense: Defense, bare: Verifier) -> None:
     random = defense.protect(bare).random
     found = {name: relaxed.random for name, relaxed in defense.relaxations(bare).items()}
-    assert any(found.values()) == random, found  # some may stand for the mean of a random defense
+    assert next(iter(found.values())) == random, "the usual one stands for single draws"
+    assert random or not any(found.values()), found  # others may stand for the mean of a random defense
 
 
 def test_that_a_black_box_can_be_protected_and_says_that_it_stays_one(defense: Defense, bare: Verifier) -> None:
@@ -252,7 +254,8 @@ def test_that_a_defense_to_be_fitted_is_fitted_once_and_found_after(
         assert not list(tmp_path.iterdir())
         return
     thing = small(thing, option)
-    with pytest.raises(FrbenchError, match="frbench fit defense="):
+    assert option.startswith(thing.option)  # type: ignore[attr-defined]
+    with pytest.raises(FrbenchError, match=f"frbench fit defense={thing.option}$"):  # type: ignore[attr-defined]
         thing.protect(CosineVerifier(recognizer))  # type: ignore[attr-defined]
     first = fitted(thing, recognizer, store, tmp_path, 0, torch.device("cpu"))
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "artifacts").iterdir()}

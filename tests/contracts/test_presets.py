@@ -28,6 +28,11 @@ def test_that_presets_are_of_the_published_size(
     assert (sizes.components, sizes.width, sizes.hidden) == (components, width, hidden)
 
 
+def test_that_the_warm_up_alone_is_the_first_phase_of_ais(made: Callable[..., Any]) -> None:
+    """So the comparison needs no second fit."""
+    assert made("defense", "ais_warmup").recipe == made("defense", "ais").recipe.warmup
+
+
 def test_that_the_paper_presets_hold_the_constants_of_the_authors_code(made: Callable[..., Any]) -> None:
     pin, ais = made("defense", "pin_paper").recipe, made("defense", "ais_paper").recipe
     assert (pin.cost.sparsity, pin.cost.reduction, pin.estimator, pin.baseline, pin.draws) == (
