@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,8 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from frbench.defenses.ais_network import AisNetwork
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
 from frbench.defenses.mask_costs import draw_masks, score_function_loss
-from frbench.defenses.pin_training import Logged, named
-from frbench.defenses.selected import Selected, ThroughMask, under
+from frbench.defenses.pin_training import Logged
+from frbench.defenses.selected import Selected, ThroughMask
+from frbench.defenses.tensor_names import named, under
 from frbench.harness.budgets import Linf
 from frbench.harness.contracts import Artifact, Attack, FitContext, Fitted, Recognizer, View
 from frbench.harness.errors import FrbenchError
@@ -166,9 +167,9 @@ class _Rehearsing(_Selecting):
         chooser = Selected(self.artifact, self.average, self.space)
         verifier = purified(CosineVerifier(self.recognizer), chooser, "probe")
         anchors = colour(gray(images), images)
-        count = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-        pairs = PairBatch(images, anchors, anchors, torch.ones_like(rows, dtype=torch.bool), count, rows)
-        never = torch.full((int(rows.max()) + 1,), -1.0, device=rows.device)  # a threshold that nothing passes
+        index = torch.arange(len(rows), device=rows.device)
+        pairs = PairBatch(images, anchors, anchors, index >= 0, torch.zeros_like(index), index)
+        never = torch.full((len(rows),), -1.0, device=rows.device)  # a threshold that nothing passes
         view = View(verifier, never, seed=int(self.clock))
         return gray(self.recipe.attack(view, pairs, Dodging(), Linf(self.recipe.radius)).images)
 
@@ -230,7 +231,8 @@ class Rehearsal:
     lag: int = 20000
     memory_of_average: float = 0.9
     attacked_in: Literal["eval", "train"] = "eval"
-    needs_recognizer: bool = field(default=True, init=False)
+
+    needs_recognizer = True
 
     def network(self) -> AisNetwork:
         return self.warmup.network()

@@ -21,13 +21,14 @@ class LowPass:
     """Gray, blurred by the fitted ``sigma``, copied to three channels; not clipped."""
 
     artifact: Fitted
+    sigma: float
 
     differentiable = True
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         faces = gray(images).reshape(-1, 1, *images.shape[2:])
-        return colour(low_passed(faces, float(self.artifact.tensors["sigma"])).flatten(1), images)
+        return colour(low_passed(faces, self.sigma).flatten(1), images)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class LowPassDefense(FittedPurifierDefense):
         return EqualEnergy(self.components)
 
     def purifier(self) -> LowPass:
-        return LowPass(self.ready)
+        return LowPass(self.ready, float(self.ready.tensors["sigma"]))
 
     def stand_ins(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, chunks, gray
 from frbench.defenses.mask_costs import MaskCost, draw_masks, score_function_loss
 from frbench.defenses.selection import Denoiser, Encoder, SelectionHead
+from frbench.defenses.tensor_names import named, under
 from frbench.harness.contracts import Artifact, FitContext
 from frbench.harness.faces import Images
 from frbench.harness.training import Schedule, train
@@ -24,11 +25,6 @@ def noisy(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """``faces`` with Gaussian noise of ``strength`` times the norm of the whole batch (the authors' code, spec 3.2)."""
     noise = torch.randn(faces.shape, generator=generator, device=faces.device)
     return faces + noise * (strength * faces.norm() / noise.norm())
-
-
-def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` under ``prefix/``."""
-    return {f"{prefix}/{name}": each for name, each in tensors.items()}
 
 
 def as_pictures(images: Images) -> Tensor:
@@ -66,7 +62,7 @@ class DenoiserRecipe:
         torch.manual_seed(context.seed)
         learner = _Denoising(self.width, self.noise)
         history = train(learner, self.schedule, context, "denoiser")
-        return learner.network.state_dict() | named("history", history)
+        return named("network", learner.network.state_dict()) | named("history", history)
 
 
 class PinNetwork(nn.Module):
@@ -162,11 +158,10 @@ class PinRecipe:
 
     def fit(self, context: FitContext) -> Artifact:
         faces = context.part(Eigenfaces(self.components))
-        denoiser = parts_without_history(context.part(self.denoiser))
         space = Eigenspace.of(faces, context.device)
         torch.manual_seed(context.seed)
         network = self.network().to(context.device)
-        network.denoiser.load_state_dict(denoiser)
+        network.denoiser.load_state_dict(under(context.part(self.denoiser), "network"))
         frequency, weight = self._known_before(context, space)
         if self.informed:
             start_from(network.head, frequency)
@@ -184,10 +179,6 @@ class PinRecipe:
             size += slope.abs().sum(dim=0)
         count = len(context.faces.images)
         return kept / count, count / size
-
-
-def parts_without_history(artifact: Artifact) -> dict[str, Tensor]:
-    return {name: each for name, each in artifact.items() if not name.startswith("history/")}
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from frbench.defenses.eigenspace import Eigenspace, colour, gray
 from frbench.defenses.purification import FittedPurifierDefense
-from frbench.harness.contracts import Artifact, Draw, Fitted, Images, Recipe
+from frbench.defenses.tensor_names import under
+from frbench.harness.contracts import Draw, Fitted, Images, Recipe
 from frbench.harness.faces import FaceSource
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Purifier, Sides
@@ -22,11 +23,14 @@ Masking = Literal["bernoulli", "half", "mean"]
 class Gate(Protocol):
     """How coefficients a (B, N) pass: by the true mask (B, N) forward, by what it says backward.
 
-    ``watches``: whether the gradient runs through the network that chooses.
+    ``watches``: whether the gradient runs through the network that chooses. ``draws``: whether a drawn mask matters.
     """
 
     @property
     def watches(self) -> bool: ...
+
+    @property
+    def draws(self) -> bool: ...
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor: ...
 
@@ -35,7 +39,7 @@ class Gate(Protocol):
 class Direct:
     """The mask is a constant: the exact gradient of a drawn mask (specs/pin_ais 9, A1)."""
 
-    watches = False
+    watches, draws = False, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * mask
@@ -45,7 +49,7 @@ class Direct:
 class MeanMask:
     """The probabilities in place of the mask, forward too: what the purifier gives in the mean over draws (A2)."""
 
-    watches = True
+    watches, draws = True, False
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * keep
@@ -55,7 +59,7 @@ class MeanMask:
 class ThroughMask:
     """The drawn mask forward, the probabilities' derivative backward (A3)."""
 
-    watches = True
+    watches, draws = True, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * (mask + keep - keep.detach())
@@ -65,7 +69,7 @@ class ThroughMask:
 class Steering:
     """Only the mask has a derivative: can the attacker switch off identity by the choice alone? (A7)."""
 
-    watches = True
+    watches, draws = True, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients.detach() * (mask + keep - keep.detach())
@@ -89,7 +93,7 @@ class Selected:
 
     @property
     def random(self) -> bool:
-        return self.mask == "bernoulli" and not isinstance(self.gate, MeanMask)
+        return self.mask == "bernoulli" and self.gate.draws
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         return self.seen(images, index)(draw)
@@ -146,11 +150,6 @@ class SelectionRecipe(Recipe, Protocol):
     """A recipe whose artifact holds ``mean`` and ``basis``, and under ``network/`` the weights of ``network()``."""
 
     def network(self) -> nn.Module: ...
-
-
-def under(artifact: Artifact, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix/``, under the rest of their names."""
-    return {name[len(prefix) + 1 :]: each for name, each in artifact.items() if name.startswith(f"{prefix}/")}
 
 
 @dataclass(frozen=True)

@@ -89,22 +89,29 @@ def image_cache(config: Mapping[str, Any]) -> Path:
     return Path(config["paths"]["cache"]).expanduser() / "images"
 
 
-def fitted_defense(config: Mapping[str, Any], recognizer: Recognizer | Comparer, device: torch.device) -> Defense:
-    """The defense of ``config``, fitted where it needs to be."""
+def make_defense(config: Mapping[str, Any]) -> Defense:
+    """The defense of ``config``, perhaps still to be fitted."""
     defense: Defense = instantiate(config["defense"], "defense")
+    return defense
+
+
+def fitted_defense(
+    config: Mapping[str, Any], defense: Defense, recognizer: Recognizer | Comparer, device: torch.device
+) -> Defense:
+    """``defense``, fitted where it needs to be."""
     embedder = None if isinstance(recognizer, Comparer) else recognizer
     if embedder is None and isinstance(defense, Fittable) and defense.recipe.needs_recognizer:
         raise FrbenchError(
             f"defense {type(defense).__name__} is fitted on embeddings and {recognizer.name} gives only similarities; "
             "take another defense or recognizer"
         )
-    return fitting.fitted(defense, embedder, store(config), image_cache(config), config["seed"], device)
+    return fitting.fitted(defense, embedder, store(config), image_cache(config), config["fit_seed"], device)
 
 
 def protected(config: Mapping[str, Any]) -> tuple[str, Verifier]:
     """The recognizer of ``config`` behind its defense, as a run has it, and the recognizer's name."""
     recognizer: Recognizer | Comparer = instantiate(config["recognizer"], "recognizer")
-    defense = fitted_defense(config, recognizer, resolve_device(config["device"]))
+    defense = fitted_defense(config, make_defense(config), recognizer, resolve_device(config["device"]))
     return recognizer.name, defense.protect(lifted(recognizer))
 
 
@@ -121,7 +128,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     recognizer = _recognizer(json.dumps(config["recognizer"]))
     counting = metered(recognizer, meter)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
-    defense: Defense = instantiate(config["defense"], "defense")
+    defense = make_defense(config)
     names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
     if SURROGATE in choices:
         names["surrogate"] = _named(choices, SURROGATE)
@@ -129,7 +136,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}
         flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
-        defense = fitted_defense(config, recognizer, device)  # uncounted, as ``fit`` has it: one key
+        defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
         settings=dict(settings),

@@ -82,7 +82,7 @@ def fit(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         config = build.plain(cfg)
         recognizer = build.instantiate(config["recognizer"], "recognizer")
-        defense = build.fitted_defense(config, recognizer, resolve_device(config["device"]))
+        defense = build.fitted_defense(config, build.make_defense(config), recognizer, resolve_device(config["device"]))
         if not isinstance(defense, Fittable):
             raise FrbenchError(f"defense={_choices()['defense']} has nothing to fit; it is ready as it is")
         artifact = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
@@ -245,7 +245,7 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     shown = {
         key: value
         for key, value in given.items()
-        if key.split(".")[0] in (*NOUNS, "seed") and plain.get(key, _ABSENT) != value
+        if key.split(".")[0] in (*NOUNS, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(SURROGATE)}

@@ -197,7 +197,8 @@ def _tell_errors(app: "FastAPI") -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": "the service failed on this request; its own log says why"}, 500)
+        told = {"error": "the service failed on this request; its own log says why"}
+        return JSONResponse(told, 500, {"connection": "close"})  # the server closes it: nobody should ask on it again
 
 
 def _uvicorn() -> Any:

@@ -9,7 +9,6 @@ of the ratios within a round. Takes real faces where FRBENCH_DATA is set, else s
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from bench_peers import EPSILON, LIBRARIES, STEP, STEPS, AttackPass, Contender, Task, contenders
 from hydra import compose, initialize_config_module
-from telling import told
+from telling import told, written
 
 from frbench.harness import build
 from frbench.harness.contracts import Draw, Images
@@ -179,9 +178,7 @@ def run(options: argparse.Namespace) -> None:
     pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine()} | bench(recognizer, tasks(pairs, options.pairs), options.rounds)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{markdown(result)}\n\n{options.out}")
+    written(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:

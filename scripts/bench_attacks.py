@@ -9,7 +9,6 @@ are medians of the ratios within a round. Peak memory is that of a process of it
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from bench import REAL, machine, ratio, tasks
 from bench_memory import apart, grown
 from bench_peers import THRESHOLD, AsShipped, Task, labels, two_classes
 from hydra import compose, initialize_config_module
-from telling import told
+from telling import told, written
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.descent import ProjectedDescent
@@ -190,7 +189,7 @@ def run(options: argparse.Namespace) -> None:
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     if not isinstance(recognizer, TorchRecognizer):
         raise FrbenchError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
-    defense = build.fitted_defense(config, recognizer, torch.device("cpu"))
+    defense = build.fitted_defense(config, build.make_defense(config), recognizer, torch.device("cpu"))
     pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
     field = {name: race for name, race in races(recognizer, defense).items() if name in options.races.split(",")}
     work = tasks(pairs, options.pairs)
@@ -206,9 +205,7 @@ def run(options: argparse.Namespace) -> None:
             row["peak_mib"] = apart(__file__, words)
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine(), "races": found}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{markdown(result)}\n\n{options.out}")
+    written(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:

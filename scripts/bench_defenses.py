@@ -10,7 +10,6 @@ sizes. Wants an idle machine, 8 GiB and half an hour.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from bench import machine, measure, ratio
 from bench_memory import apart, grown
 from defense_races import RACES, Race
-from telling import told
+from telling import told, written
 
 from frbench.harness.errors import FrbenchError
 
@@ -114,9 +113,7 @@ def run(options: argparse.Namespace) -> None:
     setup = {"rounds": options.rounds, "batch": options.batch, "small": options.small}
     kept = [bar for race in found for bar in bars(race)]
     result = {"setup": setup, "machine": machine(), "races": found, "bars": kept}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{markdown(result)}\n\n{options.out}")
+    written(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
     print("| sparsity | kept | clean accuracy % |\n|---:|---:|---:|")
     for sparsity in (float(each) for each in options.sparsities.split(",")):
         thing = replace(at(defense, sparsity), faces=Opened(fit))
-        ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["seed"], device)
+        ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
         found = measured(ready, recognizer, pairs, device)
         interval = f"[{found['low']:.1f}, {found['high']:.1f}]"
         print(f"| {sparsity:g} | {found['kept']:.0f} | {found['accuracy']:.1f} {interval} |", flush=True)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from frbench.defenses.ais_training import _Rehearsing, _Selecting
 from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.defenses.pin_training import _Choosing, named, noisy
+from frbench.defenses.pin_training import _Choosing, noisy
+from frbench.defenses.tensor_names import named
 from frbench.harness import build
 from frbench.harness.contracts import Draw, Fitted
 from frbench.harness.recognizers.iresnet import IResNet

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from frbench.harness.errors import FrbenchError
 
@@ -20,3 +23,10 @@ def told(parser: argparse.ArgumentParser, run: Run, words: Sequence[str] | None)
         print(f"{parser.prog.removesuffix('.py')}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def written(result: Mapping[str, Any], table: str, out: Path) -> None:
+    """``result`` as JSON in ``out``, its ``table`` and where the rest is on standard output."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{table}\n\n{out}")

@@ -16,6 +16,7 @@ from frbench.defenses.eigenspace import Eigenspace, gray
 from frbench.defenses.mask_costs import MaskCost
 from frbench.defenses.pin import PinDefense
 from frbench.defenses.pin_training import DenoiserRecipe, PinNetwork, PinRecipe, noisy, start_from
+from frbench.defenses.tensor_names import under
 from frbench.harness.contracts import Fitted
 from frbench.harness.faces import FaceSet
 from frbench.harness.fitting import Workshop
@@ -149,9 +150,9 @@ def test_the_artifact_holds_basis_network_and_history(workshop: Workshop) -> Non
 def test_the_denoiser_is_the_one_that_was_fitted_and_stays_so(workshop: Workshop) -> None:
     fitted = workshop.part(RECIPE.denoiser)
     tensors = workshop.artifact(replace(RECIPE, schedule=replace(SHORT, epochs=2))).tensors
-    weights = [name for name in fitted if not name.startswith("history/")]
+    weights = under(fitted, "network")
     assert weights
-    assert all(torch.equal(tensors[f"network/denoiser.{name}"], fitted[name]) for name in weights)
+    assert all(torch.equal(tensors[f"network/denoiser.{name}"], each) for name, each in weights.items())
     assert fitted["history/second_pass"].shape == (30,)
 
 
