@@ -95,6 +95,14 @@ def test_that_what_is_read_is_the_mean_of_the_items_by_the_softmax_of_cosines() 
     assert not list(memory.parameters())
 
 
+@pytest.mark.parametrize(("leading", "kept"), [(None, [0.9] * 6), (2, [0.9, 0.9, 0.1, 0.1, 0.1, 0.1])])
+def test_that_the_leading_eigenvectors_are_almost_surely_kept_at_first(leading: int | None, kept: list[float]) -> None:
+    antibody = Antibody(components=6, width=2, hidden=8, start=0.9, leading=leading)
+    last = antibody.network().generator[-1]
+    assert isinstance(last, torch.nn.BatchNorm1d)
+    torch.testing.assert_close(last.bias.detach().sigmoid(), torch.tensor(kept))
+
+
 def test_the_published_sizes_have_the_counted_parameters() -> None:
     network = AisNetwork(64, 512, 1500, 128, "reference")
     head = (*network.analyzer.parameters(), *network.generator.parameters())
@@ -200,7 +208,8 @@ def test_that_the_rehearsal_starts_from_the_warm_up_and_both_are_made_once(
         return fit(self, context)
 
     monkeypatch.setattr(WarmUp, "fit", counted)
-    workshop, recipe = Workshop(faces, Toy(), store, 0, CPU), rehearsal(schedule=replace(BRIEF, epochs=0))
+    few = replace(faces, images=faces.images[:16], identity=faces.identity[:16], digest="toy-16")
+    workshop, recipe = Workshop(few, Toy(), store, 0, CPU), rehearsal(schedule=replace(BRIEF, epochs=0))
     after, before = workshop.part(recipe), workshop.part(recipe.warmup)
     assert calls == [1]
     same = [name for name in before if name.startswith("network/")]
