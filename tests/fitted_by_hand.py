@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,20 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from frbench.defenses.eigenspace import Eigenfaces
+from frbench.defenses.pin_training import PinNetwork, PinRecipe
 from frbench.harness.contracts import Artifact, FitContext, Recipe
 from frbench.harness.faces import FaceSet
 
 CPU = torch.device("cpu")
+SIDE = 32  # of the faces that ``SmallPin`` takes
+
+
+@dataclass(frozen=True)
+class SmallPin(PinRecipe):
+    """PIN for faces of 32x32 pixels."""
+
+    def network(self) -> PinNetwork:
+        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components, SIDE)
 
 
 def faces(count: int, size: int, seed: int = 0) -> FaceSet:

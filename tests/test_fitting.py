@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import LinearRecognizer
-from fitted_by_hand import CPU, faces
+from fitted_by_hand import CPU, SIDE, SmallPin, faces
 from torch import Tensor
 
 from frbench.defenses.eigenspace import Eigenfaces
 from frbench.defenses.mask_costs import MaskCost
 from frbench.defenses.pca import PcaDefense
 from frbench.defenses.pin import PinDefense
-from frbench.defenses.pin_training import DenoiserRecipe, PinRecipe
+from frbench.defenses.pin_training import DenoiserRecipe
 from frbench.harness.cli import main
 from frbench.harness.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.faces import FaceSet
@@ -141,7 +141,7 @@ def test_the_seed_reaches_the_recipe(workshop: Workshop) -> None:
 
 
 BRIEF = Schedule(epochs=1, batch=4, rate=1e-3)
-PIN = PinRecipe(5, 2, 4, DenoiserRecipe(2, 0.04, BRIEF), MaskCost(1e-5), BRIEF)
+PIN = SmallPin(5, 2, 4, DenoiserRecipe(2, 0.04, BRIEF), MaskCost(1e-5), BRIEF)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Toys:
     seed: int = 0
 
     def open(self, cache: Path) -> FaceSet:
-        return faces(12, 112, self.seed)
+        return faces(12, SIDE, self.seed)
 
 
 def test_pins_artifact_does_not_depend_on_how_it_is_used(tmp_path: Path) -> None:

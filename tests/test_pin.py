@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
-from fitted_by_hand import CPU
+from fitted_by_hand import CPU, SIDE, SmallPin
 from scipy.fft import idctn
 from scipy.linalg import hadamard
 from torch import Tensor, nn
@@ -23,19 +23,11 @@ from frbench.harness.fitting import Workshop
 from frbench.harness.store import ResultStore
 from frbench.harness.training import Schedule
 
-SIDE, N, COUNT = 32, 8, 32
+N, COUNT = 8, 32
 SHORT = Schedule(epochs=1, batch=8, rate=0.003, optimizer="adam")
 
 
-@dataclass(frozen=True)
-class Small(PinRecipe):
-    """PIN for faces of 32x32 pixels."""
-
-    def network(self) -> PinNetwork:
-        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components, SIDE)
-
-
-RECIPE = Small(
+RECIPE = SmallPin(
     components=N,
     width=4,
     hidden=64,
@@ -168,7 +160,7 @@ def test_noise_has_the_strength_asked_for_relative_to_the_whole_batch() -> None:
     assert float(added[0].norm()) == pytest.approx(float(added[1].norm()), rel=0.1), "a dark face gets as much"
 
 
-class Undecided(Small):
+class Undecided(SmallPin):
     """A network that says one half whatever it sees, in any precision."""
 
     def network(self) -> PinNetwork:

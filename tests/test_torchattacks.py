@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bridged import COUNT, GOALS, REFUSED, SIZE, THRESHOLD, USABLE, budget_of, quick
 from hydra import compose, initialize_config_module
 from torch import Tensor
 
@@ -20,60 +21,23 @@ from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
 from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.goals import Dodging
 from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
 
 torchattacks = pytest.importorskip("torchattacks")
 
-GOALS = [pytest.param(Dodging(), id="dodging"), pytest.param(Impersonation(), id="impersonation")]
-SIZE, COUNT, THRESHOLD = 16, 4, 0.3
-REFUSED = [name for name, kind in ATTACKS.items() if kind.refused]
-USABLE = [name for name in ATTACKS if name not in REFUSED]
 TOGETHER = [name for name in USABLE if not ATTACKS[name].alone]
-PARTS = [name for name in USABLE if name != "AutoAttack"]  # which is made of four of the others
-BLIND = [name for name in USABLE if not ATTACKS[name].needs_gradient]
 # What looks away from the clean answer in either direction, does nothing, or is noise: promises no lower loss.
 AIMLESS = {"TPGD", "VANILA", "GN"}
-# Fewer rounds for the slow ones; the rest runs as shipped.
-QUICK: dict[str, dict[str, Any]] = {
-    "Square": {"n_queries": 100},
-    "EADL1": {"binary_search_steps": 4, "max_iterations": 30},
-    "EADEN": {"binary_search_steps": 4, "max_iterations": 30},
-    "CW": {"steps": 30},
-    "OnePixel": {"steps": 3},
-    "SparseFool": {"steps": 2},
-    "Pixle": {"restarts": 5},
-}
 ALPHA = 1.5 * (8 / 255) / 10
+PLAIN = ProjectedDescent(steps=10, keep="last")
 PAIRS = {
-    "FGSM": ({}, ProjectedDescent(steps=1, stride=1.0, keep="last"), Linf(8 / 255)),
-    "BIM": ({"alpha": ALPHA, "steps": 10}, ProjectedDescent(steps=10, keep="last"), Linf(8 / 255)),
-    "PGD": (
-        {"alpha": ALPHA, "steps": 10, "random_start": False},
-        ProjectedDescent(steps=10, keep="last"),
-        Linf(8 / 255),
-    ),
-    "MIFGSM": (
-        {"alpha": ALPHA, "steps": 10, "decay": 1.0},
-        ProjectedDescent(steps=10, momentum=1.0, keep="last"),
-        Linf(8 / 255),
-    ),
-    "PGDL2": (
-        {"alpha": 0.075, "steps": 10, "random_start": False},
-        ProjectedDescent(steps=10, keep="last"),
-        L2(0.5),
-    ),
+    "FGSM": ({}, replace(PLAIN, steps=1, stride=1.0), Linf(8 / 255)),
+    "BIM": ({"alpha": ALPHA, "steps": 10}, PLAIN, Linf(8 / 255)),
+    "PGD": ({"alpha": ALPHA, "steps": 10, "random_start": False}, PLAIN, Linf(8 / 255)),
+    "MIFGSM": ({"alpha": ALPHA, "steps": 10, "decay": 1.0}, replace(PLAIN, momentum=1.0), Linf(8 / 255)),
+    "PGDL2": ({"alpha": 0.075, "steps": 10, "random_start": False}, PLAIN, L2(0.5)),
 }
-
-
-def quick(name: str, **params: Any) -> TorchAttack:
-    return TorchAttack(name, QUICK.get(name, {}) | params)
-
-
-def budget_of(name: str) -> Budget:
-    """One that the attack takes; any will do where it knows no limit."""
-    return L2(2.0) if L2 in ATTACKS[name].norms and Linf not in ATTACKS[name].norms else Linf(16 / 255)
 
 
 @pytest.fixture
@@ -238,124 +202,6 @@ def test_global_random_state_neither_matters_nor_changes(name: str, look: View, 
     assert torch.equal(*found)
     other = attack(replace(look, seed=7), pairs, Dodging(), budget_of(name)).images
     assert name == "FAB" or not torch.equal(found[0], other)  # FAB's first start is the clean image
-
-
-@pytest.mark.parametrize("goal", GOALS)
-@pytest.mark.parametrize("name", PARTS)
-def test_a_masked_gradient_gives_no_nan_and_no_false_success(
-    name: str, goal: Goal, saturated: Any, batch: Callable, view: Callable
-) -> None:
-    """Several attacks divide by the size of the gradient; every score is 1, whatever they do."""
-    attack = quick(name)
-    result = attack(view(saturated, 2), batch(2, SIZE), goal, budget_of(name))
-    assert bool(torch.isfinite(result.images).all())
-    assert result.achieved.tolist() == [goal == Impersonation()] * 2
-
-
-@dataclass(frozen=True)
-class Speechless:
-    """A verifier without an answer for some pairs."""
-
-    inner: CosineVerifier
-    silent: tuple[int, ...]
-
-    differentiable = True
-    random = False
-
-    def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
-        return self.inner.enroll(reference, index, draw)
-
-    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
-        mute = torch.isin(template.index, torch.tensor(self.silent))
-        return self.inner.score(probe, template, draw).masked_fill(mute, torch.nan)
-
-
-@pytest.mark.parametrize("goal", GOALS)
-@pytest.mark.parametrize("name", PARTS)
-def test_a_score_that_is_not_a_number_is_no_success_and_no_harm_to_others(
-    name: str, goal: Goal, look: View, batch: Callable
-) -> None:
-    pairs, budget = batch(2, SIZE, same=goal == Dodging()), budget_of(name)
-    attack = quick(name)
-    deaf = replace(look, verifier=Speechless(CosineVerifier(look.verifier.recognizer), (0,)))  # type: ignore[attr-defined]
-    result = attack(deaf, pairs, goal, budget)
-    assert bool(torch.isfinite(result.images).all())
-    assert not bool(result.achieved[0])
-    if not ATTACKS[name].mixes:
-        alone = attack(look, pairs, goal, budget)
-        assert torch.allclose(result.images[1], alone.images[1], atol=1e-6)
-        assert result.achieved[1] == alone.achieved[1]
-
-
-@pytest.mark.parametrize("label", [0, 1])
-def test_a_score_that_is_not_a_number_is_shown_as_far_from_success(label: int, look: View, batch: Callable) -> None:
-    """Else an attack that keeps what is better would keep what nobody has scored."""
-    pairs = batch(COUNT, SIZE)
-    deaf = replace(look, verifier=Speechless(CosineVerifier(look.verifier.recognizer), (0, 2)))  # type: ignore[attr-defined]
-    logits = PairVerifier(deaf, deaf.enroll(pairs), look.thresholds, label)(pairs.probe)
-    gap = logits[:, label] - logits[:, 1 - label]
-    heard = PairVerifier(look, look.enroll(pairs), look.thresholds, label)(pairs.probe)
-    assert torch.equal(logits[[1, 3]], heard[[1, 3]])
-    assert gap[[0, 2]].min() >= 16
-    assert (heard[:, label] - heard[:, 1 - label]).max() < 16
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_limit_of_queries_is_kept_and_what_is_claimed_within_it_is_true(
-    name: str, look: View, batch: Callable
-) -> None:
-    pairs, limit, goal = batch(2, SIZE, same=True), 40, Dodging()
-    watched = Watched(look.verifier, pairs.index, goal, limit)
-    attack = TorchAttack(name)
-    result = attack(replace(look, verifier=watched, queries=limit), pairs, goal, budget_of(name))
-    assert int(watched.queries.max()) <= limit
-    assert bool(torch.isfinite(result.images).all())
-    with torch.no_grad():
-        scores = look.score(result.images, look.enroll(pairs))
-    assert torch.equal(result.achieved, goal.achieved(scores, torch.full((2,), THRESHOLD)))
-
-
-def test_success_within_the_limit_of_queries_is_seen(look: View, batch: Callable) -> None:
-    """The last query is kept for the verdict, and the square attack plans with what it has."""
-    pairs, limit = batch(COUNT, SIZE, same=False), 150
-    watched = Watched(look.verifier, pairs.index, Impersonation(), limit)
-    result = TorchAttack("Square")(replace(look, verifier=watched, queries=limit), pairs, Impersonation(), Linf(0.3))
-    assert bool(result.achieved.any())
-    assert int(watched.queries.max()) <= limit
-
-
-@pytest.mark.parametrize("name", BLIND)
-def test_an_attack_on_scores_alone_takes_no_gradient(name: str, look: View, batch: Callable) -> None:
-    pairs = batch(COUNT, SIZE)
-    watched = Watched(look.verifier, pairs.index, Dodging())
-    quick(name)(replace(look, verifier=watched), pairs, Dodging(), budget_of(name))
-    assert int(watched.gradients.sum()) == 0
-
-
-@dataclass(frozen=True)
-class Channelwise:
-    """A network that works channels-last, and gives gradients in that layout."""
-
-    kernel: Tensor
-    name: str = "channelwise"
-    differentiable: bool = True
-    digest: str = "channelwise"
-
-    def embed(self, images: Images) -> Tensor:
-        last = torch.channels_last
-        maps = torch.conv2d(images.contiguous(memory_format=last), self.kernel.contiguous(memory_format=last))
-        return torch.nn.functional.normalize(maps.tanh().flatten(1))
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_images_and_gradients_may_lie_channels_last_in_memory(name: str, batch: Callable, view: Callable) -> None:
-    kernel = torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    pairs = batch(2, SIZE, same=True)
-    pairs = replace(pairs, probe=pairs.probe.contiguous(memory_format=torch.channels_last))
-    attack = quick(name)
-    result = attack(view(Channelwise(kernel), 2), pairs, Dodging(), budget_of(name))
-    assert bool(torch.isfinite(result.images).all())
-    assert result.images.is_contiguous(memory_format=torch.channels_last)
 
 
 BAD: Mapping[str, tuple[TorchAttack, Budget, str]] = {

@@ -1,0 +1,82 @@
+"""A whole cell on random images, and the random victim that stands in some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from frbench.attacks.descent import ProjectedDescent
+from frbench.harness.audit import Audit
+from frbench.harness.budgets import Linf
+from frbench.harness.cell import Cell
+from frbench.harness.contracts import Draw, Images, Recognizer, Verifier
+from frbench.harness.faces import PairSet
+from frbench.harness.goals import Dodging
+from frbench.harness.metering import Meter, Metered
+from frbench.harness.noise import normal
+from frbench.harness.protocols.verification import Verification
+from frbench.harness.threats import Oblivious
+from frbench.harness.verifiers import purified
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random purifier: Gaussian noise of the pair and the draw. ``draws`` remembers what it was asked for."""
+
+    sigma: float = 0.15
+    draws: list[Draw] = field(default_factory=list, compare=False, hash=False)
+    differentiable = True
+    random = True
+
+    def __call__(self, images: Images, index: torch.Tensor, draw: Draw) -> Images:
+        self.draws.append(draw)
+        return images + self.sigma * normal(index, draw, tuple(images.shape[1:]))
+
+
+@dataclass(frozen=True)
+class NoiseDefense:
+    """A randomised victim, known to its attacker."""
+
+    noise: Noise = field(default_factory=Noise)
+
+    def protect(self, verifier: Verifier) -> Verifier:
+        return purified(verifier, self.noise, "probe")
+
+    def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
+        return {"exact": self.protect(verifier)}
+
+
+@dataclass(frozen=True)
+class NoDefense:
+    def protect(self, verifier: Verifier) -> Verifier:
+        return verifier
+
+    def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
+        return {"exact": verifier}
+
+
+def toy_cell(pairs: PairSet, recognizer: Recognizer, **changes: Any) -> Cell:
+    """PGD at 2/255, dodging, no defense, but for what ``changes`` say."""
+    meter = Meter()
+    nouns = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
+    standard = Cell(
+        names=dict.fromkeys(nouns, "toy"),
+        settings={},
+        pairs=pairs,
+        recognizer=Metered(recognizer, meter),
+        attack=ProjectedDescent(steps=5),
+        goal=Dodging(),
+        budget=Linf(2 / 255),
+        threat=Oblivious(),
+        defense=NoDefense(),
+        protocol=Verification(bootstrap=100, pictures=2),
+        audit=Audit(),
+        seed=0,
+        batch_size=16,
+        device=torch.device("cpu"),
+        meter=meter,
+    )
+    return replace(standard, **changes)
