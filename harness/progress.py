@@ -1,11 +1,18 @@
-"""Progress bars on standard error, with a rate and the time left; told ``(done, total)``, total None if unknown."""
+"""Progress on standard error, told ``(done, total)``, total None if unknown: bars with a rate and the time left.
+
+Where standard error is no terminal, such as the log of a batch job, there are lines instead, and for short work none.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from time import monotonic
 from typing import TypeVar
 
+from rich import filesize
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +30,9 @@ from rich.text import Text
 Report = Callable[[int, int | None], None]
 T = TypeVar("T")
 
+# A log hears of work that has taken this many seconds; then not before as many more, or a tenth of all so far.
+_FIRST, _AGAIN, _SHARE = 30.0, 60.0, 0.1
+
 
 class RateColumn(ProgressColumn):
     """Items per second."""
@@ -33,31 +43,82 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} {self.unit}/s")
+        return Text("" if speed is None else f"{_count(speed)} {self.unit}/s")
+
+
+class _Lines:
+    """A ``Report`` in lines. ``number`` writes an amount, ``unit`` follows it."""
+
+    def __init__(self, title: str, number: Callable[[float], str], unit: str) -> None:
+        self.title, self.number, self.unit = title, number, unit
+        self.begun = monotonic()
+        self.due = self.begun + _FIRST
+        self.done, self.spoken = 0, False
+        self.since: tuple[float, int] | None = None  # of the first report: work that is resumed does not begin at zero
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now, self.done = monotonic(), done
+        self.since = self.since or (now, done)
+        if now >= self.due:
+            self.due = now + max(_AGAIN, _SHARE * (now - self.begun))
+            self._say(self._state(now, total))
+
+    def close(self) -> None:
+        """Says that all is done, where it has been said that it is not."""
+        if self.spoken:
+            spent = timedelta(seconds=round(monotonic() - self.begun))
+            self._say(f"{self.number(self.done)}{self.unit}, done in {spent}")
+
+    def _state(self, now: float, total: int | None) -> str:
+        whole = "" if total is None else f" of {self.number(total)}"
+        state = f"{self.number(self.done)}{whole}{self.unit}"
+        then, before = self.since or (now, self.done)
+        if now <= then or self.done <= before:
+            return state
+        rate = (self.done - before) / (now - then)
+        left = "" if total is None else f", {timedelta(seconds=round((total - self.done) / rate))} left"
+        return f"{state}, {self.number(rate)}{self.unit}/s{left}"
+
+    def _say(self, text: str) -> None:
+        self.spoken = True
+        print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
 
 def byte_bar(title: str) -> AbstractContextManager[Report]:
     """A bar that counts bytes."""
-    return _bar(title, DownloadColumn(), TransferSpeedColumn())
+    return _shown(_Lines(title, _size, ""), DownloadColumn(), TransferSpeedColumn())
 
 
-def count_bar(title: str, unit: str) -> AbstractContextManager[Report]:
-    """A bar that counts things, named by ``unit`` in the plural."""
-    return _bar(title, MofNCompleteColumn(), RateColumn(unit))
+def count_bar(title: str, unit: str, transient: bool = False) -> AbstractContextManager[Report]:
+    """A bar that counts things, named by ``unit`` in the plural; ``transient``: it goes away when done."""
+    return _shown(_Lines(title, _count, f" {unit}"), MofNCompleteColumn(), RateColumn(unit), transient=transient)
 
 
 def over(items: Sequence[T], title: str, unit: str, each: int) -> Iterator[T]:
     """``items`` under a bar that goes away when done; an item stands for ``each`` things named by ``unit``."""
-    with _bar(title, MofNCompleteColumn(), RateColumn(unit), transient=True) as report:
+    with count_bar(title, unit, transient=True) as report:
         for done, item in enumerate(items, start=1):
             yield item
             report(done * each, len(items) * each)
 
 
 @contextmanager
-def _bar(title: str, *columns: ProgressColumn, transient: bool = False) -> Iterator[Report]:
-    shown = (TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn())
+def _shown(lines: _Lines, *columns: ProgressColumn, transient: bool = False) -> Iterator[Report]:
+    """A bar, or ``lines`` where none can be drawn."""
     console = Console(stderr=True)
-    with Progress(*shown, console=console, transient=transient, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
+    if not console.is_terminal:
+        yield lines
+        lines.close()
+        return
+    shown = (TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn())
+    with Progress(*shown, console=console, transient=transient) as bar:
+        task = bar.add_task(lines.title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _count(amount: float) -> str:
+    return f"{amount:,.{0 if amount >= 10 or amount == int(amount) else 2}f}"
+
+
+def _size(amount: float) -> str:
+    return filesize.decimal(round(amount))

@@ -18,8 +18,8 @@ from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.folding import FrozenPReLU, simplify
 from frbench.harness.recognizers.iresnet import IResNet
 from frbench.harness.recognizers.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
-from frbench.harness.recognizers.preparation import SmallBatches, prepare, resolve_device
-from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.preparation import Prepared, SmallBatches, prepare, resolve_device
+from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
 
 
 def lived_in(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -237,6 +237,21 @@ def test_that_no_network_sees_a_batch_whose_size_changes_its_kernels(count: int)
     assert torch.equal(found, images.flatten(1).cumsum(dim=1))
     (slope,) = torch.autograd.grad(found[:, -1].sum(), images)
     assert torch.equal(slope, torch.ones_like(images))
+
+
+class Held(Prepared):
+    device, preprocessing = "cpu", Preprocessing(size=8)
+
+    def as_shipped(self) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+
+
+def test_a_recognizer_that_is_first_used_in_inference_mode_gives_gradients_after() -> None:
+    recognizer, images = Held(), torch.rand(2, 3, 8, 8)
+    with torch.inference_mode():
+        recognizer.embed(images)
+    (gradient,) = torch.autograd.grad(recognizer.embed(images.requires_grad_())[:, 0].sum(), images)
+    assert gradient.abs().max() > 0
 
 
 def test_devices_are_resolved_and_impossible_ones_refused_in_one_line() -> None:

@@ -5,31 +5,26 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
 from frbench.harness.recognizers.onnx_graph import fill_clip_bounds, free_batch, input_shape, read_onnx, to_torch
 from frbench.harness.recognizers.onnx_runtime import open_session, run_session
-from frbench.harness.recognizers.preparation import prepare, resolve_device
-from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.preparation import Prepared
 
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class OnnxRecognizer(OnnxFile):
+class OnnxRecognizer(OnnxFile, Prepared):
     """An ONNX file as a prepared, differentiable network. Checked against onnxruntime when it is loaded.
 
     A file with a batch size baked in is freed of it where that gives the right embeddings, and otherwise run at the
     batch size that it wants.
     """
-
-    differentiable = True
 
     def as_shipped(self) -> nn.Module:
         """The network as onnx2torch makes it, right at every batch size, unprepared, on the CPU."""
@@ -57,13 +52,3 @@ class OnnxRecognizer(OnnxFile):
         fill_clip_bounds(model)
         with torch.no_grad():
             return FixedBatch(to_torch(model, self.file), batch)(probes)
-
-    @cached_property
-    def network(self) -> nn.Module:
-        """The prepared network: takes preprocessed images, gives raw embeddings."""
-        return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.size)
-
-    def embed(self, images: Images) -> Embeddings:
-        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
-        x = self.preprocessing(images.to(resolve_device(self.device)))
-        return unit_length(self.network(x.contiguous(memory_format=torch.channels_last)))

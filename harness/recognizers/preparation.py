@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import warnings
+from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.folding import simplify
-from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
+from frbench.harness.recognizers.whole import WholeNetwork
 
 TOLERANCE = 1e-4
 # Activations of this many 112x112 images fit the allocator's reused blocks and mostly the caches of a CPU. Its
@@ -82,3 +86,36 @@ def _simplified(network: nn.Module, size: int) -> nn.Module:
         warnings.warn(f"{type(network).__name__} is used unfolded: folding would move it by {change:.1e}", stacklevel=3)
         return network
     return simplified
+
+
+class Prepared(ABC):
+    """What recognizers with a network at hand have in common: it is prepared for attack on first use."""
+
+    differentiable = True
+
+    @property
+    @abstractmethod
+    def device(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> Preprocessing: ...
+
+    @abstractmethod
+    def as_shipped(self) -> nn.Module:
+        """Preprocessed images to raw embeddings: unprepared, in evaluation mode, on the CPU. Loaded anew each time."""
+
+    def module(self) -> nn.Module:
+        """A copy of its own to train: images in [0, 1] to raw embeddings. Unfolded, on the recognizer's device."""
+        return WholeNetwork(self.preprocessing, self.as_shipped()).to(resolve_device(self.device))
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The prepared network: takes preprocessed images, gives raw embeddings."""
+        with torch.inference_mode(False):  # kept: weights made in inference mode could never give a gradient
+            return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.size)
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        inputs = self.preprocessing(images.to(resolve_device(self.device)))
+        return unit_length(self.network(inputs.contiguous(memory_format=torch.channels_last)))

@@ -8,19 +8,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.fetching import file_sha256
 from frbench.harness.fingerprints import source_digest
-from frbench.harness.recognizers.preparation import prepare, resolve_device
-from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
+from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.weight_files import find_weights, load_strictly, read_state
 
 
 @dataclass(frozen=True)
-class TorchRecognizer:
+class TorchRecognizer(Prepared):
     """A checkpoint loaded strictly into ``architecture`` and prepared for attack, on first use.
 
     architecture: makes the network (N, 3, size, size) -> (N, D), without arguments.
@@ -49,8 +47,6 @@ class TorchRecognizer:
     floor: float | Mapping[str, float] | None = None
     device: str = "cpu"
 
-    differentiable = True
-
     @cached_property
     def file(self) -> Path:
         """The weight file, fetched where necessary."""
@@ -70,17 +66,6 @@ class TorchRecognizer:
         network = self.architecture()
         load_strictly(network, read_state(self.file, self.prefix), self.file)
         return network.eval()
-
-    @cached_property
-    def network(self) -> nn.Module:
-        """The prepared network: takes preprocessed images, gives raw embeddings."""
-        with torch.inference_mode(False):  # kept: weights made in inference mode could never give a gradient
-            return prepare(self.as_shipped(), resolve_device(self.device), self.size)
-
-    def embed(self, images: Images) -> Embeddings:
-        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
-        inputs = self.preprocessing(images.to(resolve_device(self.device)))
-        return unit_length(self.network(inputs.contiguous(memory_format=torch.channels_last)))
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the class, path and device."""
