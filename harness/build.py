@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness import fitting
 from frbench.harness.card import run_facts
 from frbench.harness.cell import Cell
+from frbench.harness.cloaker import Cloaker
 from frbench.harness.contracts import Defense, Fittable, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
@@ -28,6 +29,7 @@ from frbench.harness.verifiers import Comparer, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
 SURROGATE = "recognizer@threat.surrogate"
+TRACKER = "tracker@protocol.tracker"
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
@@ -115,6 +117,24 @@ def protected(config: Mapping[str, Any]) -> tuple[str, Verifier]:
     return recognizer.name, defense.protect(lifted(recognizer))
 
 
+def cloaker(config: Mapping[str, Any]) -> Cloaker:
+    """The attack of ``config`` on the recognizer, as a user's photos are cloaked by it."""
+    if not config["attack"]["_target_"]:
+        raise FrbenchError("an attack that changes nothing makes no cloak; take another, such as attack=fawkes")
+    attack, goal, budget = (instantiate(config[noun], noun) for noun in ("attack", "goal", "budget"))
+    verifier = lifted(instantiate(config["recognizer"], "recognizer"))
+    device = resolve_device(config["device"])
+    numbers = config["spread"], config["seed"], config["batch_size"]
+    return Cloaker(verifier, attack, goal, budget, *numbers, device)
+
+
+def protected_photos(config: Mapping[str, Any], source: Path) -> int:
+    """Cloak the photos of ``source`` as ``config`` has it; the exit code."""
+    protecting, finder = instantiate(config["protecting"], "cloak"), instantiate(config["finder"], "finder")
+    code: int = protecting.run(source, cloaker(config), finder.load)
+    return code
+
+
 def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
     """The cell that a resolved ``config`` describes. ``choices``: the option of each group, as Hydra resolved them."""
     device = resolve_device(config["device"])
@@ -132,6 +152,8 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
     if SURROGATE in choices:
         names["surrogate"] = _named(choices, SURROGATE)
+    if TRACKER in choices:
+        names["tracker"] = choices[TRACKER]
     flags: list[str] = []
     if isinstance(defense, Fittable):
         settings = {**settings, "defense.faces": choices["identities"]}

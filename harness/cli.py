@@ -15,10 +15,32 @@ This attack, with this goal and budget, through this view, against this recogniz
   report  [overrides]           tables and figures from the recorded runs; format=json prints the records
   data    list|prepare|verify   what is there, download or convert, check digests
   serve   [overrides]           a recognizer, with or without a defense, as a local HTTP service
+  cloak   FOLDER [overrides]    the faces in your own photos, cloaked in copies beside them
   options [GROUP]               the options of each group, such as attack or defense
 
 Try it:  frbench run -m attack=fgsm,pgd goal=dodging,impersonation defense=none,jpeg
 Then:    frbench report
+"""
+
+_CLOAK_HELP = """\
+usage: frbench cloak FOLDER [overrides]
+
+Every face in the photos of FOLDER, or in the one photo named, is cloaked, so that a tracker who learns from the copies
+does not know the natural face. NAME.jpg becomes NAME_cloaked.jpg beside it; jpg, jpeg, png, webp and bmp stay what they
+are. No file is overwritten: a photo that has its copy is left alone, so the same command goes on after a kill.
+
+  out=OTHER_FOLDER       copies go there
+  recursive=true         photos in the folders inside too
+  quality=95             of JPEG and WebP copies
+  suffix=_cloaked        what the name of a copy has more
+  attack=fawkes          or lowkey, or any attack, such as attack=pgd budget=linf_8; attack.NAME=VALUE sets it
+  recognizer=foamliu_mobilefacenet
+                         what the cloak is made on: one whose gradients can be had, or an ensemble
+  batch_size=16          faces at once; more for a GPU
+  device=auto  seed=0
+
+Copies hold no EXIF, which tells where a photo was taken and has a thumbnail of the natural face.
+Exit code: 0 each photo has its copy, 1 some photo could not be done, 2 bad usage, 130 interrupted.
 """
 
 
@@ -39,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         "report": _report,
         "data": _data,
         "serve": _serve,
+        "cloak": _cloak,
         "options": _options,
     }
     verb = verbs.get(words[0])
@@ -96,6 +119,15 @@ def _serve(words: list[str]) -> int:
     from frbench.harness.launch import serve
 
     return serve(words)
+
+
+def _cloak(words: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in words):
+        print(_CLOAK_HELP, end="")
+        return 0
+    from frbench.harness.launch import cloak
+
+    return cloak(words)
 
 
 def _options(words: list[str]) -> int:

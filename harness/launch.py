@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError
+from frbench.harness.records import tracks
 
 _CONF = "frbench.conf"
 
@@ -57,14 +58,17 @@ def run(words: list[str]) -> int:
 def _sentence(record: Mapping[str, Any], found: bool) -> str:
     """A finished cell in one line."""
     names, card = record["names"], record["card"]
-    what = " ".join(f"{names[noun]:<13}" for noun in ("defense", "attack", "goal", "budget", "threat"))
+    nouns = ("defense", "attack", "goal", "budget", "threat", *(["tracker"] if tracks(record) else []))
+    what = " ".join(f"{names[noun]:<13}" for noun in nouns)
     if record["status"] != "done":
         return f"{what} {record['status']}: {record['reason'].strip().splitlines()[-1]}"
     clean, attack = record["measurements"]["clean"], record["measurements"]["attack"]
     line = f"{what} clean {100 * clean['accuracy']:6.2f} %"
     if attack:
-        bounds = [f"{100 * attack[key]:.1f}" if attack["asr"] is not None else "-" for key in _ASR]
+        bounds = [f"{100 * attack[key]:.1f}" if attack[key] is not None else "-" for key in _ASR]
         line += f"  ASR {bounds[0]:>5} % [{bounds[1]}, {bounds[2]}] of {attack['asr_denominator']}"
+        if tracks(record) and attack["normal_accuracy"] is not None:
+            line += f"  others {100 * attack['normal_accuracy']:.1f} %"
     if found:
         return f"{line}  (found)"
     return f"{line}  ({card['seconds']:.1f} s, {card['forwards']} forwards, {card['backwards']} backwards)"
@@ -133,6 +137,21 @@ def serve(words: list[str]) -> int:
     return 0
 
 
+def cloak(words: list[str]) -> int:
+    """``frbench cloak FOLDER``: the faces in a user's own photos, cloaked in copies."""
+    from frbench.harness import build
+    from frbench.harness.photos import named
+
+    source, overrides = named(words)
+    codes: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        codes.append(build.protected_photos(build.plain(cfg), source))
+
+    _with_hydra("cloak", overrides, job)
+    return max(codes, default=0)
+
+
 def options(words: list[str]) -> int:
     """``frbench options [GROUP]``: what can stand at the right of each ``group=``."""
     groups = _groups()
@@ -197,14 +216,18 @@ def _misspelt(error: Exception, name: str) -> str | None:
     found = re.match(r"Could not override '(.+?)'", str(error))
     if not found:
         return None
-    if "@" in found[1]:
-        return f"{found[1]} belongs to another option, as recognizer@threat.surrogate does to threat=transfer alone"
+    if "@" in found[1] or (name == "run" and found[1] in _groups()):
+        return f"{found[1]} belongs to another option: {_INSIDE}"
     GlobalHydra.instance().clear()
     with hydra.initialize_config_module(_CONF, version_base="1.3"):
-        known = [*_groups(), *_leaves(hydra.compose(name))]
+        whole = hydra.compose(name, return_hydra_config=True)
+    known = [key for key in (*whole.hydra.runtime.choices, *_leaves(whole)) if not key.startswith("hydra")]
     near = difflib.get_close_matches(found[1], known, n=1)
     hint = f"did you mean {near[0]}?" if near else "frbench options lists the groups"
     return f"{found[1]} is not something that a run can set; {hint}"
+
+
+_INSIDE = "recognizer@threat.surrogate to threat=transfer alone, tracker@protocol.tracker to protocol=cloaking"
 
 
 def _unknown(name: str, known: list[str], group: str) -> str:
@@ -236,7 +259,7 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 
     Compared before interpolation, so that where data lie on this machine makes no difference.
     """
-    from frbench.harness.build import NOUNS, SURROGATE
+    from frbench.harness.build import NOUNS, SURROGATE, TRACKER
 
     usual = _usual(choices)
     chosen = {group: option for group, option in choices.items() if group != "experiment"}
@@ -248,7 +271,7 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         if key.split(".")[0] in (*NOUNS, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
-    named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(SURROGATE)}
+    named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith((SURROGATE, TRACKER))}
     return dict(sorted((named | shown).items()))
 
 

@@ -27,6 +27,7 @@ PURE = {
     "intervals",
     "metrics",
     "noise",
+    "pasting",
     "progress",
     "sizes",
     "survival",
@@ -269,8 +270,8 @@ def test_that_every_module_can_be_imported(path: Path) -> None:
 
 def test_that_optional_libraries_are_imported_only_where_they_are_used() -> None:
     optional = {"art", "cv2", "foolbox", "insightface", "onnx", "onnx2torch", "onnxruntime", "torchattacks", "wandb"}
-    optional |= {"fastapi", "httpx", "python_multipart", "starlette", "tenacity", "uvicorn"}
-    test_only = {"hypothesis", "pytest", "skimage", "sklearn"}
+    optional |= {"fastapi", "httpx", "python_multipart", "pywt", "skimage", "sklearn", "starlette", "tenacity", "uvicorn"}
+    test_only = {"hypothesis", "pytest"}
     wrong = []
     for path in SOURCES:
         for node in tree(path).body:

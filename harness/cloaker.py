@@ -1,0 +1,86 @@
+"""Faces of a user's own, cloaked in batches: an attack whose pairs are each a face and itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frbench.harness.budgets import Unbounded
+from frbench.harness.contracts import Attack, Budget, Goal, Verifier, View
+from frbench.harness.crafting import enforced
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairBatch, load_images
+from frbench.harness.realigning import Realigned
+
+_NUMBERS = 1 << 31  # a face's pair number is below it
+
+
+@dataclass(frozen=True)
+class Cloaker:
+    """An attack on aligned faces, each of them probe and reference of its own pair.
+
+    What a face's cloak is depends on its pixels and the seed, not on where in which folder the photo lies.
+    spread: how differently the attack sees each face aligned from step to step, as ``Realigned`` has it. Detectors see
+    a cloaked face elsewhere than the natural one, and a cloak made for a single alignment loses half of its effect.
+    """
+
+    verifier: Verifier
+    attack: Attack
+    goal: Goal
+    budget: Budget
+    spread: float
+    seed: int
+    batch_size: int
+    device: torch.device
+
+    def ready(self) -> None:
+        """Raises FrbenchError where the attack cannot be made on this recognizer, or its weights cannot be had."""
+        if self.batch_size < 1:
+            raise FrbenchError(f"batch_size={self.batch_size}, expected 1 or more")
+        if not 0 <= self.spread < 1:
+            raise FrbenchError(f"spread={self.spread}, expected a share of a face's side, such as 0.02")
+        if self.attack.needs_gradient and not self.verifier.differentiable:
+            raise FrbenchError(
+                f"{type(self.attack).__name__} needs gradients and this recognizer is a black box that gives none; "
+                "take a recognizer that does, such as foamliu_mobilefacenet"
+            )
+        gray = np.full((1, 112, 112, 3), 127, np.uint8)
+        self.similarities(gray, gray)
+
+    def changes(self, crops: np.ndarray) -> Tensor:
+        """What to add to the faces uint8 (N, 112, 112, 3): float32 (N, 3, 112, 112), in parts of 255."""
+        return torch.cat([self._changes(crops[part]) for part in self._parts(crops)])
+
+    def _changes(self, crops: np.ndarray) -> Tensor:
+        pairs = self._pairs(crops)
+        nobody = torch.full((1,), -1.0, device=self.device).expand(_NUMBERS)  # the threshold of every number
+        view = View(Realigned(self.verifier, self.spread), nobody, self.seed)
+        budget = self.budget if self.attack.bounded else Unbounded()
+        try:
+            result = self.attack(view, pairs, self.goal, budget)
+        except Refused as error:
+            raise FrbenchError(str(error)) from error
+        return (enforced(result.images, pairs.probe, budget)[0] - pairs.probe).cpu()
+
+    @torch.no_grad()
+    def similarities(self, crops: np.ndarray, others: np.ndarray) -> list[float]:
+        """The recognizer's scores between the faces uint8 (N, 112, 112, 3) and the ``others``, one to one."""
+        view = View(self.verifier, torch.zeros(0), self.seed)
+        found: list[float] = []
+        for part in self._parts(crops):
+            probes = load_images(crops[part], np.arange(len(crops[part])), self.device)
+            found += view.score(probes, view.enroll(self._pairs(others[part]))).tolist()
+        return found
+
+    def _parts(self, crops: np.ndarray) -> list[slice]:
+        return [slice(first, first + self.batch_size) for first in range(0, len(crops), self.batch_size)]
+
+    def _pairs(self, crops: np.ndarray) -> PairBatch:
+        faces = load_images(crops, np.arange(len(crops)), self.device)
+        numbers = [int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:4], "big") % _NUMBERS for crop in crops]
+        index = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        return PairBatch(faces, faces, faces, torch.ones_like(index, dtype=torch.bool), torch.zeros_like(index), index)

@@ -1,0 +1,112 @@
+"""Changes of aligned faces, put back where the faces stand in a photo. Photos are uint8 (H, W, 3), RGB.
+
+A matrix (2, 3) maps pixels (x, y) of a photo to those of an aligned crop, as an alignment's similarity does. Only the
+change is pasted, never the crop: what the crop blurred stays sharp, and pixels away from the face stay as they were.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample
+
+RAMP = 8  # pixels of the crop along its border over which a change fades in, so that no edge is seen
+_ROUNDS = 3  # corrections of a paste by what aligning it again would miss
+
+
+class Aligned(NamedTuple):
+    """F faces of a photo. crops: uint8 (F, S, S, 3), RGB; matrices: float64 (F, 2, 3), from the photo to the crop."""
+
+    crops: np.ndarray
+    matrices: np.ndarray
+
+    @property
+    def sides(self) -> np.ndarray:
+        """How many pixels of the photo (F,) each side of a crop spans."""
+        return self.crops.shape[1] / np.hypot(self.matrices[:, 0, 0], self.matrices[:, 1, 0])
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Where in the photo (F, 2), x then y, the middle of each crop lies."""
+        middle = (self.crops.shape[1] - 1) / 2
+        return np.array([_through(_inverse(matrix), np.array([[middle, middle]]))[0] for matrix in self.matrices])
+
+
+def paste(photo: np.ndarray, changes: Tensor, matrices: np.ndarray) -> np.ndarray:
+    """``photo`` with ``changes`` (F, 3, S, S), in parts of 255, added to its faces; rounded to 8 bits.
+
+    What aligning the result anew sees is the change as near as the photo's pixels can show it: a face smaller than
+    its crop shows less. No pixel outside of the crops' squares is touched.
+    """
+    pasted = photo.copy()
+    for change, matrix in zip(changes.detach().cpu().float(), matrices, strict=True):
+        rows, columns = _place(matrix, change.shape[-1], *photo.shape[:2])
+        if rows.start == rows.stop or columns.start == columns.stop:
+            continue
+        patch = _patch(change * window(change.shape[-1]), matrix, rows, columns)
+        region = torch.from_numpy(pasted[rows, columns]).float() + patch.mul(255).permute(1, 2, 0)
+        pasted[rows, columns] = region.round_().clamp_(0, 255).to(torch.uint8).numpy()
+    return pasted
+
+
+def window(side: int, ramp: int = RAMP) -> Tensor:
+    """(side, side): 1 inside, smoothly to 0 at the border."""
+    edge = torch.minimum(torch.arange(side), torch.arange(side).flip(0)).div(ramp).clamp(0, 1)
+    smooth = edge * edge * (3 - 2 * edge)
+    return smooth[:, None] * smooth
+
+
+def _patch(change: Tensor, matrix: np.ndarray, rows: slice, columns: slice) -> Tensor:
+    """``change`` (3, S, S) as the pixels (3, h, w) of a region of the photo.
+
+    Enlarged smoothly, so that it does not hang on where exactly it is sampled; then corrected by what the alignment's
+    bilinear sampling would miss of it, a few times over (iterative back-projection).
+    """
+    side, shape = change.shape[-1], (rows.stop - rows.start, columns.stop - columns.start)
+    corner = np.array([columns.start, rows.start])
+    finer = max(1, math.ceil(np.hypot(matrix[0, 0], matrix[1, 0]) - 0.1))
+    into_crop = _grid(_through(matrix, _pixels(shape, finer) + corner), (side, side))
+    into_photo = _grid(_through(_inverse(matrix), _pixels((side, side))) - corner, shape)
+    patch, bound = torch.zeros(3, *shape), float(change.abs().max())
+    for _ in range(1 + _ROUNDS):
+        missing = change - _sampled(patch, into_photo, "bilinear")
+        patch += avg_pool2d(_sampled(missing, into_crop, "bicubic"), finer)
+    return patch.clamp_(-bound, bound)
+
+
+def _place(matrix: np.ndarray, side: int, height: int, width: int) -> tuple[slice, slice]:
+    """The rows and columns of the photo that a crop touches; empty where it lies outside."""
+    corners = _through(_inverse(matrix), np.array([[0, 0], [side - 1, 0], [0, side - 1], [side - 1, side - 1]]))
+    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    rows, columns = np.clip([top, bottom], 0, height), np.clip([left, right], 0, width)
+    return slice(*map(int, rows)), slice(*map(int, columns))
+
+
+def _pixels(shape: tuple[int, int], finer: int = 1) -> np.ndarray:
+    """Where (h * finer, w * finer, 2), x then y, the centres of pixels lie, each cut ``finer`` times a side."""
+    y, x = (np.arange(length * finer) / finer + 0.5 / finer - 0.5 for length in shape)
+    return np.stack(np.meshgrid(x, y), -1)
+
+
+def _grid(points: np.ndarray, shape: tuple[int, int]) -> Tensor:
+    """Points (h, w, 2) in pixels of an image of ``shape``, as ``grid_sample`` counts them."""
+    height, width = shape
+    return torch.from_numpy((2 * points + 1) / np.array([width, height]) - 1).float()
+
+
+def _sampled(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return grid_sample(image[None], grid[None], mode, padding_mode="zeros", align_corners=False)[0]
+
+
+def _through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    mapped: np.ndarray = points @ matrix[:, :2].T + matrix[:, 2]
+    return mapped
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    turn = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([turn, -turn @ matrix[:, 2:]], 1)

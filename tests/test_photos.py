@@ -1,0 +1,188 @@
+"""Photos as files: upright, in the same format with the same transparency and colours, and nothing written over."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from scipy.ndimage import gaussian_filter
+
+from frbench.harness.errors import FrbenchError
+from frbench.harness.photos import BadPhoto, Copies, decoded, files, kind, named, read
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def pixels(height: int = 60, width: int = 90, channels: int = 3) -> np.ndarray:
+    smooth = gaussian_filter(np.random.default_rng(0).normal(size=(height, width, channels)), (6, 6, 0))
+    return ((smooth - smooth.min()) / np.ptp(smooth) * 255).astype(np.uint8)
+
+
+def filed(image: Image.Image, form: str, **options: object) -> bytes:
+    file = BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def again(data: bytes, change: int = 0, quality: int = 95) -> Image.Image:
+    """The picture in ``data``, made anew with ``change`` added to its pixels."""
+    photo = decoded(data)
+    return Image.open(BytesIO(photo.encoded(photo.pixels + np.uint8(change), quality)))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_that_a_photo_stays_what_it_was_in_format_size_and_profile(form: str) -> None:
+    options = {} if form == "BMP" else {"icc_profile": PROFILE}
+    copy = again(filed(Image.fromarray(pixels()), form, **options))
+    assert (copy.format, copy.size, copy.mode) == (form, (90, 60), "RGB")
+    assert copy.info.get("icc_profile") == options.get("icc_profile")
+    assert np.abs(np.asarray(copy).astype(int) - decoded(filed(Image.fromarray(pixels()), form)).pixels).mean() < 2
+
+
+@pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
+def test_that_what_lost_nothing_loses_nothing(form: str, options: dict) -> None:
+    copy = again(filed(Image.fromarray(pixels() // 2), form, **options), change=1)
+    assert np.array_equal(np.asarray(copy), pixels() // 2 + 1)
+
+
+def test_that_quality_decides_the_size_of_a_jpeg_whose_colours_keep_their_resolution() -> None:
+    data = filed(Image.fromarray(pixels()), "JPEG", quality=90)
+    fine, coarse = (decoded(data).encoded(pixels(), quality) for quality in (95, 30))
+    assert len(fine) > len(coarse)
+    assert {each[1:3] for each in Image.open(BytesIO(fine)).layer} == {(1, 1)}  # type: ignore[attr-defined]
+
+
+def test_that_a_turned_photo_is_upright_and_its_copy_shows_so_without_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x010F] = "maker"
+    exif.get_ifd(0x8825)[1] = "N"  # where it was taken
+    data = filed(Image.fromarray(pixels()), "JPEG", quality=95, exif=exif, comment=b"a secret")
+    photo, stored = decoded(data), np.asarray(Image.open(BytesIO(data)))
+    assert np.array_equal(photo.pixels, np.rot90(stored, -1))
+    copy = again(data)
+    assert copy.size == (60, 90)
+    assert not dict(copy.getexif())
+    assert b"maker" not in photo.encoded(photo.pixels, 95) and b"secret" not in photo.encoded(photo.pixels, 95)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_that_transparency_is_kept_with_the_colours_under_it(form: str) -> None:
+    whole = pixels(channels=4)
+    whole[:20, :, 3] = 0
+    copy = again(filed(Image.fromarray(whole), form, **({"lossless": True, "exact": True} if form == "WEBP" else {})))
+    assert copy.mode == "RGBA"
+    assert np.array_equal(np.asarray(copy), whole)
+
+
+def test_that_palettes_and_grays_become_colours_without_a_profile_that_fits_no_more() -> None:
+    gray = Image.fromarray(pixels()[:, :, 0])
+    copy = again(filed(gray, "PNG", icc_profile=PROFILE))
+    assert copy.mode == "RGB" and "icc_profile" not in copy.info
+    assert np.array_equal(np.asarray(copy)[:, :, 1], np.asarray(gray))
+    palette = Image.fromarray(pixels()).quantize(16)
+    assert np.array_equal(np.asarray(again(filed(palette, "PNG"))), np.asarray(palette.convert("RGB")))
+    assert again(filed(palette, "PNG", transparency=3)).mode == "RGBA"
+
+
+def test_that_the_first_of_a_telephones_several_pictures_is_the_photo() -> None:
+    first, other = Image.fromarray(pixels()), Image.fromarray(255 - pixels())
+    data = filed(first, "MPO", save_all=True, append_images=[other])
+    assert Image.open(BytesIO(data)).format == "MPO"
+    assert again(data).format == "JPEG"
+    assert np.abs(decoded(data).pixels.astype(int) - pixels()).mean() < 10
+
+
+GOOD = filed(Image.fromarray(pixels(400, 600)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a picture"),
+        (b"dear friend,\n", "not a picture"),
+        (GOOD[: len(GOOD) // 2], "damaged or cut off"),
+        (filed(Image.fromarray(pixels(400, 600)), "PNG")[:9000], "damaged or cut off"),
+        (filed(Image.new("CMYK", (9, 9)), "JPEG"), "its colours are CMYK; save it as RGB"),
+        (filed(Image.new("I;16", (9, 9)), "PNG"), "its colours are I;16; save it as RGB with 8 bits"),
+        (filed(Image.new("RGB", (9, 9)), "GIF"), "not a picture"),
+        (
+            filed(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")]),
+            "an animation of 2 frames",
+        ),
+        (filed(Image.new("1", (40_000, 2)), "PNG"), "40000x2 is more than 32000 pixels a side"),
+    ],
+    ids=["empty", "text", "half a jpeg", "half a png", "cmyk", "16 bits", "gif", "animation", "long"],
+)
+def test_that_what_cannot_be_done_has_its_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(BadPhoto, match=reason) as error:
+        decoded(data)
+    assert "\n" not in str(error.value)
+
+
+def test_that_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(BadPhoto, match=r"cannot be read \(No such file"):
+        read(tmp_path / "absent.jpg")
+
+
+def test_that_names_say_what_is_a_photo() -> None:
+    assert [kind(Path(f"a{each}")) for each in (".JPG", ".jpeg", ".png", ".WebP", ".bmp")] == ["photo"] * 5
+    assert [kind(Path(f"a{each}")) for each in (".heic", ".TIF", ".gif")] == ["picture"] * 3
+    assert [kind(Path(f"a{each}")) for each in (".txt", "", ".jpg.part")] == ["other"] * 3
+
+
+def test_that_files_are_listed_by_name_without_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.png", ".hidden.jpg", "inside/c.jpg", "inside/.d.jpg", ".folder/e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert files(tmp_path, recursive=False) == [tmp_path / "a.png", tmp_path / "b.jpg"]
+    assert files(tmp_path, recursive=True) == [tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "inside" / "c.jpg"]
+
+
+def test_that_copies_lie_beside_their_photos_or_in_another_folder_as_they_lie_in_theirs(tmp_path: Path) -> None:
+    photo = tmp_path / "trip" / "us.two.JPG"
+    assert Copies(tmp_path, None, "_cloaked").of(photo) == tmp_path / "trip" / "us.two_cloaked.JPG"
+    out = tmp_path / "safe"
+    assert Copies(tmp_path, out, "").of(photo) == out / "trip" / "us.two.JPG"
+    assert Copies(tmp_path, None, "_cloaked").holds(tmp_path / "a_cloaked.png")
+    assert Copies(tmp_path, out, "_x").holds(out / "a.png") and not Copies(tmp_path, out, "_x").holds(photo)
+    assert not Copies(tmp_path, tmp_path.parent, "").holds(photo), "a folder above is no folder of copies"
+
+
+def test_that_a_copy_is_never_written_over_another_file_nor_by_halves(tmp_path: Path) -> None:
+    copies = Copies(tmp_path, None, "_cloaked")
+    assert copies.write(tmp_path / "a.jpg", b"one").read_bytes() == b"one"
+    with pytest.raises(BadPhoto, match="a_cloaked.jpg has appeared meanwhile"):
+        copies.write(tmp_path / "a.jpg", b"two")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a_cloaked.jpg", b"one")]
+
+
+def test_that_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "blocked").touch()
+    with pytest.raises(BadPhoto, match="cannot write"):
+        Copies(tmp_path, tmp_path / "blocked" / "deeper", "_c").write(tmp_path / "a.jpg", b"one")
+
+
+@pytest.mark.parametrize(("out", "suffix"), [(None, ""), (".", ""), (None, "_a/b"), ("file", "_cloaked")])
+def test_that_copies_that_would_be_in_the_way_are_refused(out: str | None, suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FrbenchError):
+        Copies(tmp_path, None if out is None else tmp_path / out, suffix).check()
+
+
+def test_that_the_folder_may_stand_anywhere_among_the_overrides(tmp_path: Path) -> None:
+    odd = tmp_path / "my=photos"
+    odd.mkdir()
+    assert named(["seed=1", "photos", "+attack.x=2"]) == (Path("photos"), ["seed=1", "+attack.x=2"])
+    assert named([str(odd), "seed=1"]) == (odd, ["seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [([], "needs a folder"), (["seed=1"], "needs"), (["a", "b"], "not a and b")]
+)
+def test_that_no_folder_or_several_are_told_with_the_usage(words: list[str], told: str) -> None:
+    with pytest.raises(FrbenchError, match=f"{told}.*frbench cloak FOLDER"):
+        named(words)
