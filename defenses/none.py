@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from frbench.harness.contracts import Verifier
+from torch import Tensor
+
+from frbench.harness.contracts import Draw, Images, Verifier
+from frbench.harness.verifiers import Purifier
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Images as they are."""
+
+    differentiable = True
+    random = False
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return images
 
 
 @dataclass(frozen=True)
@@ -17,3 +31,6 @@ class NoDefense:
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": verifier}
+
+    def purifier(self) -> Purifier:
+        return Unchanged()

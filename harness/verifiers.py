@@ -67,6 +67,13 @@ class Purifier(Protocol):
 
 
 @runtime_checkable
+class Purifying(Protocol):
+    """A defense that is nothing but a purifier of images, so that a training set can be passed through it too."""
+
+    def purifier(self) -> Purifier: ...
+
+
+@runtime_checkable
 class Redrawing(Protocol):
     """A random purifier whose draws share work: ``seen`` gives the images purified by any draw."""
 

@@ -12,16 +12,28 @@ import pytest
 from frbench.harness import build
 
 # What has no default, because only the user can know it.
-GIVEN = {"onnx": "recognizer.path=mine.onnx", "insightface": "recognizer.pack=mine"}
+GIVEN = {
+    "onnx": "recognizer.path=mine.onnx",
+    "insightface": "recognizer.pack=mine",
+    "lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
+}
 
 
 @pytest.fixture(scope="session")
-def composed() -> Callable[..., dict[str, Any]]:
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
     """``composed("attack=pgd")``: the resolved config of that run, away from any data."""
+    folder = tmp_path_factory.mktemp("brought")
+    for name in ("a.pth", "b.pth"):
+        (folder / name).write_text(name)
 
     @cache
     def compose(*words: str) -> dict[str, Any]:
-        asked = [GIVEN[option] for word in words if (option := word.partition("=")[2]) in GIVEN]
+        asked = [
+            each.format(folder=folder)
+            for word in words
+            if (option := word.partition("=")[2]) in GIVEN
+            for each in GIVEN[option].split()
+        ]
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
             return build.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
 

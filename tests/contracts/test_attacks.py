@@ -27,6 +27,9 @@ ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml") if path.
 # One budget of each kind: linf of linf_1, linf_16, linf_2, ...
 BUDGETS = {path.stem.partition("_")[0]: path.stem for path in sorted((CONF / "budget").glob("*.yaml"))}
 GOALS = [Dodging(), Impersonation()]
+# Their published change of variables holds black and white where they are (specs/cloaks_puface 2.2).
+HOLDING = {option for option in ATTACKS if option.startswith("fawkes")}
+LONGEST = 100  # steps: what an attack of more promises is seen in so many
 BUDGET = Linf(8 / 255)
 COUNT = 11
 
@@ -35,7 +38,10 @@ COUNT = 11
 def attack(request: pytest.FixtureRequest, made: Callable) -> Attack:
     if request.param == "torchattacks":
         pytest.importorskip("torchattacks")
-    return made("attack", request.param)
+    if request.param == "lowkey":
+        pytest.skip("LPIPS wants weights of its own and images of 31 pixels: tests/test_lowkey.py runs it")
+    attack = made("attack", request.param)
+    return replace(attack, steps=LONGEST) if getattr(attack, "steps", 0) > LONGEST else attack
 
 
 @pytest.fixture(params=GOALS, ids=["dodging", "impersonation"])
@@ -122,6 +128,17 @@ def test_that_nothing_given_to_it_is_changed(attack: Attack, linear: Callable, b
     assert repr(attack) == said
 
 
+def alike(images: torch.Tensor, others: torch.Tensor, clean: torch.Tensor, attack: Attack) -> bool:
+    """Up to float rounding, which the toy's matrix products do otherwise in other batches; our networks do not.
+
+    A cloak follows slopes of almost nothing at first, keeps its best image and writes whole gray levels: there the last
+    bit may grow to a few per cent of the change. With a network tests/test_fawkes.py allows 1e-4.
+    """
+    if hasattr(attack, "rounding"):
+        return bool((images - others).abs().mean() < 0.03 * (images - clean).abs().mean())
+    return torch.allclose(images, others, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [1, 5])
 def test_that_images_do_not_depend_on_the_batch_or_it_says_so(
     size: int, attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
@@ -133,7 +150,7 @@ def test_that_images_do_not_depend_on_the_batch_or_it_says_so(
     if attack.batch_dependent:
         assert not torch.allclose(together.images, alone, atol=1e-6), "it says that it depends on the batch"
         return
-    assert torch.allclose(together.images, alone, atol=1e-6)
+    assert alike(together.images, alone, pairs.probe, attack)
     for name in ("achieved", "iterations"):
         assert torch.equal(getattr(together, name), torch.cat([getattr(part, name) for part in parts])), name
 
@@ -166,14 +183,18 @@ def test_that_the_same_attack_makes_the_same_images_whatever_happened_before(
     assert torch.equal(torch.random.get_rng_state(), state), "global random state was used up"
 
 
-def test_that_saturated_pixels_move(
-    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
+def test_that_saturated_pixels_move_but_where_the_attack_is_published_so(
+    attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable, request: pytest.FixtureRequest
 ) -> None:
     """Aligned faces have black borders; a change of variables without a margin freezes them (peers: CW)."""
     look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
     change = (attack(look, pairs, goal, BUDGET).images - pairs.probe).abs()
     assert (pairs.probe[:, :, 0] == 0).all()
     assert (pairs.probe[:, :, -1] == 1).all()
+    if request.node.callspec.params["attack"] in HOLDING:
+        assert change[:, :, 0].max() == 0
+        assert change[:, :, -1].max() <= 1.001 / 255  # a level, since their files truncate
+        return
     for border in (change[:, :, 0], change[:, :, -1]):
         assert (border > 0).float().mean() > 0.3
 

@@ -82,6 +82,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "lfw": write_lfw,
     "cfp_fp": write_cfp,
     "cfp_ff": write_cfp,
+    "cfp_users": write_cfp,
     "agedb_30": write_agedb,
     "lfw_bin": lambda data: write_pack(data / "lfw" / "lfw.bin"),
     "cfp_fp_bin": lambda data: write_pack(data / "cfp" / "cfp_fp.bin"),
@@ -90,6 +91,10 @@ TREES: dict[str, Callable[[Path], None]] = {
         [face(data / "celeba" / "aligned_112" / p / f"{i}.jpg") for p in "ab" for i in "12"] and None
     ),
 }
+
+
+# What a small tree is too small for.
+FEWER: dict[str, dict[str, int]] = {"cfp_users": {"shots": 4}}
 
 
 def composed(group: str, option: str, data: Path) -> DictConfig:
@@ -111,7 +116,25 @@ def source_on_a_tree(option: str, tmp_path: Path, **overrides: int) -> PairSourc
     (tmp_path / "data").mkdir(exist_ok=True)
     if not any((tmp_path / "data").iterdir()):
         TREES[option](tmp_path / "data")
-    return instantiate(composed("dataset", option, tmp_path / "data"), **overrides)
+    return instantiate(composed("dataset", option, tmp_path / "data"), **FEWER.get(option, {}), **overrides)
+
+
+def check_folds(opened: PairSet) -> None:
+    """Of a set to verify on: both kinds of pairs in every fold."""
+    genuine = np.bincount(opened.fold[opened.same], minlength=FOLDS)
+    impostor = np.bincount(opened.fold[~opened.same], minlength=FOLDS)
+    assert len(genuine) == FOLDS
+    assert len({*genuine, *impostor}) == 1, "the folds are not equal and balanced"
+
+
+def check_users(opened: PairSet) -> None:
+    """Of a set of users: each photo beside itself, ordered by user, and all of one user's decoys are one person's."""
+    np.testing.assert_array_equal(opened.probe, np.arange(len(opened.images)))
+    np.testing.assert_array_equal(opened.reference, opened.probe)
+    assert not opened.fold.any()
+    assert (np.diff(opened.identity) >= 0).all() and set(opened.identity) == set(range(len(opened.people)))
+    for user in set(opened.identity):
+        assert len(set(opened.identity[opened.decoy[opened.identity == user]])) == 1
 
 
 def check_pair_set(opened: PairSet, attack_all: bool = True) -> None:
@@ -126,10 +149,7 @@ def check_pair_set(opened: PairSet, attack_all: bool = True) -> None:
     assert (opened.same.dtype, opened.same.shape) == (bool, (pairs,))
     assert (opened.fold.dtype, opened.fold.shape) == (np.int64, (pairs,))
     assert (opened.identity.dtype, opened.identity.shape) == (np.int64, (stack,))
-    genuine = np.bincount(opened.fold[opened.same], minlength=FOLDS)
-    impostor = np.bincount(opened.fold[~opened.same], minlength=FOLDS)
-    assert len(genuine) == FOLDS
-    assert len({*genuine, *impostor}) == 1, "the folds are not equal and balanced"
+    check_users(opened) if opened.same.all() else check_folds(opened)
     assert (opened.decoy != opened.probe).all()
     assert (opened.decoy != opened.reference).all()
     person = opened.identity
@@ -170,6 +190,8 @@ def test_that_it_opens_to_a_pair_set_and_again_to_the_same(option: str, tmp_path
 
 
 def test_that_a_limit_restricts_only_what_is_attacked(option: str, tmp_path: Path) -> None:
+    if "limit" not in composed("dataset", option, tmp_path):
+        pytest.skip(f"dataset={option} has no limit: users are chosen by their number")
     full = source_on_a_tree(option, tmp_path).open(tmp_path / "cache")
     limited = source_on_a_tree(option, tmp_path, limit=6).open(tmp_path / "cache")
     check_pair_set(limited, attack_all=False)
@@ -182,8 +204,9 @@ def test_that_a_limit_restricts_only_what_is_attacked(option: str, tmp_path: Pat
 @pytest.mark.realdata
 def test_that_it_opens_on_the_real_faces_where_they_are(option: str, real_data: Path, tmp_path: Path) -> None:
     source = instantiate(composed("dataset", option, real_data))
-    where = Path(getattr(source, "path", None) or getattr(source, "root", None) or "nowhere")
-    if not (where.is_file() or (where / "aligned_112").is_dir()):
+    files = getattr(source, "faces", source)
+    where = Path(getattr(files, "path", None) or getattr(files, "root", None) or "nowhere")
+    if not (where.is_file() or (where / "aligned_112").is_dir() or where.name == "aligned_112"):
         pytest.skip(f"FRBENCH_DATA holds no images for dataset={option}")
     check_pair_set(source.open(tmp_path))
 

@@ -25,9 +25,10 @@ GOALS, BUDGETS, THREATS = (
     sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("goal", "budget", "threat")
 )
 SIZE = 16  # the window of SSIM is 11 pixels wide
+TOLD_ELSEWHERE = {"cloak"}  # what a verifier cannot decide: a tracker that learned from the images does
 
 
-@pytest.fixture(params=GOALS)
+@pytest.fixture(params=[option for option in GOALS if option not in TOLD_ELSEWHERE])
 def goal(request: pytest.FixtureRequest, made: Callable) -> Goal:
     return made("goal", request.param)
 
@@ -53,6 +54,16 @@ def test_that_a_goal_attacks_pairs_that_are_not_already_as_the_attacker_wants_th
     assert bool(goal.achieved(-right, threshold)[eligible].all())
 
 
+@pytest.mark.parametrize("option", sorted(TOLD_ELSEWHERE))
+def test_that_what_a_verifier_cannot_tell_is_never_achieved_before_one(option: str, made: Callable) -> None:
+    """So no attack stops early, and its loss is still to be lowered, as for a dodge."""
+    goal, scores = made("goal", option), torch.linspace(-1, 1, 201)
+    assert not bool(goal.achieved(scores, torch.zeros_like(scores)).any())
+    assert torch.equal(goal.loss(scores), scores)
+    assert torch.equal(goal.eligible(torch.tensor([True, False])), torch.tensor([True, False]))
+    assert float(goal.beyond(torch.tensor([0.3]), 0.1)) == pytest.approx(0.2)
+
+
 def test_that_a_lower_loss_is_never_further_from_the_goal(goal: Goal) -> None:
     scores = torch.linspace(-1, 1, 201)
     ranked = goal.achieved(scores, torch.full_like(scores, 0.13))[goal.loss(scores).argsort()]
@@ -74,7 +85,9 @@ def test_that_beyond_the_threshold_means_achieved_by_the_margin(goal: Goal) -> N
     assert torch.equal(goal.beyond(threshold, 0.0), threshold)
 
 
-def test_that_the_target_to_resemble_is_an_image_of_somebody_else(goal: Goal, batch: Callable) -> None:
+@pytest.mark.parametrize("option", GOALS)
+def test_that_the_target_to_resemble_is_an_image_of_somebody_else(option: str, made: Callable, batch: Callable) -> None:
+    goal = made("goal", option)
     pairs = batch(same=bool(goal.eligible(torch.tensor([True]))))
     target = goal.target(pairs)
     assert target.shape == pairs.probe.shape

@@ -1,4 +1,4 @@
-"""The published constants of PIN and AIS, as the presets have them (specs/pin_ais 3.3 and 4.4)."""
+"""The published constants of PIN, AIS and PuFace, as the presets have them (specs/pin_ais 3.3 and 4.4)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from frbench.defenses.ais_training import AisCost
+from frbench.defenses.amplification import Amplification
 from frbench.harness.training import Schedule
 
 
@@ -47,3 +48,29 @@ def test_that_the_paper_presets_hold_the_constants_of_the_authors_code(made: Cal
     assert ais.schedule == Schedule(5, 4, 1e-2, "sgd", 0.9) and ais.warmup.schedule.epochs == 1
     assert (ais.radius, ais.lag, ais.memory_of_average, ais.attacked_in) == (0.02, 20000, 0.9, "train")
     assert (ais.warmup.antibody.items, ais.warmup.antibody.update, ais.warmup.antibody.start) == (128, "reference", 0.5)
+    assert (ais.warmup.antibody.leading, ais.warmup.cost.sparsity) == (None, 3e-3)
+
+
+def test_that_puface_in_full_has_the_settings_of_the_development_code(made: Callable[..., Any]) -> None:
+    """Specs/cloaks_puface 5.2; the number of photos is ours, and so are natural photos and clipping (5.4)."""
+    recipe = made("defense", "puface_full").recipe
+    assert sum(each.numel() for each in recipe.network().parameters()) == 1_037_507
+    assert recipe.amplification == Amplification(5, "plain", 0.2) and recipe.feature_weight == 20
+    assert recipe.schedule == Schedule(50, 32, 1e-4, "adam", 0.9, 0.8, 8, "mixed", clip=1.0, patience=20)
+    assert recipe.validation_k == 1 and recipe.warmup.rate == recipe.schedule.rate
+    assert (recipe.cloaks.attack.steps, recipe.cloaks.attack.threshold, recipe.cloaks.count) == (150, 0.017, 10000)
+
+
+def test_that_ablations_of_puface_share_its_cloaks(made: Callable[..., Any]) -> None:
+    usual = made("defense", "puface").recipe
+    dev, bare = made("defense", "puface_dev").recipe, made("defense", "puface_image_only").recipe
+    assert dev.amplification == Amplification(5, "dev", 0.2)
+    assert (bare.amplification.k, bare.feature_weight) == (1, 0)
+    for other in (dev, bare):
+        assert (other.cloaks.attack, other.cloaks.budget, other.cloaks.count) == (
+            usual.cloaks.attack,
+            usual.cloaks.budget,
+            usual.cloaks.count,
+        )
+        assert other.cloaks.surrogate.name == usual.cloaks.surrogate.name == "foamliu_mobilefacenet"
+        assert other.features.name == usual.features.name == "bubbliiiing_mobilefacenet"

@@ -1,0 +1,18 @@
+"""A plain autoencoder as a purifier: what it cannot say of a natural photo it cannot say of a cloak either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from frbench.defenses.autoencoder_training import AutoencoderRecipe
+from frbench.defenses.restoration import RestorationDefense
+
+
+@dataclass(frozen=True)
+class AutoencoderDefense(RestorationDefense):
+    """What the same network gives without cloaks to learn from: the control of PuFace."""
+
+    recipe: AutoencoderRecipe
+
+    option: ClassVar[str] = "autoencoder"
