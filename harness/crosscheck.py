@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from frbench.harness.intervals import PairedDifference
 from frbench.harness.layout import attacker
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest
+from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest, tracks
 from frbench.harness.tables import CLEAN, DOUBTED
 
 _BLACK_BOX = ("query", "transfer")
@@ -46,14 +46,14 @@ class Findings:
 
 
 def compare(records: Iterable[Record], outcomes: Outcomes) -> Findings:
-    """Hold cells against cells whose attacker knows less, over the pairs that both attacked.
+    """Hold cells against cells whose attacker knows less, over the pairs that both attacked; cloaks attack no pairs.
 
     ``adaptive_weaker_than_oblivious``: against the same attack that ignores the defense. ``weaker_than_black_box``: the
     best white-box cell (adaptive, or oblivious where there is no defense) against every query and transfer cell of the
     same victim, goal and budget, whatever the attack. A flag means that the success rate is lower and the 95 % interval
     of the paired difference (of the unpaired rates, where per-pair scores are missing) excludes 0.
     """
-    attacked = [r for r in records if measured(r, "attack").get("asr") is not None]
+    attacked = [r for r in records if not tracks(r) and measured(r, "attack").get("asr") is not None]
     findings = Findings()
     for twins in _alike(attacked, without=("threat", "surrogate")):
         for adaptive in _under(twins, "adaptive"):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from frbench.harness import plots
 from frbench.harness.canvas import save
+from frbench.harness.figures_cloaking import grids, line_figures, scatters
 from frbench.harness.metrics import security_curve
 from frbench.harness.outcomes import counted, sizes
-from frbench.harness.records import NULL, Record, label, measured, natural, rest
+from frbench.harness.records import NULL, Record, label, measured, natural, rest, tracks
 from frbench.harness.tables import file_name
 from frbench.harness.tabulate_sizes import WIDEST, asks
 
@@ -38,15 +39,17 @@ class Kept(Protocol):
 def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Path, top: int) -> list[Path]:
     """Draw everything that ``records`` (in natural order, ``frame`` their tidy rows) allow; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
-    attacked = [r for r in records if r["names"]["attack"] != NULL]
-    cells = _cells(frame[[r["names"]["attack"] != NULL for r in records]])
+    of_pairs = [r["names"]["attack"] != NULL and not tracks(r) for r in records]
+    attacked = [record for record, is_so in zip(records, of_pairs, strict=True) if is_so]
+    cloaks, cells = [r for r in records if tracks(r)], _cells(frame[of_pairs])
     written: list[Path] = []
     chosen = (_curves(cells), _heat_maps(cells), _security(store, attacked), _queries(store, attacked))
-    for figures in (*chosen, _histograms(store, attacked)):
+    for figures in (*chosen, _histograms(store, attacked), line_figures(cloaks), scatters(store, cloaks)):
         for name, figure in figures:
             written += save(figure, folder / name, "png", "pdf")
-    for name, figure in _grids(store, attacked, top):
-        written += save(figure, folder / name, "png")  # pixels gain nothing from a PDF
+    for figures in (_grids(store, attacked, top), grids(store, cloaks, top)):
+        for name, figure in figures:
+            written += save(figure, folder / name, "png")  # pixels gain nothing from a PDF
     return written
 
 

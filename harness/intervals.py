@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 
 from frbench.harness.errors import FrbenchError
 
@@ -107,3 +107,15 @@ def _phi(both: int, only_a: int, only_b: int, neither: int) -> float:
 
 def _joined(x: float, y: float, phi: float) -> float:
     return sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
+
+
+def bootstrap_mean(values: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+    """Percentile bootstrap interval (SciPy) of the mean of independent ``values`` (N,); unknown for fewer than two."""
+    found = np.asarray(values, np.float64)
+    if len(found) < 2:
+        return _UNKNOWN
+    generator = np.random.default_rng(seed)
+    drawn = bootstrap(
+        (found,), np.mean, n_resamples=resamples, confidence_level=level, method="percentile", random_state=generator
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)

@@ -17,7 +17,7 @@ from frbench.harness.errors import FrbenchError
 
 Record = Mapping[str, Any]
 
-NOUNS = ("dataset", "recognizer", "protocol", "goal", "threat", "surrogate", "budget", "defense", "attack")
+NOUNS = ("dataset", "recognizer", "protocol", "tracker", "goal", "threat", "surrogate", "budget", "defense", "attack")
 NULL = "none"  # the option of a group that does nothing; it comes first everywhere
 _NUMBER = re.compile(r"(\d+(?:[.p]\d+)?)")
 
@@ -34,6 +34,11 @@ def label(record: Record, noun: str, without: Iterable[str] = ()) -> str:
     name = record["names"].get(noun) or ""
     own = {k: v for k, v in record["settings"].items() if k.startswith(f"{noun}.") and k not in without}
     return f"{name}({_written(own, len(noun) + 1)})" if own else name
+
+
+def tracks(record: Record) -> bool:
+    """Whether the record is of users and a tracker that learned from their photos, and not of pairs to verify."""
+    return bool(record["names"].get("tracker"))
 
 
 def rest(record: Record) -> str:

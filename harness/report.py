@@ -14,9 +14,10 @@ from frbench.harness import tabulate, tabulate_judging, tabulate_sizes
 from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import Record, json_line, select, tidy_row
+from frbench.harness.records import Record, json_line, select, tidy_row, tracks
 from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
 from frbench.harness.tabulate_audit import audit_tables
+from frbench.harness.tabulate_cloaking import cloaking_tables
 from frbench.harness.tabulate_pairs import comparison_tables
 
 _LONG = 100  # rows of a table that the document links instead of showing
@@ -71,7 +72,8 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
     return [*_write(sections, frame, drawn, out), *drawn]
 
 
-def _sections(store: Store, records: list[Record], findings: Findings) -> dict[str, list[Table]]:
+def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
+    records = [record for record in everything if not tracks(record)]
     sections = {
         "Clean accuracy": tabulate.clean_tables(records),
         "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
@@ -85,6 +87,7 @@ def _sections(store: Store, records: list[Record], findings: Findings) -> dict[s
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
+    sections["Cloaking"] = cloaking_tables([record for record in everything if tracks(record)], findings)
     return sections
 
 

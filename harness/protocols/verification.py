@@ -25,6 +25,7 @@ from frbench.harness.contracts import Verifier, Victim
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
+from frbench.harness.goals import Cloak
 from frbench.harness.intervals import wilson
 from frbench.harness.protocols.judging import Judge, pictures_of
 from frbench.harness.protocols.measuring import (
@@ -63,6 +64,7 @@ class Verification:
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; per-pair scores and pictures go to ``store`` under its fingerprint."""
+        _check(cell)
         calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
         bare = lifted(cell.recognizer)
         flags = self._preflight(cell, calibration.scores(bare))
@@ -178,6 +180,19 @@ class Verification:
                 str(far): _tar(metrics.tar_at_far(scores, pairs.same, pairs.fold, far)) for far in self.fars
             },
         }
+
+
+def _check(cell: Cell) -> None:
+    """Refuse what belongs to another protocol, in one line."""
+    if cell.pairs.same.all():
+        raise FrbenchError(
+            f"dataset {cell.pairs.name} has no impostor pairs, so nothing can be verified on it; take dataset=lfw or "
+            "another set of pairs, or protocol=cloaking"
+        )
+    if cell.attack is not None and isinstance(cell.goal, Cloak):
+        raise FrbenchError(
+            f"goal={cell.names['goal']} is achieved before a tracker alone; add protocol=cloaking, or goal=dodging"
+        )
 
 
 def _tar(found: metrics.Tar | metrics.Unresolved) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,35 +19,38 @@ from frbench.harness.fingerprints import describe
 class EnsembleRecognizer:
     """Unit embeddings side by side over the root of their number (specs/ensemble_attacks 2.6, ``concat``).
 
-    members: at least two, by any name; what they are called and their order change nothing.
+    members: at least two, by any name; what they are called and their order change nothing. One network twice is
+             refused: an ensemble that holds its last weights several times over is LowKey's well-known mistake.
     """
 
     members: Mapping[str, Recognizer]
 
     @property
     def name(self) -> str:
-        return f"ensemble({'+'.join(sorted(member.name for member in self._several()))})"
+        return f"ensemble({'+'.join(sorted(member.name for member in self._several))})"
 
     @property
     def differentiable(self) -> bool:
-        return all(member.differentiable for member in self._several())
+        return all(member.differentiable for member in self._several)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the members' digests."""
-        digests = sorted(member.digest for member in self._several())
+        digests = sorted(member.digest for member in self._distinct)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, sum of the members' D)."""
-        members = self._several()
+        members = self._distinct
         return torch.cat([member.embed(images) for member in members], dim=1) / len(members) ** 0.5
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings: the members, whatever they are called and in whatever order."""
-        return {"weights": self.digest, "members": sorted((describe(member) for member in self._several()), key=str)}
+        return {"weights": self.digest, "members": sorted((describe(member) for member in self._distinct), key=str)}
 
+    @cached_property
     def _several(self) -> list[Recognizer]:
+        """The members, looked at once."""
         if len(self.members) < 2:
             raise FrbenchError(
                 f"recognizer=ensemble has {len(self.members)} members and needs two or more; add to the command line, "
@@ -56,3 +60,15 @@ class EnsembleRecognizer:
         if mute:
             raise FrbenchError(f"recognizer=ensemble: {mute[0]} gives no embeddings; take members that do")
         return list(self.members.values())
+
+    @cached_property
+    def _distinct(self) -> list[Recognizer]:
+        """The members, once it is known that their weights are not the same."""
+        members = self._several
+        known = [describe(member) for member in members]
+        for (name, member), facts in zip(self.members.items(), known, strict=True):
+            if known.count(facts) > 1:
+                raise FrbenchError(
+                    f"recognizer=ensemble: {name} ({member.name}) is a member twice; take another network"
+                )
+        return members

@@ -1,0 +1,74 @@
+"""The tracker's own answer to cloaks: an extractor that was taught to see through them (Radiya-Dixit et al., 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from torch import nn
+
+from frbench.defenses.robust_training import RobustRecipe
+from frbench.defenses.tensor_names import under
+from frbench.harness.contracts import Embeddings, Fitted, Images, Recognizer, Verifier
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import FaceSource
+from frbench.harness.recognizers.preparation import CPU_BATCH, CPU_LEAST, SmallBatches
+from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.whole import counting_as, network_of
+from frbench.harness.verifiers import CosineVerifier
+
+
+@dataclass(frozen=True)
+class Retaught:
+    """A recognizer with other weights; known by the artifact that they come from."""
+
+    name: str
+    artifact: Fitted
+    weights: nn.Module = field(compare=False, repr=False)
+
+    differentiable = True
+
+    @property
+    def digest(self) -> str:
+        return self.artifact.sha256
+
+    def embed(self, images: Images) -> Embeddings:
+        return unit_length(self.weights(images.to(next(self.weights.parameters()).device)))
+
+    def fingerprint(self) -> Fitted:
+        return self.artifact
+
+
+@dataclass(frozen=True)
+class RobustExtractor:
+    """``recipe`` carried out on ``faces``, people other than those of the test set, for one recognizer."""
+
+    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    recipe: RobustRecipe
+    artifact: Fitted | None = field(default=None, repr=False)
+
+    option: ClassVar[str] = "robust_extractor"
+
+    def fitted(self, artifact: Fitted) -> Self:
+        return replace(self, artifact=artifact)
+
+    def retaught(self, recognizer: Recognizer) -> Recognizer:
+        """``recognizer`` with what it has learned. Raises FrbenchError: not fitted."""
+        if self.artifact is None:
+            raise FrbenchError(f"defense={self.option} is not fitted; run: frbench fit defense={self.option}")
+        weights = under(self.artifact.tensors, "network")
+        network = network_of(recognizer)
+        network.load_state_dict(weights)
+        device = next(iter(weights.values())).device
+        network = network.requires_grad_(False).to(device).eval()
+        small = SmallBatches(network, CPU_BATCH, CPU_LEAST).eval() if device.type == "cpu" else network
+        return counting_as(recognizer, Retaught(recognizer.name, self.artifact, small))
+
+    def protect(self, verifier: Verifier) -> Verifier:
+        if not isinstance(verifier, CosineVerifier):
+            raise Refused("a robust extractor takes the place of a recognizer, and this verifier has none to replace")
+        return CosineVerifier(self.retaught(verifier.recognizer))
+
+    def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
+        return {"exact": self.protect(verifier)}

@@ -1,0 +1,192 @@
+"""Cloaks as poisoning: users publish cloaked photos, a tracker trains on them and is asked about natural ones.
+
+Every user in turn is the only one who cloaks (and, with ``fraction``, some others do). The tracker passes all photos
+that it trains on through its defense, because it does not know who cloaks; photos that it is asked about are natural
+and untouched. A photo that is not recognised as its user's is a success of the cloak (specs/cloaks_puface 1.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from frbench.harness.cell import Cell, Outcome
+from frbench.harness.contracts import Images, Victim
+from frbench.harness.crafting import Crafting
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.goals import Cloak
+from frbench.harness.progress import over
+from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos, cloaks
+from frbench.harness.protocols.geometry import border_accuracy
+from frbench.harness.protocols.measuring import views_measurements
+from frbench.harness.protocols.showing import pictures, plane
+from frbench.harness.protocols.splitting import Split, scenes, split
+from frbench.harness.protocols.tallying import (
+    PAIRS_ONLY,
+    attack_measurements,
+    clean_measurements,
+    control_rows,
+    size_measurements,
+    turn_rows,
+    with_control,
+)
+from frbench.harness.recognizers.whole import Reteaching
+from frbench.harness.records import plain
+from frbench.harness.store import ResultStore
+from frbench.harness.tracking import Scene, Stage, Tracker
+from frbench.harness.verifiers import Comparer, Purifying, lifted
+
+_UNLEARNT = 0.9  # fit below this: the tracker never learned the user, and its errors say nothing about the cloak
+_FEW = 0.1  # share of photos left natural above which the figure is one of few cloaks
+
+
+@dataclass(frozen=True)
+class Cloaking:
+    """splits: random splits, each with ``test_share`` of every user's photos to test. bootstrap: resamples of users.
+
+    leak: so many training photos of a cloaking user stay natural. fraction: so much of the other users cloaks too.
+    pictures: users of whom a photo is kept for the picture grid. geometry: see ``border_accuracy``; more is flagged.
+    """
+
+    tracker: Tracker
+    splits: int = 3
+    test_share: float = 0.3
+    leak: int = 0
+    fraction: float = 0.0
+    bootstrap: int = 2000
+    pictures: int = 6
+    geometry: float = 0.75
+
+    def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
+        """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
+        self._check(cell)
+        bare, behind = _enrolments(cell, store)
+        crafting = None if cell.attack is None else _crafting(cell, store)
+        worn = None if crafting is None else cloaks(crafting)
+        photos = bare.natural if worn is None else worn.photos
+        looks = Looks(bare.seen(bare.natural), behind.seen(bare.natural), bare.seen(photos), behind.seen(photos))
+        rows, control = self._asked(cell, behind, photos, looks, cloaking=worn is not None)
+        clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
+        if crafting is None or worn is None:
+            return Outcome(plain({"clean": clean, "attack": None}), [], None)
+        rows = with_control(rows, control)
+        attack = {
+            **attack_measurements(rows, self.bootstrap),
+            **size_measurements(worn.table),
+            "fidelity": looks.of_cloaked(),
+            "geometry": self._told_by_the_border(cell, worn),
+            **views_measurements(crafting.views),
+            **PAIRS_ONLY,
+        }
+        store.write_scores(cell.fingerprint(), rows)
+        kept = pictures(cell.pairs.identity, photos, behind, self.pictures) | plane(cell.pairs.identity, looks)
+        store.write_pictures(cell.fingerprint(), kept)
+        return Outcome(plain({"clean": clean, "attack": attack}), self._flags(attack, worn), worn.generated)
+
+    def _check(self, cell: Cell) -> None:
+        pairs, photos = cell.pairs, np.arange(len(cell.pairs.images))
+        alone = np.array_equal(pairs.probe, photos) and np.array_equal(pairs.reference, photos)
+        if not alone or (pairs.identity < 0).any():
+            raise FrbenchError(
+                f"dataset {pairs.name} holds pairs to verify and protocol=cloaking needs users with their photos; take "
+                "dataset=cfp_users or dataset=synthetic_users"
+            )
+        if cell.attack is not None and not isinstance(cell.goal, Cloak):
+            raise FrbenchError(
+                f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
+            )
+        if self.splits < 1 or self.leak < 0 or not 0 <= self.fraction <= 1:
+            raise FrbenchError(
+                f"protocol.splits={self.splits}, leak={self.leak}, fraction={self.fraction}: expected splits of at "
+                "least 1, leak of at least 0 and a fraction from 0 to 1"
+            )
+
+    def _asked(
+        self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, cloaking: bool
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the users' turns (none unless somebody is ``cloaking``) and of the controls."""
+        identity, turns, controls = cell.pairs.identity, [], []
+        for number in range(self.splits):
+            part = split(identity, self.test_share, cell.seed, number)
+            stage = _stage(behind, photos, looks, part, identity, number)
+            company = (self.leak, self.fraction, self.tracker.users, cell.seed, number)
+            played = scenes(identity, part.train, *company)[: None if cloaking else 1]
+            answers = self.tracker.answers(stage, played)
+            for scene in over(played, "tracker", "trainings", 1):
+                answer = next(answers)
+                if scene.user is None:
+                    controls.append(control_rows(number, part.test, stage.answers, answer))
+                else:
+                    turns.append(turn_rows(number, part.test, stage.answers, stage.labels, scene, answer))
+        return pd.concat(turns, ignore_index=True) if turns else pd.DataFrame(), pd.concat(controls, ignore_index=True)
+
+    def _told_by_the_border(self, cell: Cell, worn: Cloaks) -> float | None:
+        rows = np.flatnonzero(worn.table["fits"])
+        return border_accuracy(cell.pairs.images[rows], worn.photos.images[rows], cell.pairs.identity[rows])
+
+    def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[str]:
+        found = {
+            "broken_images": bool(worn.table["broken"].any()),
+            "left_natural": attack["left_natural"] > _FEW * attack["photos"],
+            "tracker_did_not_learn": attack["fit_accuracy"] < _UNLEARNT,
+            "geometry_leak": attack["geometry"] is not None and attack["geometry"] > self.geometry,
+        }
+        return [flag for flag, raised in found.items() if raised]
+
+
+def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
+    """The tracker without and with its defense."""
+    if isinstance(cell.recognizer, Comparer):
+        raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
+    work = (Photos(cell.pairs.images), store, cell.seed, cell.batch_size, cell.device)
+    if isinstance(cell.defense, Reteaching):
+        alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
+        return alone, alone
+    if not isinstance(cell.defense, Purifying):
+        raise Refused(
+            f"{type(cell.defense).__name__} is no purifier of images, so a tracker cannot pass its training photos "
+            "through it; take a defense that is"
+        )
+    return Enrolment(cell.recognizer, None, *work), Enrolment(cell.recognizer, cell.defense.purifier(), *work)
+
+
+def _crafting(cell: Cell, store: ResultStore) -> Crafting:
+    """The cloaker at work. There is no threshold to pass: that of every pair is the lowest cosine there is."""
+    assert cell.attack is not None and not isinstance(cell.recognizer, Comparer)
+    nothing = torch.full((len(cell.pairs),), -1.0)
+    bare = lifted(cell.recognizer)
+    views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))
+    judge = cell.defense.protect(bare)
+    work = (cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device)
+    return Crafting(cell.pairs, views, judge, *work)
+
+
+def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:
+    """What the tracker has of one split."""
+    train, test = (torch.from_numpy(rows).to(behind.device) for rows in part)
+    bare = Enrolment(
+        behind.recognizer, None, behind.natural, behind.store, behind.seed, behind.batch_size, behind.device
+    )
+
+    def training_images(scene: Scene) -> Images:
+        images = behind.images(behind.natural, part.train)
+        if scene.cloaked.any():
+            images[torch.from_numpy(scene.cloaked).to(images.device)] = behind.images(photos, part.train[scene.cloaked])
+        return images
+
+    return Stage(
+        labels=identity[part.train],
+        answers=identity[part.test],
+        natural=looks.purified.vectors[train],
+        cloaked=looks.both.vectors[train],
+        tests=looks.natural.vectors[test],
+        training_images=training_images,
+        test_images=partial(bare.images, behind.natural, part.test),
+        recognizer=behind.recognizer,
+        seed=int(np.random.SeedSequence((behind.seed, number)).generate_state(1)[0]),
+    )

@@ -1,0 +1,73 @@
+"""Who trains on what: the split of each user's photos, and who cloaks when whose turn it is. Pure and seeded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from frbench.harness.contracts import Draw
+from frbench.harness.errors import FrbenchError
+from frbench.harness.noise import uniform
+from frbench.harness.tracking import Scene
+
+_SPLIT, _LEAK, _COMPANY = -11, -12, -13  # draws of this module: no attack and no defense takes them
+
+
+class Split(NamedTuple):
+    """Photos by number, rising: int64 (n,) to train on and int64 (m,) to be asked about."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
+    """Of each person's photos a random ``share``, rounded down, to test, the rest to train; ``number``: which split.
+
+    Raises FrbenchError: somebody would have no photo on one side.
+    """
+    count = np.bincount(identity)
+    held = np.floor(share * count + 1e-9).astype(np.int64)
+    lacking = np.flatnonzero((held < 1) | (held >= count))
+    if len(lacking):
+        raise FrbenchError(
+            f"protocol.test_share={share} of the {count[lacking[0]]} photos of a user leaves none to train on or none "
+            "to be recognised on; change it, or take more photos of each user (dataset.shots)"
+        )
+    test = _place(identity, Draw(seed, _SPLIT, number)) < held[identity]
+    return Split(np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def scenes(
+    identity: np.ndarray, train: np.ndarray, leak: int, fraction: float, users: int | None, seed: int, number: int
+) -> list[Scene]:
+    """Nobody's turn first, then that of each of the first ``users`` people: they cloak their training photos.
+
+    leak: so many training photos of each who cloaks stay natural, the same ones in every scene. fraction: so much of
+    the other people cloaks too.
+    """
+    labels = identity[train]
+    people = int(identity.max()) + 1
+    natural = np.zeros(len(identity), bool)
+    natural[train] = _place(labels, Draw(seed, _LEAK, number)) < leak
+    company = np.argsort(_chance(people, Draw(seed, _COMPANY, number)), kind="stable")
+    count = int(np.floor(fraction * (people - 1) + 0.5))
+    found = [Scene(None, np.zeros(len(train), bool))]
+    for user in range(people)[:users]:
+        cloaking = [user, *company[company != user][:count]]
+        found.append(Scene(user, np.isin(labels, cloaking) & ~natural[train]))
+    return found
+
+
+def _place(group: np.ndarray, draw: Draw) -> np.ndarray:
+    """The place (n,) of each member in a random order of its own group."""
+    order = np.lexsort((_chance(len(group), draw), group))
+    ordered = group[order]
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return place
+
+
+def _chance(count: int, draw: Draw) -> np.ndarray:
+    return uniform(torch.arange(count), draw, (1,))[:, 0].numpy().astype(np.float64)

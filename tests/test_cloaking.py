@@ -1,0 +1,367 @@
+"""Cloaking: what is counted when every user cloaks in turn, on users whose answers are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cloaked_cells import SIZE, cloaking_cell, natural, negatives, users
+from running import told
+from toy_cells import toy_cell
+
+from frbench.defenses.blur import BlurDefense
+from frbench.harness.budgets import Linf
+from frbench.harness.cell import Cell, run_cell
+from frbench.harness.cli import main
+from frbench.harness.contracts import Images
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch
+from frbench.harness.goals import Cloak, Dodging
+from frbench.harness.protocols.enrolling import Enrolment, Photos
+from frbench.harness.protocols.geometry import border_accuracy
+from frbench.harness.protocols.splitting import scenes, split
+from frbench.harness.protocols.tallying import attack_measurements, clean_measurements, with_control
+from frbench.harness.store import ResultStore
+from frbench.harness.threats import Adaptive
+from frbench.harness.trackers.finetuned import FineTuned
+from frbench.harness.trackers.linear import LinearProbe
+
+IDENTITY = np.repeat(np.arange(6), [10, 14, 7, 10, 12, 20])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "results")
+
+
+def measured(cell: Cell, store: ResultStore) -> dict[str, Any]:
+    record = run_cell(cell, store)
+    assert record["status"] == "done", record["reason"]
+    return {**record["measurements"], "flags": record["flags"], "card": record["card"]}
+
+
+def test_that_three_in_ten_photos_of_each_person_are_tested_and_the_others_learned() -> None:
+    parts = [split(IDENTITY, 0.3, seed=0, number=number) for number in range(3)]
+    for part in parts:
+        np.testing.assert_array_equal(np.bincount(IDENTITY[part.test]), [3, 4, 2, 3, 3, 6])
+        np.testing.assert_array_equal(np.sort(np.concatenate(part)), np.arange(len(IDENTITY)))
+    assert len({tuple(part.test) for part in parts}) == 3
+    assert tuple(split(IDENTITY, 0.3, 0, 1).test) == tuple(parts[1].test)
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_that_a_share_that_leaves_a_user_nothing_is_told_in_one_line(share: float) -> None:
+    with pytest.raises(FrbenchError) as error:
+        split(IDENTITY, share, 0, 0)
+    assert f"test_share={share} of the {7 if share < 1 else 10} photos" in told(error)
+
+
+def test_that_each_user_cloaks_in_turn_but_for_leaked_photos() -> None:
+    train = split(IDENTITY, 0.3, 0, 0).train
+    labels = IDENTITY[train]
+    nobody, *turns = scenes(IDENTITY, train, leak=2, fraction=0, users=4, seed=0, number=0)
+    assert (nobody.user, nobody.cloaked.any()) == (None, False)
+    assert [scene.user for scene in turns] == [0, 1, 2, 3]
+    for scene in turns:
+        count = np.bincount(labels[scene.cloaked], minlength=6)
+        assert count[scene.user] == (labels == scene.user).sum() - 2
+        assert count.sum() == count[scene.user]
+    (_, everything, *_) = scenes(IDENTITY, train, 100, 0, None, 0, 0)
+    assert not everything.cloaked.any()
+
+
+@pytest.mark.parametrize(("fraction", "company"), [(0.2, 1), (0.5, 3), (1.0, 5)])
+def test_that_a_fraction_of_the_others_cloaks_too(fraction: float, company: int) -> None:
+    train = split(IDENTITY, 0.3, 0, 0).train
+    played = scenes(IDENTITY, train, 1, fraction, None, 0, 0)[1:]
+    worn = [set(IDENTITY[train][scene.cloaked]) for scene in played]
+    assert all(scene.user in who and len(who) == company + 1 for scene, who in zip(played, worn, strict=True))
+    for scene in played:  # leaked photos are the same ones in whoever's turn
+        same = scene.cloaked & played[0].cloaked
+        both = np.isin(IDENTITY[train], list(worn[0] & worn[played.index(scene)]))
+        np.testing.assert_array_equal(same[both], played[0].cloaked[both])
+
+
+def test_that_cloaks_that_are_the_natural_photos_give_the_ordinary_error(store: ResultStore) -> None:
+    pairs = users(people=8, spread=140)  # hard enough to be wrong at times
+    for tracker in (None, LinearProbe()):
+        cell = cloaking_cell(natural, pairs=pairs)
+        protocol = cell.protocol if tracker is None else replace(cell.protocol, tracker=tracker)
+        found = measured(replace(cell, protocol=protocol), store)
+        clean, attack = found["clean"], found["attack"]
+        assert 0 < attack["asr"] < 1
+        assert attack["asr"] == pytest.approx(1 - clean["accuracy"]) == pytest.approx(attack["no_cloak_error"])
+        assert attack["fit_accuracy"] == pytest.approx(clean["fit_accuracy"]) == pytest.approx(1, abs=0.1)
+        assert attack["asr_denominator"] == clean["pairs"] == 8 * 3 * 3
+        assert attack["asr_low"] <= attack["asr"] <= attack["asr_high"]
+        assert attack["geometry"] == pytest.approx(0.5, abs=0.01)
+        assert (attack["linf"]["max"], attack["left_natural"], found["flags"]) == (0, 0, [])
+
+
+def test_that_who_looks_like_the_opposite_is_lost_and_a_leaked_photo_brings_him_back(store: ResultStore) -> None:
+    lost = measured(cloaking_cell(negatives), store)["attack"]
+    assert (lost["asr"], lost["normal_accuracy"], lost["no_cloak_error"]) == (1, 1, 0)
+    assert (lost["asr_successes"], lost["asr_denominator"], lost["users"]) == (45, 45, 5)
+    assert (lost["asr_low"], lost["asr_high"], lost["top1"]) == (1, 1, 0)
+    back = measured(cloaking_cell(negatives, protocol={"leak": 1}), store)["attack"]
+    assert (back["asr"], back["top1"]) == (0, 1)
+
+
+def test_that_others_who_cloak_too_are_none_of_the_normal_ones(store: ResultStore) -> None:
+    found = measured(cloaking_cell(negatives, protocol={"fraction": 0.5}), store)["attack"]
+    assert (found["normal_accuracy"], found["asr"]) == (1, 1)
+    everybody = measured(cloaking_cell(negatives, protocol={"fraction": 1.0}), store)["attack"]
+    assert everybody["normal_accuracy"] is None
+
+
+def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) -> None:
+    cell = cloaking_cell(negatives)
+    measured(cell, store)
+    rows = store.scores(cell.fingerprint())
+    assert rows is not None
+    identity = cell.pairs.identity
+    np.testing.assert_array_equal(identity[rows["index"]], rows["user"])
+    np.testing.assert_array_equal(rows["recognised"], rows["named"] == rows["user"])
+    assert rows.groupby(["split", "user"]).size().eq(3).all() and len(rows) == 45
+    for number in range(3):
+        test = split(identity, 0.3, cell.seed, number).test
+        np.testing.assert_array_equal(np.sort(rows[rows["split"] == number]["index"]), test)
+
+
+def darker(pairs: PairBatch) -> Images:
+    """By user: the later, the larger the change, in gray levels that are no whole numbers."""
+    return (pairs.probe - (pairs.index // 10)[:, None, None, None] * 4.4 / 255).clamp(0, 1)
+
+
+def test_that_cloaks_are_files_of_8_bits_and_what_leaves_the_budget_stays_natural(store: ResultStore) -> None:
+    found = measured(cloaking_cell(darker, budget=Linf(9 / 255)), store)
+    attack = found["attack"]
+    assert (attack["photos"], attack["left_natural"]) == (50, 20)  # 13.2 and 17.6 gray levels are too many
+    assert attack["linf"]["max"] == pytest.approx(9, abs=1e-3)  # 8.8, rounded
+    assert "left_natural" in found["flags"]
+
+
+def broken(pairs: PairBatch) -> Images:
+    return torch.where((pairs.index == 7)[:, None, None, None], torch.nan, pairs.probe)
+
+
+def test_that_a_cloak_that_is_not_finite_is_told_and_left_out(store: ResultStore) -> None:
+    found = measured(cloaking_cell(broken), store)
+    assert found["attack"]["left_natural"] == 1
+    assert found["flags"] == ["broken_images"]
+
+
+@dataclass(frozen=True)
+class Undoing(BlurDefense):
+    """A purifier that turns every photo upside down, and then none is as the tracker is asked about it."""
+
+    def purifier(self) -> Any:
+        return UpsideDown()
+
+
+@dataclass(frozen=True)
+class UpsideDown:
+    differentiable = True
+    random = False
+
+    def __call__(self, images: Images, index: torch.Tensor, draw: object) -> Images:
+        return images.flip(2)
+
+
+def test_that_training_photos_pass_the_defense_and_test_photos_do_not(store: ResultStore) -> None:
+    plain = measured(cloaking_cell(None), store)["clean"]
+    turned = measured(cloaking_cell(None, defense=Undoing()), store)["clean"]
+    assert plain["accuracy"] == 1
+    assert turned["accuracy"] < 0.6
+    assert turned["fidelity"]["psnr"] < 20
+    assert plain["fidelity"] == {"psnr": "inf", "ssim": pytest.approx(1), "cosine": pytest.approx(1)}
+
+
+def test_that_fidelity_compares_with_the_natural_photos(store: ResultStore) -> None:
+    cell = cloaking_cell(darker, defense=Undoing())
+    kept = measured(cell, store)["attack"]["fidelity"]
+    images = cell.pairs.load(np.arange(50))
+    worn = (darker(cell.pairs.batch(np.arange(50))) * 255).round() / 255
+    mse = (worn.flip(2) - images).square().flatten(1).mean(dim=1)
+    assert kept["psnr"] == pytest.approx(float(np.median(-10 * np.log10(mse.numpy()))), abs=1e-3)
+    cosine = (cell.recognizer.embed(worn) * cell.recognizer.embed(images)).sum(dim=1)
+    assert kept["cosine_bare"] == pytest.approx(float(np.median(cosine.numpy())), abs=1e-5)
+
+
+def test_that_nothing_is_made_twice(store: ResultStore) -> None:
+    first = cloaking_cell(darker)
+    assert measured(first, store)["card"]["forwards"] == 100  # each photo natural and cloaked
+    again = replace(first, protocol=replace(first.protocol, tracker=LinearProbe()))
+    assert measured(again, store)["card"]["forwards"] == 0
+    assert first.attack is not None and sum(first.attack.photos) == 50  # type: ignore[attr-defined]
+    behind = measured(replace(first, defense=BlurDefense()), store)["card"]
+    assert (behind["forwards"], behind["attack_generated"]) == (100, False)
+
+
+def test_that_purified_photos_are_the_same_in_whatever_part_they_are_asked_for(store: ResultStore) -> None:
+    cell, rows = cloaking_cell(None), np.array([3, 4, 30, 49])
+    photos = Photos(cell.pairs.images)
+    work = (photos, store, 0, 16, torch.device("cpu"))
+    enrolment = Enrolment(cell.recognizer, BlurDefense().purifier(), *work)  # type: ignore[arg-type]
+    some, everything = enrolment.images(photos, rows), enrolment.images(photos, np.arange(50))
+    assert torch.equal(some, everything[torch.from_numpy(rows)])
+
+
+def test_that_an_adaptive_cloaker_looks_through_the_purifier(store: ResultStore) -> None:
+    found = measured(cloaking_cell(darker, defense=BlurDefense(), threat=Adaptive(also_bare=False)), store)
+    assert found["attack"]["views"] == ["exact"]
+
+
+def test_that_a_cell_without_cloaks_measures_the_tracker_alone(store: ResultStore) -> None:
+    cell = cloaking_cell(None)
+    found = measured(cell, store)
+    assert found["attack"] is None
+    assert store.scores(cell.fingerprint()) is None
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A defense that is no purifier."""
+
+    def protect(self, verifier: object) -> object:
+        return verifier
+
+    def relaxations(self, verifier: object) -> dict:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"goal": Dodging()}, "add goal=cloak"),
+        ({"protocol": {"leak": -1}}, "leak=-1"),
+        ({"protocol": {"fraction": 1.5}}, "fraction=1.5"),
+        ({"pairs": replace(users(), reference=np.roll(np.arange(50), 1))}, "take dataset=cfp_users"),
+    ],
+)
+def test_that_what_is_not_for_this_protocol_is_told_in_one_line(changes: dict, said: str, store: ResultStore) -> None:
+    with pytest.raises(FrbenchError) as error:
+        run_cell(cloaking_cell(**changes), store)
+    assert said in told(error)
+
+
+def test_that_what_no_tracker_can_do_is_recorded_as_refused(store: ResultStore) -> None:
+    cell = cloaking_cell(natural)
+    for change, said in (
+        ({"defense": Opaque()}, "Opaque is no purifier"),
+        ({"protocol": replace(cell.protocol, tracker=FineTuned())}, "linear shows no network"),
+    ):
+        record = run_cell(replace(cell, **change), store)
+        assert record["status"] == "refused" and said in record["reason"] and "\n" not in record["reason"]
+
+
+def rows(*each: tuple[int, int, int, bool, bool]) -> pd.DataFrame:
+    """Turns as (split, user, photo, recognised, among five), on a tracker that knows half of its others."""
+    frame = pd.DataFrame(each, columns=["split", "user", "index", "recognised", "among_five"])
+    return frame.assign(normal=0.5, learnt=np.where(frame["user"] == 0, 1.0, 0.7))
+
+
+def test_that_success_is_the_mean_over_users_and_not_over_photos() -> None:
+    turns = rows(
+        (0, 0, 1, False, False),
+        (0, 0, 2, True, True),
+        (1, 0, 1, False, True),
+        (1, 0, 3, False, True),
+        (0, 1, 9, True, True),
+        (1, 1, 9, True, True),
+    )
+    control = turns.assign(recognised=[True, True, True, False, True, True])
+    found = attack_measurements(with_control(turns, control), 2000)
+    assert found["asr"] == pytest.approx((3 / 4 + 0) / 2)
+    assert (found["asr_successes"], found["asr_denominator"], found["users"], found["splits"]) == (3, 6, 2, 2)
+    assert found["top5"] == pytest.approx((3 / 4 + 1) / 2)
+    assert found["no_cloak_error"] == pytest.approx((1 / 4 + 0) / 2)
+    assert (found["normal_accuracy"], found["fit_accuracy"]) == (0.5, pytest.approx(0.85))
+    assert (found["asr_low"], found["asr_high"]) == (0, 0.75)  # either user drawn twice
+
+
+def test_that_clean_accuracy_is_the_mean_over_users_with_its_spread_over_splits() -> None:
+    control = rows((0, 0, 1, True, True), (0, 0, 2, False, True), (1, 0, 1, True, True), (0, 1, 5, True, True))
+    found = clean_measurements(control, 500)
+    assert found["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["accuracy_std"] == pytest.approx(np.std([2 / 3, 1]))
+    assert (found["pairs"], found["users"], found["top5"]) == (4, 2, 1)
+
+
+def test_that_framed_cloaks_are_told_by_their_border_and_honest_ones_are_not(store: ResultStore) -> None:
+    pairs = users(people=12, shots=8, spread=40)
+    photos = np.kron(pairs.images, np.ones((1, 5, 5, 1), np.uint8))
+    noise = np.random.default_rng(1).integers(-12, 13, photos.shape)
+    honest = np.clip(photos + noise, 0, 255).astype(np.uint8)
+    framed = photos.mean(axis=(1, 2), keepdims=True).astype(np.uint8) * np.ones_like(photos)
+    framed[:, 10:-10, 10:-10] = honest[:, 10:-10, 10:-10]
+    assert border_accuracy(photos, framed, pairs.identity) > 0.9  # type: ignore[operator]
+    assert abs(border_accuracy(photos, honest, pairs.identity) - 0.5) < 0.1  # type: ignore[operator]
+
+
+def frame(pairs: PairBatch) -> Images:
+    inner = torch.nn.functional.interpolate(pairs.probe, size=SIZE - 4, mode="area")
+    return torch.nn.functional.pad(inner, (2, 2, 2, 2), value=0.5)
+
+
+def test_that_a_framed_set_is_flagged(store: ResultStore) -> None:
+    found = measured(cloaking_cell(frame), store)
+    assert found["attack"]["geometry"] > 0.9
+    assert "geometry_leak" in found["flags"]
+
+
+@pytest.fixture
+def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
+    """``frbench VERB`` in this process on few rendered users, with all its paths below ``tmp_path``."""
+
+    def run(verb: str, *words: str) -> tuple[int, str, str]:
+        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+        small = ["dataset.people=5", "dataset.shots=4", "device=cpu"] if verb == "run" else []
+        code = main([verb, *words, *small, *folders])
+        return (code, *capfd.readouterr())
+
+    return run
+
+
+def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: Path) -> None:
+    words = ("protocol=cloaking", "attack.steps=4", "protocol.bootstrap=100", "budget=linf_16")
+    trackers = "tracker@protocol.tracker=nearest,linear"
+    code, out, err = frbench("run", "-m", *words, trackers, "defense=none,blur")
+    assert code == 0, err
+    assert out.count("cloak ") == 4 and "linear" in out and "others 100.0 %" in out
+    code, out, err = frbench("report", f"out={tmp_path / 'out'}")
+    assert code == 0, err
+    text = (tmp_path / "out" / "tables" / "report.md").read_text("utf-8")
+    assert "## Cloaking" in text and "tiny, nearest" in text and "published: PuFace" in text
+    assert "Attack success" not in text
+    figures = {path.name.split("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
+    assert figures == {"plane", "cloaked"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["protocol=cloaking", "goal=dodging"], "add goal=cloak"),
+        (["protocol=verification", "dataset=synthetic_users"], "no impostor pairs"),
+        (["tracker=linear"], "tracker@protocol.tracker"),
+        (["tracker@protocol.tracker=linear"], "protocol=cloaking"),
+    ],
+)
+def test_that_a_wrong_sentence_is_one_line_that_names_the_override(words: list[str], said: str, frbench: Any) -> None:
+    code, out, err = frbench("run", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+def test_that_verification_refuses_the_goal_of_a_cloak(
+    pair_set: Callable, linear: Callable, store: ResultStore
+) -> None:
+    with pytest.raises(FrbenchError) as error:
+        run_cell(toy_cell(pair_set(), linear(), goal=Cloak()), store)
+    assert "add protocol=cloaking" in told(error)
