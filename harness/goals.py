@@ -1,8 +1,10 @@
-"""What the attacker wants: dodging (be refused as oneself) or impersonation (be accepted as another)."""
+"""What the attacker wants: dodging (be refused as oneself), impersonation (be accepted as another), or a cloak."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import torch
 
 from frbench.harness.contracts import Images, Mask, Scores
 from frbench.harness.faces import PairBatch
@@ -46,3 +48,26 @@ class Impersonation:
 
     def beyond(self, threshold: Scores, margin: float) -> Scores:
         return threshold + margin
+
+
+@dataclass(frozen=True)
+class Cloak:
+    """A photo of one's own, probe and reference both, moved away from itself before somebody trains on it.
+
+    Never achieved before a verifier: whether a cloak protects, only a tracker that learned from it can tell.
+    """
+
+    def eligible(self, same: Mask) -> Mask:
+        return same
+
+    def loss(self, scores: Scores) -> Scores:
+        return scores
+
+    def target(self, pairs: PairBatch) -> Images:
+        return pairs.decoy
+
+    def achieved(self, scores: Scores, threshold: Scores) -> Mask:
+        return torch.zeros_like(scores, dtype=torch.bool)
+
+    def beyond(self, threshold: Scores, margin: float) -> Scores:
+        return threshold - margin

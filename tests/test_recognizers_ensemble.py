@@ -112,11 +112,19 @@ def test_that_the_command_line_puts_it_together(words: tuple[str, ...], where: s
     assert whole.name == "ensemble(iresnet18+tiny)"
 
 
-def test_that_an_attack_through_it_reaches_both_members() -> None:
-    """Of two copies of one network, the ensemble's scores are the network's own."""
+def test_that_one_network_twice_is_refused_and_its_twin_by_other_preprocessing_is_not(members: dict[str, Any]) -> None:
+    """LowKey's released code fills four places with two networks, because each checkpoint overwrites the one before."""
     config = Composed(("recognizer=tiny",)).resolved()["recognizer"]
-    tiny: Recognizer = build.instantiate(config, "recognizer")
+    one: Recognizer = build.instantiate(config, "recognizer")
+    again: Recognizer = build.instantiate(config, "recognizer")
     images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
-    twice = EnsembleRecognizer({"a": tiny, "b": tiny}).embed(images)
-    once = tiny.embed(images)
-    assert torch.allclose(twice @ twice.T, once @ once.T, atol=1e-6)
+    for use in (lambda each: each.embed(images), lambda each: each.digest):
+        with pytest.raises(FrbenchError, match=r"a \(m0\) is a member twice") as error:
+            use(EnsembleRecognizer({"a": members["m0"], "b": members["m0"]}))
+        assert "\n" not in str(error.value)
+    with pytest.raises(FrbenchError, match=r"a \(tiny\) is a member twice"):
+        use(EnsembleRecognizer({"a": one, "b": again}))
+    mirrored = replace(one, bgr=True)  # type: ignore[type-var]
+    vectors = EnsembleRecognizer({"a": one, "b": mirrored}).embed(images)
+    expected = (one.embed(images) @ one.embed(images).T + mirrored.embed(images) @ mirrored.embed(images).T) / 2
+    assert torch.allclose(vectors @ vectors.T, expected, atol=1e-6)
