@@ -95,11 +95,15 @@ def count_bar(title: str, unit: str, transient: bool = False) -> AbstractContext
 
 
 def over(items: Sequence[T], title: str, unit: str, each: int) -> Iterator[T]:
-    """``items`` under a bar that goes away when done; an item stands for ``each`` things named by ``unit``."""
+    """``items`` under a bar that goes away when done; an item stands for ``each`` things named by ``unit``.
+
+    A range with that step counts no further than its end.
+    """
+    total = items.stop if isinstance(items, range) and items.step == each else len(items) * each
     with count_bar(title, unit, transient=True) as report:
         for done, item in enumerate(items, start=1):
             yield item
-            report(done * each, len(items) * each)
+            report(min(done * each, total), total)
 
 
 @contextmanager

@@ -96,6 +96,12 @@ def test_items_are_counted_when_they_are_done(clock: Clock, capsys: pytest.Captu
     ]
 
 
+def test_the_last_block_counts_only_what_is_in_it(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in over(range(0, 300, 256), "attack", "pairs", 256):
+        clock.now += 600
+    assert lines(capsys)[-1] == "attack: 300 pairs, done in 0:20:00"
+
+
 def test_short_work_within_long_work_adds_no_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in over(range(100), "attack", "pairs", 1):
         for _ in over(range(10), "clean scores", "pairs", 1):
