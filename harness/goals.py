@@ -51,23 +51,11 @@ class Impersonation:
 
 
 @dataclass(frozen=True)
-class Cloak:
+class Cloak(Dodging):
     """A photo of one's own, probe and reference both, moved away from itself before somebody trains on it.
 
     Never achieved before a verifier: whether a cloak protects, only a tracker that learned from it can tell.
     """
 
-    def eligible(self, same: Mask) -> Mask:
-        return same
-
-    def loss(self, scores: Scores) -> Scores:
-        return scores
-
-    def target(self, pairs: PairBatch) -> Images:
-        return pairs.decoy
-
     def achieved(self, scores: Scores, threshold: Scores) -> Mask:
         return torch.zeros_like(scores, dtype=torch.bool)
-
-    def beyond(self, threshold: Scores, margin: float) -> Scores:
-        return threshold - margin

@@ -7,7 +7,7 @@ and untouched. A photo that is not recognised as its user's is a success of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -169,9 +169,7 @@ def _crafting(cell: Cell, store: ResultStore) -> Crafting:
 def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:
     """What the tracker has of one split."""
     train, test = (torch.from_numpy(rows).to(behind.device) for rows in part)
-    bare = Enrolment(
-        behind.recognizer, None, behind.natural, behind.store, behind.seed, behind.batch_size, behind.device
-    )
+    bare = replace(behind, purifier=None)
 
     def training_images(scene: Scene) -> Images:
         images = behind.images(behind.natural, part.train)
