@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from cloaked_cells import SIZE, cloaking_cell, natural, negatives, users
@@ -18,7 +17,6 @@ from toy_cells import toy_cell
 from frbench.defenses.blur import BlurDefense
 from frbench.harness.budgets import Linf
 from frbench.harness.cell import Cell, run_cell
-from frbench.harness.cli import main
 from frbench.harness.contracts import Images
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairBatch
@@ -26,7 +24,6 @@ from frbench.harness.goals import Cloak, Dodging
 from frbench.harness.protocols.enrolling import Enrolment, Photos
 from frbench.harness.protocols.geometry import border_accuracy
 from frbench.harness.protocols.splitting import scenes, split
-from frbench.harness.protocols.tallying import attack_measurements, clean_measurements, with_control
 from frbench.harness.store import ResultStore
 from frbench.harness.threats import Adaptive
 from frbench.harness.trackers.finetuned import FineTuned
@@ -261,39 +258,6 @@ def test_that_what_no_tracker_can_do_is_recorded_as_refused(store: ResultStore) 
         assert record["status"] == "refused" and said in record["reason"] and "\n" not in record["reason"]
 
 
-def rows(*each: tuple[int, int, int, bool, bool]) -> pd.DataFrame:
-    """Turns as (split, user, photo, recognised, among five), on a tracker that knows half of its others."""
-    frame = pd.DataFrame(each, columns=["split", "user", "index", "recognised", "among_five"])
-    return frame.assign(normal=0.5, learnt=np.where(frame["user"] == 0, 1.0, 0.7))
-
-
-def test_that_success_is_the_mean_over_users_and_not_over_photos() -> None:
-    turns = rows(
-        (0, 0, 1, False, False),
-        (0, 0, 2, True, True),
-        (1, 0, 1, False, True),
-        (1, 0, 3, False, True),
-        (0, 1, 9, True, True),
-        (1, 1, 9, True, True),
-    )
-    control = turns.assign(recognised=[True, True, True, False, True, True])
-    found = attack_measurements(with_control(turns, control), 2000)
-    assert found["asr"] == pytest.approx((3 / 4 + 0) / 2)
-    assert (found["asr_successes"], found["asr_denominator"], found["users"], found["splits"]) == (3, 6, 2, 2)
-    assert found["top5"] == pytest.approx((3 / 4 + 1) / 2)
-    assert found["no_cloak_error"] == pytest.approx((1 / 4 + 0) / 2)
-    assert (found["normal_accuracy"], found["fit_accuracy"]) == (0.5, pytest.approx(0.85))
-    assert (found["asr_low"], found["asr_high"]) == (0, 0.75)  # either user drawn twice
-
-
-def test_that_clean_accuracy_is_the_mean_over_users_with_its_spread_over_splits() -> None:
-    control = rows((0, 0, 1, True, True), (0, 0, 2, False, True), (1, 0, 1, True, True), (0, 1, 5, True, True))
-    found = clean_measurements(control, 500)
-    assert found["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
-    assert found["accuracy_std"] == pytest.approx(np.std([2 / 3, 1]))
-    assert (found["pairs"], found["users"], found["top5"]) == (4, 2, 1)
-
-
 def test_that_framed_cloaks_are_told_by_their_border_and_honest_ones_are_not(store: ResultStore) -> None:
     pairs = users(people=12, shots=8, spread=40)
     photos = np.kron(pairs.images, np.ones((1, 5, 5, 1), np.uint8))
@@ -314,49 +278,6 @@ def test_that_a_framed_set_is_flagged(store: ResultStore) -> None:
     found = measured(cloaking_cell(frame), store)
     assert found["attack"]["geometry"] > 0.9
     assert "geometry_leak" in found["flags"]
-
-
-@pytest.fixture
-def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
-    """``frbench VERB`` in this process on few rendered users, with all its paths below ``tmp_path``."""
-
-    def run(verb: str, *words: str) -> tuple[int, str, str]:
-        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
-        small = ["dataset.people=5", "dataset.shots=4", "device=cpu"] if verb == "run" else []
-        code = main([verb, *words, *small, *folders])
-        return (code, *capfd.readouterr())
-
-    return run
-
-
-def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: Path) -> None:
-    words = ("protocol=cloaking", "attack.steps=4", "protocol.bootstrap=100", "budget=linf_16")
-    trackers = "tracker@protocol.tracker=nearest,linear"
-    code, out, err = frbench("run", "-m", *words, trackers, "defense=none,blur")
-    assert code == 0, err
-    assert out.count("cloak ") == 4 and "linear" in out and "others 100.0 %" in out
-    code, out, err = frbench("report", f"out={tmp_path / 'out'}")
-    assert code == 0, err
-    text = (tmp_path / "out" / "tables" / "report.md").read_text("utf-8")
-    assert "## Cloaking" in text and "tiny, nearest" in text and "published: PuFace" in text
-    assert "Attack success" not in text
-    figures = {path.name.split("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
-    assert figures == {"plane", "cloaked"}
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["protocol=cloaking", "goal=dodging"], "add goal=cloak"),
-        (["protocol=verification", "dataset=synthetic_users"], "no impostor pairs"),
-        (["tracker=linear"], "tracker@protocol.tracker"),
-        (["tracker@protocol.tracker=linear"], "protocol=cloaking"),
-    ],
-)
-def test_that_a_wrong_sentence_is_one_line_that_names_the_override(words: list[str], said: str, frbench: Any) -> None:
-    code, out, err = frbench("run", *words)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert said in err
 
 
 def test_that_verification_refuses_the_goal_of_a_cloak(
