@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from frbench.datasets.imagestore import combined_digest
+from frbench.datasets.strangers import Strangers
 from frbench.harness.contracts import Draw
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource, PairSet
@@ -24,7 +25,8 @@ class Users:
 
     people, shots: None for all; without ``shots`` a person needs four photos. A pair is a photo beside itself: what an
     attack changes, it shall make unlike itself. Its decoy is a photo of another person. All photos of one user aim at
-    the photos of ONE other person, drawn by ``seed``, as who cloaks a folder chooses one person to resemble.
+    the photos of ONE other person, drawn by ``seed``, as who cloaks a folder chooses one person to resemble: another
+    user, or one of ``strangers`` that is far from the user's photos.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Users:
     people: int | None = 20
     shots: int | None = 14
     seed: int = 0
+    strangers: Strangers | None = None
 
     def open(self, cache: Path) -> PairSet:
         """Photos ordered by user. Raises FrbenchError: too few people, too few photos, bad files."""
@@ -39,21 +42,44 @@ class Users:
         faces = self.faces.open(cache)
         rows = self._chosen(faces)
         identity = np.unique(faces.identity[rows], return_inverse=True)[1].reshape(-1).astype(np.int64)
-        photos = np.arange(len(rows))
-        arrays = {"photos": rows, "identity": identity, "decoy": self._decoys(identity)}
+        people = tuple(faces.people[number] for number in np.unique(faces.identity[rows]))
         whole = np.array_equal(rows, np.arange(len(faces.images)))
+        images = faces.images if whole else np.ascontiguousarray(faces.images[rows])
+        own = FaceSet(self.name, images, identity, people, combined_digest(faces.digest, photos=rows))
+        return self._aiming(own, self._decoys(identity)) if self.strangers is None else self._afar(own, cache)
+
+    def _afar(self, own: FaceSet, cache: Path) -> PairSet:
+        """Each user aims at a stranger, whose photos stand after those of all users."""
+        assert self.strangers is not None
+        faces, rows = self.strangers.chosen(own, cache, self.seed)
+        first = len(own.images) + np.cumsum([0, *map(len, rows)])
+        decoy = np.empty(len(own.images), np.int64)
+        for user, (start, theirs) in enumerate(zip(first, rows, strict=False)):
+            mine = np.flatnonzero(own.identity == user)
+            decoy[mine] = start + np.arange(len(mine)) % len(theirs)
+        shown = np.concatenate(rows)
+        users = len(own.people)
+        whose = np.concatenate([np.full(len(theirs), users + number) for number, theirs in enumerate(rows)])
+        digest = combined_digest(own.digest, strangers=shown, theirs=np.frombuffer(faces.digest.encode(), np.uint8))
+        images = np.concatenate([own.images, faces.images[shown]])
+        everybody = replace(own, images=images, identity=np.concatenate([own.identity, whose]), digest=digest)
+        return self._aiming(everybody, decoy)
+
+    def _aiming(self, faces: FaceSet, decoy: np.ndarray) -> PairSet:
+        """The users' photos, of which there are as many as decoys, each beside itself."""
+        photos = np.arange(len(decoy))
         return PairSet(
             name=self.name,
-            images=faces.images if whole else np.ascontiguousarray(faces.images[rows]),
+            images=faces.images,
             probe=photos,
             reference=photos,
-            decoy=arrays["decoy"],
-            same=np.ones(len(rows), bool),
-            fold=np.zeros(len(rows), np.int64),
-            identity=identity,
+            decoy=decoy,
+            same=np.ones(len(photos), bool),
+            fold=np.zeros(len(photos), np.int64),
+            identity=faces.identity,
             attacked=photos,
-            digest=combined_digest(faces.digest, **arrays),
-            people=tuple(faces.people[number] for number in np.unique(faces.identity[rows])),
+            digest=combined_digest(faces.digest, decoy=decoy),
+            people=faces.people,
         )
 
     def _check(self) -> None:

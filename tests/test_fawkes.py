@@ -14,6 +14,7 @@ import torch
 from frbench.attacks.cloaking import Adadelta, as_filed, from_tanh, to_tanh
 from frbench.attacks.fawkes import Fawkes, rescheduled
 from frbench.attacks.fawkes_v03 import FawkesTargeted
+from frbench.datasets.strangers import farthest_targets
 from frbench.harness.budgets import Unbounded
 from frbench.harness.contracts import Images, View
 from frbench.harness.faces import PairBatch
@@ -22,7 +23,6 @@ from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.sizes import Structure
-from frbench.harness.targets import farthest_targets
 from frbench.harness.verifiers import CosineVerifier
 
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)

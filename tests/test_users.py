@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from running import told
 
+from frbench.datasets.strangers import Strangers
 from frbench.datasets.users import Users
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet
@@ -92,3 +94,52 @@ def test_that_too_few_people_or_photos_are_told_in_one_line(changes: dict, said:
     with pytest.raises(FrbenchError) as error:
         replace(users(), **changes).open(tmp_path)
     assert said in told(error)
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Sees how bright a photo is, as an angle."""
+
+    name: str = "eyes"
+    digest: str = "0"
+    differentiable: bool = False
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        angle = images.mean(dim=(1, 2, 3)) * 255 / 40 * torch.pi
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def test_that_users_who_aim_at_strangers_aim_at_those_farthest_from_all_of_their_photos(tmp_path: Path) -> None:
+    """Two users of seven people; of the five others the one farthest from each, by the definition, is aimed at."""
+    faces = Faces().open(tmp_path)
+    strangers = Strangers(faces=Faces(), eyes=Eyes(), among=1, photos=2)
+    opened = users(people=2, shots=None, strangers=strangers).open(tmp_path)
+    assert opened.people == ("person 0", "person 2")
+    looks = Eyes().embed(faces.load(np.arange(len(faces.images))))
+    for user, name in enumerate((0, 2)):
+        mine = looks[faces.identity == name]
+        far = {
+            other: float((mine - looks[faces.identity == other].mean(dim=0)).norm(dim=1).min())
+            for other in (1, 3, 4, 5, 6)
+        }
+        aimed = numbers(opened)[opened.decoy[np.flatnonzero(opened.identity[: len(opened)] == user)]]
+        assert set(faces.identity[aimed]) == {max(far, key=lambda other: far[other])}
+        assert len(set(aimed)) == 2
+    assert len(opened.images) == len(opened) + 4
+    assert (opened.identity[len(opened) :] >= 2).all()
+
+
+class Alone(Faces):
+    """The first person alone."""
+
+    def open(self, cache: Path) -> FaceSet:
+        faces = super().open(cache)
+        rows = np.flatnonzero(faces.identity == 0)
+        return replace(faces, images=faces.images[rows], identity=faces.identity[rows], people=faces.people[:1])
+
+
+def test_that_users_who_know_everybody_have_no_stranger_to_aim_at(tmp_path: Path) -> None:
+    strangers = Strangers(faces=Alone(), eyes=Eyes())
+    with pytest.raises(FrbenchError) as error:
+        users(strangers=strangers).open(tmp_path)
+    assert "no stranger to aim at" in told(error)

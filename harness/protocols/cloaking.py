@@ -19,6 +19,7 @@ from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Images, Victim
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairSet
 from frbench.harness.goals import Cloak
 from frbench.harness.progress import over
 from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos, cloaks
@@ -84,12 +85,13 @@ class Cloaking:
             **PAIRS_ONLY,
         }
         store.write_scores(cell.fingerprint(), rows)
-        kept = pictures(cell.pairs.identity, photos, behind, self.pictures) | plane(cell.pairs.identity, looks)
+        users = _users(cell.pairs)
+        kept = pictures(users, photos, behind, self.pictures) | plane(users, looks)
         store.write_pictures(cell.fingerprint(), kept)
         return Outcome(plain({"clean": clean, "attack": attack}), self._flags(attack, worn), worn.generated)
 
     def _check(self, cell: Cell) -> None:
-        pairs, photos = cell.pairs, np.arange(len(cell.pairs.images))
+        pairs, photos = cell.pairs, np.arange(len(cell.pairs))
         alone = np.array_equal(pairs.probe, photos) and np.array_equal(pairs.reference, photos)
         if not alone or (pairs.identity < 0).any():
             raise FrbenchError(
@@ -110,7 +112,7 @@ class Cloaking:
         self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, cloaking: bool
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows of the users' turns (none unless somebody is ``cloaking``) and of the controls."""
-        identity, turns, controls = cell.pairs.identity, [], []
+        identity, turns, controls = _users(cell.pairs), [], []
         for number in range(self.splits):
             part = split(identity, self.test_share, cell.seed, number)
             stage = _stage(behind, photos, looks, part, identity, number)
@@ -127,7 +129,7 @@ class Cloaking:
 
     def _told_by_the_border(self, cell: Cell, worn: Cloaks) -> float | None:
         rows = np.flatnonzero(worn.table["fits"])
-        return border_accuracy(cell.pairs.images[rows], worn.photos.images[rows], cell.pairs.identity[rows])
+        return border_accuracy(cell.pairs.images[rows], worn.photos.images[rows], _users(cell.pairs)[rows])
 
     def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[str]:
         found = {
@@ -139,11 +141,16 @@ class Cloaking:
         return [flag for flag, raised in found.items() if raised]
 
 
+def _users(pairs: PairSet) -> np.ndarray:
+    """Whose each photo is (M,); after the users' photos a set may hold those of people whom they aim at."""
+    return pairs.identity[: len(pairs)]
+
+
 def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
     """The tracker without and with its defense."""
     if isinstance(cell.recognizer, Comparer):
         raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
-    work = (Photos(cell.pairs.images), store, cell.seed, cell.batch_size, cell.device)
+    work = (Photos(cell.pairs.images[: len(cell.pairs)]), store, cell.seed, cell.batch_size, cell.device)
     if isinstance(cell.defense, Reteaching):
         alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
         return alone, alone

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 
 import frbench.conf
@@ -99,10 +100,8 @@ FEWER: dict[str, dict[str, int]] = {"cfp_users": {"shots": 4}}
 
 def composed(group: str, option: str, data: Path) -> DictConfig:
     """The option as shipped, with the data folder ``data``."""
-    option_file = OmegaConf.load(CONF / group / f"{option}.yaml")
-    option_file.pop("defaults", None)  # Hydra's business
-    root = OmegaConf.create({"paths": {"data": str(data)}, group: option_file})
-    return root[group]
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        return compose("run", overrides=[f"{group}={option}", f"paths.data={data}"])[group]
 
 
 @pytest.fixture(params=DATASETS)
@@ -174,7 +173,7 @@ def test_that_the_option_is_a_frozen_dataclass_named_as_its_file(option: str, tm
         source.name = "other"
     with pytest.raises(TypeError):
         type(source)(option)
-    assert source == instantiate(composed("dataset", option, tmp_path))
+    assert repr(source) == repr(instantiate(composed("dataset", option, tmp_path)))  # partials differ
     assert not list(tmp_path.iterdir()), "a constructor did work"
 
 
