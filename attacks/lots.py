@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from frbench.attacks.nested import Firsts, Nesting
 from frbench.attacks.smallest import begin, last_look, look
 from frbench.harness.budgets import L2
 from frbench.harness.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Scores, Template, Verifier, View
@@ -55,11 +56,29 @@ class Walk:
             scores, _, slope = look(view, goal, front, step)
             found.iterations[front.rows] += 1
             going = ~found.offer(front.rows, front.images, scores, _L2.size(front.images, front.clean))
-            moved = front.images - self.step * _DIRECTIONS[self.direction](slope)
-            front = replace(front, images=moved.clamp_(0, 1))[going]
+            front = replace(front, images=self._moved(front.images, slope))[going]
         if len(front):
             last_look(view, found, front, _L2, self.steps)
         return found.result()
+
+    def nested(self, view: View, pairs: PairBatch, goal: Goal, aims: Scores) -> list[AttackResult]:
+        """One walk past all of ``aims`` (Q,); a result for each, as a walk to it alone returns."""
+        front, _ = begin(view, pairs, goal)
+        found = Firsts(goal, pairs.probe, aims)
+        for step in range(self.steps):
+            if not len(front):
+                break
+            scores, _, slope = look(view, goal, front, step)
+            found.steps[:, front.rows] += ~found.reached[:, front.rows]
+            going = found.meet(front.rows, front.images, scores)
+            front = replace(front, images=self._moved(front.images, slope))[going]
+        if len(front):
+            with torch.no_grad():
+                found.meet(front.rows, front.images, view.score(front.images, front.template, self.steps))
+        return found.results()
+
+    def _moved(self, images: Images, slope: Tensor) -> Images:
+        return (images - self.step * _DIRECTIONS[self.direction](slope)).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
@@ -86,11 +105,21 @@ class Lots:
         return self.inner.batch_dependent
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        target = goal.target(pairs)
-        if target is pairs.reference:
-            return self.inner(view, pairs, goal, budget)
-        lured = Lured(view.verifier, goal, target, pairs.index)
-        return self.inner(replace(view, verifier=lured), pairs, goal, budget)
+        return self.inner(_luring(view, pairs, goal), pairs, goal, budget)
+
+    @property
+    def nested(self) -> Callable[[View, PairBatch, Goal, Scores], list[AttackResult]]:
+        """As that of ``inner``; there is none where ``inner`` has none."""
+        inner = cast(Nesting, self.inner).nested
+        return lambda view, pairs, goal, aims: inner(_luring(view, pairs, goal), pairs, goal, aims)
+
+
+def _luring(view: View, pairs: PairBatch, goal: Goal) -> View:
+    """``view``, its slopes towards the goal's target."""
+    target = goal.target(pairs)
+    if target is pairs.reference:
+        return view
+    return replace(view, verifier=Lured(view.verifier, goal, target, pairs.index))
 
 
 @dataclass(frozen=True)

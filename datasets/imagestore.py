@@ -169,11 +169,16 @@ def _decoded(images: Sequence[Encoded]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decode(encoded: Encoded) -> tuple[bytes, bytes]:
-    refuse = partial(_refuse, encoded.label)
     try:
         data = encoded.read()
     except OSError as error:
-        raise refuse(f"cannot be read ({error.strerror or error}); complete the dataset") from error
+        raise _refuse(encoded.label, f"cannot be read ({error.strerror or error}); complete the dataset") from error
+    return decoded(encoded.label, data).tobytes(), hashlib.sha256(data).digest()
+
+
+def decoded(label: str, data: bytes) -> np.ndarray:
+    """The pixels (112, 112, 3) of an encoded image. Raises FrbenchError, which calls it ``label``: it is none."""
+    refuse = partial(_refuse, label)
     try:
         with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
             if image.size != (SIDE, SIDE):
@@ -183,12 +188,11 @@ def _decode(encoded: Encoded) -> tuple[bytes, bytes]:
                 )
             if image.mode not in ("RGB", "L"):
                 raise refuse(f"has mode {image.mode}, expected RGB or gray; convert it")
-            pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except UnidentifiedImageError as error:
         raise refuse("is neither a JPEG nor a PNG image; fetch it again") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise refuse(f"cannot be decoded ({error}); fetch it again") from error
-    return pixels.tobytes(), hashlib.sha256(data).digest()
 
 
 def _refuse(label: str, reason: str) -> FrbenchError:

@@ -9,6 +9,8 @@ import torch
 
 from frbench.harness.contracts import Artifact, FitContext
 
+_BLOCK = 512  # faces at hand at a time
+
 
 @dataclass(frozen=True)
 class PatchBank:
@@ -27,5 +29,8 @@ class PatchBank:
         row = random.integers(height - self.patch + 1, size=self.bank)
         column = random.integers(width - self.patch + 1, size=self.bank)
         inside = np.arange(self.patch)
-        cut = images[face[:, None, None], (row[:, None] + inside)[:, :, None], (column[:, None] + inside)[:, None]]
-        return {"patches": torch.from_numpy(np.ascontiguousarray(cut.transpose(0, 3, 1, 2)))}
+        cuts = []
+        for block in np.array_split(np.arange(self.bank), max(1, self.bank // _BLOCK)):
+            down, along = (row[block, None] + inside)[:, :, None], (column[block, None] + inside)[:, None]
+            cuts.append(images[face[block]][np.arange(len(block))[:, None, None], down, along])
+        return {"patches": torch.from_numpy(np.ascontiguousarray(np.concatenate(cuts).transpose(0, 3, 1, 2)))}

@@ -11,7 +11,7 @@ usage: frbench VERB [arguments]
 This attack, with this goal and budget, through this view, against this recognizer behind this defense, on these faces.
 
   run     [overrides]           one cell, or a sweep with -m or experiment=NAME
-  fit     [overrides]           fit a defense ahead of a sweep
+  fit     [overrides]           train a recognizer (training=NAME), or fit a defense ahead of a sweep
   report  [overrides]           tables and figures from the recorded runs; format=json prints the records
   data    list|prepare|verify   what is there, download or convert, check digests
   serve   [overrides]           a recognizer, with or without a defense, as a local HTTP service

@@ -221,6 +221,7 @@ class FitContext:
 
     part: the artifact of another recipe on the same faces, found or made, so that what several share is made once.
     unfinished: a file in which long work may keep its state, to go on from after it was killed; removed at the end.
+    cache: where images decoded once are kept, to open further sets with, such as pairs to validate on.
     """
 
     faces: FaceSet
@@ -229,6 +230,7 @@ class FitContext:
     device: torch.device
     part: Callable[[Recipe], Artifact]
     unfinished: Path
+    cache: Path | None = None
 
 
 class Recipe(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,22 @@ from torch import Tensor
 
 Images = Tensor
 Mask = Tensor
+
+
+class ImageStack(Protocol):
+    """Images uint8 (M, H, W, 3), RGB: an array, usually memory-mapped, or what decodes rows when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray:
+        """Those images (N, H, W, 3). Nobody takes all of a stack at once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class PairBatch:
         return PairBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def load_images(stack: np.ndarray, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+def load_images(stack: ImageStack, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
     """Rows of a uint8 (M, H, W, 3) stack as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
     images = torch.from_numpy(np.ascontiguousarray(stack[rows]))
     return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
@@ -53,7 +69,7 @@ class PairSet:
     """
 
     name: str
-    images: np.ndarray
+    images: ImageStack
     probe: np.ndarray
     reference: np.ndarray
     decoy: np.ndarray
@@ -91,7 +107,7 @@ class FaceSet:
     """
 
     name: str
-    images: np.ndarray
+    images: ImageStack
     identity: np.ndarray
     people: tuple[str, ...]
     digest: str

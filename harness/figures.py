@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from frbench.harness import plots
 from frbench.harness.canvas import save
 from frbench.harness.figures_cloaking import grids, line_figures, scatters
+from frbench.harness.figures_distance import distance_figures
+from frbench.harness.intervals import wilson
 from frbench.harness.metrics import security_curve
 from frbench.harness.outcomes import counted, sizes
-from frbench.harness.records import NULL, Record, label, measured, natural, rest, tracks
+from frbench.harness.records import NULL, Record, by_distance, label, measured, natural, rest, tracks
 from frbench.harness.tables import file_name
-from frbench.harness.tabulate_sizes import WIDEST, asks
+from frbench.harness.tabulate_sizes import REACH, asks
 
 _RADIUS = re.compile(r"([a-z][a-z0-9]*)_(\d+(?:p\d+)?)")
 _AXIS = {"linf": "L∞ radius, gray levels of 255", "l2": "L2 radius on [0, 1]"}
@@ -39,12 +41,13 @@ class Kept(Protocol):
 def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Path, top: int) -> list[Path]:
     """Draw everything that ``records`` (in natural order, ``frame`` their tidy rows) allow; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
-    of_pairs = [r["names"]["attack"] != NULL and not tracks(r) for r in records]
+    of_pairs = [r["names"]["attack"] != NULL and not tracks(r) and not by_distance(r) for r in records]
     attacked = [record for record, is_so in zip(records, of_pairs, strict=True) if is_so]
     cloaks, cells = [r for r in records if tracks(r)], _cells(frame[of_pairs])
     written: list[Path] = []
     chosen = (_curves(cells), _heat_maps(cells), _security(store, attacked), _queries(store, attacked))
-    for figures in (*chosen, _histograms(store, attacked), line_figures(cloaks), scatters(store, cloaks)):
+    walks = distance_figures([r for r in records if by_distance(r)])
+    for figures in (*chosen, _histograms(store, attacked), walks, line_figures(cloaks), scatters(store, cloaks)):
         for name, figure in figures:
             written += save(figure, folder / name, "png", "pdf")
     for figures in (_grids(store, attacked, top), grids(store, cloaks, top)):
@@ -110,16 +113,17 @@ def _below(row: Mapping[Any, Any]) -> str:
 
 
 def _security(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
-    """Success against the size of the change, for attacks that look for a small one: a figure for each defense."""
+    """Success against the size of the change, for attacks that look for a small one: a figure for each defense with a
+    line for each attack, and one for each attack on several defenses."""
     minimising = [r for r in records if "boundary_attack" in r["flags"]]
-    for key, group in _grouped(minimising, ("threat", "budget", "defense")):
-        found = [(words, _costs(store, group, column)) for column, words in _SIZES.items()]
-        frames = [_corners(costs, words, 0, _widest(costs)) for words, costs in found if costs]
-        if frames:
-            title = (
-                f"Success against the size of the change · {' · '.join(key[-3:-1])} · defense {key[-1]} · {_on(key)}"
-            )
-            yield file_name(["security", *key]), plots.share_curves(pd.concat(frames), title)
+    for fixed, lines, kind in (("defense", "attack", "security"), ("attack", "defense", "security-by-defense")):
+        for key, group in _grouped(minimising, ("threat", "budget", fixed)):
+            found = [(words, _costs(store, group, column)) for column, words in _SIZES.items()]
+            frames = [_corners(costs, words, 0, _widest(costs), lines) for words, costs in found if costs]
+            if frames and (fixed == "defense" or len({label(r, lines) for r in group}) > 1):
+                what = f"{' · '.join(key[-3:-1])} · {fixed} {key[-1]} · {_on(key)}"
+                title = f"Success against the size of the change · {what}"
+                yield file_name([kind, *key]), plots.share_curves(pd.concat(frames), title)
 
 
 def _queries(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
@@ -146,7 +150,7 @@ def _won(costs: _Costs) -> NDArray[np.float64]:
 def _widest(costs: _Costs) -> float:
     """Where an axis of sizes may end: behind 99 of 100 successes, so that a few outliers do not squeeze the rest."""
     won = _won(costs)
-    return float(np.clip(np.ceil(np.quantile(won, 0.99)), 1, WIDEST)) if len(won) else float(WIDEST)
+    return float(np.clip(np.ceil(np.quantile(won, 0.99)), 1, REACH["linf"])) if len(won) else REACH["linf"]
 
 
 def _decades(costs: _Costs) -> tuple[float, float]:
@@ -157,12 +161,14 @@ def _decades(costs: _Costs) -> tuple[float, float]:
     return float(start), max(*limits, won.max(initial=0), 10 * start)
 
 
-def _corners(costs: _Costs, words: str, start: float, end: float) -> pd.DataFrame:
+def _corners(costs: _Costs, words: str, start: float, end: float, lines: str = "attack") -> pd.DataFrame:
     frames = []
-    for record, values in sorted(costs, key=lambda each: natural(label(each[0], "attack"))):
+    for record, values in sorted(costs, key=lambda each: natural(label(each[0], lines))):
         x = np.unique([start, *values[(values > start) & (values < end)], end])
-        names = {"cost": words, "goal": label(record, "goal"), "attack": label(record, "attack")}
-        frames.append(pd.DataFrame({"x": x, "share": security_curve(values, x)}).assign(**names))
+        share = security_curve(values, x)
+        bounds = np.array([wilson(round(each * len(values)), len(values)) for each in share])
+        points = pd.DataFrame({"x": x, "share": share, "low": bounds[:, 0], "high": bounds[:, 1]})
+        frames.append(points.assign(cost=words, goal=label(record, "goal"), line=label(record, lines)))
     return pd.concat(frames)
 
 

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, quantile_test
 
 from frbench.harness.errors import FrbenchError
 
@@ -69,6 +69,16 @@ def clustered_bootstrap(
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(shares), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Exact interval of the median of independent ``values`` (N,), infinite ones among them: two of their order
+    statistics (SciPy's quantile test). Unknown where they are too few for ``level``."""
+    found = np.asarray(values, np.float64)
+    if not len(found):
+        return _UNKNOWN
+    limits = quantile_test(found, p=0.5).confidence_interval(level)
+    return float(limits.low), float(limits.high)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> PairedDifference:

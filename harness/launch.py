@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError
-from frbench.harness.records import tracks
+from frbench.harness.telling import sentence
 
 _CONF = "frbench.conf"
 
@@ -35,8 +35,9 @@ def run(words: list[str]) -> int:
 
     def job(cfg: DictConfig) -> None:
         try:
-            config = build.plain(cfg)
-            choices = _choices()
+            config, choices = build.plain(cfg), _choices()
+            if "training" in config or config["out"] is not None:
+                raise FrbenchError(f"training= and out= belong to frbench fit; {_TRAINED}")
             cell, store = build.make_cell(config, choices, _settings(cfg, choices)), build.store(config)
             found = store.finished(cell.fingerprint())
             record = found or run_cell(cell, store)
@@ -48,55 +49,42 @@ def run(words: list[str]) -> int:
             traceback.print_exc()
             codes.append(1)
             return
-        print(_sentence(record, found=bool(found)), flush=True)
+        print(sentence(record, found=bool(found)), flush=True)
         codes.append(1 if record["status"] == "crashed" else 0)
 
     _with_hydra("run", words, job)
     return max(codes, default=0)
 
 
-def _sentence(record: Mapping[str, Any], found: bool) -> str:
-    """A finished cell in one line."""
-    names, card = record["names"], record["card"]
-    nouns = ("defense", "attack", "goal", "budget", "threat", *(["tracker"] if tracks(record) else []))
-    what = " ".join(f"{names[noun]:<13}" for noun in nouns)
-    if record["status"] != "done":
-        return f"{what} {record['status']}: {record['reason'].strip().splitlines()[-1]}"
-    clean, attack = record["measurements"]["clean"], record["measurements"]["attack"]
-    line = f"{what} clean {100 * clean['accuracy']:6.2f} %"
-    if attack:
-        bounds = [f"{100 * attack[key]:.1f}" if attack[key] is not None else "-" for key in _ASR]
-        line += f"  ASR {bounds[0]:>5} % [{bounds[1]}, {bounds[2]}] of {attack['asr_denominator']}"
-        if tracks(record) and attack["normal_accuracy"] is not None:
-            line += f"  others {100 * attack['normal_accuracy']:.1f} %"
-    if found:
-        return f"{line}  (found)"
-    return f"{line}  ({card['seconds']:.1f} s, {card['forwards']} forwards, {card['backwards']} backwards)"
-
-
-_ASR = ("asr", "asr_low", "asr_high")
+_TRAINED = "a run has what was trained as recognizer=trained, or trains it as a defense such as diverse_ensemble"
 
 
 def fit(words: list[str]) -> int:
-    """``frbench fit``: the defense's artifact, made or found."""
-    from frbench.harness import build
-    from frbench.harness.contracts import Fittable
-    from frbench.harness.recognizers.preparation import resolve_device
+    """``frbench fit``: the artifact of a training, or else of the defense, made or found."""
+    from frbench.harness import build, parallel, training_cli
 
     def job(cfg: DictConfig) -> None:
-        config = build.plain(cfg)
-        recognizer = build.instantiate(config["recognizer"], "recognizer")
-        defense = build.fitted_defense(config, build.make_defense(config), recognizer, resolve_device(config["device"]))
-        if not isinstance(defense, Fittable):
-            raise FrbenchError(f"defense={_choices()['defense']} has nothing to fit; it is ready as it is")
-        artifact = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
-        print(f"{_choices()['defense']}: {build.store(config).artifact(artifact.key)}")
-        past = {name: each for name, each in artifact.tensors.items() if name.startswith("history/")}
-        for name, epochs in sorted(past.items()):
-            print(f"  {name[len('history/') :]:<12} {float(epochs[0]):.5g} -> {float(epochs[-1]):.5g}")
+        parallel.join()
+        config, choices = build.plain(cfg), _choices()
+        if "training" in config:
+            training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
+        else:
+            training_cli.fit_defense(config, choices)
 
     _with_hydra("run", words, job)
     return 0
+
+
+def _architecture(cfg: DictConfig, choices: Mapping[str, str]) -> list[str]:
+    """The words by which ``recognizer=trained`` has the network that a training trains."""
+    place = next(group for group in choices if group.startswith("network@training."))
+    words = ["recognizer=trained", f"network@{_HELD}={choices[place]}"]
+    usual, inside = _leaves(hydra.compose("run", overrides=words)), f"{place.partition('@')[2]}."
+    given = {key.removeprefix(inside): value for key, value in _leaves(cfg).items() if key.startswith(inside)}
+    return [*words, *(f"{_HELD}.{key}={value}" for key, value in given.items() if usual.get(f"{_HELD}.{key}") != value)]
+
+
+_HELD = "recognizer.architecture"
 
 
 def report(words: list[str]) -> int:
@@ -196,7 +184,7 @@ def _with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) 
     except MissingConfigException as error:
         raise FrbenchError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise FrbenchError(_misspelt(error, name) or _flat(error)) from error
+        raise FrbenchError(_misspelt(error, name, words) or _flat(error)) from error
     finally:
         sys.argv = before
         GlobalHydra.instance().clear()
@@ -211,23 +199,29 @@ def _missing(error: MissingConfigException) -> str:
     return _unknown(name, list(error.options), group)
 
 
-def _misspelt(error: Exception, name: str) -> str | None:
+def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
     """For an override of something that is not there: the nearest thing that is."""
     found = re.match(r"Could not override '(.+?)'", str(error))
     if not found:
         return None
     if "@" in found[1] or (name == "run" and found[1] in _groups()):
         return f"{found[1]} belongs to another option: {_INSIDE}"
+    training = [word for word in words if word.startswith("training=")] if "." in found[1] else []
+    if found[1].startswith("training.") and not training:
+        return f"{found[1]} belongs to a training, and none was chosen; add training=single or another"
     GlobalHydra.instance().clear()
     with hydra.initialize_config_module(_CONF, version_base="1.3"):
-        whole = hydra.compose(name, return_hydra_config=True)
+        whole = hydra.compose(name, training, return_hydra_config=True)
     known = [key for key in (*whole.hydra.runtime.choices, *_leaves(whole)) if not key.startswith("hydra")]
     near = difflib.get_close_matches(found[1], known, n=1)
     hint = f"did you mean {near[0]}?" if near else "frbench options lists the groups"
     return f"{found[1]} is not something that a run can set; {hint}"
 
 
-_INSIDE = "recognizer@threat.surrogate to threat=transfer alone, tracker@protocol.tracker to protocol=cloaking"
+_INSIDE = (
+    "recognizer@threat.surrogate to threat=transfer alone, tracker@protocol.tracker to protocol=cloaking, "
+    "network@training.network to training=NAME, network@recognizer.architecture to recognizer=trained"
+)
 
 
 def _unknown(name: str, known: list[str], group: str) -> str:
@@ -251,7 +245,8 @@ def _flat(error: BaseException) -> str:
 def _choices() -> dict[str, str]:
     """The option chosen for each group of ours."""
     chosen = HydraConfig.get().runtime.choices
-    return {str(group): str(option) for group, option in chosen.items() if not str(group).startswith("hydra/")}
+    named = {str(group): str(option) for group, option in chosen.items() if option is not None}
+    return {group: option for group, option in named.items() if not group.startswith("hydra/")}
 
 
 def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
@@ -259,7 +254,7 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 
     Compared before interpolation, so that where data lie on this machine makes no difference.
     """
-    from frbench.harness.build import NOUNS, SURROGATE, TRACKER
+    from frbench.harness.build import MEMBERS, NOUNS, SURROGATE, TRACKER
 
     usual = _usual(choices)
     chosen = {group: option for group, option in choices.items() if group != "experiment"}
@@ -271,7 +266,8 @@ def _settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         if key.split(".")[0] in (*NOUNS, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
-    named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith((SURROGATE, TRACKER))}
+    elsewhere = (SURROGATE, TRACKER, MEMBERS)  # these stand among the names
+    named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
     return dict(sorted((named | shown).items()))
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
+import numpy as np
+
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet
+from frbench.harness.progress import over
 
 FLAG = "overlapping_identities"
+_BLOCK = 1024  # images at hand at a time
 
 
 def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
@@ -18,20 +22,20 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
     Raises FrbenchError: they share some and that is not allowed.
     """
     people = sorted(set(faces.people) & set(pairs.people))
-    images = len(_digests(faces) & _digests(pairs))
+    images = len(np.intersect1d(_digests(faces), _digests(pairs)))
     if not people and not images:
         return []
     if allowed:
         return [FLAG]
     example = f", such as {people[0]}" if people else ""
     raise FrbenchError(
-        f"{faces.name}, on which the defense is fitted, shares {len(people)} people{example} and {images} images "
+        f"{faces.name}, the faces to fit on, shares {len(people)} people{example} and {images} images "
         f"with the test set {pairs.name}; fit on other people (identities=...), or set allow_overlap=true, "
         "which marks the record"
     )
 
 
-def _digests(data: FaceSet | PairSet) -> frozenset[bytes]:
+def _digests(data: FaceSet | PairSet) -> np.ndarray:
     return _of_images(_Known(data))
 
 
@@ -39,7 +43,7 @@ class _Known:
     """Images known by the digest of their set, so that they are read once in a process."""
 
     def __init__(self, data: FaceSet | PairSet) -> None:
-        self.images, self.digest = data.images, data.digest
+        self.images, self.name, self.digest = data.images, data.name, data.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -49,5 +53,10 @@ class _Known:
 
 
 @lru_cache(maxsize=4)
-def _of_images(known: _Known) -> frozenset[bytes]:
-    return frozenset(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in known.images)
+def _of_images(known: _Known) -> np.ndarray:
+    """Eight bytes an image, so that those of millions fit; a few at a time are at hand."""
+    found = np.empty(len(known.images), np.uint64)
+    for start in over(range(0, len(found), _BLOCK), f"{known.name}, looked through", "images", _BLOCK):
+        for number, image in enumerate(known.images[start : start + _BLOCK], start):
+            found[number] = int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest())
+    return found

@@ -72,10 +72,10 @@ def _percent_axis(panel: Axes) -> None:
 def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
     """Share of pairs won at a cost of at most so much, as steps: a row of panels per kind of cost, a column per goal.
 
-    frame: the corners of the steps; columns cost (what the horizontal axis counts), goal, attack (the lines), x and
-    share. All lines of one row of panels should end at the same x. xscale: ``linear`` or ``log``.
+    frame: the corners of the steps; columns cost (what the horizontal axis counts), goal, line, x, and share with its
+    interval, low and high. All lines of one row of panels should end at the same x. xscale: ``linear`` or ``log``.
     """
-    costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "attack"))
+    costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "line"))
     with style():
         figure, axes = panels(len(costs), len(goals), (3.3, 2.4), title)
         for (i, j), panel in np.ndenumerate(axes):
@@ -88,7 +88,7 @@ def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Fig
             panel.set_xlim(row["x"].min(), row["x"].max())
             _percent_axis(panel)
             for k, name in enumerate(names):
-                chosen = row[(row["goal"] == goals[j]) & (row["attack"] == name)].sort_values("x", kind="stable")
+                chosen = row[(row["goal"] == goals[j]) & (row["line"] == name)].sort_values("x", kind="stable")
                 if len(chosen):
                     _steps(panel, chosen, line(k), name)
         legend(figure, _line_key(names))
@@ -102,7 +102,9 @@ def _line_key(names: Sequence[str]) -> list[Any]:
 
 
 def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
-    x, share = corners["x"].to_numpy(float), 100 * corners["share"].to_numpy(float)
+    x = corners["x"].to_numpy(float)
+    share, low, high = (100 * corners[c].to_numpy(float) for c in ("share", "low", "high"))
+    panel.fill_between(x, low, high, step="post", color=look["color"], alpha=0.1, linewidth=0)
     every = max(1, len(x) // 6)
     panel.plot(
         x,

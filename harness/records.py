@@ -41,6 +41,12 @@ def tracks(record: Record) -> bool:
     return bool(record["names"].get("tracker"))
 
 
+def by_distance(record: Record) -> bool:
+    """Whether the record is of images at feature distances, several of each pair, and not of one attack on pairs."""
+    config = (record["card"] or {}).get("config") or {}
+    return "distances" in (config.get("protocol") or {})
+
+
 def rest(record: Record) -> str:
     """Settings that belong to no noun, such as ``seed=1``."""
     other = {k: v for k, v in record["settings"].items() if k.split(".")[0] not in NOUNS or "." not in k}

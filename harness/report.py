@@ -14,10 +14,11 @@ from frbench.harness import tabulate, tabulate_judging, tabulate_sizes
 from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import Record, json_line, select, tidy_row, tracks
+from frbench.harness.records import Record, by_distance, json_line, select, tidy_row, tracks
 from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
 from frbench.harness.tabulate_audit import audit_tables
 from frbench.harness.tabulate_cloaking import cloaking_tables
+from frbench.harness.tabulate_distance import distance_tables
 from frbench.harness.tabulate_pairs import comparison_tables
 
 _LONG = 100  # rows of a table that the document links instead of showing
@@ -73,9 +74,10 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
 
 
 def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
-    records = [record for record in everything if not tracks(record)]
+    of_pairs = [record for record in everything if not tracks(record)]
+    records = [record for record in of_pairs if not by_distance(record)]
     sections = {
-        "Clean accuracy": tabulate.clean_tables(records),
+        "Clean accuracy": tabulate.clean_tables(of_pairs),
         "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
         "Audit": audit_tables(records, findings),
         "What the attacker gains by knowing the defense": tabulate.gap_tables(records, findings),
@@ -87,6 +89,7 @@ def _sections(store: Store, everything: list[Record], findings: Findings) -> dic
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
+    sections["Feature distance"] = distance_tables([record for record in of_pairs if by_distance(record)], findings)
     sections["Cloaking"] = cloaking_tables([record for record in everything if tracks(record)], findings)
     return sections
 

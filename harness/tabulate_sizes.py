@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frbench.harness.crosscheck import Findings
+from frbench.harness.intervals import median_interval
 from frbench.harness.layout import facts, groups, listing, percent, setting, slug, success_rate
 from frbench.harness.metrics import median_size, security_curve
 from frbench.harness.outcomes import Scores, counted, sizes
@@ -17,15 +18,17 @@ from frbench.harness.tables import MISSING, Cell, Table
 
 RADII = (2, 4, 8)  # gray levels at which success is read off the sizes
 WIDEST = 16  # gray levels up to which the security curve is integrated
+REACH = {"linf": 32.0, "l2": 8.0}  # as far as where no budget limits a change: gray levels, and L2 on [0, 1]
 SLACK = 1 + 1e-5  # a change of 8/255 in float32 is not quite 8 gray levels: the slack of the budgets
 
 _SIZES = (
     "Attacks that stop at the decision boundary. One that looks for the smallest change is told by its size; one that "
     "keeps to a budget and stops at success uses most of what it was given. Median size over all attacked pairs, a "
-    "failure counting as infinite (∞ where half or more failed); L∞ and RMS in gray levels of 255, L2 on [0, 1]. "
-    "'ASR % at L∞' is the share of attacked pairs won by a change of at most that many gray levels. 'area' is the mean "
-    f"of that share over all radii from 0 to {WIDEST} gray levels, in %: the exact area under the security curve "
-    f"divided by {WIDEST}. What does not fit the budget of its row counts as a failure."
+    "failure counting as infinite (∞ where half or more failed) [exact 95 % interval, from the order of sizes]; L∞ and "
+    "RMS in gray levels of 255, L2 on [0, 1]. 'ASR % at L∞' is the share of attacked pairs won by a change of at most "
+    f"that many gray levels. 'area' is the mean of that share over all radii from 0 to {WIDEST} gray levels, in %: the "
+    f"exact area under the security curve divided by {WIDEST}; 'to L∞ {REACH['linf']:g}', 'to L2 {REACH['l2']:g}': "
+    "of curves that reach so far. What does not fit the budget of its row counts as a failure."
 )
 _QUERIES = (
     "Scores that the attacker asked for of each attacked pair. 'median of successes' over the pairs won; 'median' over "
@@ -39,7 +42,9 @@ def smallest_tables(records: Sequence[Record], findings: Findings, scores: Score
         "ASR %": _rate(findings),
         **{f"median {words}": _median(name, scores) for name, words in (("linf", "L∞"), ("rms", "RMS"), ("l2", "L2"))},
         **{f"ASR % at L∞ {radius}": _within(radius, scores) for radius in RADII},
-        "area %": lambda r: Cell(_of_sizes(r, "linf", scores, lambda values: percent(area(values)))),
+        "area %": _area("linf", WIDEST, scores),
+        f"area % to L∞ {REACH['linf']:g}": _area("linf", REACH["linf"], scores),
+        f"area % to L2 {REACH['l2']:g}": _area("l2", REACH["l2"], scores),
     }
     tables = []
     for group in groups([r for r in records if "boundary_attack" in r["flags"] and _judged(r)]):
@@ -49,10 +54,10 @@ def smallest_tables(records: Sequence[Record], findings: Findings, scores: Score
     return tables
 
 
-def area(values: ArrayLike) -> float:
-    """Mean over radii 0..``WIDEST`` of the share of sizes within the radius; exact, since each size is one step."""
+def area(values: ArrayLike, widest: float = WIDEST) -> float:
+    """Mean over radii 0..``widest`` of the share of sizes within the radius; exact, since each size is one step."""
     found = np.asarray(values, np.float64)
-    return float(np.clip(1 - found / WIDEST, 0, 1).mean()) if len(found) else float("nan")
+    return float(np.clip(1 - found / widest, 0, 1).mean()) if len(found) else float("nan")
 
 
 def queries_tables(records: Sequence[Record], findings: Findings, scores: Scores) -> list[Table]:
@@ -87,7 +92,18 @@ def _rate(findings: Findings) -> Callable[[Record], Cell]:
 
 
 def _median(name: str, scores: Scores) -> Callable[[Record], Cell]:
-    return lambda record: Cell(_of_sizes(record, name, scores, lambda values: spelled(median_size(values), 2)))
+    def bounds(values: NDArray[np.float64]) -> str:
+        low, high = median_interval(values)
+        return "" if np.isnan(low) else f"[{spelled(low, 2)}, {spelled(high, 2)}]"
+
+    return lambda record: Cell(
+        _of_sizes(record, name, scores, lambda values: spelled(median_size(values), 2)),
+        _of_sizes(record, name, scores, bounds).removeprefix(MISSING),
+    )
+
+
+def _area(name: str, widest: float, scores: Scores) -> Callable[[Record], Cell]:
+    return lambda record: Cell(_of_sizes(record, name, scores, lambda values: percent(area(values, widest))))
 
 
 def _within(radius: int, scores: Scores) -> Callable[[Record], Cell]:

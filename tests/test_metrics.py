@@ -12,7 +12,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from frbench.harness.errors import FrbenchError
-from frbench.harness.intervals import clustered_bootstrap, paired_difference, wilson
+from frbench.harness.intervals import clustered_bootstrap, median_interval, paired_difference, wilson
 from frbench.harness.metrics import (
     Tar,
     Unresolved,
@@ -289,3 +289,12 @@ def test_the_bootstrap_is_the_same_each_time_and_in_any_chunk(monkeypatch: pytes
 def test_people_who_are_unknown_give_no_bootstrap() -> None:
     assert np.isnan(clustered_bootstrap([True, False], [3, -1])).all()
     assert np.isnan(clustered_bootstrap([], np.empty((0, 2)))).all()
+
+
+def test_the_interval_of_a_median_is_the_textbooks_pair_of_order_statistics() -> None:
+    sizes = np.random.default_rng(0).permutation(100) + 1.0
+    assert median_interval(sizes) == (40, 61)  # Conover, Practical Nonparametric Statistics: n = 100, 95 %
+    assert median_interval(np.where(sizes > 60, np.inf, sizes)) == (40, np.inf)
+    assert median_interval([np.inf] * 30) == (np.inf, np.inf)
+    assert np.isnan(median_interval([1.0, 2.0])).all()
+    assert np.isnan(median_interval([])).all()

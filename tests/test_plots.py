@@ -62,7 +62,7 @@ def heat() -> pd.DataFrame:
 
 def corners() -> pd.DataFrame:
     rows = [
-        {"cost": cost, "goal": goal, "attack": attack, "x": x, "share": min(1.0, x / (4 + 2 * i))}
+        {"cost": cost, "goal": goal, "line": attack, "x": x, "share": min(1.0, x / (4 + 2 * i))}
         for cost, goal, (i, attack), x in itertools.product(
             ("L∞, gray levels of 255", "RMS, gray levels of 255"),
             ("dodging", "impersonation"),
@@ -70,7 +70,8 @@ def corners() -> pd.DataFrame:
             np.linspace(0, 8, 33),
         )
     ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return frame.assign(low=0.9 * frame["share"], high=0.1 + 0.9 * frame["share"])
 
 
 def queries() -> pd.DataFrame:
@@ -184,6 +185,9 @@ def test_share_curves_are_steps_in_percent_from_edge_to_edge() -> None:
     assert line.get_drawstyle() == "steps-post"
     assert list(line.get_ydata()[:3]) == pytest.approx([0, 100 / 24, 100 / 12])
     assert panel.get_xlim() == (0, 8) == (line.get_xdata()[0], line.get_xdata()[-1])
+    assert len(panel.collections) == 3  # the bands of their intervals
+    low, high = panel.collections[0].get_datalim(panel.transData).intervaly
+    assert (low, high) == pytest.approx((0, 100))
     assert FIGURES["queries"]().axes[0].get_xscale() == "log"
 
 

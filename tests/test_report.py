@@ -82,12 +82,17 @@ def test_what_success_costs_has_curves_and_every_section_stands_in_the_document(
     store, won = FakeStore(), [True, True, False]
     sizes, queries = {name: [1.0, 2.5, 9.0] for name in ("linf", "rms", "l2")}, {"queries": [20, 31, 100]}
     decided(store, {"attack": "cw", "budget": "unbounded"}, won, sizes, flags=["boundary_attack"])
+    for defense in ("jpeg", "none"):
+        names = {"attack": "lots", "budget": "unbounded", "defense": defense}
+        decided(store, names, won, sizes, flags=["boundary_attack"])
     limits = {"queries": {"mean": 50.0, "limit": 100}}
     decided(store, {"attack": "square", "threat": "query"}, won, queries, limits | {"views": ["victim"]})
     decided(store, {"attack": "nes", "threat": "query"}, [False] * 3, queries, limits)
     written = report(store, tmp_path)
     stems = {path.stem.split("-")[0] for path in written if path.suffix == ".png"}
     assert {"security", "queries"} <= stems
+    by_defense = [path.stem for path in written if path.stem.startswith("security-by-defense")]
+    assert len(set(by_defense)) == 1 and by_defense[0].endswith("-lots")  # cw met one defense alone
     text = tables(tmp_path)
     for title in ("Smallest perturbations", "Queries", "Paired comparisons", "Figures"):
         assert f"## {title}\n" in text

@@ -72,7 +72,16 @@ def test_that_sizes_count_a_failure_as_infinite_whatever_the_table_of_pairs_hold
     expected = {"median L∞": "5.50", "median RMS": "2.75", "median L2": "0.55", "ASR %": "75.0 [30.1, 95.4] (3/4)"}
     expected |= {"ASR % at L∞ 2": "25.0", "ASR % at L∞ 4": "50.0", "ASR % at L∞ 8": "75.0", "area %": "56.2"}
     assert expected.items() <= row(table).items()
+    assert {"area % to L∞ 32": "65.6", "area % to L2 8": "71.2"}.items() <= row(table).items()
     assert row(table, 1)["median RMS"] == "∞"
+
+
+def test_that_a_median_size_has_an_interval_where_the_pairs_allow_one() -> None:
+    store = FakeStore()
+    many = {"linf": np.arange(20.0), "l2": np.arange(20.0) / 10}
+    decided(store, {}, [True] * 14 + [False] * 6, many, flags=["boundary_attack"])
+    (table,) = smallest_tables(store.records(), findings(store), store.scores)
+    assert (row(table)["median L∞"], row(table)["median RMS"]) == ("9.50 [5.00, ∞]", "–")
 
 
 def test_that_sizes_count_only_pairs_decided_correctly_and_are_missing_without_scores() -> None:
@@ -88,6 +97,7 @@ def test_that_the_area_is_that_under_the_security_curve() -> None:
     sizes = np.concatenate([np.random.default_rng(0).exponential(5, 500), [np.inf] * 100])
     radii = np.linspace(0, 16, 200_001)
     assert area(sizes) == pytest.approx(np.trapezoid(security_curve(sizes, radii), radii) / 16, abs=1e-5)
+    assert area(sizes, 32) == pytest.approx(np.trapezoid(security_curve(sizes, 2 * radii), 2 * radii) / 32, abs=1e-5)
     assert area([0, 0]) == 1
     assert area([np.inf, 16]) == 0
     assert np.isnan(area([]))

@@ -92,6 +92,33 @@ def draws_measurements(table: pd.DataFrame) -> dict[str, Any] | None:
     return {"k": draws, **{name: float(rate) for name, rate in rates.items()}, "clean_flips": flips}
 
 
+def distances_measurements(table: pd.DataFrame) -> dict[str, Any]:
+    """Of each feature distance the success rate before the victim, and how many pairs came so near at all.
+
+    ``table``: one row per pair and distance. ``asr`` counts pairs that the victim decided correctly when clean,
+    ``reached`` and the sizes all, a pair that did not come so near being infinitely large; ``in_8_bits``: of the same
+    images rounded to gray levels.
+    """
+    ways = list(table.groupby("distance", sort=False))
+    pairs = ways[0][1]
+    distances = {}
+    for distance, here in ways:
+        came, everyone = here["reached"], pd.Series(True, here.index)
+        reached = success_rate(came, everyone)
+        distances[f"{distance:g}"] = {
+            **success_rate(here["success"], here["correct"]),
+            "in_8_bits": success_rate(here["success_8bit"], here["correct"]),
+            "reached": {name.replace("asr", "share"): value for name, value in reached.items()},
+            **{size: _spread(here[size], came) for size in ("linf", "l2", "rms", "ssim")},
+        }
+    return {
+        "distances": distances,
+        "eligible": len(pairs),
+        "left_out": int((~pairs["correct"]).sum()),
+        "threshold": {"policy": _POLICY, **{name: float(getattr(pairs["threshold"], name)()) for name in _STATED}},
+    }
+
+
 def survival_measurements(
     table: pd.DataFrame, names: Sequence[str], missing: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ correctly when clean, behind the defense; the others are left out and counted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -67,10 +67,10 @@ class Verification:
         _check(cell)
         calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
         bare = lifted(cell.recognizer)
-        flags = self._preflight(cell, calibration.scores(bare))
+        flags = preflight(cell, calibration.scores(bare))
         victim = cell.defense.protect(bare)
         clean = calibration.scores(victim)
-        measurements: dict[str, Any] = {"clean": self._clean(clean, cell.pairs), "attack": None}
+        measurements: dict[str, Any] = {"clean": clean_measurements(clean, cell.pairs, self.fars), "attack": None}
         if cell.attack is None:
             return Outcome(plain(measurements), flags, None)
         crafting = self._crafting(cell, store, calibration, bare, victim)
@@ -94,27 +94,11 @@ class Verification:
         store.write_scores(cell.fingerprint(), table)
         return Outcome(plain(measurements), [*flags, *audited.flags], generated)
 
-    def _preflight(self, cell: Cell, scores: np.ndarray) -> list[str]:
-        """Refuse a mis-fed recognizer before anything is attacked."""
-        accuracy = metrics.kfold_accuracy(scores, cell.pairs.same, cell.pairs.fold).accuracy * 100
-        floor = cell.floors.get(cell.names["dataset"])
-        warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
-        if warning is None:
-            return []
-        _warn_once(warning)
-        return ["low_clean_accuracy"]
-
     def _crafting(
         self, cell: Cell, store: ResultStore, calibration: Calibration, bare: Verifier, victim: Verifier
     ) -> Crafting:
         assert cell.attack is not None
-
-        def thresholds(verifier: Verifier) -> torch.Tensor:
-            scores = calibration.scores(verifier)
-            return torch.from_numpy(metrics.fold_thresholds(scores, cell.pairs.same, cell.pairs.fold)).float()
-
-        sight = Victim(bare, cell.defense, lifted, thresholds, cell.seed)
-        views = cell.threat.views(sight)
+        views = cell.threat.views(sight(cell, calibration, bare))
         return Crafting(
             cell.pairs, views, victim, cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device
         )
@@ -164,22 +148,43 @@ class Verification:
             parts.append(part)
         return pd.concat(parts, ignore_index=True), generated
 
-    def _clean(self, scores: np.ndarray, pairs: PairSet) -> dict[str, Any]:
-        folds = metrics.kfold_accuracy(scores, pairs.same, pairs.fold)
-        low, high = wilson(int(folds.correct.sum()), len(pairs))
-        return {
-            "accuracy": folds.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "accuracy_std": folds.std_over_folds,
-            "pairs": len(pairs),
-            "threshold_mean": float(folds.thresholds.mean()),
-            "eer": metrics.eer(scores, pairs.same),
-            "auc": metrics.auc(scores, pairs.same),
-            "tar_at_far": {
-                str(far): _tar(metrics.tar_at_far(scores, pairs.same, pairs.fold, far)) for far in self.fars
-            },
-        }
+
+def preflight(cell: Cell, scores: np.ndarray) -> list[str]:
+    """Refuse a mis-fed recognizer, by its own clean ``scores``, before anything is attacked; the flags it earns."""
+    accuracy = metrics.kfold_accuracy(scores, cell.pairs.same, cell.pairs.fold).accuracy * 100
+    floor = cell.floors.get(cell.names["dataset"])
+    warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
+    if warning is None:
+        return []
+    _warn_once(warning)
+    return ["low_clean_accuracy"]
+
+
+def sight(cell: Cell, calibration: Calibration, bare: Verifier) -> Victim:
+    """What a threat model may look at: thresholds are of best accuracy on the other folds."""
+
+    def thresholds(verifier: Verifier) -> torch.Tensor:
+        scores = calibration.scores(verifier)
+        return torch.from_numpy(metrics.fold_thresholds(scores, cell.pairs.same, cell.pairs.fold)).float()
+
+    return Victim(bare, cell.defense, lifted, thresholds, cell.seed)
+
+
+def clean_measurements(scores: np.ndarray, pairs: PairSet, fars: Sequence[float]) -> dict[str, Any]:
+    """Clean accuracy of a victim with these ``scores`` (N,), without attack."""
+    folds = metrics.kfold_accuracy(scores, pairs.same, pairs.fold)
+    low, high = wilson(int(folds.correct.sum()), len(pairs))
+    return {
+        "accuracy": folds.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "accuracy_std": folds.std_over_folds,
+        "pairs": len(pairs),
+        "threshold_mean": float(folds.thresholds.mean()),
+        "eer": metrics.eer(scores, pairs.same),
+        "auc": metrics.auc(scores, pairs.same),
+        "tar_at_far": {str(far): _tar(metrics.tar_at_far(scores, pairs.same, pairs.fold, far)) for far in fars},
+    }
 
 
 def _check(cell: Cell) -> None:

@@ -36,39 +36,40 @@ class EnsembleRecognizer:
     @property
     def digest(self) -> str:
         """SHA-256 of the members' digests."""
-        digests = sorted(member.digest for member in self._distinct)
+        digests = sorted(member.digest for member in self.distinct)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, sum of the members' D)."""
-        members = self._distinct
+        members = self.distinct
         return torch.cat([member.embed(images) for member in members], dim=1) / len(members) ** 0.5
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings: the members, whatever they are called and in whatever order."""
-        return {"weights": self.digest, "members": sorted((describe(member) for member in self._distinct), key=str)}
+        return {"weights": self.digest, "members": sorted((describe(member) for member in self.distinct), key=str)}
 
     @cached_property
     def _several(self) -> list[Recognizer]:
         """The members, looked at once."""
         if len(self.members) < 2:
             raise FrbenchError(
-                f"recognizer=ensemble has {len(self.members)} members and needs two or more; add to the command line, "
-                "for a surrogate, '+recognizer@threat.surrogate.members.a=NAME' and so on"
+                f"an ensemble has {len(self.members)} members and needs two or more; add to the command line, for a "
+                "surrogate, '+recognizer@threat.surrogate.members.a=NAME' and so on; recognizer@recognizer.members.a "
+                "for recognizer=ensemble, recognizer@defense.members.a for defense=zoo_ensemble"
             )
         mute = [member.name for member in self.members.values() if not hasattr(type(member), "embed")]
         if mute:
-            raise FrbenchError(f"recognizer=ensemble: {mute[0]} gives no embeddings; take members that do")
+            raise FrbenchError(
+                f"an ensemble is made of vectors, and its member {mute[0]} gives no embeddings; take others"
+            )
         return list(self.members.values())
 
     @cached_property
-    def _distinct(self) -> list[Recognizer]:
+    def distinct(self) -> list[Recognizer]:
         """The members, once it is known that their weights are not the same."""
         members = self._several
         known = [describe(member) for member in members]
         for (name, member), facts in zip(self.members.items(), known, strict=True):
             if known.count(facts) > 1:
-                raise FrbenchError(
-                    f"recognizer=ensemble: {name} ({member.name}) is a member twice; take another network"
-                )
+                raise FrbenchError(f"in an ensemble {name} ({member.name}) is a member twice; take another network")
         return members

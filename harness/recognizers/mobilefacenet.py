@@ -66,29 +66,40 @@ class SeparableStem(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """The ReLU6 variant with the names of github foamliu/MobileFaceNet. (N, 3, 112, 112) -> (N, embedding)."""
+    """The ReLU6 variant with the names of github foamliu/MobileFaceNet. (N, 3, 112, 112) -> (N, embedding).
 
-    def __init__(self, embedding: int = 128) -> None:
+    width: times the published channels, each rounded to a multiple of 8.
+    """
+
+    def __init__(self, embedding: int = 128, width: float = 1.0) -> None:
         super().__init__()
-        self.conv1 = _relu6_unit(3, 64, 3, stride=2)
-        self.dw_conv = SeparableStem(64)
-        widths = (64, *(outside for outside, _, _ in BOTTLENECKS))
+        stem, last, wide = (_scaled(channels, width) for channels in (64, 128, 512))
+        self.conv1 = _relu6_unit(3, stem, 3, stride=2)
+        self.dw_conv = SeparableStem(stem)
+        stages = [
+            (_scaled(outside, width), _scaled(expanded, width), stride) for outside, expanded, stride in BOTTLENECKS
+        ]
+        widths = (stem, *(outside for outside, _, _ in stages))
         self.features = nn.Sequential(
             *(
                 Relu6Bottleneck(inside, outside, expanded, stride)
-                for inside, (outside, expanded, stride) in zip(widths, BOTTLENECKS, strict=False)
+                for inside, (outside, expanded, stride) in zip(widths, stages, strict=False)
             )
         )
-        self.conv2 = _relu6_unit(128, 512, 1)
+        self.conv2 = _relu6_unit(last, wide, 1)
         self.gdconv = nn.Sequential(
-            OrderedDict(depthwise=_convolution(512, 512, 7, groups=512), bn=nn.BatchNorm2d(512))
+            OrderedDict(depthwise=_convolution(wide, wide, 7, groups=wide), bn=nn.BatchNorm2d(wide))
         )
-        self.conv3 = nn.Conv2d(512, embedding, 1)
+        self.conv3 = nn.Conv2d(wide, embedding, 1)
         self.bn = nn.BatchNorm2d(embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(self.dw_conv(self.conv1(x)))
         return self.bn(self.conv3(self.gdconv(self.conv2(x)))).flatten(1)
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(8, 8 * round(channels * width / 8))
 
 
 def _prelu_unit(inside: int, outside: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:

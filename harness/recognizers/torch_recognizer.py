@@ -70,14 +70,15 @@ class TorchRecognizer(Prepared):
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the class, path and device."""
         return {
-            "architecture": _describe(self.architecture),
+            "architecture": architecture_facts(self.architecture),
             "weights": self.digest,
             "preprocessing": self.preprocessing.facts(),
-        }
+        } | ({"prefix": self.prefix} if self.prefix else {})
 
 
-def _describe(architecture: Callable[[], nn.Module]) -> dict[str, Any]:
+def architecture_facts(architecture: Callable[[], nn.Module]) -> dict[str, Any]:
+    """What a maker of networks is, for a fingerprint: its name, its arguments and the source of its module."""
     if isinstance(architecture, partial):
-        return _describe(architecture.func) | {"arguments": list(architecture.args), **architecture.keywords}
+        return architecture_facts(architecture.func) | {"arguments": list(architecture.args), **architecture.keywords}
     module = architecture.__module__
     return {"network": f"{module}.{architecture.__qualname__}", "source": source_digest(module)}

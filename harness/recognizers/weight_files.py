@@ -72,7 +72,10 @@ def _read(path: Path) -> Any:
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+_REMEDY = "choose the recognizer option of its architecture, or set recognizer.prefix"
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path, remedy: str = _REMEDY) -> None:
     """Copy ``state`` into ``network``; every name and shape must agree, else one line says which do not.
 
     Only the step counters of batch normalisation may be absent: they decide nothing, and old files lack them.
@@ -90,10 +93,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -
     wrong = {"missing": missing, "unexpected": unexpected, "wrong shape": sorted(shapes)}
     found = "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in wrong.items() if names)
     if found:
-        raise FrbenchError(
-            f"{path} does not fit {type(network).__name__}: {found}; "
-            "choose the recognizer option of its architecture, or set recognizer.prefix"
-        )
+        raise FrbenchError(f"{path} does not fit {type(network).__name__}: {found}; {remedy}")
     network.load_state_dict(state)
 
 

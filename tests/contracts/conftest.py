@@ -15,6 +15,7 @@ from frbench.harness import build
 GIVEN = {
     "onnx": "recognizer.path=mine.onnx",
     "insightface": "recognizer.pack=mine",
+    "trained": "recognizer.weights=mine.safetensors",
     "lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
 }
 

@@ -11,21 +11,24 @@ import hydra
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from frbench.harness.contracts import Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.iresnet import IResNet
 
 CONF = Path(__file__).parents[2] / "conf" / "recognizer"
+NETWORK = CONF.parent / "network" / "tiny.yaml"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 REAL = {"bubbliiiing_mobilefacenet", "face_reid_0095", "foamliu_mobilefacenet", "mobileface_v2"}
 # The larger ones differ from this one in a number only; their parameter counts are tested elsewhere.
-BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble"}
+BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "trained"}
 
 
 def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
     config = OmegaConf.create({"paths": {"data": str(data), "cache": str(data)}, "device": "cpu"})
     config.recognizer = OmegaConf.merge(OmegaConf.load(CONF / f"{option}.yaml"), overrides)
+    config.recognizer.pop("defaults", None)  # what they bring is among the overrides
     recognizer: Recognizer = hydra.utils.instantiate(config.recognizer, _convert_="all")
     return recognizer
 
@@ -68,7 +71,13 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         small = OmegaConf.to_container(OmegaConf.load(CONF / "tiny.yaml"))
         return {"members": {"a": {**small, "bgr": True}, "b": small}}  # type: ignore[dict-item]
 
-    makers = {"iresnet18": iresnet, "onnx": onnx, "insightface": pack, "ensemble": ensemble}
+    def trained() -> dict[str, Any]:
+        network = {"_target_": "frbench.harness.recognizers.untrained.Untrained", "make": OmegaConf.load(NETWORK).make}
+        state = hydra.utils.instantiate(network).module(0).network.state_dict()
+        save_file({f"members.0.{name}": each for name, each in state.items()}, folder / "trained.safetensors")
+        return {"weights": str(folder / "trained.safetensors"), "architecture": network}
+
+    makers = {"iresnet18": iresnet, "onnx": onnx, "insightface": pack, "ensemble": ensemble, "trained": trained}
     return lambda option: makers[option]()
 
 
@@ -139,7 +148,8 @@ def test_the_fingerprint_is_plain_data_without_paths(recognizer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [name for name in OPTIONS if name not in {"tiny", "insightface", "onnx", "service", "ensemble"}]
+    "option",
+    [name for name in OPTIONS if name not in {"tiny", "insightface", "onnx", "service", "ensemble", "trained"}],
 )
 def test_every_option_is_built_without_its_weights_and_names_them_when_used(option: str, tmp_path: Path) -> None:
     overrides = {"urls": []} if option in {"foamliu_mobilefacenet", "bubbliiiing_mobilefacenet"} else {}

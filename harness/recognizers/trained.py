@@ -1,0 +1,66 @@
+"""What ``frbench fit training=...`` left in a file, as a recognizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from frbench.harness.errors import FrbenchError
+from frbench.harness.fetching import file_sha256
+from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.recognizers.preprocessing import Preprocessing
+from frbench.harness.recognizers.untrained import Untrained, member_names
+from frbench.harness.recognizers.weight_files import find_weights, load_strictly, read_state
+
+
+@dataclass(frozen=True)
+class Trained(Prepared):
+    """One network of a trained file, prepared for attack on first use.
+
+    architecture: the network that was trained. weights: the file. member: which of its networks, from 0.
+    floor: least clean accuracy in per cent, by dataset name; see ``preflight``. device: see ``TorchRecognizer``.
+    """
+
+    architecture: Untrained
+    weights: str
+    member: int = 0
+    name: str = "trained"
+    floor: float | Mapping[str, float] | None = None
+    device: str = "cpu"
+
+    @cached_property
+    def file(self) -> Path:
+        """The file. Raises FrbenchError: it is not there."""
+        return find_weights(self.weights, obtain="make it with frbench fit training=NAME out=FILE, or correct the path")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, which may hold other networks too."""
+        return file_sha256(self.file)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.architecture.preprocessing
+
+    def as_shipped(self) -> nn.Module:
+        """Raises FrbenchError: the file is of no training, or of another architecture, or has no such member."""
+        state = read_state(self.file)
+        prefixes = member_names(state)
+        if not 0 <= self.member < len(prefixes):
+            raise FrbenchError(
+                f"{self.file} holds {len(prefixes)} trained networks and none of number {self.member}; "
+                "take recognizer.member from 0, or a file that frbench fit training=NAME wrote"
+            )
+        network, prefix = self.architecture.module(0).network, prefixes[self.member]
+        own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
+        load_strictly(network, own, self.file, "name what was trained: network@recognizer.architecture=NAME")
+        return network.eval()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the embeddings, whatever the path and device."""
+        return {**self.architecture.fingerprint(), "weights": self.digest, "member": self.member}

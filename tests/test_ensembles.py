@@ -1,0 +1,344 @@
+"""Ensembles as defenses: each fusion against hand computation, the attacker behind it, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from running import told
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from frbench.attacks.descent import ProjectedDescent
+from frbench.defenses.ensembles import FusedDefense, TrainedEnsemble
+from frbench.harness.budgets import Linf
+from frbench.harness.cli import main
+from frbench.harness.contracts import Artifact, Draw, FitContext, Fitted, Images, Recognizer, Verifier, Victim
+from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.faces import PairBatch
+from frbench.harness.fingerprints import fingerprint
+from frbench.harness.goals import Impersonation
+from frbench.harness.metering import Meter, Metered, MeteredComparer
+from frbench.harness.recognizers.ensemble import EnsembleRecognizer
+from frbench.harness.recognizers.fused import Fusion, fused
+from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.recognizers.trained import Trained
+from frbench.harness.recognizers.untrained import Untrained, bare
+from frbench.harness.store import ResultStore
+from frbench.harness.threats import Adaptive, Oblivious
+from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, lifted
+
+NET = Untrained(partial(TinyNet, width=4, dim=16))
+FUSIONS: list[Fusion] = ["mean", "concat", "min"]
+
+
+@pytest.fixture
+def several(linear: Callable) -> tuple[Recognizer, ...]:
+    """Three linear recognizers of one width."""
+    return tuple(replace(linear(seed=seed), name=f"m{seed}", digest=f"m{seed}") for seed in (1, 2, 3))
+
+
+def score(verifier: Verifier, probe: Images, reference: Images) -> Tensor:
+    index = torch.arange(len(probe))
+    return verifier.score(probe, verifier.enroll(reference, index, Draw()), Draw())
+
+
+def by_hand(members: tuple[Recognizer, ...], probe: Images, reference: Images) -> dict[str, Tensor]:
+    z, r = (torch.stack([each.embed(images) for each in members], dim=1) for images in (probe, reference))  # (N, K, d)
+    cosines = torch.einsum("nkd,nkd->nk", z, r)
+    mean = torch.einsum("nd,nd->n", normalize(z.sum(dim=1)), normalize(r.sum(dim=1)))
+    return {"mean": mean, "concat": cosines.mean(dim=1), "min": cosines.min(dim=1).values}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_that_a_fused_score_is_what_the_formula_says(
+    fusion: Fusion, several: tuple[Recognizer, ...], batch: Callable
+) -> None:
+    pairs = batch()
+    expected = by_hand(several, pairs.probe, pairs.reference)
+    assert torch.allclose(score(fused(several, fusion), pairs.probe, pairs.reference), expected[fusion], atol=1e-6)
+    others = [each for name, each in expected.items() if name != fusion]
+    assert all((each - expected[fusion]).abs().max() > 1e-3 for each in others)
+
+
+def test_that_a_mean_of_cosines_is_that_of_the_recognizer_option_to_the_last_bit(
+    several: tuple[Recognizer, ...], batch: Callable
+) -> None:
+    pairs, option = batch(), EnsembleRecognizer({each.name: each for each in several})
+    found = score(fused(several, "concat"), pairs.probe, pairs.reference)
+    assert torch.equal(found, score(lifted(option), pairs.probe, pairs.reference))
+
+
+@pytest.mark.parametrize("fusion", ["concat", "min"])
+def test_that_members_may_differ_in_width(fusion: Fusion, linear: Callable, batch: Callable) -> None:
+    pairs, members = batch(), tuple(linear(dim=dim, seed=dim) for dim in (4, 9, 16))
+    each = torch.stack([score(lifted(member), pairs.probe, pairs.reference) for member in members])
+    expected = each.mean(dim=0) if fusion == "concat" else each.min(dim=0).values
+    assert torch.allclose(score(fused(members, fusion), pairs.probe, pairs.reference), expected, atol=1e-6)
+
+
+def slope(verifier: Verifier, pairs: PairBatch) -> Tensor:
+    probe = pairs.probe.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad(score(verifier, probe, pairs.reference).sum(), probe)
+    return found
+
+
+def test_that_the_slope_of_the_least_is_that_of_the_member_which_decides(
+    several: tuple[Recognizer, ...], batch: Callable
+) -> None:
+    pairs = batch()
+    cosines = torch.stack([score(lifted(each), pairs.probe, pairs.reference) for each in several])
+    slopes = torch.stack([slope(lifted(each), pairs) for each in several])
+    decides = cosines.argmin(dim=0)
+    assert len(decides.unique()) == 3
+    assert torch.allclose(slope(fused(several, "min"), pairs), slopes[decides, torch.arange(12)], atol=1e-6)
+
+
+def test_that_members_which_are_both_the_least_share_the_slope(linear: Callable, batch: Callable) -> None:
+    pairs, one = batch(), linear(seed=1)
+    assert torch.allclose(slope(fused((one, one), "min"), pairs), slope(lifted(one), pairs), atol=1e-6)
+
+
+def test_that_a_fusion_is_differentiable_where_all_members_are(several: Any) -> None:
+    blind = (*several[:2], replace(several[2], differentiable=False))
+    for fusion in FUSIONS:
+        assert fused(several, fusion).differentiable
+        assert not fused(blind, fusion).differentiable
+
+
+def test_that_fusions_and_members_are_told_apart_in_the_store(several: Any) -> None:
+    known = {fingerprint(fused(members, fusion)) for fusion in FUSIONS for members in (several, several[:2])}
+    assert len(known) == 6
+    assert fingerprint(fused(several, "min")) in known
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Networks as they are born, for a training; those of ``network`` None begin from the recognizer's and stay it."""
+
+    network: Untrained | None = NET
+    members: int = 3
+    shared: bool = True
+
+    @property
+    def needs_recognizer(self) -> bool:
+        return self.network is None
+
+    def fit(self, context: FitContext) -> Artifact:
+        raise AssertionError("it is fitted by hand")
+
+
+def artifact(members: int = 3, network: Untrained = NET) -> Fitted:
+    states = {number: bare(network.module(number)).state_dict() for number in range(members)}
+    tensors = {f"members.{k}.{name}": each for k, state in states.items() for name, each in state.items()}
+    return Fitted("key", "sha", tensors | {"heads.0": torch.ones(5, 16), "history/loss": torch.ones(2)})
+
+
+def ensemble(fusion: Fusion = "mean", **recipe: Any) -> TrainedEnsemble:
+    drawn = Drawn(**recipe)
+    return TrainedEnsemble(None, drawn, fusion).fitted(artifact(drawn.members))  # type: ignore[arg-type]
+
+
+def pictures(count: int = 6, seed: int = 0) -> Images:
+    return torch.rand(count, 3, 112, 112, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def other() -> Recognizer:
+    """One that has nothing to do with the ensemble that takes its place."""
+    return SimpleNamespace(name="other", differentiable=True, digest="other")  # type: ignore[return-value]
+
+
+def newborn(count: int = 3) -> tuple[Any, ...]:
+    """The members by themselves, unprepared."""
+    modules = [NET.module(number).eval() for number in range(count)]
+    return tuple(SimpleNamespace(embed=lambda images, each=each: normalize(each(images))) for each in modules)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@torch.no_grad()
+def test_that_a_trained_ensemble_scores_by_its_members(fusion: Fusion, other: Recognizer) -> None:
+    protected = ensemble(fusion).protect(CosineVerifier(other))
+    probe, reference = pictures(seed=1), pictures(seed=2)
+    found = score(protected, probe, reference)
+    assert torch.allclose(found, by_hand(newborn(), probe, reference)[fusion], atol=1e-4)
+    alone = torch.cat([score(protected, probe[row : row + 1], reference[row : row + 1]) for row in range(6)])
+    assert torch.allclose(found, alone, atol=1e-6)
+    assert torch.equal(score(protected, probe.flip(0), reference.flip(0)).flip(0), found)
+
+
+def test_that_members_are_counted_where_the_recognizer_was(other: Recognizer) -> None:
+    meter = Meter()
+    (look,) = ensemble("min").relaxations(CosineVerifier(Metered(other, meter))).values()
+    probe = pictures(4).requires_grad_(True)
+    score(look, probe, pictures(4, seed=1)).sum().backward()
+    assert (meter.forwards, meter.backwards) == (2 * 3 * 4, 3 * 4)
+    assert probe.grad is not None and bool(torch.isfinite(probe.grad).all()) and probe.grad.abs().max() > 0
+
+
+def test_that_each_fusion_is_known_by_itself_whatever_counts_it(other: Recognizer) -> None:
+    looks = [ensemble(fusion).protect(CosineVerifier(Metered(other, Meter()))) for fusion in (*FUSIONS, "mean")]
+    known = [fingerprint(look) for look in looks]
+    assert len(set(known)) == 3
+    assert known[0] == known[3]
+
+
+def test_that_a_fine_tuned_ensemble_has_the_recognizers_network_and_preprocessing() -> None:
+    mirrored = replace(NET, bgr=True)
+    started = SimpleNamespace(name="start", differentiable=True, digest="start", module=lambda: mirrored.module(9))
+    found = ensemble(network=None).protect(CosineVerifier(started))  # type: ignore[arg-type]
+    flipped = by_hand(newborn(), pictures(seed=1).flip(1), pictures(seed=2).flip(1))["mean"]
+    assert torch.allclose(score(found, pictures(seed=1), pictures(seed=2)), flipped, atol=1e-4)
+    blind = SimpleNamespace(name="blind", differentiable=True, digest="blind")
+    with pytest.raises(Refused, match="blind shows no network"):
+        ensemble(network=None).protect(CosineVerifier(blind))  # type: ignore[arg-type]
+
+
+def test_that_a_tracker_may_have_it_unless_it_has_no_vectors(other: Recognizer) -> None:
+    for fusion in ("mean", "concat"):
+        assert ensemble(fusion).retaught(other).embed(pictures(2)).shape == (2, 16 if fusion == "mean" else 48)
+    with pytest.raises(Refused, match="least cosine has no vectors"):
+        ensemble("min").retaught(other)
+
+
+def test_that_a_mean_over_spaces_that_differ_is_refused_in_one_line(other: Recognizer) -> None:
+    with pytest.raises(FrbenchError, match="class vectors of their own.*defense.fusion=concat") as error:
+        ensemble("mean", shared=False).protect(CosineVerifier(other))
+    told(error)
+    ensemble("concat", shared=False).protect(CosineVerifier(other))
+    ensemble("mean", shared=False, members=1).protect(CosineVerifier(other))  # one space is no other's
+
+
+def test_that_an_ensemble_that_is_not_fitted_says_how(other: Recognizer) -> None:
+    unfitted = replace(ensemble(), artifact=None, option="adp")
+    with pytest.raises(FrbenchError, match="run: frbench fit defense=adp$"):
+        unfitted.protect(CosineVerifier(other))
+
+
+@pytest.mark.parametrize("fusion", ["concat", "min"])
+def test_that_the_attacker_who_differentiates_through_the_fusion_gets_further(
+    fusion: Fusion, several: tuple[Recognizer, ...], batch: Callable
+) -> None:
+    """The recognizer that the oblivious attacker knows is itself a member."""
+    pairs, goal, steps = batch(24, same=False), Impersonation(), ProjectedDescent(steps=40)
+    defense = FusedDefense({each.name: each for each in several}, fusion)
+    victim = Victim(CosineVerifier(several[0]), defense, lifted, lambda verifier: torch.full((24,), 0.3), seed=0)
+    judge, gained = defense.protect(victim.verifier), {}
+    for threat in (Oblivious(), Adaptive(also_bare=False)):
+        (view,) = threat.views(victim).values()
+        made = steps(view, pairs, goal, Linf(0.2)).images
+        gained[type(threat)] = score(judge, made, pairs.reference)
+    won = {threat: float((scores > 0.3).float().mean()) for threat, scores in gained.items()}
+    assert won[Adaptive] > 0.9
+    assert won[Oblivious] < (0.9 if fusion == "concat" else 0.2)
+    assert gained[Adaptive].mean() > gained[Oblivious].mean() + 0.3
+
+
+def test_that_any_recognizers_make_a_defense(several: tuple[Recognizer, ...], batch: Callable) -> None:
+    pairs, meter = batch(), Meter()
+    members = {each.name: each for each in several}
+    defense = FusedDefense(members, "min")
+    protected = defense.protect(CosineVerifier(Metered(several[0], meter)))
+    found = score(protected, pairs.probe, pairs.reference)
+    assert torch.allclose(found, by_hand(several, pairs.probe, pairs.reference)["min"], atol=1e-6)
+    assert meter.forwards == 2 * 3 * 12
+    assert fingerprint(defense) != fingerprint(replace(defense, fusion="concat"))
+    assert replace(defense, fusion="concat").retaught(several[0]).embed(pairs.probe).shape == (12, 48)
+
+
+def test_that_recognizers_trained_apart_have_no_mean(several: tuple[Recognizer, ...]) -> None:
+    with pytest.raises(FrbenchError, match="trained apart.*defense.fusion=concat") as error:
+        FusedDefense({each.name: each for each in several}, "mean").protect(CosineVerifier(several[0]))
+    told(error)
+
+
+def test_that_members_which_make_no_ensemble_are_refused(several: tuple[Recognizer, ...]) -> None:
+    one, two, _ = several
+
+    class Bank:
+        name = "bank"
+
+    wrong: dict[str, dict[str, Any]] = {
+        "has 0 members.*recognizer@defense.members.a": {},
+        "is a member twice": {"a": one, "b": two, "c": one},
+        "bank gives no embeddings": {"a": one, "b": Bank()},
+    }
+    for words, members in wrong.items():
+        with pytest.raises(FrbenchError, match=words) as error:
+            FusedDefense(members).protect(CosineVerifier(one))
+        told(error)
+
+
+@pytest.mark.parametrize("defense", [ensemble(), FusedDefense({})], ids=["trained", "zoo"])
+def test_that_a_service_has_no_place_for_it_to_take(defense: Any) -> None:
+    bank = SimpleNamespace(name="bank", differentiable=False, random=False, digest="bank")
+    verifier = ComparerVerifier(MeteredComparer(bank, Meter()))  # type: ignore[arg-type]
+    for use in (defense.protect, defense.relaxations):
+        with pytest.raises(Refused, match="only tells how alike two images are"):
+            use(verifier)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "trained.safetensors"
+    save_file({name: each.clone() for name, each in artifact(2).tensors.items()}, path)
+    return path
+
+
+def test_that_a_trained_file_is_a_recognizer_for_each_member(file: Path) -> None:
+    each = [Trained(NET, str(file), member) for member in range(2)]
+    for recognizer, member in zip(each, newborn(2), strict=True):
+        assert torch.allclose(recognizer.embed(pictures()), member.embed(pictures()), atol=1e-4)
+    assert fingerprint(each[0]) != fingerprint(each[1])
+    assert fingerprint(each[0]) == fingerprint(Trained(NET, str(file), name="mine"))
+    assert isinstance(lifted(each[0]), CosineVerifier)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architecture": Untrained(partial(TinyNet, width=8, dim=16))}, "does not fit TinyNet.*wrong shape.*NAME$"),
+        ({"member": 2}, "holds 2 trained networks and none of number 2"),
+        ({"member": -1}, "none of number -1"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors does not exist: make it with frbench fit"),
+    ],
+)
+def test_that_a_file_of_something_else_is_told_in_one_line(change: dict[str, Any], words: str, file: Path) -> None:
+    with pytest.raises(FrbenchError, match=words) as error:
+        replace(Trained(NET, str(file)), **change).embed(pictures(1))
+    told(error)
+
+
+def test_that_weights_that_nobody_trained_here_are_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(FrbenchError, match="holds 0 trained networks") as error:
+        Trained(NET, str(path)).embed(pictures(1))
+    told(error)
+
+
+def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [
+        *("run", "dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "attack=fgsm", "threat=adaptive"),
+        *("defense=zoo_ensemble", "+recognizer@defense.members.a=tiny", "+recognizer@defense.members.b=tiny"),
+        *("+defense.members.b.bgr=true", "device=cpu", "budget=linf_8"),
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")),
+    ]
+    code = main(words)
+    assert code == 0, capfd.readouterr()
+    (record,) = ResultStore(tmp_path / "results").records()
+    assert record["names"]["defense"] == "zoo_ensemble(tiny+tiny)"
+    assert record["settings"] == {
+        "dataset.people": 30,
+        "dataset.pairs": 20,
+        "dataset.shots": 2,
+        "defense.members.b.bgr": True,
+    }
+    assert record["card"]["forwards"] > 0

@@ -1,0 +1,179 @@
+"""``frbench fit training=...``: what it writes is a recognizer or a defense of a run; mistakes in one line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from frbench.harness.cli import main
+from frbench.harness.store import ResultStore
+from frbench.harness.training_cli import as_defense
+
+SMALL = [
+    *("dataset=synthetic", "dataset.pairs=20", "device=cpu"),
+    *(f"{group}.{each}" for group in ("dataset", "identities") for each in ("people=30", "shots=2")),
+]
+TINY = ["network@training.network=tiny", "training.network.make.width=4", "training.network.make.dim=16"]
+BRIEF = [*TINY, "training.schedule.epochs=1", "training.schedule.batch=20"]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """``frbench`` in this process, with all its paths in ``folder``."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def store(self) -> ResultStore:
+        return ResultStore(self.folder / "results")
+
+    @property
+    def artifacts(self) -> set[str]:
+        return {path.name for path in (self.folder / "results" / "artifacts").glob("*.safetensors")}
+
+    def __call__(self, verb: str, *words: str) -> tuple[int, str, str]:
+        self.capture.readouterr()
+        paths = [f"paths.{name}={self.folder / name}" for name in ("data", "results", "cache")]
+        code = main([verb, *SMALL, *words, *paths])
+        return code, *self.capture.readouterr()
+
+    def done(self, verb: str, *words: str) -> str:
+        code, out, err = self(verb, *words)
+        assert code == 0, err
+        return out
+
+    def refused(self, verb: str, *words: str) -> str:
+        """The one line that is said."""
+        code, out, err = self(verb, *words)
+        assert (code, out) == (2, ""), (code, out, err)
+        assert err.startswith("frbench: ") and err.count("\n") == 1, err
+        return err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all, so that faces are rendered once."""
+    return tmp_path_factory.mktemp("fitted")
+
+
+@pytest.fixture
+def frbench(folder: Path, capfd: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(folder, capfd)
+
+
+def words_after(title: str, out: str) -> list[str]:
+    (found,) = re.findall(rf"^{title}: (.*)$", out, re.MULTILINE)
+    return shlex.split(found)
+
+
+def test_that_what_is_trained_is_the_recognizer_of_a_run(frbench: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "one.safetensors"
+    out = frbench.done("fit", "training=single", *BRIEF, f"out={file}")
+    assert out.startswith(f"single: {file}\n")
+    assert re.search(r"^  loss +\S+ -> \S+$", out, re.MULTILINE)
+    assert re.search(r"^  in the end, tilt", out, re.MULTILINE)
+    with safe_open(file, "pt") as kept:
+        assert any(name.startswith("members.0.") for name in kept.keys())  # noqa: SIM118 (no mapping)
+    use = words_after("use it", out)
+    assert use[:2] == ["recognizer=trained", "network@recognizer.architecture=tiny"]
+    assert {"recognizer.architecture.make.width=4", f"recognizer.weights={file}"} <= set(use)
+
+    frbench.done("run", *use, "attack=none")
+    (record,) = [each for each in frbench.store.records() if each["names"]["recognizer"] == "trained"]
+    assert record["status"] == "done"
+    assert record["settings"]["recognizer.architecture"] == "tiny"
+
+    message = frbench.refused("run", "recognizer=trained", f"recognizer.weights={file}", "attack=none")
+    assert "does not fit MobileFaceNet" in message and "network@recognizer.architecture=NAME" in message
+    wide = [*use, "recognizer.architecture.make.width=8"]
+    assert "wrong shape" in frbench.refused("run", *wide, "attack=none")
+
+
+def test_that_an_ensemble_is_found_again_as_a_defense(frbench: Shell) -> None:
+    out = frbench.done("fit", "training=diverse", *BRIEF, "fit_seed=1")
+    together, kept = words_after("together", out), frbench.artifacts
+    assert "defense=diverse_ensemble" in together and "fit_seed=1" in together
+    found = frbench.done("run", *together, "attack=none")
+    assert found.startswith("diverse_ensemble")
+    assert frbench.artifacts == kept, "it was trained again"
+    (record,) = [each for each in frbench.store.records() if each["names"]["defense"] == "diverse_ensemble"]
+    assert record["settings"]["defense.recipe.network"] == "tiny"
+    for words in (["defense.fusion=min"], ["defense.fusion=concat", "attack=fgsm", "threat=adaptive"]):
+        frbench.done("run", *together, "attack=none", *words)
+    assert frbench.artifacts == kept
+    forwards = {each["settings"].get("defense.fusion"): each["card"]["forwards"] for each in frbench.store.records()}
+    assert forwards["concat"] > forwards["min"] > 0
+
+
+def test_that_words_of_a_training_are_moved_to_a_defense() -> None:
+    words = [
+        *("training=diverse", "network@training.start.network=tiny", "+dataset@training.validation.lfw=lfw"),
+        *("training.schedule.epochs=3", "++training.terms.diversity.weight=1", "identities.people=30", "fit_seed=3"),
+        *("out=a.safetensors", "device=cpu", "recognizer=tiny", "attack=pgd"),
+    ]
+    assert as_defense(words) == [
+        *("training@defense.recipe=diverse", "network@defense.recipe.start.network=tiny"),
+        *("+dataset@defense.recipe.validation.lfw=lfw", "defense.recipe.schedule.epochs=3"),
+        *("++defense.recipe.terms.diversity.weight=1", "identities.people=30", "fit_seed=3", "recognizer=tiny"),
+    ]
+
+
+def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "further.safetensors"
+    fast = ["training.schedule.epochs=1", "training.schedule.batch=20", "training.schedule.rate=0.01"]
+    out = frbench.done("fit", "training=single", "training.network=null", "recognizer=tiny", *fast, f"out={file}")
+    use = words_after("use it", out)
+    assert use == ["recognizer=tiny", f"recognizer.weights={file}", "++recognizer.prefix=members.0."]
+    assert "clean" in frbench.done("run", *use, "attack=none")
+    service = ["recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", "recognizer.version=v1"]
+    message = frbench.refused("fit", "training=single", "training.network=null", *service, *fast)
+    assert "gives only similarities, so there is no network to train further" in message
+
+
+def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Shell, tmp_path: Path) -> None:
+    kept = frbench.artifacts
+    of_test = ["training=single", *BRIEF, "identities.people_seed=2"]
+    assert "30 people, such as synthetic 2 0" in frbench.refused("fit", *of_test)
+    examined = ["training=single", *BRIEF, "+dataset@training.validation.mine=synthetic"]
+    examined += [f"training.validation.mine.{each}" for each in ("people=30", "shots=2", "pairs=20")]
+    assert "such as synthetic 3 0" in frbench.refused("fit", *examined, "training.validation.mine.people_seed=3")
+    assert frbench.artifacts == kept, "it was trained before it was refused"
+    assert "overlapping_identities" in frbench.done("fit", *of_test, "allow_overlap=true").splitlines()[0]
+    assert re.search(r"^  mine +\S+ -> \S+$", frbench.done("fit", *examined, "fit_seed=2"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "told"),
+    [
+        ("fit", ["training=singel"], "training=singel is not known; did you mean single"),
+        ("fit", ["training.schedule.epochs=1"], "add training=single or another"),
+        ("fit", ["training=single", "training.schedule.epoch=1"], "did you mean training.schedule.epochs"),
+        ("fit", ["training=single", "network@training.network=tinny"], "did you mean tiny"),
+        ("fit", ["network@training.network=tiny"], "network@training.network to training=NAME"),
+        ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
+        ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
+        ("fit", ["training=single", *TINY, "training.schedule.batch=1000"], "batch=1000 is more than the 60 faces"),
+        ("run", ["training=single"], "belong to frbench fit; a run has what was trained as recognizer=trained"),
+        ("run", ["out=a.safetensors"], "belong to frbench fit"),
+        ("run", ["recognizer=trained"], "recognizer.weights has no default"),
+        ("run", ["recognizer=trained", "recognizer.weights=no.safetensors"], "no.safetensors does not exist"),
+        ("run", ["defense=diverse_ensemble", "defense.fusion=median"], "is not mean or concat or min"),
+        ("run", ["defense=zoo_ensemble", "attack=none"], "needs two or more"),
+    ],
+)
+def test_that_a_mistake_is_told_in_one_line(verb: str, words: list[str], told: str, frbench: Shell) -> None:
+    assert told in frbench.refused(verb, *words)
+
+
+def test_that_an_ordinary_run_is_labelled_as_ever(frbench: Shell) -> None:
+    frbench.done("run", "attack=none")
+    usual = {"dataset.pairs": 20, "dataset.people": 30, "dataset.shots": 2}
+    (record,) = [each for each in frbench.store.records() if each["settings"] == usual]
+    assert (record["names"]["recognizer"], record["names"]["defense"]) == ("tiny", "none")
+    assert "training" not in record["names"]
