@@ -126,15 +126,19 @@ class FusedDefense:
     """Any recognizers in the place of one, without training: ``concat``, the mean of their cosines, or ``min``.
 
     members: at least two, by any name, no network twice.
+    shared: they were trained under one set of class vectors, so ``mean``, that of their vectors, has a meaning too.
     """
 
     members: Mapping[str, Recognizer]
     fusion: Fusion = "concat"
+    shared: bool = False
 
     def protect(self, verifier: Verifier) -> Verifier:
-        """Raises FrbenchError: members that make no ensemble, or their mean. Refused: no recognizer to replace."""
+        """Raises FrbenchError: members that make no ensemble, or a mean over spaces that are not the same. Refused:
+        no recognizer to replace.
+        """
         counting = _replaced(verifier)
-        if self.fusion == "mean":
+        if self.fusion == "mean" and not self.shared:
             raise FrbenchError(
                 "defense.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
                 "their vectors means nothing; take defense.fusion=concat or min"
