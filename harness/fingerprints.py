@@ -2,7 +2,8 @@
 
 A fingerprint is the SHA-256 of a canonical description: qualified class name, a digest of the source that the class
 can reach inside frbench, and its fields, recursively. An object with a ``fingerprint()`` method is described by what
-that returns instead of by its fields: recognizers by their weights, artifacts by their key.
+that returns instead of by its fields: recognizers by their weights, artifacts by their key. One that ``stands_for``
+another, as what only counts does, is described as that other.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def describe(value: Any) -> Any:
 
 
 def _describe_object(value: Any) -> Any:
+    if hasattr(value, "stands_for"):
+        return describe(value.stands_for)
     kind = type(value)
     facts = {"class": f"{kind.__module__}.{kind.__qualname__}", "source": source_digest(kind.__module__)}
     if hasattr(value, "fingerprint"):

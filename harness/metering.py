@@ -23,7 +23,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Metered:
-    """A recognizer that counts. Its fingerprint is that of the recognizer inside."""
+    """A recognizer that counts. In fingerprints it is the recognizer inside."""
 
     recognizer: Recognizer
     meter: Meter = field(compare=False)
@@ -40,7 +40,8 @@ class Metered:
     def digest(self) -> str:
         return self.recognizer.digest
 
-    def fingerprint(self) -> object:
+    @property
+    def stands_for(self) -> Recognizer:
         return self.recognizer
 
     def embed(self, images: Images) -> Embeddings:
@@ -57,7 +58,7 @@ class Metered:
 
 @dataclass(frozen=True)
 class MeteredComparer:
-    """A comparer that counts: a comparison is one forward. Its fingerprint is that of the comparer inside."""
+    """A comparer that counts: a comparison is one forward. In fingerprints it is the comparer inside."""
 
     comparer: Comparer
     meter: Meter = field(compare=False)
@@ -78,7 +79,8 @@ class MeteredComparer:
     def digest(self) -> str:
         return self.comparer.digest
 
-    def fingerprint(self) -> object:
+    @property
+    def stands_for(self) -> Comparer:
         return self.comparer
 
     def compare(self, probe: Images, reference: Images) -> Scores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from frbench.attacks.descent import ProjectedDescent
 from frbench.harness import fingerprints
 from frbench.harness.budgets import Linf
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.metering import Meter, metered
+from frbench.harness.verifiers import lifted
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,12 @@ class Thing:
     number: float
     name: str = "a"
     where: str = field(default="", compare=False)
+
+
+def test_that_images_made_on_a_recognizer_are_found_where_the_same_one_is_a_surrogate(linear: Callable) -> None:
+    """A victim's forwards are counted and a surrogate's are not; what the attacker saw is the same."""
+    counted = metered(linear(), Meter())
+    assert fingerprint(lifted(counted)) == fingerprint(lifted(linear())) != fingerprint(lifted(linear(seed=1)))
 
 
 def test_equal_objects_agree_and_every_compared_field_counts() -> None:
