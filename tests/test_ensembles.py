@@ -259,6 +259,13 @@ def test_that_recognizers_trained_apart_have_no_mean(several: tuple[Recognizer, 
     told(error)
 
 
+def test_that_recognizers_trained_together_have_one(several: tuple[Recognizer, ...], batch: Callable) -> None:
+    pairs, members = batch(), {each.name: each for each in several}
+    protected = FusedDefense(members, "mean", shared=True).protect(CosineVerifier(several[0]))
+    found = score(protected, pairs.probe, pairs.reference)
+    assert torch.allclose(found, by_hand(several, pairs.probe, pairs.reference)["mean"], atol=1e-6)
+
+
 def test_that_members_which_make_no_ensemble_are_refused(several: tuple[Recognizer, ...]) -> None:
     one, two, _ = several
 
