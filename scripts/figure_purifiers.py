@@ -1,0 +1,69 @@
+"""The README's figure of PIN and AIS: success of PGD against its budget, for who does not know of them and who does.
+
+frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.survival'
+frbench run experiment=purifiers_adaptive goal=dodging threat.relaxation=mean_mask '~protocol.survival'
+python scripts/figure_purifiers.py [--out results/reference/purifiers] [overrides as for frbench run]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra import compose, initialize_config_module
+from telling import told
+
+from frbench.harness import build
+from frbench.harness.canvas import save
+from frbench.harness.errors import FrbenchError
+from frbench.harness.plots import asr_curves
+
+DEFENSES = ("none", "gray", "pca_pin", "pin", "ais")
+STEPS = {"oblivious": None, "adaptive": 40}  # of PGD where they are not the option's own
+
+
+def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One for each finished cell that belongs into the figure."""
+    for record in records:
+        names, settings = record["names"], record["settings"]
+        if record["status"] != "done" or (names["attack"], names["goal"]) != ("pgd", "dodging"):
+            continue
+        threat, relaxation = names["threat"], settings.get("threat.relaxation")
+        usual = names["dataset"] == "lfw" and names["budget"].startswith("linf") and names["defense"] in DEFENSES
+        if not usual or settings.get("attack.steps") != STEPS.get(threat, -1) or relaxation not in (None, "mean_mask"):
+            continue
+        found = {key: record["measurements"]["attack"][key] for key in ("asr", "asr_low", "asr_high")}
+        radius = float(names["budget"].removeprefix("linf_").replace("p", "."))
+        yield {"goal": "dodging", "threat": threat, "defense": names["defense"], "radius": radius, **found}
+
+
+def run(options: argparse.Namespace) -> None:
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        store = build.store(build.plain(compose("run", overrides=options.overrides)))
+    frame = pd.DataFrame(points(store.records()))
+    if frame.empty:
+        raise FrbenchError(f"{store.root} holds no such cells; run the experiments named at the top of this file")
+    frame = frame.sort_values(
+        ["threat", "defense"], key=lambda column: column.map([*STEPS, *DEFENSES].index), kind="stable"
+    )
+    wide = frame.assign(goal=frame["threat"], threat="PGD")  # side by side
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    figure = asr_curves(
+        wide, "defense", "L∞ radius, gray levels of 255", "PIN and AIS before two attackers: dodging on LFW"
+    )
+    print(*save(figure, options.out, "png"))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("results/reference/purifiers"))
+    return told(parser, run, words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
