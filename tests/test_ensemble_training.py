@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import torch
 from learnable import lesson, network, people
-from omegaconf import OmegaConf
+from recipes_to_learn import FACES, RECIPES, SCHEDULE, SINGLE
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-import frbench.conf
 from frbench.harness import students, training
 from frbench.harness.contracts import Artifact, Images
 from frbench.harness.ensemble_training import EnsembleRecipe, _Ensemble
 from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, PairSet
+from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
-from frbench.harness.identities import person_numbers
 from frbench.harness.learning import Observed
 from frbench.harness.metrics import kfold_accuracy
-from frbench.harness.objectives.adp import Adp
-from frbench.harness.objectives.diversity import Diversity, pairwise_cosine
-from frbench.harness.objectives.margins import ArcFace
+from frbench.harness.objectives.diversity import pairwise_cosine
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.untrained import load_member
 from frbench.harness.recognizers.whole import WholeNetwork
-from frbench.harness.training import Schedule
-
-FACES = people()
-SCHEDULE = Schedule(12, 24, 0.05, curve="cosine", weight_decay=1e-4, clip=5.0)  # 5 steps an epoch
-SINGLE = EnsembleRecipe(ArcFace(16, 0.3, first=0.1, first_epochs=2), SCHEDULE, network())
-THREE = replace(SINGLE, members=3)
-RECIPES: dict[str, EnsembleRecipe] = {
-    "single": SINGLE,
-    "naive_ensemble": replace(THREE, shared=False, classify="sum"),
-    "shared_w": replace(THREE, classify="mean"),
-    "diverse": replace(THREE, classify="mean", terms={"diversity": Diversity()}),
-    "diverse_b": replace(THREE, classify="member", terms={"diversity": Diversity("res_cos", 1.0)}),
-    "div_noshare": replace(THREE, shared=False, classify="member", terms={"diversity": Diversity()}),
-    "adp": replace(THREE, shared=False, classify="sum", terms={"adp": Adp(scale=16.0)}),
-}
 
 
 @cache
@@ -284,108 +262,3 @@ def test_validation_is_logged_by_member_and_changes_nothing(tmp_path: Path) -> N
     assert isinstance(learner(recipe), Observed)
     with pytest.raises(FrbenchError, match="cache is missing"):
         recipe.fit(lesson(FACES, tmp_path / "without.unfinished"))
-
-
-def with_people(identity: np.ndarray, names: int) -> FaceSet:
-    return replace(FACES, identity=identity, people=tuple(f"person {number}" for number in range(names)))
-
-
-@pytest.mark.parametrize(
-    ("faces", "words"),
-    [
-        (with_people(np.zeros(120, np.int64), 1), "shows 1 person: there must be two or more"),
-        (with_people(np.repeat([0, 1, 3, 4], 30), 5), "person 2 has no face"),
-        (with_people(np.repeat([0, 1, 2, 3], 30), 5), "names 5 people and shows 4: person 4 has no face"),
-        (with_people(np.repeat([-1, 0, 1, 2], 30), 3), "30 faces of people it does not name"),
-    ],
-    ids=["one person", "an empty class", "the last class empty", "nobody"],
-)
-def test_faces_that_are_no_classes_are_refused_in_one_line(faces: FaceSet, words: str, tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match=words) as error:
-        SINGLE.fit(lesson(faces, tmp_path / "unfinished"))
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "unfinished").exists()
-
-
-def test_people_are_numbered_without_gaps() -> None:
-    faces = replace(FACES, identity=np.repeat([7, 3, 9, 4], 30), people=())
-    assert person_numbers(faces).tolist() == np.repeat([2, 0, 3, 1], 30).tolist()
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: replace(RECIPES["diverse"], shared=False), "no coordinates in common; set shared=true"),
-        (lambda: replace(RECIPES["shared_w"], shared=False, classify="both"), "no coordinates in common"),
-        (lambda: replace(RECIPES["diverse"], members=1), "diversity: one member has none to differ from"),
-        (lambda: replace(SINGLE, members=0), "members=0"),
-        (lambda: replace(SINGLE, classify="best"), "mean, member, sum, both"),
-    ],
-)
-def test_fields_that_do_not_go_together_are_refused(make: Callable[[], Any], words: str) -> None:
-    with pytest.raises(FrbenchError, match=words) as error:
-        make()
-    assert "\n" not in str(error.value)
-
-
-def test_fine_tuning_needs_a_recognizer_that_shows_its_network() -> None:
-    recipe = replace(SINGLE, network=None)
-    with pytest.raises(FrbenchError, match="nothing to train"):
-        recipe.fit(lesson(FACES, Path("unused")))
-
-
-def test_the_state_of_another_architecture_is_refused_and_kept(tmp_path: Path) -> None:
-    unfinished = tmp_path / "unfinished"
-    short = replace(SINGLE, schedule=replace(SCHEDULE, epochs=1))
-    short.fit(lesson(FACES, unfinished))
-    before = unfinished.read_bytes()
-    with pytest.raises(FrbenchError) as error:
-        replace(short, network=network(8)).fit(lesson(FACES, unfinished))
-    assert "\n" not in str(error.value)
-    assert unfinished.read_bytes() == before
-
-
-CONF = Path(frbench.conf.__file__).parent
-TRAININGS = sorted(path.stem for path in (CONF / "training").glob("*.yaml"))
-NETWORKS = sorted(path.stem for path in (CONF / "network").glob("*.yaml"))
-
-
-@cache
-def composed(*words: str) -> Any:
-    with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        whole = hydra.compose("run", list(words)).training
-    return hydra.utils.instantiate(OmegaConf.to_container(whole, resolve=True), _convert_="all")
-
-
-@pytest.mark.parametrize("name", TRAININGS)
-def test_every_training_option_builds_and_is_known_by_its_values(name: str) -> None:
-    recipe = composed(f"training={name}")
-    assert fingerprint(recipe) == fingerprint(composed(f"training={name}", "training.validation=null"))
-    assert fingerprint(recipe) != fingerprint(composed(f"training={name}", "training.schedule.rate=0.013"))
-    assert recipe.schedule.weight_decay and recipe.schedule.clip == 5.0 and not recipe.needs_recognizer
-
-
-def test_the_small_training_options_are_those_that_are_compared() -> None:
-    assert {name: type(composed(f"training={name}")).__name__ for name in TRAININGS} == {
-        **dict.fromkeys(TRAININGS, "EnsembleRecipe"),
-        "advt": "MterRecipe",
-    }
-    for name, recipe in RECIPES.items():
-        made = composed(f"training={name}")
-        assert (made.members, made.shared, made.classify) == (recipe.members, recipe.shared, recipe.classify)
-        assert {key: type(term) for key, term in made.terms.items()} == {
-            key: type(term) for key, term in recipe.terms.items()
-        }
-    begun, further = composed("training=single"), composed("training=advt")
-    assert fingerprint(further.start) == fingerprint(begun), "the single recognizer that is trained anyway"
-    assert further.schedule.epochs * 10 == begun.schedule.epochs
-    assert fingerprint(begun) != fingerprint(composed("training=single", "training.network.make.width=0.25"))
-    assert composed("training=single", "training.network=null").needs_recognizer
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_option_embeds_faces(name: str) -> None:
-    network_ = composed("training=single", f"network@training.network={name}").network
-    with torch.device("meta"):
-        assert network_.make().eval()(torch.zeros(2, 3, 112, 112)).shape in ((2, 128), (2, 512))
-    assert fingerprint(network_)

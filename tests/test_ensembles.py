@@ -1,122 +1,38 @@
-"""Ensembles as defenses: each fusion against hand computation, the attacker behind it, and what is refused."""
+"""Ensembles as defenses: trained ones and recognizers at hand, the attacker behind them, and what is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from ensembles_by_hand import FUSIONS, NET, artifact, by_hand, newborn, pictures, score
 from running import told
-from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from frbench.attacks.descent import ProjectedDescent
 from frbench.defenses.ensembles import FusedDefense, TrainedEnsemble
 from frbench.harness.budgets import Linf
 from frbench.harness.cli import main
-from frbench.harness.contracts import Artifact, Draw, FitContext, Fitted, Images, Recognizer, Verifier, Victim
+from frbench.harness.contracts import Artifact, FitContext, Recognizer, Victim
 from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.goals import Impersonation
 from frbench.harness.metering import Meter, Metered, MeteredComparer
-from frbench.harness.recognizers.ensemble import EnsembleRecognizer
-from frbench.harness.recognizers.fused import Fusion, fused
-from frbench.harness.recognizers.tiny import TinyNet
-from frbench.harness.recognizers.trained import Trained
-from frbench.harness.recognizers.untrained import Untrained, bare
+from frbench.harness.recognizers.fused import Fusion
+from frbench.harness.recognizers.untrained import Untrained
 from frbench.harness.store import ResultStore
 from frbench.harness.threats import Adaptive, Oblivious
 from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, lifted
-
-NET = Untrained(partial(TinyNet, width=4, dim=16))
-FUSIONS: list[Fusion] = ["mean", "concat", "min"]
 
 
 @pytest.fixture
 def several(linear: Callable) -> tuple[Recognizer, ...]:
     """Three linear recognizers of one width."""
     return tuple(replace(linear(seed=seed), name=f"m{seed}", digest=f"m{seed}") for seed in (1, 2, 3))
-
-
-def score(verifier: Verifier, probe: Images, reference: Images) -> Tensor:
-    index = torch.arange(len(probe))
-    return verifier.score(probe, verifier.enroll(reference, index, Draw()), Draw())
-
-
-def by_hand(members: tuple[Recognizer, ...], probe: Images, reference: Images) -> dict[str, Tensor]:
-    z, r = (torch.stack([each.embed(images) for each in members], dim=1) for images in (probe, reference))  # (N, K, d)
-    cosines = torch.einsum("nkd,nkd->nk", z, r)
-    mean = torch.einsum("nd,nd->n", normalize(z.sum(dim=1)), normalize(r.sum(dim=1)))
-    return {"mean": mean, "concat": cosines.mean(dim=1), "min": cosines.min(dim=1).values}
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_that_a_fused_score_is_what_the_formula_says(
-    fusion: Fusion, several: tuple[Recognizer, ...], batch: Callable
-) -> None:
-    pairs = batch()
-    expected = by_hand(several, pairs.probe, pairs.reference)
-    assert torch.allclose(score(fused(several, fusion), pairs.probe, pairs.reference), expected[fusion], atol=1e-6)
-    others = [each for name, each in expected.items() if name != fusion]
-    assert all((each - expected[fusion]).abs().max() > 1e-3 for each in others)
-
-
-def test_that_a_mean_of_cosines_is_that_of_the_recognizer_option_to_the_last_bit(
-    several: tuple[Recognizer, ...], batch: Callable
-) -> None:
-    pairs, option = batch(), EnsembleRecognizer({each.name: each for each in several})
-    found = score(fused(several, "concat"), pairs.probe, pairs.reference)
-    assert torch.equal(found, score(lifted(option), pairs.probe, pairs.reference))
-
-
-@pytest.mark.parametrize("fusion", ["concat", "min"])
-def test_that_members_may_differ_in_width(fusion: Fusion, linear: Callable, batch: Callable) -> None:
-    pairs, members = batch(), tuple(linear(dim=dim, seed=dim) for dim in (4, 9, 16))
-    each = torch.stack([score(lifted(member), pairs.probe, pairs.reference) for member in members])
-    expected = each.mean(dim=0) if fusion == "concat" else each.min(dim=0).values
-    assert torch.allclose(score(fused(members, fusion), pairs.probe, pairs.reference), expected, atol=1e-6)
-
-
-def slope(verifier: Verifier, pairs: PairBatch) -> Tensor:
-    probe = pairs.probe.clone().requires_grad_(True)
-    (found,) = torch.autograd.grad(score(verifier, probe, pairs.reference).sum(), probe)
-    return found
-
-
-def test_that_the_slope_of_the_least_is_that_of_the_member_which_decides(
-    several: tuple[Recognizer, ...], batch: Callable
-) -> None:
-    pairs = batch()
-    cosines = torch.stack([score(lifted(each), pairs.probe, pairs.reference) for each in several])
-    slopes = torch.stack([slope(lifted(each), pairs) for each in several])
-    decides = cosines.argmin(dim=0)
-    assert len(decides.unique()) == 3
-    assert torch.allclose(slope(fused(several, "min"), pairs), slopes[decides, torch.arange(12)], atol=1e-6)
-
-
-def test_that_members_which_are_both_the_least_share_the_slope(linear: Callable, batch: Callable) -> None:
-    pairs, one = batch(), linear(seed=1)
-    assert torch.allclose(slope(fused((one, one), "min"), pairs), slope(lifted(one), pairs), atol=1e-6)
-
-
-def test_that_a_fusion_is_differentiable_where_all_members_are(several: Any) -> None:
-    blind = (*several[:2], replace(several[2], differentiable=False))
-    for fusion in FUSIONS:
-        assert fused(several, fusion).differentiable
-        assert not fused(blind, fusion).differentiable
-
-
-def test_that_fusions_and_members_are_told_apart_in_the_store(several: Any) -> None:
-    known = {fingerprint(fused(members, fusion)) for fusion in FUSIONS for members in (several, several[:2])}
-    assert len(known) == 6
-    assert fingerprint(fused(several, "min")) in known
 
 
 @dataclass(frozen=True)
@@ -135,31 +51,15 @@ class Drawn:
         raise AssertionError("it is fitted by hand")
 
 
-def artifact(members: int = 3, network: Untrained = NET) -> Fitted:
-    states = {number: bare(network.module(number)).state_dict() for number in range(members)}
-    tensors = {f"members.{k}.{name}": each for k, state in states.items() for name, each in state.items()}
-    return Fitted("key", "sha", tensors | {"heads.0": torch.ones(5, 16), "history/loss": torch.ones(2)})
-
-
 def ensemble(fusion: Fusion = "mean", **recipe: Any) -> TrainedEnsemble:
     drawn = Drawn(**recipe)
     return TrainedEnsemble(None, drawn, fusion).fitted(artifact(drawn.members))  # type: ignore[arg-type]
-
-
-def pictures(count: int = 6, seed: int = 0) -> Images:
-    return torch.rand(count, 3, 112, 112, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
 def other() -> Recognizer:
     """One that has nothing to do with the ensemble that takes its place."""
     return SimpleNamespace(name="other", differentiable=True, digest="other")  # type: ignore[return-value]
-
-
-def newborn(count: int = 3) -> tuple[Any, ...]:
-    """The members by themselves, unprepared."""
-    modules = [NET.module(number).eval() for number in range(count)]
-    return tuple(SimpleNamespace(embed=lambda images, each=each: normalize(each(images))) for each in modules)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -290,45 +190,6 @@ def test_that_a_service_has_no_place_for_it_to_take(defense: Any) -> None:
     for use in (defense.protect, defense.relaxations):
         with pytest.raises(Refused, match="only tells how alike two images are"):
             use(verifier)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "trained.safetensors"
-    save_file({name: each.clone() for name, each in artifact(2).tensors.items()}, path)
-    return path
-
-
-def test_that_a_trained_file_is_a_recognizer_for_each_member(file: Path) -> None:
-    each = [Trained(NET, str(file), member) for member in range(2)]
-    for recognizer, member in zip(each, newborn(2), strict=True):
-        assert torch.allclose(recognizer.embed(pictures()), member.embed(pictures()), atol=1e-4)
-    assert fingerprint(each[0]) != fingerprint(each[1])
-    assert fingerprint(each[0]) == fingerprint(Trained(NET, str(file), name="mine"))
-    assert isinstance(lifted(each[0]), CosineVerifier)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"architecture": Untrained(partial(TinyNet, width=8, dim=16))}, "does not fit TinyNet.*wrong shape.*NAME$"),
-        ({"member": 2}, "holds 2 trained networks and none of number 2"),
-        ({"member": -1}, "none of number -1"),
-        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors does not exist: make it with frbench fit"),
-    ],
-)
-def test_that_a_file_of_something_else_is_told_in_one_line(change: dict[str, Any], words: str, file: Path) -> None:
-    with pytest.raises(FrbenchError, match=words) as error:
-        replace(Trained(NET, str(file)), **change).embed(pictures(1))
-    told(error)
-
-
-def test_that_weights_that_nobody_trained_here_are_told_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(FrbenchError, match="holds 0 trained networks") as error:
-        Trained(NET, str(path)).embed(pictures(1))
-    told(error)
 
 
 def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
