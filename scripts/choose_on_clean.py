@@ -1,9 +1,10 @@
-"""Clean accuracy and kept eigenvectors for several sparsities of PIN, on people held out from the fit; no attack.
+"""Clean accuracy for several values of an option of PIN, AIS or a control, on people held out from the fit; no attack.
 
-    python scripts/choose_sparsity.py [--sparsities 1e-6,3e-6,1e-5,3e-5,1e-4] [--pairs 1000] [defense=pin overrides]
+    python scripts/choose_on_clean.py recipe.cost.sparsity 1e-6,3e-6,1e-5,3e-5,1e-4 defense=pin
+    python scripts/choose_on_clean.py recipe.antibody.leading 900,1100,1300 defense=ais_warmup [--pairs 1000]
 
 The operating point is chosen here, on clean faces of the fitting set alone: four fifths of its people are fitted on,
-the others make the pairs. ``defense=threshold`` (what PIN approximates) needs no training and shows the whole range.
+the others make the pairs. ``defense=threshold`` (what PIN approximates; option ``sparsity``) needs no training.
 """
 
 from __future__ import annotations
@@ -92,45 +93,41 @@ def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device
     }
 
 
-def at(defense: Any, sparsity: float) -> Any:
-    """``defense`` with another sparsity, wherever it keeps it."""
-    if hasattr(defense, "sparsity"):
-        return replace(defense, sparsity=sparsity)
-    cost = getattr(defense.recipe, "cost", None)
-    if cost is None:
-        raise FrbenchError(f"{type(defense).__name__} has no sparsity to choose; take defense=pin or defense=threshold")
-    return replace(defense, recipe=replace(defense.recipe, cost=replace(cost, sparsity=sparsity)))
+def configured(words: Sequence[str]) -> dict[str, Any]:
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        return build.plain(compose("run", list(words)))
 
 
 def run(options: argparse.Namespace) -> None:
     real = ("identities=celeba", "recognizer=foamliu_mobilefacenet") if os.environ.get("FRBENCH_DATA") else ()
     words = [*(real or ("identities=synthetic",)), "defense=threshold", *options.overrides]
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", words))
+    config = configured(words)
     device = resolve_device(config["device"])
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     defense = build.instantiate(config["defense"], "defense")
     if not isinstance(defense, Fittable):
-        raise FrbenchError("there is nothing to choose; take defense=pin or defense=threshold")
+        raise FrbenchError("there is nothing to choose; take a defense that is fitted, as defense=pin")
     cache = build.image_cache(config)
     fit, held = halves(defense.faces.open(cache))
     pairs = pairs_of(held, options.pairs)
     print(
         f"{recognizer.name}, {type(defense).__name__} fitted on {len(fit.images)} faces, {len(pairs)} pairs of others"
     )
-    print("| sparsity | kept | clean accuracy % |\n|---:|---:|---:|")
-    for sparsity in (float(each) for each in options.sparsities.split(",")):
-        thing = replace(at(defense, sparsity), faces=Opened(fit))
+    print(f"| {options.option} | kept | clean accuracy % |\n|---:|---:|---:|")
+    for value in options.values.split(","):
+        one = configured([*words, f"defense.{options.option}={value}"])["defense"]
+        thing = replace(build.instantiate(one, "defense"), faces=Opened(fit))
         ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
         found = measured(ready, recognizer, pairs, device)
         interval = f"[{found['low']:.1f}, {found['high']:.1f}]"
-        print(f"| {sparsity:g} | {found['kept']:.0f} | {found['accuracy']:.1f} {interval} |", flush=True)
+        print(f"| {value} | {found['kept']:.0f} | {found['accuracy']:.1f} {interval} |", flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sparsities", default="1e-6,3e-6,1e-5,3e-5,1e-4,1e-3,1.5e-2")
+    parser.add_argument("option", help="an option of the defense, such as recipe.cost.sparsity")
+    parser.add_argument("values", help="its values, with commas between")
     parser.add_argument("--pairs", type=int, default=1000)
     return told(parser, run, words)
 
