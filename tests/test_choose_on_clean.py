@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,11 +16,11 @@ SMALL = ["identities.people=100", "identities.shots=3", "recognizer=tiny", "devi
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.delenv("FRBENCH_DATA", raising=False)
     monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path))
-    yield importlib.import_module("choose_on_clean")
+    return importlib.import_module("choose_on_clean")
 
 
 def test_that_a_higher_price_of_eigenfaces_keeps_fewer_of_them(
