@@ -30,6 +30,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_attacks.py
 	$(BIN)/python scripts/bench_defenses.py
 	$(BIN)/python scripts/bench_cloaks.py
+	$(BIN)/python scripts/bench_training.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

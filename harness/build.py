@@ -25,7 +25,7 @@ from frbench.harness.overlap import overlap_flags
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
-from frbench.harness.verifiers import Comparer, lifted
+from frbench.harness.verifiers import Comparer, compares, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
 SURROGATE = "recognizer@threat.surrogate"
@@ -102,7 +102,7 @@ def fitted_defense(
     config: Mapping[str, Any], defense: Defense, recognizer: Recognizer | Comparer, device: torch.device
 ) -> Defense:
     """``defense``, fitted where it needs to be."""
-    embedder = None if isinstance(recognizer, Comparer) else recognizer
+    embedder = None if compares(recognizer) else recognizer
     if embedder is None and isinstance(defense, Fittable) and defense.recipe.needs_recognizer:
         raise FrbenchError(
             f"defense {type(defense).__name__} is fitted on embeddings and {recognizer.name} gives only similarities; "

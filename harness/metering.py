@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Images, Recognizer, Scores
-from frbench.harness.verifiers import Comparer
+from frbench.harness.verifiers import Comparer, compares
 
 
 @dataclass
@@ -90,4 +90,4 @@ class MeteredComparer:
 
 def metered(recognizer: Recognizer | Comparer, meter: Meter) -> Metered | MeteredComparer:
     """``recognizer``, counting into ``meter``, as what it is."""
-    return MeteredComparer(recognizer, meter) if isinstance(recognizer, Comparer) else Metered(recognizer, meter)
+    return MeteredComparer(recognizer, meter) if compares(recognizer) else Metered(recognizer, meter)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness import parallel
+from frbench.harness.allocation import keep_freed_memory
 from frbench.harness.checkpoints import keep, kept, restore
 from frbench.harness.contracts import FitContext
 from frbench.harness.faces import Images
@@ -39,6 +40,7 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     of its best epoch. Several processes (``parallel.join``) end with the same weights.
     Raises FrbenchError: fewer faces than a step takes; a loss that is not finite; a state of another network.
     """
+    keep_freed_memory()
     run = _Run(learner.to(context.device).train(), schedule, context)
     run.resume()
     run.connect()

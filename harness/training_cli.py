@@ -19,7 +19,7 @@ from frbench.harness.parallel import leading
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.recognizers.untrained import member_names
 from frbench.harness.store import write_atomically
-from frbench.harness.verifiers import Comparer
+from frbench.harness.verifiers import Comparer, compares
 
 
 def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -88,7 +88,7 @@ def _checked(out: str | None) -> Path | None:
 def _beginning(config: Mapping[str, Any]) -> Recognizer:
     """The recognizer that is trained further."""
     recognizer: Recognizer | Comparer = build.instantiate(config["recognizer"], "recognizer")
-    if isinstance(recognizer, Comparer):
+    if compares(recognizer):
         raise FrbenchError(
             f"{recognizer.name} gives only similarities, so there is no network to train further; take another "
             "recognizer, or a training with a network of its own"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Draw, Embeddings, Images, Recognizer, Scores, Template, Verifier
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 Sides = Literal["both", "probe"]
 
@@ -32,7 +35,6 @@ class Embedder(Protocol):
     def embed_reference(self, images: Images) -> Embeddings: ...
 
 
-@runtime_checkable
 class Comparer(Protocol):
     """A recognizer that compares pairs and shows no vectors, such as a service. ``digest``: of what is known of it.
 
@@ -52,6 +54,11 @@ class Comparer(Protocol):
     def digest(self) -> str: ...
 
     def compare(self, probe: Images, reference: Images) -> Scores: ...
+
+
+def compares(recognizer: Recognizer | Comparer) -> TypeIs[Comparer]:
+    """Whether it shows no vectors. Its class says so: a protocol's isinstance asks for the digest, and reads weights."""
+    return hasattr(type(recognizer), "compare")
 
 
 class Purifier(Protocol):
@@ -134,7 +141,7 @@ class ComparerVerifier:
 
 def lifted(recognizer: Recognizer | Comparer) -> Verifier:
     """A recognizer as a verifier: by the cosine of its embeddings, or by its own similarity where it shows no other."""
-    return ComparerVerifier(recognizer) if isinstance(recognizer, Comparer) else CosineVerifier(recognizer)
+    return ComparerVerifier(recognizer) if compares(recognizer) else CosineVerifier(recognizer)
 
 
 class Wrapping:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.allocation import keep_freed_memory
 from frbench.harness.errors import FrbenchError
 
 Run = Callable[[argparse.Namespace], None]
@@ -18,7 +17,6 @@ Run = Callable[[argparse.Namespace], None]
 def told(parser: argparse.ArgumentParser, run: Run, words: Sequence[str] | None) -> int:
     """``run`` with the options that ``words`` give, and overrides as for ``frbench run``. Exit code 2: bad input."""
     parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
-    keep_freed_memory()  # as the frbench command does
     try:
         run(parser.parse_intermixed_args(words))
     except FrbenchError as error:

@@ -138,6 +138,8 @@ def test_that_no_two_controls_are_taken_for_one_another(stage: Stage) -> None:
 
 def test_that_clean_decisions_stay_nearly_as_they_were(defense: Defense, stage: Stage) -> None:
     allowed = 0.1 if isinstance(defense, broken.RandomResize) else 0.02  # the tiny recognizer wants faces in place
+    if isinstance(defense, broken.Saturated):  # where its centre is the recognizer's threshold
+        defense = dataclasses.replace(defense, centre=stage.threshold(stage.bare))
     assert stage.accuracy(defense.protect(stage.bare)) >= stage.accuracy(stage.bare) - allowed
 
 

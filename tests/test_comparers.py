@@ -39,6 +39,21 @@ def test_that_an_embedder_is_lifted_by_the_cosine(linear: Callable) -> None:
     assert lifted(linear()) == CosineVerifier(linear())
 
 
+def test_that_lifting_a_recognizer_does_not_read_its_weights() -> None:
+    class Unread:
+        name, differentiable = "unread", True
+
+        @property
+        def digest(self) -> str:
+            raise AssertionError("the weights were read")
+
+        def embed(self, images: Images) -> torch.Tensor:
+            return images
+
+    assert isinstance(lifted(Unread()), CosineVerifier)
+    assert isinstance(metered(Unread(), Meter()), Metered)
+
+
 def test_that_a_purifier_stands_before_a_comparer_too() -> None:
     purifier, images, index = Blur(2.0), eight_bits(2), torch.arange(2)
     verifier = purified(lifted(Comparing()), purifier, "probe")

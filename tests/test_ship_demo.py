@@ -44,6 +44,8 @@ def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
     with safe_open(tmp_path / "three.safetensors", framework="pt") as file:
         facts = file.metadata()
     assert facts["trained_by"] == "scripts/ship_demo.py"
+    assert "training=shared_w" in facts["words"]
+    assert str(tmp_path) not in facts["words"]
     assert float(facts["validation_accuracy_per_cent"]) == pytest.approx(script.accuracy(weights, pairs), abs=0.01)
 
 

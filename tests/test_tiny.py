@@ -63,7 +63,7 @@ def test_that_the_weights_are_small_and_say_how_they_were_trained() -> None:
     assert weights.stat().st_size < 1_000_000
     with safe_open(weights, framework="pt") as file:
         facts = file.metadata()
-    assert facts["trained_by"] == "scripts/train_tiny.py"
+    assert facts["trained_by"] == "scripts/ship_demo.py"
     assert facts["people_seed"] == "1"
     assert float(facts["validation_accuracy_per_cent"]) >= 97
 

@@ -40,7 +40,7 @@ from frbench.harness.recognizers.whole import Reteaching
 from frbench.harness.records import plain
 from frbench.harness.store import ResultStore
 from frbench.harness.tracking import Scene, Stage, Tracker
-from frbench.harness.verifiers import Comparer, Purifying, lifted
+from frbench.harness.verifiers import Purifying, compares, lifted
 
 _UNLEARNT = 0.9  # fit below this: the tracker never learned the user, and its errors say nothing about the cloak
 _FEW = 0.1  # share of photos left natural above which the figure is one of few cloaks
@@ -148,7 +148,7 @@ def _users(pairs: PairSet) -> np.ndarray:
 
 def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
     """The tracker without and with its defense."""
-    if isinstance(cell.recognizer, Comparer):
+    if compares(cell.recognizer):
         raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
     work = (Photos(cell.pairs.images[: len(cell.pairs)]), store, cell.seed, cell.batch_size, cell.device)
     if isinstance(cell.defense, Reteaching):
@@ -164,7 +164,7 @@ def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
 
 def _crafting(cell: Cell, store: ResultStore) -> Crafting:
     """The cloaker at work. There is no threshold to pass: that of every pair is the lowest cosine there is."""
-    assert cell.attack is not None and not isinstance(cell.recognizer, Comparer)
+    assert cell.attack is not None and not compares(cell.recognizer)
     nothing = torch.full((len(cell.pairs),), -1.0)
     bare = lifted(cell.recognizer)
     views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))

@@ -41,7 +41,7 @@ PROMISED = {
     "defense": "none jpeg blur bitdepth pca gray pin pin_full pin_paper ais ais_warmup ais_full ais_paper threshold "
     "random_mask lowpass tv quilting puface puface_full puface_dev puface_image_only autoencoder tv_chambolle nl_means "
     "bilateral wavelet wavelet_calibrated diverse_ensemble diverse_ensemble_b shared_ensemble naive_ensemble adp advt "
-    "zoo_ensemble",
+    "zoo_ensemble tiny_diverse",
     "protocol": "verification cloaking feature_distance",
     "tracker": "nearest linear finetuned",
     "audit": "cheap full",
@@ -60,6 +60,8 @@ def offline(thing: Any, linear: Callable) -> Any:
         return linear()
     if isinstance(thing, Untrained):  # two partial functions are never equal
         return dataclasses.replace(thing, make=TinyNet)
+    if isinstance(thing, dict):
+        return {name: offline(each, linear) for name, each in thing.items()}
     if not dataclasses.is_dataclass(thing):
         return thing
     inside = {field.name: offline(getattr(thing, field.name), linear) for field in dataclasses.fields(thing)}
