@@ -57,7 +57,7 @@ class Comparer(Protocol):
 
 
 def compares(recognizer: Recognizer | Comparer) -> TypeIs[Comparer]:
-    """Whether it shows no vectors. Its class says so: a protocol's isinstance asks for the digest, and reads weights."""
+    """Whether it shows no vectors. By its class: isinstance would ask for the digest, and read weights."""
     return hasattr(type(recognizer), "compare")
 
 
