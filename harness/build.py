@@ -180,8 +180,8 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
 
 def _named(choices: Mapping[str, str], group: str) -> str:
     """The option of ``group``, with its members where it is an ensemble: ``ensemble(one+other)``."""
-    inside = f"{group.partition('@')[2] or group}.members."
-    members = sorted(option for key, option in choices.items() if key.partition("@")[2].startswith(inside))
+    inside = f"recognizer@{group.partition('@')[2] or group}.members."
+    members = sorted(option for key, option in choices.items() if key.startswith(inside))
     return f"{choices[group]}({'+'.join(members)})" if members else choices[group]
 
 
