@@ -8,6 +8,7 @@ python scripts/figure_purifiers.py [--out results/reference/purifiers] [override
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from frbench.harness.errors import FrbenchError
 from frbench.harness.plots import asr_curves
 
 DEFENSES = ("none", "gray", "pca_pin", "pin", "ais")
+ON = ("lfw", "foamliu_mobilefacenet")
 STEPS = {"oblivious": None, "adaptive": 40}  # of PGD where they are not the option's own
 
 
@@ -33,12 +35,14 @@ def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         if record["status"] != "done" or (names["attack"], names["goal"]) != ("pgd", "dodging"):
             continue
         threat, relaxation = names["threat"], settings.get("threat.relaxation")
-        usual = names["dataset"] == "lfw" and names["budget"].startswith("linf") and names["defense"] in DEFENSES
+        usual = names["budget"].startswith("linf") and names["defense"] in DEFENSES
+        usual = usual and (names["dataset"], names["recognizer"]) == ON
         if not usual or settings.get("attack.steps") != STEPS.get(threat, -1) or relaxation not in (None, "mean_mask"):
             continue
         found = {key: record["measurements"]["attack"][key] for key in ("asr", "asr_low", "asr_high")}
         radius = float(names["budget"].removeprefix("linf_").replace("p", "."))
-        yield {"goal": "dodging", "threat": threat, "defense": names["defense"], "radius": radius, **found}
+        fixed = {"goal": "dodging", "threat": threat, "defense": names["defense"], "radius": radius}
+        yield {**fixed, "pairs": settings.get("dataset.limit", math.inf), **found}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -47,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
     frame = pd.DataFrame(points(store.records()))
     if frame.empty:
         raise FrbenchError(f"{store.root} holds no such cells; run the experiments named at the top of this file")
+    frame = frame[frame["pairs"] == frame.groupby("threat")["pairs"].transform("max")]  # the same for a whole panel
     frame = frame.sort_values(
         ["threat", "defense"], key=lambda column: column.map([*STEPS, *DEFENSES].index), kind="stable"
     )
