@@ -19,6 +19,7 @@ EVERYTHING = sorted([*SOURCES, *(path for folder in ("scripts", "tests") for pat
 
 # What an attack, a defense or a dataset may use of the harness: the nouns, and helpers that keep no state and no files.
 PURE = {
+    "allocation",
     "contracts",
     "errors",
     "faces",
