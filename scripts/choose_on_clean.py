@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
 from telling import told
 
 from frbench.datasets.imagestore import Stack
@@ -95,7 +96,12 @@ def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device
 
 def configured(words: Sequence[str]) -> dict[str, Any]:
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        return build.plain(compose("run", list(words)))
+        try:
+            return build.plain(compose("run", list(words)))
+        except HydraException as error:
+            raise FrbenchError(
+                f"{words[-1]} cannot be set ({str(error).splitlines()[0]}); see: frbench options"
+            ) from error
 
 
 def run(options: argparse.Namespace) -> None:
@@ -107,6 +113,7 @@ def run(options: argparse.Namespace) -> None:
     defense = build.instantiate(config["defense"], "defense")
     if not isinstance(defense, Fittable):
         raise FrbenchError("there is nothing to choose; take a defense that is fitted, as defense=pin")
+    values = {one: configured([*words, f"defense.{options.option}={one}"]) for one in options.values.split(",")}
     cache = build.image_cache(config)
     fit, held = halves(defense.faces.open(cache))
     pairs = pairs_of(held, options.pairs)
@@ -114,10 +121,13 @@ def run(options: argparse.Namespace) -> None:
         f"{recognizer.name}, {type(defense).__name__} fitted on {len(fit.images)} faces, {len(pairs)} pairs of others"
     )
     print(f"| {options.option} | kept | clean accuracy % |\n|---:|---:|---:|")
-    for value in options.values.split(","):
-        one = configured([*words, f"defense.{options.option}={value}"])["defense"]
-        thing = replace(build.instantiate(one, "defense"), faces=Opened(fit))
+    for value, one in values.items():
+        thing = replace(build.instantiate(one["defense"], "defense"), faces=Opened(fit))
         ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
+        if "basis" not in ready.artifact.tensors:
+            raise FrbenchError(
+                f"{type(defense).__name__} keeps no eigenfaces; take defense=pin, ais or a control of theirs"
+            )
         found = measured(ready, recognizer, pairs, device)
         interval = f"[{found['low']:.1f}, {found['high']:.1f}]"
         print(f"| {value} | {found['kept']:.0f} | {found['accuracy']:.1f} {interval} |", flush=True)
