@@ -31,6 +31,7 @@ NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense
 SURROGATE = "recognizer@threat.surrogate"
 TRACKER = "tracker@protocol.tracker"
 MEMBERS = "recognizer@defense.members."
+FACES = "identities"
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
@@ -136,6 +137,13 @@ def protected_photos(config: Mapping[str, Any], source: Path) -> int:
     return code
 
 
+def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is set of the people that a defense is fitted on, under the defense's name; and all other settings."""
+    faces = {key: value for key, value in settings.items() if key.startswith(f"{FACES}.")}
+    others = {key: value for key, value in settings.items() if key not in faces}
+    return {f"defense.faces{key.removeprefix(FACES)}": value for key, value in faces.items()}, others
+
+
 def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
     """The cell that a resolved ``config`` describes. ``choices``: the option of each group, as Hydra resolved them."""
     device = resolve_device(config["device"])
@@ -156,13 +164,14 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     if TRACKER in choices:
         names["tracker"] = choices[TRACKER]
     flags: list[str] = []
+    faces, settings = _apart(settings)
     if isinstance(defense, Fittable):
-        settings = {**settings, "defense.faces": choices["identities"]}
+        settings |= {"defense.faces": choices[FACES], **faces}
         flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
-        settings=dict(settings),
+        settings=settings,
         pairs=pairs,
         recognizer=counting,
         attack=attack,

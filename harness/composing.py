@@ -126,23 +126,31 @@ def chosen_options() -> dict[str, str]:
 def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """What differs from the options' own files: a cell's label beside the names of its options.
 
-    Compared before interpolation, so that where data lie on this machine makes no difference.
+    Compared before interpolation, so that where data lie on this machine makes no difference; a file is told by its
+    name and its folder's.
     """
-    from frbench.harness.build import MEMBERS, NOUNS, SURROGATE, TRACKER
+    from frbench.harness.build import FACES, MEMBERS, NOUNS, SURROGATE, TRACKER
 
     usual = _usual(choices)
     chosen = {group: option for group, option in choices.items() if group != "experiment"}
     picked = [f"{'' if group in usual else '+'}{group}={option}" for group, option in chosen.items()]
     given, plain = leaves(cfg), leaves(hydra.compose("run", overrides=picked))
     shown = {
-        key: value
+        key: _placed(value)
         for key, value in given.items()
-        if key.split(".")[0] in (*NOUNS, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
+        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
     elsewhere = (SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
     return dict(sorted((named | shown).items()))
+
+
+def _placed(value: Any) -> Any:
+    """The last two parts of a path; anything else as it is."""
+    if not isinstance(value, str) or "/" not in value or "://" in value:
+        return value
+    return "/".join(value.rstrip("/").split("/")[-2:])
 
 
 def _usual(choices: Mapping[str, str]) -> dict[str, str]:

@@ -114,4 +114,13 @@ def test_on_the_command_line_the_test_sets_people_are_refused_and_marked_where_t
     assert main(words) == 0
     (apart,) = [each for each in store.records() if each["fingerprint"] != record["fingerprint"]]
     assert apart["flags"] == []
-    assert apart["settings"]["defense.faces"] == "synthetic"
+    faces = {key: value for key, value in apart["settings"].items() if "faces" in key or "identities" in key}
+    assert faces == {"defense.faces": "synthetic", "defense.faces.people": 30, "defense.faces.shots": 2}
+
+
+def test_that_who_a_fit_is_made_on_does_not_tell_cells_without_a_fit_apart(words: list[str], tmp_path: Path) -> None:
+    bare = [word for word in words if not word.startswith("defense")]
+    for people in (30, 40):
+        assert main([*bare, f"identities.people={people}"]) == 0
+    (record,) = ResultStore(tmp_path / "results").records()
+    assert not [key for key in record["settings"] if "faces" in key or "identities" in key]
