@@ -14,6 +14,8 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,7 +52,7 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
         except FrbenchError as error:  # kept from Hydra, which would print a line of its own before ours
             told.append(error)
 
-    words = sorted(words, key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first or last
+    words = sorted(_waiting(words), key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first or last
     before, sys.argv = sys.argv, [f"frbench {name}", *words]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name=name)(guarded)()
@@ -63,6 +65,30 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
         GlobalHydra.instance().clear()
     if told:
         raise told[0]
+
+
+def _waiting(words: list[str]) -> list[str]:
+    """``words`` where a setting of a swept option is a sweep of one value.
+
+    Hydra composes a sweep once without what is swept, where the option that the setting belongs to is not there yet.
+    """
+    try:
+        given = {word: OverridesParser.create().parse_override(word) for word in words if not word.startswith("-")}
+    except HydraException:
+        return words  # Hydra says so itself, with all that is wrong
+    swept = {each.package or each.key_or_group for each in given.values() if each.is_sweep_override()}
+    late = {
+        word: _late(word, each)
+        for word, each in given.items()
+        if not (each.is_sweep_override() or each.is_delete() or "${" in word)
+        and any(each.key_or_group.startswith(f"{group}.") for group in swept)
+    }
+    return [late.get(word, word) for word in words]
+
+
+def _late(word: str, given: Override) -> str:
+    key, value = word.partition("=")[0], given.get_value_element_as_str()
+    return f"++{key.lstrip('+')}=null" if value == "null" else f"{key}=choice({value})"  # no sweep has a null alone
 
 
 def _missing(error: MissingConfigException) -> str:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig
 
 from frbench.harness.composing import chosen_options, settings, with_hydra
+from frbench.harness.errors import FrbenchError
 
 
-def told(*words: str) -> dict[str, Any]:
+def swept(*words: str) -> list[dict[str, Any]]:
+    """The settings of each cell."""
     found: list[dict[str, Any]] = []
 
     def job(cfg: DictConfig) -> None:
         found.append(settings(cfg, chosen_options()))
 
-    with_hydra("run", [*words, "hydra.run.dir=."], job)
-    return found[0]
+    with_hydra("run", [*words], job)
+    return found
+
+
+def told(*words: str) -> dict[str, Any]:
+    (found,) = swept(*words)
+    return found
 
 
 def test_that_nothing_stands_there_of_a_run_that_changes_nothing() -> None:
@@ -48,3 +56,36 @@ def test_that_an_address_is_told_whole() -> None:
 
 def test_that_the_people_of_a_fit_are_told_where_they_are_not_the_options_own() -> None:
     assert told("identities=synthetic", "identities.people=40") == {"identities.people": 40}
+
+
+def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Path) -> None:
+    words = ["-m", "defense=diverse_ensemble,shared_ensemble", "attack=none", f"paths.results={tmp_path}"]
+    assert swept(*words, "defense.fusion=concat") == [{"defense.fusion": "concat"}] * 2
+    assert (
+        swept(*words, "defense.recipe.schedule.epochs=3", "defense.fusion=min,mean")
+        == [
+            {"defense.recipe.schedule.epochs": 3, "defense.fusion": "min"},
+            {"defense.recipe.schedule.epochs": 3},
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize("text", ["/a/some folder/b", "[1, 2]", "null", "'x, y'", "3e-4"])
+def test_that_a_setting_of_a_swept_option_is_what_it_is_without_a_sweep(text: str, tmp_path: Path) -> None:
+    setting, results = f"+recognizer.extra={text}", f"paths.results={tmp_path}"
+    assert swept("-m", "recognizer=tiny,trained", "recognizer.weights=x", setting, results) == 2 * [
+        {**told("recognizer=trained", "recognizer.weights=x", setting)}
+    ]
+
+
+def test_that_a_setting_that_one_of_the_swept_options_lacks_is_told_in_one_line(tmp_path: Path) -> None:
+    words = ["-m", "defense=diverse_ensemble,jpeg", "defense.fusion=concat", f"paths.results={tmp_path}"]
+    with pytest.raises(FrbenchError, match="defense.fusion is not something that a run can set"):
+        swept(*words)
+
+
+def test_that_a_network_is_taken_out_of_all_swept_trainings(tmp_path: Path) -> None:
+    words = ["-m", "defense=diverse_ensemble,naive_ensemble", "attack=none", f"paths.results={tmp_path}"]
+    for cell in swept(*words, "defense.recipe.network=null"):
+        assert cell["defense.recipe.network"] is None
