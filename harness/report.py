@@ -19,6 +19,7 @@ from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
 from frbench.harness.tabulate_audit import audit_tables
 from frbench.harness.tabulate_cloaking import cloaking_tables
 from frbench.harness.tabulate_distance import distance_tables
+from frbench.harness.tabulate_pair_sizes import size_comparison_tables
 from frbench.harness.tabulate_pairs import comparison_tables
 
 _LONG = 100  # rows of a table that the document links instead of showing
@@ -86,6 +87,7 @@ def _sections(store: Store, everything: list[Record], findings: Findings) -> dic
         "Smallest perturbations": tabulate_sizes.smallest_tables(records, findings, store.scores),
         "Queries": tabulate_sizes.queries_tables(records, findings, store.scores),
         "Paired comparisons": comparison_tables(records, Outcomes(store.scores)),
+        "Paired sizes": size_comparison_tables(records, store.scores),
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)

@@ -70,18 +70,25 @@ def comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Tab
 
 
 def _comparisons(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:
-    """Pairs of cells that differ in ``varied`` alone."""
+    for (budget, same), (a, one), (b, other) in meetings(group, held, varied):
+        gap = outcomes.difference(one, other)
+        if gap is not None:
+            yield Comparison(budget, same, a, b, gap)
+
+
+def meetings(
+    group: Sequence[Record], held: str, varied: str
+) -> Iterator[tuple[tuple[str, str], tuple[str, Record], tuple[str, Record]]]:
+    """Pairs of cells that differ in ``varied`` alone: budget and what is the same, and each cell with its name."""
 
     def place(record: Record) -> tuple[str, str]:
         return label(record, "budget"), label(record, held)
 
     ranked = sorted(group, key=lambda r: [natural(name) for name in (*place(r), label(r, varied))])
     for (budget, same), here in groupby(ranked, key=place):
-        named = _named(list(here), varied)
-        for (a, one), (b, other) in combinations(named, 2):
-            gap = outcomes.difference(one, other) if label(one, varied) != label(other, varied) else None
-            if gap is not None:
-                yield Comparison(budget, f"{held} {same}", a, b, gap)
+        for one, other in combinations(_named(list(here), varied), 2):
+            if label(one[1], varied) != label(other[1], varied):
+                yield (budget, f"{held} {same}"), one, other
 
 
 def _named(records: Sequence[Record], noun: str) -> list[tuple[str, Record]]:
@@ -100,9 +107,9 @@ def _row(found: Comparison, p: float, corrected: float) -> tuple[Cell, ...]:
     verdict = "=" if corrected > LEVEL else f"{'A' if gap.difference > 0 else 'B'} higher"
     texts = (found.budget, found.same, found.a, found.b, str(total), *shares, str(gap.only_a), str(gap.only_b))
     difference = Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
-    return (*(Cell(text) for text in texts), difference, Cell(_chance(p)), Cell(_chance(corrected)), Cell(verdict))
+    return (*(Cell(text) for text in texts), difference, Cell(chance(p)), Cell(chance(corrected)), Cell(verdict))
 
 
-def _chance(p: float) -> str:
+def chance(p: float) -> str:
     """A p-value in two significant digits, as a power of ten where it is very small."""
     return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"

@@ -1,0 +1,102 @@
+"""Tables of paired sizes: which of two cells takes the larger change of an image, on the same pairs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frbench.harness.intervals import median_interval
+from frbench.harness.layout import facts, groups, setting, slug
+from frbench.harness.metrics import median_size
+from frbench.harness.outcomes import Scores, counted, sizes
+from frbench.harness.records import Record, label, measured
+from frbench.harness.significance import LEVEL, exact_mcnemar, holm
+from frbench.harness.tables import Cell, Table
+from frbench.harness.tabulate_pairs import chance, meetings
+from frbench.harness.tabulate_sizes import spelled
+
+_HEADER = ("budget", "same", "A", "B", "pairs", "larger A", "larger B", "A / B", "p", "p Holm", "verdict")
+_CAPTION = (
+    "L2 of the change that success takes in two cells whose attacks stop at the decision boundary, on the same pairs: "
+    "those counted in both, 'pairs'. A failure is infinite. 'larger A', 'larger B': pairs that take more in one than "
+    "in the other. A / B: median over pairs of the ratio of both, 1 where both failed [exact 95 % interval]. p: exact "
+    "sign test, two-sided; 'p Holm': corrected for all {count} comparisons of this table. A verdict names the cell "
+    f"that takes more where p Holm is at most {LEVEL}, and is '=' where the pairs do not tell the two apart."
+)
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Sizes in cell ``a`` by those in ``b``, (N,), pair by pair; both share a budget and ``same``."""
+
+    budget: str
+    same: str
+    a: str
+    b: str
+    of: NDArray[np.float64]
+
+    @property
+    def larger(self) -> tuple[int, int]:
+        return int((self.of > 1).sum()), int((self.of < 1).sum())
+
+    @property
+    def p(self) -> float:
+        """Of the sign test: of as uneven a split, were either cell as likely to take more."""
+        return exact_mcnemar(*self.larger)
+
+
+def size_comparison_tables(records: Sequence[Record], scores: Scores) -> list[Table]:
+    """Every pair of defenses under one attack, and of attacks on one defense, within each budget."""
+    of = _reader(scores)
+    tables = []
+    for group in groups([r for r in records if "boundary_attack" in r["flags"] and measured(r, "attack")]):
+        found = [*_ratios(group, "attack", "defense", of), *_ratios(group, "defense", "attack", of)]
+        if found:
+            p = [each.p for each in found]
+            rows = tuple(_row(*each) for each in zip(found, p, holm(p), strict=True))
+            title = f"Paired sizes: {label(group[0], 'goal')}, {setting(group[0])}"
+            caption = f"{_CAPTION.format(count=len(found))} {facts(group)}"
+            tables.append(Table(slug("paired-sizes", group[0]), title, caption, _HEADER, rows, 4))
+    return tables
+
+
+def _reader(scores: Scores) -> Callable[[str], pd.Series | None]:
+    @cache
+    def read(fingerprint: str) -> pd.Series | None:
+        frame = scores(fingerprint)
+        if frame is None or "l2" not in frame:
+            return None
+        return pd.Series(sizes(frame, "l2"), index=counted(frame)["index"].to_numpy())
+
+    return read
+
+
+def _ratios(group: Sequence[Record], held: str, varied: str, of: Callable[[str], pd.Series | None]) -> Iterator[Ratios]:
+    for (budget, same), (a, one), (b, other) in meetings(group, held, varied):
+        first, second = of(one["fingerprint"]), of(other["fingerprint"])
+        if first is None or second is None:
+            continue
+        common = np.intersect1d(first.index, second.index)
+        if len(common):
+            yield Ratios(budget, same, a, b, ratios(first[common].to_numpy(), second[common].to_numpy()))
+
+
+def ratios(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``first`` by ``second``, both (N,) and not negative; 1 where they are the same, infinite or 0 though they be."""
+    with np.errstate(all="ignore"):
+        return np.where(first == second, 1.0, first / second)
+
+
+def _row(found: Ratios, p: float, corrected: float) -> tuple[Cell, ...]:
+    more, less = found.larger
+    verdict = "=" if corrected > LEVEL else f"{'A' if more > less else 'B'} larger"
+    texts = (found.budget, found.same, found.a, found.b, str(len(found.of)), str(more), str(less))
+    low, high = median_interval(found.of)
+    bounds = "" if np.isnan(low) else f"[{spelled(low, 2)}, {spelled(high, 2)}]"
+    ratio = Cell(spelled(median_size(found.of), 2), bounds)
+    return (*(Cell(text) for text in texts), ratio, Cell(chance(p)), Cell(chance(corrected)), Cell(verdict))
