@@ -24,7 +24,7 @@ SMALL = [
 SWEEP = [
     "-m",
     "attack=fgsm,pgd",
-    "goal=impersonation",
+    "goal=dodging,impersonation",
     "threat=oblivious,adaptive",
     "budget=linf_4",
     "defense=none,blur",
@@ -69,7 +69,7 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_cell_is_recorded_with_its_numbers(cache: Path, whole: Path) -> None:
     found = records(cache, whole)
-    assert len(found) == 8
+    assert len(found) == 16
     for record in found:
         assert record["status"] == "done" and record["protocol"] == "verification"
         assert (record["dataset"], record["recognizer"], record["budget"]) == ("synthetic", "tiny", "linf_4")
@@ -82,8 +82,8 @@ def test_every_cell_is_recorded_with_its_numbers(cache: Path, whole: Path) -> No
 def test_an_oblivious_attack_is_made_once_for_all_defenses(cache: Path, whole: Path) -> None:
     """And the adaptive attacker of no defense is the oblivious one."""
     made = [r for r in records(cache, whole) if r["attack_generated"]]
-    sights = {(r["attack"], r["defense"] if r["threat"] == "adaptive" else "bare") for r in made}
-    assert len(made) == len(sights) == 4
+    sights = {(r["attack"], r["goal"], r["defense"] if r["threat"] == "adaptive" else "bare") for r in made}
+    assert len(made) == len(sights) == 8
     assert {d for *_, d in sights} == {"bare", "blur"}
 
 
@@ -92,7 +92,7 @@ def test_the_same_sweep_again_runs_nothing(cache: Path, whole: Path) -> None:
         p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")
     }
     out = frbench(cache, whole, "run", *SWEEP, *SMALL)
-    assert out.count("(found)") == 8
+    assert out.count("(found)") == 16
     after = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.suffix in (".json", ".safetensors")}
     assert after == before
 
@@ -105,7 +105,7 @@ def test_without_records_the_images_are_still_found(cache: Path, whole: Path, tm
     shutil.rmtree(copy / "runs")
     frbench(cache, copy, "run", *SWEEP, *SMALL)
     found = records(cache, copy)
-    assert len(found) == 8
+    assert len(found) == 16
     assert not any(r["attack_generated"] for r in found) and all(r["backwards"] == 0 for r in found)
 
 
