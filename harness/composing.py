@@ -72,8 +72,9 @@ def _waiting(words: list[str]) -> list[str]:
 
     Hydra composes a sweep once without what is swept, where the option that the setting belongs to is not there yet.
     """
+    parser = OverridesParser.create()
     try:
-        given = {word: OverridesParser.create().parse_override(word) for word in words if not word.startswith("-")}
+        given = {word: parser.parse_override(word) for word in words if not word.startswith("-")}
     except HydraException:
         return words  # Hydra says so itself, with all that is wrong
     swept = {each.package or each.key_or_group for each in given.values() if each.is_sweep_override()}
@@ -152,8 +153,8 @@ def chosen_options() -> dict[str, str]:
 def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """What differs from the options' own files: a cell's label beside the names of its options.
 
-    Compared before interpolation, so that where data lie on this machine makes no difference; a file is told by its
-    name and its folder's.
+    Compared before interpolation, so that where data lie on this machine makes no difference; a file of this
+    machine is told by its name and its folder's.
     """
     from frbench.harness.build import FACES, MEMBERS, NOUNS, SURROGATE, TRACKER
 
@@ -173,10 +174,9 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _placed(value: Any) -> Any:
-    """The last two parts of a path; anything else as it is."""
-    if not isinstance(value, str) or "/" not in value or "://" in value:
-        return value
-    return "/".join(value.rstrip("/").split("/")[-2:])
+    """The last two parts of a path of this machine; anything else as it is."""
+    whole = isinstance(value, str) and value.startswith(("/", "~"))
+    return "/".join(value.rstrip("/").split("/")[-2:]) if whole else value
 
 
 def _usual(choices: Mapping[str, str]) -> dict[str, str]:

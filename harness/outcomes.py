@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,22 +33,33 @@ def sizes(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 class Outcomes:
-    """Success by pair, read once for each cell. ``scores``: from a fingerprint to its per-pair table, if kept."""
+    """What came of each pair, read once a cell. ``scores``: from a fingerprint to its per-pair table, if kept."""
 
     def __init__(self, scores: Scores) -> None:
-        def read(fingerprint: str) -> pd.Series | None:
+        def success(fingerprint: str) -> pd.Series | None:
             frame = scores(fingerprint)
             return None if frame is None else counted(frame).set_index("index")["success"].astype(bool)
 
-        self._read = lru_cache(_KEPT)(read)
+        def cost(fingerprint: str) -> pd.Series | None:
+            frame = scores(fingerprint)
+            if frame is None or "l2" not in frame:
+                return None
+            return pd.Series(sizes(frame, "l2"), index=counted(frame)["index"].to_numpy())
 
-    def __call__(self, record: Record) -> pd.Series | None:
-        return self._read(record["fingerprint"])
+        self._success, self._cost = lru_cache(_KEPT)(success), lru_cache(_KEPT)(cost)
 
     def difference(self, one: Record, other: Record) -> PairedDifference | None:
         """Success rate of ``one`` minus that of ``other`` over the pairs counted in both; None where there are none."""
-        a, b = self(one), self(other)
-        if a is None or b is None:
-            return None
-        common = np.intersect1d(a.index, b.index)
-        return paired_difference(a[common].to_numpy(), b[common].to_numpy()) if len(common) else None
+        shared = _shared(self._success(one["fingerprint"]), self._success(other["fingerprint"]))
+        return paired_difference(*shared) if shared else None
+
+    def sizes(self, one: Record, other: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """L2 of the changes of both, pair by pair, over the pairs counted in both; None where there are none."""
+        return _shared(self._cost(one["fingerprint"]), self._cost(other["fingerprint"]))
+
+
+def _shared(a: pd.Series | None, b: pd.Series | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    if a is None or b is None:
+        return None
+    common = np.intersect1d(a.index, b.index)
+    return (a[common].to_numpy(), b[common].to_numpy()) if len(common) else None

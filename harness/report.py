@@ -77,6 +77,7 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
 def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
     of_pairs = [record for record in everything if not tracks(record)]
     records = [record for record in of_pairs if not by_distance(record)]
+    outcomes = Outcomes(store.scores)
     sections = {
         "Clean accuracy": tabulate.clean_tables(of_pairs),
         "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
@@ -86,8 +87,8 @@ def _sections(store: Store, everything: list[Record], findings: Findings) -> dic
         "What survives saving and re-detection": tabulate_judging.survival_tables(records, findings),
         "Smallest perturbations": tabulate_sizes.smallest_tables(records, findings, store.scores),
         "Queries": tabulate_sizes.queries_tables(records, findings, store.scores),
-        "Paired comparisons": comparison_tables(records, Outcomes(store.scores)),
-        "Paired sizes": size_comparison_tables(records, store.scores),
+        "Paired comparisons": comparison_tables(records, outcomes),
+        "Paired sizes": size_comparison_tables(records, outcomes),
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)

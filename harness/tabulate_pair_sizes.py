@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from frbench.harness.intervals import median_interval
-from frbench.harness.layout import facts, groups, setting, slug
+from frbench.harness.layout import groups
 from frbench.harness.metrics import median_size
-from frbench.harness.outcomes import Scores, counted, sizes
-from frbench.harness.records import Record, label, measured
-from frbench.harness.significance import LEVEL, exact_mcnemar, holm
+from frbench.harness.outcomes import Outcomes
+from frbench.harness.records import Record, measured
+from frbench.harness.significance import LEVEL, exact_mcnemar
 from frbench.harness.tables import Cell, Table
-from frbench.harness.tabulate_pairs import chance, meetings
+from frbench.harness.tabulate_pairs import chance, meetings, tested
 from frbench.harness.tabulate_sizes import spelled
 
 _HEADER = ("budget", "same", "A", "B", "pairs", "larger A", "larger B", "A / B", "p", "p Holm", "verdict")
 _CAPTION = (
     "L2 of the change that success takes in two cells whose attacks stop at the decision boundary, on the same pairs: "
-    "those counted in both, 'pairs'. A failure is infinite. 'larger A', 'larger B': pairs that take more in one than "
-    "in the other. A / B: median over pairs of the ratio of both, 1 where both failed [exact 95 % interval]. p: exact "
-    "sign test, two-sided; 'p Holm': corrected for all {count} comparisons of this table. A verdict names the cell "
-    f"that takes more where p Holm is at most {LEVEL}, and is '=' where the pairs do not tell the two apart."
+    "those counted in both, 'pairs'. A failure is infinite; an attack that keeps to a budget uses most of it. "
+    "'larger A', 'larger B': pairs that take more in one than in the other. A / B: median over pairs of the ratio of "
+    "both, 1 where both failed [exact 95 % interval]. p: exact sign test, two-sided; 'p Holm': corrected for all "
+    "{count} comparisons of this table. A verdict names the cell that takes more where p Holm is at most "
+    f"{LEVEL}, and is '=' where the pairs do not tell the two apart."
 )
 
 
@@ -50,40 +49,21 @@ class Ratios:
         return exact_mcnemar(*self.larger)
 
 
-def size_comparison_tables(records: Sequence[Record], scores: Scores) -> list[Table]:
+def size_comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Table]:
     """Every pair of defenses under one attack, and of attacks on one defense, within each budget."""
-    of = _reader(scores)
     tables = []
     for group in groups([r for r in records if "boundary_attack" in r["flags"] and measured(r, "attack")]):
-        found = [*_ratios(group, "attack", "defense", of), *_ratios(group, "defense", "attack", of)]
+        found = [*_ratios(group, "attack", "defense", outcomes), *_ratios(group, "defense", "attack", outcomes)]
         if found:
-            p = [each.p for each in found]
-            rows = tuple(_row(*each) for each in zip(found, p, holm(p), strict=True))
-            title = f"Paired sizes: {label(group[0], 'goal')}, {setting(group[0])}"
-            caption = f"{_CAPTION.format(count=len(found))} {facts(group)}"
-            tables.append(Table(slug("paired-sizes", group[0]), title, caption, _HEADER, rows, 4))
+            tables.append(tested(group, "paired-sizes", "Paired sizes", _CAPTION, _HEADER, found, _row))
     return tables
 
 
-def _reader(scores: Scores) -> Callable[[str], pd.Series | None]:
-    @cache
-    def read(fingerprint: str) -> pd.Series | None:
-        frame = scores(fingerprint)
-        if frame is None or "l2" not in frame:
-            return None
-        return pd.Series(sizes(frame, "l2"), index=counted(frame)["index"].to_numpy())
-
-    return read
-
-
-def _ratios(group: Sequence[Record], held: str, varied: str, of: Callable[[str], pd.Series | None]) -> Iterator[Ratios]:
+def _ratios(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Ratios]:
     for (budget, same), (a, one), (b, other) in meetings(group, held, varied):
-        first, second = of(one["fingerprint"]), of(other["fingerprint"])
-        if first is None or second is None:
-            continue
-        common = np.intersect1d(first.index, second.index)
-        if len(common):
-            yield Ratios(budget, same, a, b, ratios(first[common].to_numpy(), second[common].to_numpy()))
+        found = outcomes.sizes(one, other)
+        if found is not None:
+            yield Ratios(budget, same, a, b, ratios(*found))
 
 
 def ratios(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
+from typing import Protocol, TypeVar
 
 from frbench.harness.intervals import PairedDifference
 from frbench.harness.layout import facts, groups, percent, setting, signed, slug
@@ -61,12 +62,34 @@ def comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Tab
             *_comparisons(group, "defense", "attack", outcomes),
         ]
         if found:
-            p = [each.p for each in found]
-            rows = tuple(_row(*each) for each in zip(found, p, holm(p), strict=True))
-            title = f"Paired comparisons: {label(group[0], 'goal')}, {setting(group[0])}"
-            caption = f"{_CAPTION.format(count=len(found))} {facts(group)}"
-            tables.append(Table(slug("paired", group[0]), title, caption, _HEADER, rows, 4))
+            tables.append(tested(group, "paired", "Paired comparisons", _CAPTION, _HEADER, found, _row))
     return tables
+
+
+class Tested(Protocol):
+    """A comparison with the probability of as great a difference by chance."""
+
+    @property
+    def p(self) -> float: ...
+
+
+_T = TypeVar("_T", bound=Tested)
+
+
+def tested(
+    group: Sequence[Record],
+    name: str,
+    title: str,
+    caption: str,
+    header: tuple[str, ...],
+    found: Sequence[_T],
+    row: Callable[[_T, float, float], tuple[Cell, ...]],
+) -> Table:
+    """A table of comparisons, each with its p and what Holm makes of it among them all, which ``caption`` counts."""
+    p = [each.p for each in found]
+    rows = tuple(row(*each) for each in zip(found, p, holm(p), strict=True))
+    words = f"{title}: {label(group[0], 'goal')}, {setting(group[0])}"
+    return Table(slug(name, group[0]), words, f"{caption.format(count=len(found))} {facts(group)}", header, rows, 4)
 
 
 def _comparisons(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from frbench.harness.cli import main
 from frbench.harness.composing import chosen_options, settings, with_hydra
 from frbench.harness.errors import FrbenchError
 
@@ -42,6 +43,7 @@ def test_that_a_value_given_again_is_no_change_and_another_is() -> None:
     [
         ("/home/somebody/run_3/single.safetensors", "run_3/single.safetensors"),
         ("run_3/single.safetensors", "run_3/single.safetensors"),
+        ("studies/run_3/single.safetensors", "studies/run_3/single.safetensors"),
         ("single.safetensors", "single.safetensors"),
     ],
 )
@@ -75,7 +77,7 @@ def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Pa
 def test_that_a_setting_of_a_swept_option_is_what_it_is_without_a_sweep(text: str, tmp_path: Path) -> None:
     setting, results = f"+recognizer.extra={text}", f"paths.results={tmp_path}"
     assert swept("-m", "recognizer=tiny,trained", "recognizer.weights=x", setting, results) == 2 * [
-        {**told("recognizer=trained", "recognizer.weights=x", setting)}
+        told("recognizer=trained", "recognizer.weights=x", setting)
     ]
 
 
@@ -87,5 +89,15 @@ def test_that_a_setting_that_one_of_the_swept_options_lacks_is_told_in_one_line(
 
 def test_that_a_network_is_taken_out_of_all_swept_trainings(tmp_path: Path) -> None:
     words = ["-m", "defense=diverse_ensemble,naive_ensemble", "attack=none", f"paths.results={tmp_path}"]
-    for cell in swept(*words, "defense.recipe.network=null"):
-        assert cell["defense.recipe.network"] is None
+    found = swept(*words, "defense.recipe.network=null")
+    assert [cell["defense.recipe.network"] for cell in found] == [None, None]
+
+
+def test_that_a_misspelt_null_of_a_swept_option_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+    words = ["run", "-m", "defense=blur,jpeg", "defense.sigmma=null", "attack=none", "device=cpu"]
+    assert (
+        main([*words, "dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "recognizer.floor=null", *paths]) == 2
+    )
+    err = capfd.readouterr().err
+    assert "sigmma" in err and "Traceback" not in err

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from frbench.harness.outcomes import Outcomes
 from frbench.harness.tables import Table
 from frbench.harness.tabulate_pair_sizes import ratios, size_comparison_tables
 
@@ -23,7 +24,7 @@ def rows(store: FakeStore) -> list[dict[str, str]]:
 
 
 def tables(store: FakeStore) -> list[Table]:
-    return size_comparison_tables(store.records(), store.scores)
+    return size_comparison_tables(store.records(), Outcomes(store.scores))
 
 
 def test_that_the_cell_that_takes_more_is_named_with_the_ratio_and_the_p_of_a_sign_test() -> None:
@@ -65,7 +66,7 @@ def test_that_cells_without_scores_meet_nobody() -> None:
     store = FakeStore()
     for defense in ("none", "jpeg"):
         decided(store, {"defense": defense, "attack": "cw"}, ALL, {"l2": SMALL}, **STOPS)
-    assert size_comparison_tables(store.records(), lambda name: None) == []
+    assert size_comparison_tables(store.records(), Outcomes(lambda name: None)) == []
 
 
 _SIZE = st.one_of(st.floats(0, 1e6), st.just(np.inf))
