@@ -78,6 +78,7 @@ def _waiting(words: list[str]) -> list[str]:
     except HydraException:
         return words  # Hydra says so itself, with all that is wrong
     swept = {each.package or each.key_or_group for each in given.values() if each.is_sweep_override()}
+    swept |= {name for each in given.values() for name in _swept_by(each)}
     late = {
         word: _late(word, each)
         for word, each in given.items()
@@ -85,6 +86,16 @@ def _waiting(words: list[str]) -> list[str]:
         and any(each.key_or_group.startswith(f"{group}.") for group in swept)
     }
     return [late.get(word, word) for word in words]
+
+
+def _swept_by(given: Override) -> Iterator[str]:
+    """The groups that an experiment sweeps by itself; none of any other override."""
+    if given.key_or_group != "experiment" or not isinstance(given.value(), str):
+        return
+    file = resources.files(CONF) / "experiment" / f"{given.value()}.yaml"
+    if file.is_file():  # of one that is not, Hydra tells
+        params = OmegaConf.create(file.read_text(encoding="utf-8")).get("hydra", {}).get("sweeper", {}).get("params", {})
+        yield from map(str, params)
 
 
 def _late(word: str, given: Override) -> str:
@@ -158,16 +169,17 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """
     from frbench.harness.build import FACES, MEMBERS, NOUNS, SURROGATE, TRACKER
 
-    usual = _usual(choices)
     chosen = {group: option for group, option in choices.items() if group != "experiment"}
-    picked = [f"{'' if group in usual else '+'}{group}={option}" for group, option in chosen.items()]
-    given, plain = leaves(cfg), leaves(hydra.compose("run", overrides=picked))
+    usual, plain = _alone([f"{group}={option}" for group, option in chosen.items() if "@" not in group])
+    inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
+    if inside:
+        _, plain = _alone([f"{'' if group in usual else '+'}{group}={option}" for group, option in chosen.items()])
+    given = leaves(cfg)
     shown = {
         key: _placed(value)
         for key, value in given.items()
         if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
-    inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
     elsewhere = (SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
     return dict(sorted((named | shown).items()))
@@ -179,11 +191,11 @@ def _placed(value: Any) -> Any:
     return "/".join(value.rstrip("/").split("/")[-2:]) if whole else value
 
 
-def _usual(choices: Mapping[str, str]) -> dict[str, str]:
-    """The options inside options that these options bring by themselves, such as the attack that minimal repeats."""
-    outer = [f"{group}={option}" for group, option in choices.items() if "@" not in group and group != "experiment"]
-    composed = hydra.compose("run", overrides=outer, return_hydra_config=True)
-    return {str(group): str(option) for group, option in composed.hydra.runtime.choices.items()}
+def _alone(picked: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """What these options bring: the options inside them, such as the attack that minimal repeats, and all values."""
+    composed = hydra.compose("run", overrides=picked, return_hydra_config=True)
+    named = {str(group): str(option) for group, option in composed.hydra.runtime.choices.items()}
+    return named, leaves(composed)
 
 
 _ABSENT = object()

@@ -73,6 +73,12 @@ def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Pa
     )
 
 
+def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(tmp_path: Path) -> None:
+    fewer = ["goal=dodging", "budget=linf_2", "threat.relaxation=direct"]
+    found = swept("experiment=purifiers_adaptive", "defense.purify=probe", *fewer, f"paths.results={tmp_path}")
+    assert [cell["defense.purify"] for cell in found] == ["probe", "probe"]  # of PIN and of AIS
+
+
 @pytest.mark.parametrize("text", ["/a/some folder/b", "[1, 2]", "null", "'x, y'", "3e-4"])
 def test_that_a_setting_of_a_swept_option_is_what_it_is_without_a_sweep(text: str, tmp_path: Path) -> None:
     setting, results = f"+recognizer.extra={text}", f"paths.results={tmp_path}"
