@@ -94,8 +94,8 @@ def _swept_by(given: Override) -> Iterator[str]:
         return
     file = resources.files(CONF) / "experiment" / f"{given.value()}.yaml"
     if file.is_file():  # of one that is not, Hydra tells
-        params = OmegaConf.create(file.read_text(encoding="utf-8")).get("hydra", {}).get("sweeper", {}).get("params", {})
-        yield from map(str, params)
+        written = OmegaConf.create(file.read_text(encoding="utf-8"))
+        yield from map(str, OmegaConf.select(written, "hydra.sweeper.params") or ())
 
 
 def _late(word: str, given: Override) -> str:
