@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from frbench.harness import tabulate, tabulate_judging, tabulate_sizes
 from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import Record, by_distance, json_line, select, tidy_row, tracks
+from frbench.harness.records import Record, by_distance, json_line, order, select, tidy_row, tracks
 from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
 from frbench.harness.tabulate_audit import audit_tables
 from frbench.harness.tabulate_cloaking import cloaking_tables
@@ -71,7 +72,7 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
     frame = tidy(records, findings)
     sections = _sections(store, records, findings)
     drawn = figures.draw(store, records, frame, out / "figures", top)
-    return [*_write(sections, frame, drawn, out), *drawn]
+    return [*_write(sections, frame, drawn, _left_out_of_figures(records), out), *drawn]
 
 
 def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
@@ -103,7 +104,7 @@ def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
 
 
 def _write(
-    sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, drawn: Sequence[Path], out: Path
+    sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, drawn: Sequence[Path], note: str, out: Path
 ) -> list[Path]:
     folder = out / "tables"
     texts = {"cells.csv": _cells_csv(frame)}
@@ -113,21 +114,38 @@ def _write(
             f"{table.slug}.tex": latex(table),
             f"{table.slug}.csv": table_csv(table),
         }
-    texts["report.md"] = _document(sections, drawn)
+    texts["report.md"] = _document(sections, drawn, note)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return [folder / name for name in texts]
 
 
-def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path]) -> str:
+def _left_out_of_figures(records: Sequence[Record]) -> str:
+    """What figures, which have no room for several results under one label, leave out; empty where there are none."""
+    results = Counter(order(record)[:-1] for record in records if record["measurements"])
+    left_out = sum(count - 1 for count in results.values())
+    if not left_out:
+        return ""
+    return (
+        f"Tables show all results, figures one of each label; {left_out} stand under a label that another has too, "
+        "after weights, data or code changed. Choose by where.fingerprint.\n"
+    )
+
+
+def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path], note: str) -> str:
     parts = ["# Report", ""]
     for title, tables in sections.items():
         if tables:
             parts += [f"## {title}", "", *(_shown(table) for table in tables)]
     pictures = [path for path in drawn if path.suffix == ".png"]
     if pictures:
-        parts += ["## Figures", "", *(f"![{p.stem}](../figures/{p.name})\n" for p in pictures)]
+        parts += [
+            "## Figures",
+            "",
+            *([note] if note else []),
+            *(f"![{p.stem}](../figures/{p.name})\n" for p in pictures),
+        ]
     return "\n".join(parts)
 
 

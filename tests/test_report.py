@@ -143,6 +143,18 @@ def test_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_stand_side
     assert " / " not in tables(tmp_path / "three")
 
 
+def test_the_document_says_how_many_results_its_figures_leave_out(tmp_path: Path, drawn: None) -> None:
+    store = FakeStore()
+    attacked(store, NAMES, 8.0, 0.4, salt="old")
+    store.add(NAMES, status="crashed", reason="boom", salt="older")
+    report(store, tmp_path / "one")
+    assert "## Figures" in tables(tmp_path / "one") and "figures one of each" not in tables(tmp_path / "one")
+    attacked(store, NAMES, 8.0, 0.3, salt="new")
+    attacked(store, NAMES, 8.0, 0.2, salt="newer")
+    report(store, tmp_path / "three")
+    assert "figures one of each label; 2 stand under a label that another has" in tables(tmp_path / "three")
+
+
 def test_flags_become_marks_with_a_legend(tmp_path: Path) -> None:
     store = FakeStore()
     attacked(store, NAMES, 8.0, 0.4, flags=["zero_gradient", "boundary_attack"])
