@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -158,9 +159,9 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     counting = metered(recognizer, meter)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     defense = make_defense(config)
-    names = {noun: _named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
+    names = {noun: named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
     if SURROGATE in choices:
-        names["surrogate"] = _named(choices, SURROGATE)
+        names["surrogate"] = named(choices, SURROGATE)
     if TRACKER in choices:
         names["tracker"] = choices[TRACKER]
     flags: list[str] = []
@@ -187,11 +188,12 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     return dataclasses.replace(cell, facts=run_facts(cell, config))
 
 
-def _named(choices: Mapping[str, str], group: str) -> str:
-    """The option of ``group``, with its members where it is an ensemble: ``ensemble(one+other)``."""
-    inside = f"recognizer@{group.partition('@')[2] or group}.members."
-    members = sorted(option for key, option in choices.items() if key.startswith(inside))
-    return f"{choices[group]}({'+'.join(members)})" if members else choices[group]
+def named(choices: Mapping[str, str], group: str) -> str:
+    """The option of ``group`` with the recognizers inside it: ``ensemble(one+other)``, ``flip_averaged(one)``."""
+    place = re.escape(group.partition("@")[2] or group)
+    within = re.compile(rf"recognizer@{place}\.(members\.[^.]+|of)")
+    inside = sorted(named(choices, key) for key in choices if within.fullmatch(key))
+    return f"{choices[group]}({'+'.join(inside)})" if inside else choices[group]
 
 
 def _floors(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:

@@ -173,14 +173,15 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     usual, plain = _alone([f"{group}={option}" for group, option in chosen.items() if "@" not in group])
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
     if inside:
-        _, plain = _alone([f"{'' if group in usual else '+'}{group}={option}" for group, option in chosen.items()])
+        outward = sorted(chosen, key=lambda group: group.count("."))  # an option before those inside it
+        _, plain = _alone([f"{'' if group in usual else '+'}{group}={chosen[group]}" for group in outward])
     given = leaves(cfg)
     shown = {
         key: _placed(value)
         for key, value in given.items()
         if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
     }
-    elsewhere = (SURROGATE, TRACKER, MEMBERS)  # these stand among the names
+    elsewhere = ("recognizer@recognizer.", SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
     return dict(sorted((named | shown).items()))
 

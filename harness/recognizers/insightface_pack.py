@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.onnx_file import OnnxFile
@@ -54,6 +56,11 @@ class InsightfacePack:
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
         embeddings: Embeddings = self.recognizer.embed(images)  # type: ignore[attr-defined]
+        return embeddings
+
+    def raw(self, images: Images) -> Tensor:
+        """The same before they are brought to unit length, float32 (N, D)."""
+        embeddings: Tensor = self.recognizer.raw(images)  # type: ignore[attr-defined]
         return embeddings
 
     def fingerprint(self) -> dict[str, Any]:

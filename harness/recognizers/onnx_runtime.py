@@ -59,9 +59,12 @@ class OnnxRuntimeRecognizer(OnnxFile):
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D), without gradient."""
+        return unit_length(self.raw(images))
+
+    def raw(self, images: Images) -> Tensor:
+        """The same before they are brought to unit length, float32 (N, D)."""
         with torch.no_grad():
-            raw = self.session(self.preprocessing(images.detach().cpu()))
-        return unit_length(raw).to(images.device)
+            return self.session(self.preprocessing(images.detach().cpu())).to(images.device)
 
     def _providers(self) -> list[str]:
         if self.providers != "auto":

@@ -117,5 +117,9 @@ class Prepared(ABC):
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        return unit_length(self.raw(images))
+
+    def raw(self, images: Images) -> Tensor:
+        """The same before they are brought to unit length, float32 (N, D)."""
         inputs = self.preprocessing(images.to(resolve_device(self.device)))
-        return unit_length(self.network(inputs.contiguous(memory_format=torch.channels_last)))
+        return cast(Tensor, self.network(inputs.contiguous(memory_format=torch.channels_last)))

@@ -32,7 +32,7 @@ PROMISED = {
     "dataset": "lfw cfp_fp cfp_ff agedb_30 lfw_bin cfp_fp_bin agedb_30_bin synthetic cfp_users cfp_users_afar "
     "synthetic_users",
     "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
-    "iresnet18 iresnet34 iresnet50 iresnet100 ensemble service trained",
+    "iresnet18 iresnet34 iresnet50 iresnet100 ensemble flip_averaged service trained",
     "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool lots worst_case minimal square nes evolutionary "
     "torchattacks fawkes fawkes_mid fawkes_low fawkes_v03 lowkey lowkey_p",
     "goal": "dodging impersonation cloak",

@@ -1,0 +1,73 @@
+"""A recognizer that looks at each image and at its mirror image, as InsightFace's verification and LowKey do."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from frbench.harness.contracts import Embeddings, Images, Recognizer
+from frbench.harness.errors import FrbenchError
+from frbench.harness.fingerprints import describe
+from frbench.harness.recognizers.preprocessing import unit_length
+
+
+@runtime_checkable
+class Raw(Recognizer, Protocol):
+    """A recognizer that gives embeddings as its network does, before they are brought to unit length."""
+
+    def raw(self, images: Images) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class FlipAveraged:
+    """The direction of the sum of two raw embeddings, an image's and its mirror image's (specs/cloaks_puface 4.2).
+
+    of: the recognizer; costs are counted in images, each of which it sees twice.
+    """
+
+    of: Recognizer | None = None
+
+    @property
+    def name(self) -> str:
+        return f"flip_averaged({self._inner.name})"
+
+    @property
+    def differentiable(self) -> bool:
+        return self._inner.differentiable
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what this is and of the recognizer's digest."""
+        return hashlib.sha256(f"flip_averaged {self._inner.digest}".encode()).hexdigest()
+
+    @property
+    def floor(self) -> Any:
+        """Least clean accuracy: the recognizer's own."""
+        return getattr(self._inner, "floor", None)
+
+    def embed(self, images: Images) -> Embeddings:
+        """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""
+        straight, mirrored = self._inner.raw(torch.cat([images, images.flip(3)])).chunk(2)
+        return unit_length(straight + mirrored)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"weights": self.digest, "of": describe(self._inner)}
+
+    @cached_property
+    def _inner(self) -> Raw:
+        if self.of is None:
+            raise FrbenchError(
+                "flip_averaged has no recognizer; add to the command line +recognizer@recognizer.of=NAME, or for a "
+                "surrogate +recognizer@threat.surrogate.of=NAME"
+            )
+        if not isinstance(self.of, Raw):
+            raise FrbenchError(
+                f"flip_averaged adds embeddings of one network before they are brought to unit length, and "
+                f"{self.of.name} gives none such; take a recognizer from a PyTorch or an ONNX file"
+            )
+        return self.of
