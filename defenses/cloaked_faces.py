@@ -42,6 +42,7 @@ class CloakedFaces:
         """
         if self.attack.needs_gradient and not self.surrogate.differentiable:
             raise FrbenchError(f"{type(self.attack).__name__} needs gradients and {self.surrogate.name} gives none")
+        Cloak().check(self.attack)
         rows, path = self.rows(context), context.unfinished
         shape = context.faces.images.shape[1:]
         block = _BLOCK * int(np.prod(shape))

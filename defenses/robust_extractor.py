@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar, Self
 
 from torch import nn
@@ -34,7 +36,16 @@ class Retaught:
         return self.artifact.sha256
 
     def embed(self, images: Images) -> Embeddings:
-        return unit_length(self.weights(images.to(next(self.weights.parameters()).device)))
+        return unit_length(self._network(images.to(next(self.weights.parameters()).device)))
+
+    def module(self) -> nn.Module:
+        """A copy of its own to train further."""
+        return copy.deepcopy(self.weights).requires_grad_(True)
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        on_cpu = next(self.weights.parameters()).device.type == "cpu"
+        return SmallBatches(self.weights, CPU_BATCH, CPU_LEAST).eval() if on_cpu else self.weights
 
     def fingerprint(self) -> Fitted:
         return self.artifact
@@ -62,8 +73,7 @@ class RobustExtractor:
         network.load_state_dict(weights)
         device = next(iter(weights.values())).device
         network = network.requires_grad_(False).to(device).eval()
-        small = SmallBatches(network, CPU_BATCH, CPU_LEAST).eval() if device.type == "cpu" else network
-        return counting_as(recognizer, Retaught(recognizer.name, self.artifact, small))
+        return counting_as(recognizer, Retaught(recognizer.name, self.artifact, network))
 
     def protect(self, verifier: Verifier) -> Verifier:
         if not isinstance(verifier, CosineVerifier):

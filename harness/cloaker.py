@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Attack, Budget, Goal, Verifier, View
+from frbench.harness.contracts import Attack, Budget, Verifier, View
 from frbench.harness.crafting import enforced
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch, load_images
+from frbench.harness.goals import Cloak
 from frbench.harness.realigning import Realigned
 
+_T = TypeVar("_T")
 _NUMBERS = 1 << 31  # a face's pair number is below it
 
 
@@ -30,7 +34,7 @@ class Cloaker:
 
     verifier: Verifier
     attack: Attack
-    goal: Goal
+    goal: Cloak
     budget: Budget
     spread: float
     seed: int
@@ -48,6 +52,7 @@ class Cloaker:
                 f"{type(self.attack).__name__} needs gradients and this recognizer is a black box that gives none; "
                 "take a recognizer that does, such as foamliu_mobilefacenet"
             )
+        _told(lambda: self.goal.check(self.attack))
         gray = np.full((1, 112, 112, 3), 127, np.uint8)
         self.similarities(gray, gray)
 
@@ -60,10 +65,7 @@ class Cloaker:
         nobody = torch.full((1,), -1.0, device=self.device).expand(_NUMBERS)  # the threshold of every number
         view = View(Realigned(self.verifier, self.spread), nobody, self.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
-        try:
-            result = self.attack(view, pairs, self.goal, budget)
-        except Refused as error:
-            raise FrbenchError(str(error)) from error
+        result = _told(lambda: self.attack(view, pairs, self.goal, budget))
         return (enforced(result.images, pairs.probe, budget)[0] - pairs.probe).cpu()
 
     @torch.no_grad()
@@ -84,3 +86,11 @@ class Cloaker:
         numbers = [int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:4], "big") % _NUMBERS for crop in crops]
         index = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         return PairBatch(faces, faces, faces, torch.ones_like(index, dtype=torch.bool), torch.zeros_like(index), index)
+
+
+def _told(job: Callable[[], _T]) -> _T:
+    """What is refused here is an error: nothing else is to be done."""
+    try:
+        return job()
+    except Refused as error:
+        raise FrbenchError(str(error)) from error

@@ -18,6 +18,7 @@ from frbench.harness.contracts import Attack, Budget, Draw, Goal, Images, Verifi
 from frbench.harness.errors import Refused
 from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.goals import Cloak
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import Averaged
@@ -90,6 +91,8 @@ class Crafting:
                 f"{type(self.attack).__name__} needs gradients and the view '{blind[0]}' gives none; "
                 "take a differentiable recognizer or relaxation, a transfer threat, or a black-box attack"
             )
+        if isinstance(self.goal, Cloak):
+            self.goal.check(self.attack)
 
     def _block(self, key: str, view: View, index: np.ndarray) -> Block:
         name = f"{key}/{fingerprint(index)[:16]}"

@@ -32,7 +32,10 @@ class ImageStack(Protocol):
 
 @dataclass(frozen=True)
 class PairBatch:
-    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it."""
+    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it.
+
+    decoy: somebody else to resemble; the very tensor ``reference`` where nobody is there.
+    """
 
     probe: Images
     reference: Images
@@ -45,7 +48,9 @@ class PairBatch:
         return len(self.index)
 
     def __getitem__(self, rows: Tensor | slice) -> PairBatch:
-        return PairBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut = {id(part): part[rows] for part in parts.values()}  # what is one tensor stays one
+        return PairBatch(**{name: cut[id(part)] for name, part in parts.items()})
 
 
 def load_images(stack: ImageStack, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:

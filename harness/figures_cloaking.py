@@ -28,7 +28,8 @@ def line_figures(records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
     done = [(r, k) for r in records if measured(r, "attack") and (k := amplification(r)) is not None]
     boards: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record, k in done:
-        key = (*(label(record, noun) for noun in _BOARD), record["names"]["defense"], rest(record))
+        defense = label(record, "defense", without=[".".join(_AMPLIFICATION)])
+        key = (*(label(record, noun) for noun in _BOARD), defense, rest(record))
         boards.setdefault(key, []).append(_point(record, k))
     for key, points in sorted(boards.items(), key=lambda each: [natural(part) for part in each[0]]):
         frame = pd.DataFrame(points).drop_duplicates(["attack", "line", "k"], keep="last")

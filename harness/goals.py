@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from frbench.harness.contracts import Images, Mask, Scores
+from frbench.harness.contracts import Attack, Images, Mask, Scores
+from frbench.harness.errors import Refused
 from frbench.harness.faces import PairBatch
 
 
@@ -56,6 +57,23 @@ class Cloak(Dodging):
 
     Never achieved before a verifier: whether a cloak protects, only a tracker that learned from it can tell.
     """
+
+    def target(self, pairs: PairBatch) -> Images:
+        """Raises Refused: the decoy is the photo itself, since nobody else is there."""
+        if pairs.decoy is pairs.reference:
+            raise Refused(
+                "this attack makes a photo resemble another person's, and there is none here; take one that moves it "
+                "away from itself, such as fawkes or lowkey_p"
+            )
+        return pairs.decoy
+
+    def check(self, attack: Attack) -> None:
+        """Raises Refused: ``attack`` would go on until a verifier is fooled, which never comes."""
+        if attack.stops_early and not attack.bounded:
+            raise Refused(
+                f"{type(attack).__name__} goes on until a verifier is fooled, and a cloak meets none; take fawkes, "
+                "lowkey_p, or an attack that keeps within a budget, such as pgd"
+            )
 
     def achieved(self, scores: Scores, threshold: Scores) -> Mask:
         return torch.zeros_like(scores, dtype=torch.bool)

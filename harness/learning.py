@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -50,6 +50,13 @@ class Observed(Protocol):
     def observation(self) -> Mapping[str, Tensor]: ...
 
 
+@runtime_checkable
+class Parted(Protocol):
+    """A learner whose gradient is shortened part by part: what learns side by side learns as if it were alone."""
+
+    def parts(self) -> Sequence[Sequence[nn.Parameter]]: ...
+
+
 @dataclass(frozen=True)
 class Schedule:
     """epochs over all faces in batches (the last incomplete step is left out).
@@ -58,9 +65,9 @@ class Schedule:
     ``decay_epochs`` epochs (where the learner is examined, after every ``decay_epochs`` epochs without a better
     examination); ``polynomial`` (1 - t) ** ``power`` and ``cosine`` go to zero, by the share t of the steps taken.
     precision: ``mixed`` runs forwards in bfloat16 where matrices allow; weights stay in float32.
-    clip: the greatest norm of a gradient over all weights. patience: an examined learner stops after so many epochs
-    without a better examination. None for neither. weight_decay: not of parameters of one dimension; Adam with it is
-    AdamW, which takes it apart from the gradient.
+    clip: the greatest norm of a gradient over all weights, or those of a part (``Parted``). patience: an examined
+    learner stops after so many epochs without a better examination. None for neither. weight_decay: not of parameters
+    of one dimension; Adam with it is AdamW, which takes it apart from the gradient.
     accumulate: batches whose mean gradient makes a step; several processes share them, so it is a multiple of their
     number, and how many there are changes no result but the statistics of batch normalisation.
     """

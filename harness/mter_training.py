@@ -123,3 +123,4 @@ class _Mter(Students):
             return self.recipe.search(lambda images: self.look(images)[:, 0], source, target)
         finally:
             network.train()
+            torch.clear_autocast_cache()  # older PyTorch would give the step weights cached without their gradients

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images
 from frbench.harness.identities import person_numbers
 from frbench.harness.objectives.diagnosis import diagnosis
@@ -47,6 +48,11 @@ class Students(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module], lesson: Lesson, context: FitContext, shared: bool) -> None:
         super().__init__()
+        if lesson.schedule.batch < 2 or lesson.every < 1:
+            raise FrbenchError(
+                f"schedule.batch={lesson.schedule.batch}, every={lesson.every}: expected a batch of 2 or more, whose "
+                "statistics normalise it, and every of 1 or more"
+            )
         self.members = nn.ModuleList(each.cpu().requires_grad_(True) for each in members)
         for member in self.members:
             member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,6 +79,13 @@ class Students(nn.Module):
     def centres(self) -> Tensor:
         """The heads' rows at unit length, (K, n, d) or (1, n, d)."""
         return torch.stack([normalize(head, dim=1) for head in self.heads])
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Each member with its head; a head of several members by itself."""
+        members, heads = [list(member.parameters()) for member in self.members], list(self.heads)
+        if len(heads) < len(members):
+            return [*members, heads]
+        return [[*member, head] for member, head in zip(members, heads, strict=True)]
 
     @property
     def epoch(self) -> float:

@@ -22,7 +22,7 @@ from frbench.harness.allocation import keep_freed_memory
 from frbench.harness.checkpoints import keep, kept, restore
 from frbench.harness.contracts import FitContext
 from frbench.harness.faces import Images
-from frbench.harness.learning import Examined, Learner, Observed, Schedule, Told
+from frbench.harness.learning import Examined, Learner, Observed, Parted, Schedule, Told
 from frbench.harness.progress import count_bar
 
 Drawn = tuple[int, np.ndarray]  # the number of a batch, from 0 on, and its rows
@@ -100,6 +100,7 @@ class _Run:
             step = f"batch={schedule.batch}" + (f" times {schedule.accumulate}" if schedule.accumulate > 1 else "")
             parallel.refuse(f"{step} is more than the {self.faces} faces of {context.faces.name}")
         self.weights = [each for each in learner.parameters() if each.requires_grad]
+        self.parts = learner.parts() if isinstance(learner, Parted) else [self.weights]
         self.optimizer = schedule.over(self.weights)
         self.loss: Callable[..., Told] = learner.loss
         self.apart: Callable[[], AbstractContextManager[Any]] = nullcontext  # a backward that averages nothing
@@ -134,7 +135,8 @@ class _Run:
             with self.apart() if left else nullcontext():
                 self._descend(*next(batches))
         if self.schedule.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, self.schedule.clip)
+            for part in self.parts:
+                nn.utils.clip_grad_norm_(part, self.schedule.clip)
         if self.schedule.curve != "steps":
             self._set_rate(self.schedule.share(self.steps / (self.schedule.epochs * self.per_epoch)))
         self.optimizer.step()

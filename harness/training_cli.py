@@ -21,6 +21,8 @@ from frbench.harness.recognizers.untrained import member_names
 from frbench.harness.store import write_atomically
 from frbench.harness.verifiers import Comparer, compares
 
+_OF_RECOGNIZER = r"[^=]*\brecognizer[=.@]"  # words that choose or change the recognizer, options inside it too
+
 
 def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """The defense's artifact. Raises FrbenchError: it has none."""
@@ -39,7 +41,7 @@ def as_defense(words: Sequence[str]) -> list[str]:
     """Of the words of a training, those that decide what is made, as a defense has them."""
     moved = [re.sub(r"^training=", "training@defense.recipe=", word) for word in words]
     moved = [re.sub(r"^(\W*|[^=]*@)training\.", r"\1defense.recipe.", word) for word in moved]
-    return [word for word in moved if re.match(r"[^=]*defense\.recipe|identities\.|fit_seed=|recognizer[=.]", word)]
+    return [word for word in moved if re.match(rf"[^=]*defense\.recipe|identities\.|fit_seed=|{_OF_RECOGNIZER}", word)]
 
 
 def train(
@@ -67,12 +69,20 @@ def train(
     file = shlex.quote(f"recognizer.weights={out or path}")
     if recognizer is None:
         print("use it:", *map(shlex.quote, words()), file)
-    elif hasattr(recognizer, "prefix"):
-        print(f"use it: recognizer={choices['recognizer']}", file, "++recognizer.prefix=members.0.")
+    elif hasattr(recognizer, "weights"):  # no ONNX file takes them back
+        print("use it:", *map(shlex.quote, _begun_with(recognizer, choices, typed)), file)
     if len(member_names(artifact.tensors)) > 1:
         defense = "diverse_ensemble" if getattr(recipe, "shared", False) else "naive_ensemble"  # by mean or concat
         rest = map(shlex.quote, as_defense(typed))
         print(f"together: defense={defense} identities={choices['identities']}", *rest)
+
+
+def _begun_with(recognizer: Recognizer, choices: Mapping[str, str], typed: Sequence[str]) -> list[str]:
+    """The words by which the recognizer that was trained further is had with other weights."""
+    told = [word for word in typed if re.match(_OF_RECOGNIZER, word)]
+    kept = [word for word in told if not re.match(r"\W*recognizer(=|\.(weights|prefix|member)=)", word)]
+    prefix = ["++recognizer.prefix=members.0."] if hasattr(recognizer, "prefix") else []
+    return [f"recognizer={choices['recognizer']}", *kept, *prefix]
 
 
 def _checked(out: str | None) -> Path | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Union
 
 from frbench.harness.errors import FrbenchError
@@ -34,19 +36,43 @@ def _targets(config: Any) -> Iterator[Any]:
 
 
 def check_fields(thing: Any, where: str) -> None:
-    """Refuse a field of a dataclass whose plain type (number, text, choice) is not the declared one."""
+    """Refuse a field of a dataclass whose plain type (number, text, choice) is not the declared one, however deep
+    inside; and a maker of networks that lacks an argument or has one too many or of another type."""
+    if isinstance(thing, partial):
+        _check_arguments(thing, where)
+    if isinstance(thing, Mapping):
+        for name, each in thing.items():
+            check_fields(each, f"{where}.{name}")
     if not dataclasses.is_dataclass(thing):
         return
     hints = typing.get_type_hints(type(thing))
     for field in dataclasses.fields(thing):
-        value, hint = getattr(thing, field.name), hints[field.name]
-        parts = list(_choices(hint))
-        kinds = [each for each in parts if each in _PLAIN]
-        words = [word for each in parts if typing.get_origin(each) is Literal for word in typing.get_args(each)]
-        if not isinstance(value, _PLAIN) or not (kinds or words) or value in words or _fits(value, kinds):
-            continue
-        wanted = ["null" if each is type(None) else each.__name__ for each in kinds] + [str(word) for word in words]
-        raise FrbenchError(f"{where}.{field.name}={value} is not {' or '.join(wanted)}")
+        value = getattr(thing, field.name)
+        _check_value(value, hints[field.name], f"{where}.{field.name}")
+        check_fields(value, f"{where}.{field.name}")
+
+
+def _check_arguments(maker: partial[Any], where: str) -> None:
+    try:
+        signature = inspect.signature(maker.func)
+        signature.bind_partial(*maker.args, **maker.keywords)
+    except TypeError as error:
+        taken = ", ".join(inspect.signature(maker.func).parameters)
+        raise FrbenchError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
+    made: Any = maker.func
+    hints = typing.get_type_hints(getattr(made, "__init__") if isinstance(made, type) else made)  # noqa: B009
+    for name, value in maker.keywords.items():
+        _check_value(value, hints.get(name, Any), f"{where}.{name}")
+
+
+def _check_value(value: Any, hint: Any, where: str) -> None:
+    parts = list(_choices(hint))
+    kinds = [each for each in parts if each in _PLAIN]
+    words = [word for each in parts if typing.get_origin(each) is Literal for word in typing.get_args(each)]
+    if not isinstance(value, _PLAIN) or not (kinds or words) or value in words or _fits(value, kinds):
+        return
+    wanted = ["null" if each is type(None) else each.__name__ for each in kinds] + [str(word) for word in words]
+    raise FrbenchError(f"{where}={value} is not {' or '.join(wanted)}")
 
 
 def _choices(hint: Any) -> Iterator[Any]:

@@ -106,7 +106,7 @@ def negatives(pairs: PairBatch) -> Images:
 
 def cloaking_cell(make: Callable[[PairBatch], Images] | None = natural, **changes: Any) -> Cell:
     """Cloaks made by ``make`` on users of random images, judged by a linear recognizer and the nearest neighbour."""
-    protocol = Cloaking(NearestNeighbour(), **changes.pop("protocol", {}))
+    protocol = Cloaking(**({"tracker": NearestNeighbour()} | changes.pop("protocol", {})))
     weight = torch.randn(3 * SIZE * SIZE, 16, generator=torch.Generator().manual_seed(0))
     standard: dict[str, Any] = {
         "attack": None if make is None else Wearing(make, getattr(make, "__name__", "made")),

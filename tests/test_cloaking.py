@@ -14,6 +14,7 @@ from cloaked_cells import SIZE, cloaking_cell, natural, negatives, users
 from running import told
 from toy_cells import toy_cell
 
+from frbench.attacks.cw import CarliniWagner
 from frbench.defenses.blur import BlurDefense
 from frbench.harness.budgets import Linf
 from frbench.harness.cell import Cell, run_cell
@@ -23,11 +24,12 @@ from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Cloak, Dodging
 from frbench.harness.protocols.enrolling import Enrolment, Photos
 from frbench.harness.protocols.geometry import border_accuracy
-from frbench.harness.protocols.splitting import scenes, split
+from frbench.harness.protocols.splitting import check_leak, scenes, split
 from frbench.harness.store import ResultStore
 from frbench.harness.threats import Adaptive
 from frbench.harness.trackers.finetuned import FineTuned
 from frbench.harness.trackers.linear import LinearProbe
+from frbench.harness.trackers.nearest import NearestNeighbour
 
 IDENTITY = np.repeat(np.arange(6), [10, 14, 7, 10, 12, 20])
 
@@ -69,8 +71,15 @@ def test_that_each_user_cloaks_in_turn_but_for_leaked_photos() -> None:
         count = np.bincount(labels[scene.cloaked], minlength=6)
         assert count[scene.user] == (labels == scene.user).sum() - 2
         assert count.sum() == count[scene.user]
-    (_, everything, *_) = scenes(IDENTITY, train, 100, 0, None, 0, 0)
-    assert not everything.cloaked.any()
+
+
+def test_that_leaked_photos_leave_each_user_a_cloaked_one() -> None:
+    """A user without any wears no cloak, and the figure would be that of natural photos."""
+    least = int(np.bincount(IDENTITY[split(IDENTITY, 0.3, 0, 0).train]).min())
+    check_leak(IDENTITY, 0.3, least - 1)
+    with pytest.raises(FrbenchError) as error:
+        check_leak(IDENTITY, 0.3, least)
+    assert f"leak={least} leaves natural all {least} photos" in told(error)
 
 
 @pytest.mark.parametrize(("fraction", "company"), [(0.2, 1), (0.5, 3), (1.0, 5)])
@@ -238,7 +247,13 @@ class Opaque:
     [
         ({"goal": Dodging()}, "add goal=cloak"),
         ({"protocol": {"leak": -1}}, "leak=-1"),
+        ({"protocol": {"leak": 7}}, "leak=7 leaves natural all 7 photos"),
         ({"protocol": {"fraction": 1.5}}, "fraction=1.5"),
+        ({"protocol": {"splits": 0}}, "splits=0, expected at least 1"),
+        ({"protocol": {"bootstrap": 1}}, "bootstrap=1"),
+        ({"protocol": {"pictures": -1}}, "pictures=-1"),
+        ({"protocol": {"tracker": NearestNeighbour(users=0)}}, "tracker.users=0"),
+        ({"protocol": {"tracker": LinearProbe(strength=0)}}, "strength=0"),
         ({"pairs": replace(users(), reference=np.roll(np.arange(50), 1))}, "take dataset=cfp_users"),
     ],
 )
@@ -256,6 +271,17 @@ def test_that_what_no_tracker_can_do_is_recorded_as_refused(store: ResultStore) 
     ):
         record = run_cell(replace(cell, **change), store)
         assert record["status"] == "refused" and said in record["reason"] and "\n" not in record["reason"]
+
+
+def test_that_an_attack_that_would_go_on_until_a_verifier_is_fooled_is_refused(store: ResultStore) -> None:
+    record = run_cell(replace(cloaking_cell(natural), attack=CarliniWagner()), store)
+    assert record["status"] == "refused"
+    assert "CarliniWagner goes on until a verifier is fooled" in record["reason"]
+
+
+def test_that_a_cell_can_do_without_pictures(store: ResultStore) -> None:
+    found = measured(cloaking_cell(negatives, protocol={"pictures": 0}), store)
+    assert found["attack"]["asr"] == 1
 
 
 def test_that_framed_cloaks_are_told_by_their_border_and_honest_ones_are_not(store: ResultStore) -> None:

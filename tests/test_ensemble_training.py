@@ -78,7 +78,9 @@ def test_diversity_makes_members_differ_where_a_shared_head_alone_does_not() -> 
     assert float(apart["diagnosis/cosine"]) < float(together["diagnosis/cosine"]) - 0.2
     assert float(trained("diverse_b")["diagnosis/cosine"]) < float(together["diagnosis/cosine"])
     assert float(apart["history/diversity_value"][-1]) < float(apart["history/diversity_value"][0])
-    assert apart["diagnosis/tilt"].tolist() == pytest.approx([54.7] * 3, abs=6), "the finite greatest volume"
+    tilts = apart["diagnosis/tilt"]
+    assert float(tilts.mean()) == pytest.approx(54.7, abs=4), "the finite greatest volume"
+    assert tilts.tolist() == pytest.approx([54.7] * 3, abs=8), "none is given up"
 
 
 def test_members_with_a_head_each_look_diverse_and_are_not() -> None:
@@ -128,6 +130,37 @@ def test_members_begin_apart_and_the_first_as_if_it_were_alone() -> None:
     assert not torch.equal(first["network.end.weight"], second["network.end.weight"])
     assert not torch.equal(second["network.end.weight"], third["network.end.weight"])
     assert torch.equal(three.heads[0], one.heads[0])
+
+
+def test_a_naive_ensembles_first_member_is_to_the_last_bit_the_one_trained_alone(tmp_path: Path) -> None:
+    """Gradients are far longer than they may be; shortened together, each would go slower than by itself."""
+    schedule = replace(SCHEDULE, epochs=2, clip=0.05)
+    alone = replace(SINGLE, schedule=schedule).fit(lesson(FACES, tmp_path / "one"))
+    together = replace(RECIPES["naive_ensemble"], schedule=schedule).fit(lesson(FACES, tmp_path / "three"))
+    first = under(together, "members.0.")
+    assert same(under(alone, "members.0."), first)
+    assert not same(under(together, "members.1."), first)
+    assert torch.equal(alone["heads.0"], together["heads.0"])
+    free = replace(SINGLE, schedule=replace(schedule, clip=None)).fit(lesson(FACES, tmp_path / "free"))
+    assert not same(under(free, "members.0."), first), "nothing was shortened"
+
+
+def test_a_shared_head_is_shortened_apart_from_the_members() -> None:
+    made = learner(RECIPES["diverse"])
+    sizes = [sum(each.numel() for each in part) for part in made.parts()]
+    assert sizes == [*[sum(each.numel() for each in member.parameters()) for member in made.members], 12 * 16]
+
+
+def test_the_margin_is_that_of_the_epoch() -> None:
+    made = learner(replace(SINGLE, flip=False))
+    images, rows = FACES.load(np.arange(24)), torch.arange(24)
+
+    def cost(steps: int) -> float:
+        made.stepped(steps)
+        return float(made.loss(images, rows, torch.Generator())[0].detach())
+
+    first, second, third = (cost(each * made.per_epoch) for each in (0, 1, 2))
+    assert first == pytest.approx(second) and third > first + 0.5, "0.1 for two epochs, then 0.3"
 
 
 def test_a_naive_ensemble_gives_each_member_the_gradient_that_it_would_have_alone() -> None:

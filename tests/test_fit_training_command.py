@@ -129,11 +129,27 @@ def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) ->
     fast = ["training.schedule.epochs=1", "training.schedule.batch=20", "training.schedule.rate=0.01"]
     out = frbench.done("fit", "training=single", "training.network=null", "recognizer=tiny", *fast, f"out={file}")
     use = words_after("use it", out)
-    assert use == ["recognizer=tiny", f"recognizer.weights={file}", "++recognizer.prefix=members.0."]
+    assert use == ["recognizer=tiny", "++recognizer.prefix=members.0.", f"recognizer.weights={file}"]
     assert "clean" in frbench.done("run", *use, "attack=none")
     service = ["recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", "recognizer.version=v1"]
     message = frbench.refused("fit", "training=single", "training.network=null", *service, *fast)
     assert "gives only similarities, so there is no network to train further" in message
+
+
+def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench: Shell, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    frbench.done("fit", "training=single", *BRIEF, f"out={first}")
+    begun = ["recognizer=trained", "network@recognizer.architecture=tiny"]
+    begun += [f"recognizer.architecture.make.{size}" for size in ("width=4", "dim=16")]
+    fast = ["training.network=null", "training.schedule.epochs=1", "training.schedule.batch=20"]
+    out = frbench.done("fit", "training=single", *fast, *begun, f"recognizer.weights={first}", f"out={second}")
+    use = words_after("use it", out)
+    assert use == [*begun, f"recognizer.weights={second}"]
+    assert "clean" in frbench.done("run", *use, "attack=none")
+    out = frbench.done("fit", "training=shared_w", *fast, *begun, f"recognizer.weights={first}")
+    kept = frbench.artifacts
+    frbench.done("run", *words_after("together", out), "attack=none")
+    assert frbench.artifacts == kept, "it was trained again"
 
 
 def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Shell, tmp_path: Path) -> None:
@@ -159,6 +175,18 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
         ("fit", ["training=single", *TINY, "training.schedule.batch=1000"], "batch=1000 is more than the 60 faces"),
+        ("fit", ["training=single", *TINY, "training.schedule.batch=1"], "batch=1, every=1: expected a batch of 2"),
+        ("fit", ["training=single", *TINY, "training.every=0"], "every of 1 or more"),
+        ("fit", ["training=single", *TINY, "training.schedule.optimizer=SGD"], "optimizer=SGD is not sgd or adam"),
+        ("fit", ["training=single", *TINY, "training.schedule.rate=fast"], "training.schedule.rate=fast is not float"),
+        ("fit", ["training=diverse", *TINY, "training.terms.diversity.kind=det"], "diversity.kind=det is not logdet"),
+        ("fit", ["training=single", *TINY, "training.network.make.dim=wide"], "network.make.dim=wide is not int"),
+        ("fit", ["training=single", *TINY, "+training.network.make.deep=3"], "TinyNet takes width, dim"),
+        (
+            "fit",
+            ["training=single", "training.network=null", "recognizer=flip_averaged", "+recognizer@recognizer.of=tiny"],
+            "flip_averaged(tiny) shows no network",
+        ),
         ("run", ["training=single"], "belong to frbench fit; a run has what was trained as recognizer=trained"),
         ("run", ["out=a.safetensors"], "belong to frbench fit"),
         ("run", ["recognizer=trained"], "recognizer.weights has no default"),

@@ -132,6 +132,21 @@ def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() ->
     assert len(halves) > 20
 
 
+def test_a_search_among_nobody_finds_nobody() -> None:
+    seen, embed = looking(embedder())
+    assert Search()(embed, random_faces(0), random_faces(0)).shape == (0, 3, 4, 4)
+    assert not seen
+
+
+def test_in_mixed_precision_every_weight_has_a_gradient() -> None:
+    """The search looks without gradients, and casts of the weights must not be kept from it."""
+    made = learner()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = made.loss(FACES.load(np.arange(40)), torch.arange(40), torch.Generator())
+    loss.backward()
+    assert all(each.grad is not None and bool((each.grad != 0).any()) for each in made.parameters())
+
+
 def test_the_triplet_is_that_of_the_formula() -> None:
     changed, source, target = (normalize(torch.randn(7, 5, dtype=torch.float64), dim=1) for _ in range(3))
     near = np.linalg.norm((changed - source).numpy(), axis=1)

@@ -22,7 +22,9 @@ from frbench.harness.faces import FaceSet
 from frbench.harness.fitting import fitted
 from frbench.harness.metering import Meter, Metered
 from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.whole import network_of
 from frbench.harness.store import ResultStore
+from frbench.harness.trackers.finetuned import FineTuned
 from frbench.harness.training import Schedule
 
 CPU = torch.device("cpu")
@@ -104,6 +106,30 @@ def test_that_a_tracker_uses_it_in_place_of_the_recognizer(taught: RobustExtract
     assert behind["asr"] < 0.1
     assert behind["fidelity"]["cosine"] > without["fidelity"]["cosine"] + 0.2
     assert behind["fidelity"]["psnr"] == pytest.approx(without["fidelity"]["psnr"])  # no photo is changed
+
+
+def test_that_a_tracker_trains_it_further(taught: RobustExtractor, tmp_path: Path) -> None:
+    """The whole network learns from the training photos: cloaked ones are somebody else to it, unless it was taught."""
+    plain = cloaking_cell(negatives, recognizer=Deep())
+    trained = replace(plain, protocol=replace(plain.protocol, tracker=FineTuned(epochs=4, rate=0.1, users=2), splits=1))
+    store = ResultStore(tmp_path)
+    without = run_cell(trained, store)["measurements"]
+    behind = run_cell(replace(trained, defense=taught), store)["measurements"]
+    assert without["clean"]["accuracy"] == behind["clean"]["accuracy"] == 1
+    assert without["attack"]["fit_accuracy"] == behind["attack"]["fit_accuracy"] == 1
+    assert without["attack"]["asr"] > 0.9
+    assert behind["attack"]["asr"] < 0.1
+
+
+def test_that_what_is_trained_further_is_a_copy(taught: RobustExtractor) -> None:
+    extractor, photos = taught.retaught(Deep()), torch.rand(2, 3, SIZE, SIZE)
+    before, student = extractor.embed(photos), network_of(extractor)
+    assert torch.allclose(unit_length(student(photos)), before, atol=1e-6)
+    with torch.no_grad():
+        for weight in student.parameters():
+            assert weight.requires_grad
+            weight.zero_()
+    assert torch.equal(extractor.embed(photos), before)
 
 
 def test_that_what_shows_no_network_is_refused(taught: RobustExtractor, linear: object) -> None:

@@ -117,6 +117,12 @@ def test_weights_decay_and_biases_and_normalisation_do_not(optimizer: str, tmp_p
             torch.testing.assert_close(weight, before[name] * (1 - 0.1 * 0.01))
 
 
+def test_momentum_is_that_of_the_schedule() -> None:
+    for momentum in (0.0, 0.9):
+        (group,) = Schedule(1, 2, 0.1, momentum=momentum).over([nn.Parameter(torch.zeros(1))]).param_groups
+        assert group["momentum"] == momentum
+
+
 @pytest.mark.parametrize("curve", ["polynomial", "cosine", "steps"])
 @pytest.mark.parametrize("stop_after", [2, 4, 6, 8])
 def test_what_was_stopped_goes_on_to_the_same_bits(

@@ -14,6 +14,11 @@ from recipes_to_learn import RECIPES
 
 import frbench.conf
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.objectives.adp import Adp
+from frbench.harness.objectives.diversity import Diversity
+from frbench.harness.objectives.margins import ArcFace
+from frbench.harness.objectives.mter import Search
+from frbench.harness.validation import check_fields
 
 CONF = Path(frbench.conf.__file__).parent
 TRAININGS = sorted(path.stem for path in (CONF / "training").glob("*.yaml"))
@@ -48,9 +53,40 @@ def test_the_small_training_options_are_those_that_are_compared() -> None:
         }
     begun, further = composed("training=single"), composed("training=advt")
     assert fingerprint(further.start) == fingerprint(begun), "the single recognizer that is trained anyway"
-    assert further.schedule.epochs * 10 == begun.schedule.epochs
+    for faces in (1000, 4000, 5201, 100_000):
+        taken, before = (each.schedule.epochs * each.schedule.per_epoch(faces) for each in (further, begun))
+        assert 0.08 < taken / before < 0.12, "a tenth of the steps"
     assert fingerprint(begun) != fingerprint(composed("training=single", "training.network.make.width=0.25"))
     assert composed("training=single", "training.network=null").needs_recognizer
+
+
+def test_the_shipped_numbers_are_those_of_the_papers() -> None:
+    """Specs/ensemble_attacks 1.4, 2.3, 3.2 and 4."""
+    single = composed("training=single")
+    assert (single.margin, single.flip) == (ArcFace(32, 0.5, first=0.3, first_epochs=2), True)
+    assert (single.schedule.rate, single.schedule.momentum, single.schedule.weight_decay) == (0.1, 0.9, 1e-4)
+    diverse, other, adp = (composed(f"training={name}").terms for name in ("diverse", "diverse_b", "adp"))
+    assert diverse == {"diversity": Diversity("logdet", 0.5, ramp=0.1)}
+    assert other == {"diversity": Diversity("res_cos", 1.0, ramp=0.1)}
+    assert adp == {"adp": Adp(alpha=2.0, beta=0.5, scale=32.0)}
+    mter = composed("training=advt")
+    assert (mter.search, mter.alpha) == (Search(rounds=10, step=1, close=0.1), 0.2)
+    assert (mter.weight, mter.class_weight) == (1.0, pytest.approx(1 / 3))
+    assert (mter.schedule.rate, mter.schedule.batch, mter.schedule.weight_decay) == (0.01, 240, 5e-4)
+    for name in ("single_full", "diverse_full"):
+        full = composed(f"training={name}")
+        assert (full.margin.scale, full.margin.first, full.schedule.epochs) == (64, None, 40)
+        assert full.network.make.keywords == {"embedding": 512, "width": 1.0}
+
+
+@pytest.mark.parametrize("name", ["single_full", "diverse_full"])
+@pytest.mark.parametrize("network_", NETWORKS)
+def test_the_published_size_is_of_any_network(name: str, network_: str) -> None:
+    words = (f"training={name}", f"network@training.network={network_}")
+    check_fields(composed(*words), "training")
+    assert fingerprint(composed(*words).network) == fingerprint(
+        composed("training=single", f"network@training.network={network_}").network
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -28,8 +28,10 @@ class Search:
     def __call__(self, embed: Callable[[Images], Tensor], source: Images, target: Images) -> Images:
         """``source`` changed until it resembles ``target``. No gradient reaches the network's weights.
 
-        The network must be in evaluation mode.
+        The network must be in evaluation mode. Where T is 0 there is nothing to change.
         """
+        if not len(source):
+            return source
         with torch.no_grad():
             aim = embed(target)
         changed = source.detach()

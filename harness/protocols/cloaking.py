@@ -26,7 +26,7 @@ from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos
 from frbench.harness.protocols.geometry import border_accuracy
 from frbench.harness.protocols.measuring import views_measurements
 from frbench.harness.protocols.showing import pictures, plane
-from frbench.harness.protocols.splitting import Split, scenes, split
+from frbench.harness.protocols.splitting import Split, check_leak, scenes, split
 from frbench.harness.protocols.tallying import (
     PAIRS_ONLY,
     attack_measurements,
@@ -102,11 +102,21 @@ class Cloaking:
             raise FrbenchError(
                 f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
             )
-        if self.splits < 1 or self.leak < 0 or not 0 <= self.fraction <= 1:
-            raise FrbenchError(
-                f"protocol.splits={self.splits}, leak={self.leak}, fraction={self.fraction}: expected splits of at "
-                "least 1, leak of at least 0 and a fraction from 0 to 1"
-            )
+        self._check_numbers()
+        if cell.attack is not None:
+            check_leak(_users(pairs), self.test_share, self.leak)
+
+    def _check_numbers(self) -> None:
+        least = {"splits": 1, "leak": 0, "bootstrap": 2, "pictures": 0, "tracker.users": 1}
+        users = self.tracker.users
+        given = {name: getattr(self, name) for name in list(least)[:-1]} | {
+            "tracker.users": 1 if users is None else users
+        }
+        for name, value in given.items():
+            if value < least[name]:
+                raise FrbenchError(f"protocol.{name}={value}, expected at least {least[name]}")
+        if not 0 <= self.fraction <= 1:
+            raise FrbenchError(f"protocol.fraction={self.fraction}, expected 0 to 1")
 
     def _asked(
         self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, cloaking: bool

@@ -22,7 +22,7 @@ def pictures(identity: np.ndarray, cloaked: Photos, behind: Enrolment, count: in
     images = {
         "natural": load_images(behind.natural.images, rows),
         "cloaked": load_images(cloaked.images, rows),
-        "purified": behind.images(cloaked, rows).cpu(),
+        "purified": behind.images(cloaked, rows).cpu() if count else load_images(cloaked.images, rows),
     }
     arrays = {name: each.permute(0, 2, 3, 1).numpy() for name, each in images.items()}
     return {**arrays, "index": rows, "user": users[:count]}

@@ -28,7 +28,7 @@ def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
     Raises FrbenchError: somebody would have no photo on one side.
     """
     count = np.bincount(identity)
-    held = np.floor(share * count + 1e-9).astype(np.int64)
+    held = _held(count, share)
     lacking = np.flatnonzero((held < 1) | (held >= count))
     if len(lacking):
         raise FrbenchError(
@@ -39,13 +39,29 @@ def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
     return Split(np.flatnonzero(~test), np.flatnonzero(test))
 
 
+def _held(count: np.ndarray, share: float) -> np.ndarray:
+    return np.floor(share * count + 1e-9).astype(np.int64)
+
+
+def check_leak(identity: np.ndarray, share: float, leak: int) -> None:
+    """Raises FrbenchError: somebody who cloaks would have no cloaked photo to train on, and nothing be measured."""
+    count = np.bincount(identity)
+    train = count - _held(count, share)
+    least = int(train.min())
+    if leak >= least:
+        raise FrbenchError(
+            f"protocol.leak={leak} leaves natural all {least} photos that a tracker trains on of a user, and no cloak; "
+            "take fewer, or more photos of each user (dataset.shots)"
+        )
+
+
 def scenes(
     identity: np.ndarray, train: np.ndarray, leak: int, fraction: float, users: int | None, seed: int, number: int
 ) -> list[Scene]:
     """Nobody's turn first, then that of each of the first ``users`` people: they cloak their training photos.
 
-    leak: so many training photos of each who cloaks stay natural, the same ones in every scene. fraction: so much of
-    the other people cloaks too.
+    leak: so many training photos of each who cloaks stay natural, the same ones in every scene; see ``check_leak``.
+    fraction: so much of the other people cloaks too.
     """
     labels = identity[train]
     people = int(identity.max()) + 1

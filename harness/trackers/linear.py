@@ -44,6 +44,10 @@ class LinearProbe:
             raise FrbenchError(
                 f'the linear tracker needs scikit-learn: pip install "frbench[cloaking]" ({error})'
             ) from error
+        if not (self.strength > 0 and self.iterations > 0):
+            raise FrbenchError(
+                f"protocol.tracker.strength={self.strength}, iterations={self.iterations}: expected more than 0"
+            )
         model = LogisticRegression(C=self.strength, max_iter=self.iterations, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
