@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _OTHERS = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf")
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _LONGEST = 32_000  # pixels a side that OpenCV warps
+_PNG_DEPTH = 24  # where a PNG has its bits a channel: signature, length and name of the first chunk, width, height
 
 
 class BadPhoto(Exception):
@@ -63,7 +65,7 @@ def decoded(data: bytes) -> Photo:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures and odd metadata
             with Image.open(BytesIO(data), formats=_FORMATS) as image:
-                _check(image)
+                _check(image, data)
                 return _upright(image, data)
     except BadPhoto:
         raise
@@ -75,12 +77,14 @@ def decoded(data: bytes) -> Photo:
         raise BadPhoto("damaged or cut off") from error
 
 
-def _check(image: Image.Image) -> None:
+def _check(image: Image.Image, data: bytes) -> None:
     """Refuse what would come out as something else than it was."""
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise BadPhoto(f"an animation of {getattr(image, 'n_frames', 1)} frames, not a photo")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise BadPhoto(f"its colours are {image.mode}; save it as RGB with 8 bits a channel")
+    if image.format == "PNG" and data[_PNG_DEPTH] > 8:  # Pillow would read 8 of them
+        raise BadPhoto(f"its colours have {data[_PNG_DEPTH]} bits a channel; save it as RGB with 8 bits a channel")
     if max(image.size) > _LONGEST:
         raise BadPhoto(f"{image.width}x{image.height} is more than {_LONGEST} pixels a side; save it smaller")
 
@@ -116,7 +120,7 @@ class Copies:
             raise FrbenchError(f"suffix={self.suffix} is no part of a file's name; take one without slashes")
         if not self.suffix and (self.out is None or self.out.resolve() == self.folder.resolve()):
             raise FrbenchError("without a suffix copies would have the names of their photos; give suffix= or out=")
-        if self.out is not None and self.out.exists() and not self.out.is_dir():
+        if self.out is not None and os.path.exists(self.out) and not os.path.isdir(self.out):
             raise FrbenchError(f"out={self.out} is a file; give a folder")
 
     def of(self, photo: Path) -> Path:
@@ -130,16 +134,21 @@ class Copies:
         below = out != here and out.is_relative_to(here) and file.resolve().is_relative_to(out)
         return below or (bool(self.suffix) and file.stem.endswith(self.suffix))
 
+    def there(self, photo: Path) -> bool:
+        """Whether the copy of ``photo``, or anything else of that name, is there already."""
+        return os.path.lexists(self.of(photo))
+
     def write(self, photo: Path, data: bytes) -> Path:
         """The copy of ``photo``, whole or not at all, and never over another file. Raises BadPhoto."""
         target = self.of(photo)
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            if target.exists():
-                raise BadPhoto(f"{target.name} has appeared meanwhile; it stays as it is")
-            os.replace(part, target)
+            with part.open("xb") as file:
+                file.write(data)
+            _moved(part, target)
+        except FileExistsError as error:
+            raise BadPhoto(f"{target.name} has appeared meanwhile; it stays as it is") from error
         except OSError as error:
             raise BadPhoto(f"cannot write {target} ({error.strerror})") from error
         finally:
@@ -148,15 +157,27 @@ class Copies:
         return target
 
 
+def _moved(part: Path, target: Path) -> None:
+    """``part`` under the name ``target``. Raises FileExistsError: something has that name."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        os.replace(part, target)
+
+
 def named(words: list[str]) -> tuple[Path, list[str]]:
     """The one folder or photo among the words of a command, and the others, which are overrides."""
-    places = [w for w in words if Path(w).expanduser().exists() or ("=" not in w and w[:1] not in ("-", "+", "~"))]
+    places = [w for w in words if os.path.exists(os.path.expanduser(w)) or ("=" not in w and w[:1] not in "-+~")]
     if len(places) != 1:
         told = f"takes one folder or photo, not {' and '.join(places)}" if places else "needs a folder of photos"
         raise FrbenchError(f"frbench cloak {told}: frbench cloak FOLDER [overrides]")
     if {"-m", "--multirun"} & set(words):
         raise FrbenchError("frbench cloak takes no sweep; call it again with another suffix= or out=")
-    return Path(places[0]).expanduser(), [word for word in words if word not in places]
+    return Path(os.path.expanduser(places[0])), [word for word in words if word not in places]
 
 
 def read(path: Path) -> Photo:

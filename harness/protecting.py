@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -60,7 +60,7 @@ class Protecting:
 
         Raises FrbenchError: there are none, or nothing can be done for any.
         """
-        say = print if sys.stdout.isatty() else partial(print, file=sys.stdout)  # not to the terminal with the bar
+        out = None if sys.stdout.isatty() else sys.stdout  # not to the terminal with the bar
         copies, found = self._found(source)
         cloaker.ready()
         find, began = load(), time.monotonic()
@@ -68,19 +68,19 @@ class Protecting:
         with count_bar("cloak", "photos") as report:
             for outcome in self._outcomes(found, copies, cloaker, find):
                 tally[outcome.word] += 1
-                say(f"{outcome.path.relative_to(copies.folder)}: {outcome.told}", flush=True)
+                print(_printable(f"{outcome.path.relative_to(copies.folder)}: {outcome.told}"), file=out, flush=True)
                 report(tally.total(), len(found))
-        say(_summary(tally, time.monotonic() - began), flush=True)
+        print(_summary(tally, time.monotonic() - began), file=out, flush=True)
         return 1 if tally["failed"] else 0
 
     def _found(self, source: Path) -> tuple[Copies, list[Path]]:
         """The files to look at, without copies, and where copies are."""
         if not 1 <= self.quality <= 100:
             raise FrbenchError(f"quality={self.quality}, expected 1 to 100")
-        if not source.exists():
+        if not os.path.exists(source):
             raise FrbenchError(f"{source} is not there; give a folder of photos: frbench cloak FOLDER [overrides]")
         folder = source if source.is_dir() else source.parent
-        copies = Copies(folder, None if self.out is None else Path(self.out).expanduser(), self.suffix)
+        copies = Copies(folder, None if self.out is None else Path(os.path.expanduser(self.out)), self.suffix)
         copies.check()
         listed = files(source, self.recursive) if source.is_dir() else [source]
         found = [path for path in listed if not copies.holds(path)]
@@ -110,7 +110,7 @@ class Protecting:
     def _opened(self, path: Path, copies: Copies, find: Find) -> Opened | Outcome:
         if kind(path) == "other":
             return Outcome("other", path, "not a photo")
-        if copies.of(path).exists():
+        if copies.there(path):
             return Outcome("kept", path, f"left alone, for {copies.of(path).name} is there already")
         try:
             if kind(path) == "picture":
@@ -163,6 +163,12 @@ def _again(before: Aligned, after: Aligned) -> list[np.ndarray | None]:
         nearest = int(away.argmin())
         found.append(after.crops[nearest] if away[nearest] < side / 4 else None)
     return found
+
+
+def _printable(text: str) -> str:
+    """``text`` as the output can show it: names of files need not be text."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _counted(count: int, what: str) -> str:

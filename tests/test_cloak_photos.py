@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from photo_folders import FACES, find, lines, photo_folder, picture, snapshot, toy_cloaker
@@ -14,7 +16,7 @@ from PIL import Image
 from frbench.harness import protecting
 from frbench.harness.cloaker import Cloaker
 from frbench.harness.pasting import Aligned
-from frbench.harness.photos import decoded
+from frbench.harness.photos import BadPhoto, Copies, decoded
 from frbench.harness.protecting import Protecting
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -187,3 +189,63 @@ def test_that_a_face_that_a_detector_finds_no_more_is_told(
     (folder / "portrait.jpg").unlink()
     Protecting().run(folder, cloaker, lambda: blinded)
     assert ", 2 not found any more," in lines(capfd.readouterr().out)["group.png"]
+
+
+def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
+    folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = {".portrait_cloaked.jpg.part": b"half a letter", ".x.part": b"another"}
+    for name, data in own.items():
+        (folder / name).write_bytes(data)
+    (folder / "group_cloaked.png").symlink_to(folder / "on a disk that is not there.png")
+    Protecting().run(folder, cloaker, lambda: find)
+    assert lines(capfd.readouterr().out)["group.png"] == "left alone, for group_cloaked.png is there already"
+    assert (folder / "group_cloaked.png").is_symlink() and (folder / "portrait_cloaked.jpg").is_file()
+    assert {path.name: path.read_bytes() for path in folder.glob(".*.part")} == own
+
+
+def test_that_a_copy_that_appears_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
+    copies = Copies(folder, None, "_cloaked")
+    (folder / "portrait_cloaked.jpg").write_bytes(b"somebody's own")
+    with pytest.raises(BadPhoto, match="portrait_cloaked.jpg has appeared meanwhile"):
+        copies.write(folder / "portrait.jpg", b"ours")
+    assert (folder / "portrait_cloaked.jpg").read_bytes() == b"somebody's own"
+    assert not list(folder.glob(".*"))
+
+
+def test_that_where_a_file_system_has_no_links_copies_are_whole_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    copies = Copies(folder, None, "_cloaked")
+    assert copies.write(folder / "portrait.jpg", b"ours").read_bytes() == b"ours"
+    with pytest.raises(BadPhoto, match="appeared meanwhile"):
+        copies.write(folder / "portrait.jpg", b"others")
+    assert not list(folder.glob(".*"))
+
+
+def test_that_odd_names_are_told_and_hold_nobody_up(
+    folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photo = (folder / "portrait.jpg").read_bytes()
+    long = "a" * 250 + ".jpg"
+    (folder / long).write_bytes(photo)
+    (folder / os.fsdecode(b"Andr\xe9.jpg")).write_bytes(photo)
+    assert Protecting().run(folder, cloaker, lambda: find) == 1
+    told = lines(capfd.readouterr().out)
+    assert told[long].startswith("failed, cannot write") and told[long].endswith("(File name too long)")
+    assert told["Andr\\udce9.jpg"].startswith("1 face cloaked in Andr\\udce9_cloaked.jpg")
+    assert told[""].startswith("3 photos cloaked")
+
+
+def test_that_16_bits_a_colour_are_told_and_not_made_8(
+    folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deep = np.full((240, 240, 3), 40_000, np.uint16)
+    assert cv2.imwrite(str(folder / "deep.png"), deep)
+    Protecting().run(folder, cloaker, lambda: find)
+    assert "16 bits a channel" in lines(capfd.readouterr().out)["deep.png"]
+    assert not (folder / "deep_cloaked.png").exists()

@@ -10,6 +10,8 @@ import hydra
 import pytest
 from photo_folders import find, lines, photo_folder, toy_cloaker
 
+from frbench.attacks.cw import CarliniWagner
+from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.harness import build
 from frbench.harness.cli import main
 from frbench.harness.cloaker import Cloaker
@@ -69,6 +71,8 @@ def test_that_a_black_box_a_late_refusal_and_senseless_numbers_are_one_line(
         [
             (replace(cloaker, verifier=blind), "ProjectedDescent needs gradients and this recognizer is a black box"),
             (replace(cloaker, attack=Refusing()), "this cannot be"),  # type: ignore[arg-type]
+            (replace(cloaker, attack=FawkesTargeted(steps=2)), "resemble another person's, and there is none here"),
+            (replace(cloaker, attack=CarliniWagner()), "CarliniWagner goes on until a verifier is fooled"),
             (replace(cloaker, batch_size=0), "batch_size=0"),
             (replace(cloaker, spread=-0.1), "spread=-0.1"),
         ]
@@ -128,6 +132,7 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["recognizer=iresnet18"], "iresnet18.pth"),
         (["-m", "attack=pgd,fgsm"], "takes no sweep"),
         (["another"], "one folder or photo"),
+        (["~nobody/pictures"], "does not exist"),
     ],
 )
 def test_that_bad_usage_is_one_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.datasets.strangers import farthest_targets
 from frbench.harness.budgets import Unbounded
 from frbench.harness.contracts import Images, View
+from frbench.harness.errors import Refused
 from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Cloak, Dodging
 from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
@@ -192,6 +194,39 @@ def test_that_patience_lets_images_leave_one_by_one_and_keeps_what_they_had() ->
     for row, steps in enumerate(found.iterations.tolist()):
         alone = replace(whole, steps=steps)(look, pairs[slice(row, row + 1)], Cloak(), Unbounded()).images
         assert torch.allclose(found.images[row], alone[0], atol=1e-4)
+
+
+def test_that_the_last_image_is_kept_where_the_best_is_hardly_moved() -> None:
+    """Where the best distance is under 0.3, the last DSSIM under 0.015 and the last distance greater."""
+    front = SimpleNamespace(
+        best=torch.tensor([0.2, 0.2, 0.2, 0.4]),
+        dissimilar=torch.tensor([0.014, 0.016, 0.014, 0.014]),
+        distance=torch.tensor([0.5, 0.5, 0.1, 0.5]),
+        last=torch.ones(4, 3, 2, 2),
+        kept=torch.zeros(4, 3, 2, 2),
+    )
+    found = Fawkes(0.017, 150, 15.0)._kept(front)  # type: ignore[arg-type]
+    assert found[:, 0, 0, 0].tolist() == [1, 0, 0, 0]
+
+
+def test_that_the_targeted_cloak_slows_down_in_thirds(linear: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, step = [], Adadelta.step
+
+    def noted(self: Adadelta, place: torch.Tensor, slope: torch.Tensor, rate: float) -> None:
+        rates.append(rate)
+        step(self, place, slope, rate)
+
+    monkeypatch.setattr(Adadelta, "step", noted)
+    FawkesTargeted(steps=6, rate=10.0)(through(linear(16)), cloaking(photos(2, 16)), Cloak(), Unbounded())
+    assert rates == pytest.approx([10, 10, 8, 8, 6.4, 6.4])
+
+
+def test_that_nobody_to_aim_at_is_refused(linear: Callable) -> None:
+    images = photos(4, 16)
+    alone = cloaking(images, images)
+    for pairs in (alone, alone[torch.tensor([0, 2])]):
+        with pytest.raises(Refused, match="resemble another person's, and there is none here"):
+            FawkesTargeted(steps=2)(through(linear(16)), pairs, Cloak(), Unbounded())
 
 
 def test_that_two_extractors_weigh_twice_as_much_against_the_penalty(linear: Callable) -> None:

@@ -13,18 +13,20 @@ import torch
 from fitted_by_hand import CPU, context, faces
 from torch import Tensor
 
+from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.defenses.amplification import Amplification
 from frbench.defenses.autoencoder import AutoencoderDefense
 from frbench.defenses.autoencoder_training import AutoencoderRecipe, SegNet
 from frbench.defenses.cloaked_faces import CloakedFaces
 from frbench.defenses.puface import PufaceDefense
-from frbench.defenses.puface_training import PufaceRecipe
+from frbench.defenses.puface_training import Photos, PufaceRecipe, _Purifying
 from frbench.defenses.tensor_names import under
 from frbench.harness import training
 from frbench.harness.budgets import Linf
 from frbench.harness.contracts import AttackResult, Budget, Draw, Fitted, Goal, Images, View
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import FaceSet, PairBatch
 from frbench.harness.fitting import Workshop
 from frbench.harness.store import ResultStore
@@ -92,6 +94,34 @@ def test_so_many_photos_are_drawn_by_the_seed(cloaks: CloakedFaces, tmp_path: Pa
     rows = [some.fit(context(people(), tmp_path / f"{i}", seed))["rows"] for i, seed in enumerate((0, 0, 1))]
     assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2])
     assert len(rows[0].unique()) == 70 and torch.equal(rows[0], rows[0].sort().values)
+
+
+def test_an_attack_that_nothing_stops_and_one_that_has_nobody_to_aim_at_are_refused(
+    cloaks: CloakedFaces, tmp_path: Path
+) -> None:
+    for attack, told in ((CarliniWagner(), "until a verifier is fooled"), (FawkesTargeted(steps=2), "there is none")):
+        with pytest.raises(Refused, match=told):
+            replace(cloaks, attack=attack).fit(context(people(20), tmp_path / "x"))
+
+
+def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
+    """A cloak that darkens each pixel by a share of it: whatever is mirrored, that share is missing."""
+    who, shown = people(40), []
+
+    class Listening(_Purifying):
+        def judged(self, seen: Images, natural: Images, known: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            shown.append((seen, natural))
+            return seen.sum(), {}
+
+    images, rows = who.load(np.arange(40)), torch.arange(40)
+    darker = (images * 0.9 * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    photos = Photos(who, darker, torch.zeros(2, 40, 4))
+    learner = Listening(None, None, Amplification(5, natural=0.0), photos)  # type: ignore[arg-type]
+    learner.loss(images, rows, torch.Generator().manual_seed(0))
+    ((seen, natural),) = shown
+    mirrored = [bool(torch.equal(each, image.flip(2))) for each, image in zip(natural, images, strict=True)]
+    assert 5 < sum(mirrored) < 35
+    assert torch.allclose(seen, (natural - 5 * 0.1 * natural).clamp(0, 1), atol=5 * 0.6 / 255)
 
 
 @pytest.mark.parametrize("rest", [0, 1, 1000])
