@@ -189,6 +189,22 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
     assert (above.get_ylabel(), below.get_ylabel()) == ("ASR, %", "PSNR, dB")
 
 
+def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
+    """A point of each K that was trained in the same way, and none in the place of another."""
+    store, config = FakeStore(), {"defense": {"recipe": {"amplification": {"k": 5}}}}
+    for k, asr in ((1, 0.6), (5, 0.3)):
+        amplified(store, k, asr)
+    for k, asr in ((3, 0.2), (5, 0.1)):
+        settings = {"defense.recipe.amplification.k": k, "defense.recipe.schedule.epochs": 6}
+        card = {"config": {"defense": {"recipe": {"amplification": {"k": k}}}}}
+        cloaked(store, asr, defense="puface", settings=settings, card=card)
+    cloaked(store, 0.9, defense="puface", settings={"defense.recipe.schedule.epochs": 7}, card={"config": config})
+    drawn = dict(figures_cloaking.line_figures(select(store.records(), None)))
+    lines = {tuple(map(round, figure.axes[0].get_lines()[0].get_ydata())) for figure in drawn.values()}
+    assert lines == {(60, 30), (20, 10)}
+    assert sum("schedule.epochs_6" in name for name in drawn) == 1
+
+
 def looks(people: int = 10, shots: int = 4) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(people), shots)
