@@ -22,7 +22,7 @@ from frbench.harness.contracts import Defense, Fittable, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
 from frbench.harness.metering import Meter, metered
-from frbench.harness.overlap import overlap_flags
+from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
@@ -164,11 +164,11 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         names["surrogate"] = named(choices, SURROGATE)
     if TRACKER in choices:
         names["tracker"] = choices[TRACKER]
-    flags: list[str] = []
+    flags = trained_flags(recognizer, pairs, config["allow_overlap"])
     faces, settings = _apart(settings)
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
-        flags = overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
+        flags += overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
@@ -181,7 +181,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         batch_size=config["batch_size"],
         device=device,
         meter=meter,
-        flags=tuple(flags),
+        flags=tuple(dict.fromkeys(flags)),
         floors=_floors(recognizer, pairs.name),
         **others,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +35,38 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
         f"with the test set {pairs.name}; fit on other people (identities=...), or set allow_overlap=true, "
         "which marks the record"
     )
+
+
+def people_digests(people: Iterable[str]) -> np.ndarray:
+    """int64 (n,): what a trained file keeps of those whom it was trained on."""
+    digests = [hashlib.blake2b(each.encode(), digest_size=8).digest() for each in people]
+    return np.array([int.from_bytes(each, signed=True) for each in digests], np.int64)
+
+
+def trained_flags(recognizer: object, pairs: PairSet, allowed: bool) -> list[str]:
+    """As ``overlap_flags`` for a recognizer that says whom it was ``trained_on`` (``Trained``); by people alone."""
+    if not isinstance(recognizer, Knowing):
+        return []
+    shared = int(np.isin(people_digests(pairs.people), recognizer.trained_on).sum())
+    if not shared:
+        return []
+    if allowed:
+        return [FLAG]
+    raise FrbenchError(
+        f"{recognizer.name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
+        "take another data set, or set allow_overlap=true, which marks the record"
+    )
+
+
+@runtime_checkable
+class Knowing(Protocol):
+    """A recognizer that keeps ``people_digests`` of whom it was trained on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def trained_on(self) -> np.ndarray: ...
 
 
 def _digests(data: FaceSet | PairSet) -> np.ndarray:

@@ -16,6 +16,7 @@ from frbench.harness.faces import Images
 from frbench.harness.identities import person_numbers
 from frbench.harness.objectives.diagnosis import diagnosis
 from frbench.harness.objectives.seen import Seen
+from frbench.harness.overlap import people_digests
 from frbench.harness.pair_accuracy import Validation
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.untrained import bare, seed_of
@@ -117,7 +118,14 @@ class Students(nn.Module):
         }
         heads = {f"heads.{j}": head.detach() for j, head in enumerate(self.heads)}
         told = {f"history/{name}": each for name, each in history.items()}
-        return weights | heads | told | {f"diagnosis/{name}": each for name, each in self._diagnosis(context).items()}
+        whom = {"people": torch.from_numpy(people_digests(context.faces.people))}
+        return (
+            weights
+            | heads
+            | whom
+            | told
+            | {f"diagnosis/{name}": each for name, each in self._diagnosis(context).items()}
+        )
 
     @torch.no_grad()
     def _diagnosis(self, context: FitContext) -> dict[str, Tensor]:

@@ -161,6 +161,14 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
     assert "such as synthetic 3 0" in frbench.refused("fit", *examined, "training.validation.mine.people_seed=3")
     assert frbench.artifacts == kept, "it was trained before it was refused"
     assert "overlapping_identities" in frbench.done("fit", *of_test, "allow_overlap=true").splitlines()[0]
+    seen = [*of_test[:1], *BRIEF, "identities.people_seed=5", "dataset.people_seed=9"]
+    use = words_after("use it", frbench.done("fit", *seen, f"out={tmp_path / 'seen.safetensors'}"))
+    of_its_own = [*use, "dataset.people_seed=5", "attack=none"]
+    assert "was trained on 30 of the 30 people of the test set" in frbench.refused("run", *of_its_own)
+    frbench.done("run", *of_its_own, "allow_overlap=true")
+    (record,) = [each for each in frbench.store.records() if each["settings"].get("dataset.people_seed") == 5]
+    assert "overlapping_identities" in record["flags"]
+    frbench.done("run", *use, "attack=none")
     assert re.search(r"^  mine +\S+ -> \S+$", frbench.done("fit", *examined, "fit_seed=2"), re.MULTILINE)
 
 

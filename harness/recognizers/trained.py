@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from frbench.harness.errors import FrbenchError
@@ -42,6 +43,12 @@ class Trained(Prepared):
     def digest(self) -> str:
         """SHA-256 of the file, which may hold other networks too."""
         return file_sha256(self.file)
+
+    @cached_property
+    def trained_on(self) -> np.ndarray:
+        """``overlap.people_digests`` of those whose faces it was trained on; none where the file does not say."""
+        state = read_state(self.file)
+        return state["people"].numpy() if "people" in state else np.zeros(0, np.int64)
 
     @property
     def preprocessing(self) -> Preprocessing:

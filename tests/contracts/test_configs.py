@@ -41,7 +41,7 @@ PROMISED = {
     "defense": "none jpeg blur bitdepth pca gray pin pin_full pin_paper ais ais_warmup ais_full ais_paper threshold "
     "random_mask lowpass tv quilting puface puface_full puface_dev puface_image_only autoencoder tv_chambolle nl_means "
     "bilateral wavelet wavelet_calibrated diverse_ensemble diverse_ensemble_b shared_ensemble naive_ensemble adp advt "
-    "zoo_ensemble tiny_diverse",
+    "div_noshare zoo_ensemble tiny_diverse",
     "protocol": "verification cloaking feature_distance",
     "tracker": "nearest linear finetuned",
     "audit": "cheap full",
