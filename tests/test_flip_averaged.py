@@ -17,6 +17,8 @@ from frbench.harness.contracts import Images, Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.recognizers.flip_averaged import FlipAveraged
+from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.verifiers import CosineVerifier
 
 AT = "recognizer@threat.surrogate"
@@ -113,6 +115,14 @@ def test_that_a_cell_names_the_recognizer_inside_once(words: list[str], names: d
 
     with_hydra("run", [*words, f"paths.results={tmp_path}"], job)
     assert found == [({}, names)]
+
+
+def test_that_its_name_needs_no_file() -> None:
+    """So that what is wrong with a file is told of the recognizer that is used, and not of its label."""
+    absent = TorchRecognizer("absent", TinyNet, "nowhere/absent.safetensors")
+    assert FlipAveraged(absent).name == "flip_averaged(absent)"
+    with pytest.raises(FrbenchError, match="absent.safetensors does not exist"):
+        FlipAveraged(absent).embed(pictures())
 
 
 def test_that_the_shipped_recognizer_is_asked_about_mirror_images_too() -> None:
