@@ -35,7 +35,8 @@ COMMON = (
     "dataset=synthetic",
     "training.schedule.epochs=14",
 )
-SHIPPED = {"tiny": "single", "tiny_diverse": "diverse"}
+# Of one seed the first of the three would be the twin of the one alone, from whom demonstrations make images.
+SHIPPED = {"tiny": ("training=single",), "tiny_diverse": ("training=diverse", "fit_seed=1")}
 CHECK_SEED = 4  # dataset=synthetic and identities=synthetic show the people of seeds 2 and 3, users those of seed 5
 
 
@@ -60,8 +61,8 @@ def accuracy(weights: Mapping[str, Tensor], pairs: PairSet) -> float:
     return 100 * kfold_accuracy(scores, pairs.same, pairs.fold).accuracy
 
 
-def ship(name: str, training: str, folder: Path, overrides: Sequence[str], pairs: PairSet) -> None:
-    words = [f"training={training}", *COMMON, *overrides]
+def ship(name: str, chosen: Sequence[str], folder: Path, overrides: Sequence[str], pairs: PairSet) -> None:
+    words = [*chosen, *COMMON, *overrides]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "trained.safetensors"
         launch.fit([*words, f"out={file}"])
@@ -78,8 +79,8 @@ def ship(name: str, training: str, folder: Path, overrides: Sequence[str], pairs
 
 def run(options: argparse.Namespace) -> None:
     check = Synthetic(name="shipped_validation", people_seed=CHECK_SEED).open(options.cache)
-    for name, training in SHIPPED.items():
-        ship(name, training, options.out, options.overrides, check)
+    for name, chosen in SHIPPED.items():
+        ship(name, chosen, options.out, options.overrides, check)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -36,7 +36,7 @@ def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
 ) -> None:
     monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
     pairs = Synthetic(name="few", people=30, shots=2, pairs=40, people_seed=4).open(tmp_path)
-    script.ship("three", "shared_w", tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
+    script.ship("three", ["training=shared_w"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
     weights = load_file(tmp_path / "three.safetensors")
     assert len(member_names(weights)) == 3
     assert {each.dtype for each in weights.values() if each.is_floating_point()} == {torch.float16}
