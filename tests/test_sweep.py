@@ -8,9 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from frbench.harness.cli import main
 
 SMALL = [
     "dataset.people=30",
@@ -49,9 +53,11 @@ def frbench(cache: Path, results: Path, *words: str) -> str:
     return out
 
 
-def records(cache: Path, results: Path) -> list[dict]:
-    lines = frbench(cache, results, "report", "format=json").splitlines()
-    return [json.loads(line) for line in lines]
+def records(results: Path) -> list[dict]:
+    """As ``frbench report format=json`` prints them, in this process."""
+    with redirect_stdout(StringIO()) as out:
+        assert main(["report", "format=json", f"paths.results={results}"]) == 0
+    return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -67,8 +73,8 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def test_every_cell_is_recorded_with_its_numbers(cache: Path, whole: Path) -> None:
-    found = records(cache, whole)
+def test_every_cell_is_recorded_with_its_numbers(whole: Path) -> None:
+    found = records(whole)
     assert len(found) == 16
     for record in found:
         assert record["status"] == "done" and record["protocol"] == "verification"
@@ -79,9 +85,9 @@ def test_every_cell_is_recorded_with_its_numbers(cache: Path, whole: Path) -> No
         assert record["seconds"] > 0 and record["forwards"] > 0
 
 
-def test_an_oblivious_attack_is_made_once_for_all_defenses(cache: Path, whole: Path) -> None:
+def test_an_oblivious_attack_is_made_once_for_all_defenses(whole: Path) -> None:
     """And the adaptive attacker of no defense is the oblivious one."""
-    made = [r for r in records(cache, whole) if r["attack_generated"]]
+    made = [r for r in records(whole) if r["attack_generated"]]
     sights = {(r["attack"], r["goal"], r["defense"] if r["threat"] == "adaptive" else "bare") for r in made}
     assert len(made) == len(sights) == 8
     assert {d for *_, d in sights} == {"bare", "blur"}
@@ -104,7 +110,7 @@ def test_without_records_the_images_are_still_found(cache: Path, whole: Path, tm
     shutil.copytree(whole, copy)
     shutil.rmtree(copy / "runs")
     frbench(cache, copy, "run", *SWEEP, *SMALL)
-    found = records(cache, copy)
+    found = records(copy)
     assert len(found) == 16
     assert not any(r["attack_generated"] for r in found) and all(r["backwards"] == 0 for r in found)
 
@@ -124,14 +130,17 @@ def test_killed_three_times_the_tables_are_byte_identical(cache: Path, whole: Pa
 
 def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path) -> None:
     frbench(cache, tmp_path, "run", "attack=none", *SMALL[:4], "recognizer.floor=null")
-    (record,) = records(cache, tmp_path)
+    (record,) = records(tmp_path)
     assert record["attack"] == "none" and record["asr"] is None and record["clean_accuracy"] > 0.8
 
 
 def test_bad_input_to_one_cell_loses_no_other(cache: Path, tmp_path: Path) -> None:
-    process = start(
-        cache, tmp_path, "run", "-m", "dataset=synthetic,lfw", "paths.data=nowhere", *SMALL[3:4], "attack=none"
-    )
+    people = {"people": 30, "shots": 4, "pairs": 80, "limit": 40, "name": "few"}
+    (tmp_path / "own" / "dataset").mkdir(parents=True)
+    own = {"_target_": "frbench.datasets.synthetic.Synthetic", **people}
+    (tmp_path / "own" / "dataset" / "few.yaml").write_text(json.dumps(own))
+    words = [f"--config-dir={tmp_path / 'own'}", "dataset=lfw,few", "paths.data=nowhere", "attack=none"]
+    process = start(cache, tmp_path, "run", "-m", *words, "recognizer.floor=null", "device=cpu")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 2 and "lfw" in err and "Traceback" not in err
-    assert [r["dataset"] for r in records(cache, tmp_path)] == ["synthetic"]
+    assert [r["dataset"] for r in records(tmp_path)] == ["few"]

@@ -59,7 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "puface_image_only": PUFACE,
     "autoencoder": {"recipe": SEGNET},
     **{option: {"recipe": FURTHER} for option in ("diverse_ensemble", "diverse_ensemble_b", "shared_ensemble")},
-    **{option: {"recipe": FURTHER} for option in ("naive_ensemble", "adp")},
+    **{option: {"recipe": FURTHER} for option in ("naive_ensemble", "div_noshare", "adp")},
     "advt": {"recipe": {"start": START, "schedule": replace(BRIEF, batch=10)}},
     "zoo_ensemble": ZOO,
     "robust_extractor": {"recipe": {"cloaks": CLOAKS, "schedule": BRIEF}},
