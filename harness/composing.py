@@ -20,7 +20,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, Refused
 
 CONF = "frbench.conf"
 
@@ -51,6 +51,8 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
             job(cfg)
         except FrbenchError as error:  # kept from Hydra, which would print a line of its own before ours
             told.append(error)
+        except Refused as error:  # a cell records it; elsewhere nothing else is to be done
+            told.append(FrbenchError(str(error)))
 
     words = sorted(_waiting(words), key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first or last
     before, sys.argv = sys.argv, [f"frbench {name}", *words]

@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from frbench.harness.composing import chosen_options, known_options, leaves, settings, unknown, with_hydra
-from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.errors import FrbenchError
 from frbench.harness.telling import sentence
 
 
@@ -56,13 +56,10 @@ def fit(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         parallel.join()
         config, choices = build.plain(cfg), chosen_options()
-        try:
-            if "training" in config:
-                training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
-            else:
-                training_cli.fit_defense(config, choices)
-        except Refused as error:  # a cell records it; here nothing else is to be done
-            raise FrbenchError(str(error)) from error
+        if "training" in config:
+            training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
+        else:
+            training_cli.fit_defense(config, choices)
 
     with_hydra("run", words, job)
     return 0

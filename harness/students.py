@@ -82,7 +82,7 @@ class Students(nn.Module):
         return torch.stack([normalize(head, dim=1) for head in self.heads])
 
     def parts(self) -> list[list[nn.Parameter]]:
-        """Each member with its head; a head of several members by itself."""
+        """Each member with its head; a head of several members by itself. InsightFace shortens the network's alone."""
         members, heads = [list(member.parameters()) for member in self.members], list(self.heads)
         if len(heads) < len(members):
             return [*members, heads]

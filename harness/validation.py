@@ -40,8 +40,8 @@ def check_fields(thing: Any, where: str) -> None:
     inside; and a maker of networks that lacks an argument or has one too many or of another type."""
     if isinstance(thing, partial):
         _check_arguments(thing, where)
-    if isinstance(thing, Mapping):
-        for name, each in thing.items():
+    if isinstance(thing, Mapping | list | tuple):
+        for name, each in thing.items() if isinstance(thing, Mapping) else enumerate(thing):
             check_fields(each, f"{where}.{name}")
     if not dataclasses.is_dataclass(thing):
         return

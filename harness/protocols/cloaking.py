@@ -107,14 +107,16 @@ class Cloaking:
             check_leak(_users(pairs), self.test_share, self.leak)
 
     def _check_numbers(self) -> None:
-        least = {"splits": 1, "leak": 0, "bootstrap": 2, "pictures": 0, "tracker.users": 1}
-        users = self.tracker.users
-        given = {name: getattr(self, name) for name in list(least)[:-1]} | {
-            "tracker.users": 1 if users is None else users
+        given = {
+            "splits": (self.splits, 1),
+            "leak": (self.leak, 0),
+            "bootstrap": (self.bootstrap, 2),
+            "pictures": (self.pictures, 0),
+            "tracker.users": (self.tracker.users, 1),
         }
-        for name, value in given.items():
-            if value < least[name]:
-                raise FrbenchError(f"protocol.{name}={value}, expected at least {least[name]}")
+        for name, (value, least) in given.items():
+            if value is not None and value < least:
+                raise FrbenchError(f"protocol.{name}={value}, expected at least {least}")
         if not 0 <= self.fraction <= 1:
             raise FrbenchError(f"protocol.fraction={self.fraction}, expected 0 to 1")
 
