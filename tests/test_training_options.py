@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from recipes_to_learn import RECIPES
 
 import frbench.conf
+from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.objectives.adp import Adp
 from frbench.harness.objectives.diversity import Diversity
@@ -77,6 +78,18 @@ def test_the_shipped_numbers_are_those_of_the_papers() -> None:
         full = composed(f"training={name}")
         assert (full.margin.scale, full.margin.first, full.schedule.epochs) == (64, None, 40)
         assert full.network.make.keywords == {"embedding": 512, "width": 1.0}
+
+
+def test_what_is_wrong_is_found_however_deep_inside() -> None:
+    wrong = Diversity("volume")  # type: ignore[arg-type]
+    for inside, where in (
+        ({"a": wrong}, "x.a.kind"),
+        ([ArcFace(32), wrong], "x.1.kind"),
+        ({"b": (wrong,)}, "x.b.0.kind"),
+    ):
+        with pytest.raises(FrbenchError, match=f"{where}=volume is not logdet"):
+            check_fields(inside, "x")
+    check_fields({"a": [Diversity()], "b": ArcFace(32)}, "x")
 
 
 @pytest.mark.parametrize("name", ["single_full", "diverse_full"])
