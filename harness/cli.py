@@ -76,8 +76,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _told(verb: Callable[[list[str]], int], words: list[str]) -> int:
     """Run ``verb``; what the user can mend is told in one line."""
+    from frbench.harness.allocation import keep_freed_memory
     from frbench.harness.errors import FrbenchError
 
+    keep_freed_memory()
     try:
         return verb(words)
     except FrbenchError as error:
