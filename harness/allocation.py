@@ -13,7 +13,8 @@ def keep_freed_memory() -> bool:
     """Keep freed memory for the next tensor; whether the C library took the advice (glibc does, others need none).
 
     By itself glibc maps every block above 32 MiB anew and gives it back at once, and a large batch on a CPU, of
-    training or of an attack, can spend half of its time on pages that the system clears. The memory of a process then stays at its peak.
+    training or of an attack, can spend half of its time on pages that the system clears. The memory of a process then
+    stays at its peak.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -6,6 +6,7 @@ marker as well.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from frbench.harness.records import NULL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,10 +60,34 @@ def panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tu
 
 
 def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend below all panels, in as many columns as the figure is wide."""
-    inches = 0.65 + 0.085 * max(len(str(handle.get_label())) for handle in handles)
-    columns = int(np.clip(figure.get_figwidth() / inches, 1, len(handles)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    """A legend below all panels, in as many columns as the figure is wide; options that all lines share stand once."""
+    labels, shared = apart([str(handle.get_label()) for handle in handles])
+    width = figure.get_figwidth()
+    labels = [fill(label, int((width - 0.65) / 0.075), subsequent_indent="    ") for label in labels]
+    longest = max(len(row) for label in labels for row in label.split("\n"))
+    columns = int(np.clip(width / (0.65 + 0.085 * longest), 1, len(handles)))
+    heights = [1 + label.count("\n") for label in labels]
+    below = max(sum(heights[at : at + -(-len(heights) // columns)]) for at in range(len(heights)))
+    title = fill(shared, int(width / 0.075)) if shared else None
+    rows = below + (1 + title.count("\n") if title else 0)
+    figure.set_figheight(figure.get_figheight() + 0.19 * max(0, rows - 2))  # the panels have room for two
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns, title=title)
+
+
+def apart(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Labels such as ``pgd(steps=40, step=1)`` without the options that all have but ``NULL``, and these."""
+    found = [re.fullmatch(r"([^()]*)\((.*)\)", label, re.DOTALL) for label in labels]
+    options = [re.split(r", (?=[\w.]+=)", match[2]) if match else [] for match in found]
+    named = [own for own, label in zip(options, labels, strict=True) if label != NULL]
+    shared = [option for option in named[0] if all(option in own for own in named)] if len(named) > 1 else []
+    if not shared:
+        return list(labels), ""
+    left = [[option for option in own if option not in shared] for own in options]
+    short = [
+        label if match is None else f"{match[1]}({', '.join(own)})" if own else match[1]
+        for label, match, own in zip(labels, found, left, strict=True)
+    ]
+    return short, f"all{f' but {NULL}' if NULL in labels else ''}: {', '.join(shared)}"
 
 
 def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:

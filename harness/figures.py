@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frbench.harness import plots
+from frbench.harness import plots, plots_pictures
 from frbench.harness.canvas import save
 from frbench.harness.figures_cloaking import grids, line_figures, scatters
 from frbench.harness.figures_distance import distance_figures
@@ -193,14 +193,14 @@ def _grids(store: Kept, records: Sequence[Record], top: int) -> Iterator[tuple[s
         for number, page in enumerate(pages, 1):
             title = f"{goal} · {threat} · defense {defense} · {_on(key)}"
             which = [f"page{number}"] if len(pages) > 1 else []
-            yield file_name(["pictures", *key, *which]), plots.picture_grid(page, title)
+            yield file_name(["pictures", *key, *which]), plots_pictures.picture_grid(page, title)
 
 
-def _rows(record: Record, kept: Mapping[str, np.ndarray] | None, top: int) -> list[plots.PictureRow]:
+def _rows(record: Record, kept: Mapping[str, np.ndarray] | None, top: int) -> list[plots_pictures.PictureRow]:
     if kept is None:
         return []
     return [
-        plots.PictureRow(
+        plots_pictures.PictureRow(
             name=f"{label(record, 'attack')} {label(record, 'budget')}\npair {int(kept['index'][i])}",
             clean=kept["probe"][i],
             adversarial=kept["adversarial"][i],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from frbench.harness.canvas import legend, line, panels, style
+from frbench.harness.canvas import apart, legend, line, panels, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 NO_VALUE = "#eeeeee"
 GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
-_TILE = 1.55  # inches of one picture in a grid
 
 
 def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
@@ -126,12 +124,16 @@ def heat_map(frame: pd.DataFrame, title: str) -> Figure:
     where asr is NaN: refused, crashed). What no row names was not run.
     """
     threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
+    names, shared = apart(defenses)
+    rows = [fill(name, 26, break_long_words=False) for name in names]
+    tall = max(0.55, 0.1 + 0.15 * max(1 + name.count("\n") for name in rows))
     with style():
-        size = (0.95 * len(attacks) + 1.0, 0.55 * len(defenses) + 0.75)
-        figure, axes = panels(len(threats), len(goals), size, title)
+        size = (0.95 * len(attacks) + 1.0, tall * len(defenses) + 0.75)
+        figure, axes = panels(len(threats), len(goals), size, f"{title} · {shared}" if shared else title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
             image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
+            panel.set_yticks(range(len(rows)), rows)
             panel.set_title(f"{goals[j]} · {threats[i]}")
             panel.tick_params(labelleft=j == 0)
         figure.colorbar(image, ax=axes, label="ASR, %", fraction=0.03, pad=0.02, ticks=range(0, 101, 25))
@@ -155,7 +157,6 @@ def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Se
         panel.text(column, row + 0.27, text, ha="center", va="center", fontsize=6.5, color=ink)
     panel.set_facecolor(NO_VALUE)
     panel.set_xticks(range(len(attacks)), [fill(name, 16) for name in attacks])
-    panel.set_yticks(range(len(defenses)), [fill(name, 20) for name in defenses])
     panel.set_xticks(np.arange(1, len(attacks)) - 0.5, minor=True)
     panel.set_yticks(np.arange(1, len(defenses)) - 0.5, minor=True)
     panel.grid(False, which="major")
@@ -209,68 +210,3 @@ def _histogram_key(kinds: Collection[bool]) -> list[Any]:
             keys.append(Patch(color=colour, alpha=0.28, label=f"{name}, clean"))
             keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, attacked"))
     return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)")]
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """One attacked pair: images (H, W, 3) in [0, 1], scores, the threshold, and whether the attack succeeded."""
-
-    name: str
-    clean: np.ndarray
-    adversarial: np.ndarray
-    reference: np.ndarray
-    clean_score: float
-    adversarial_score: float
-    threshold: float
-    success: bool
-
-
-def amplification(rows: Sequence[PictureRow]) -> int:
-    """The largest power of two (at most 128) by which every change still fits around mid-gray."""
-    largest = max(float(np.abs(row.adversarial - row.clean).max()) for row in rows)
-    return int(2 ** np.clip(np.floor(np.log2(0.5 / max(largest, 1e-6))), 0, 7))
-
-
-def picture_grid(rows: Sequence[PictureRow], title: str) -> Figure:
-    """A line per pair: clean, adversarial, amplified difference (the factor stands above) and reference.
-
-    Scores stand under the images they belong to, with the threshold and whether the attack reached its goal. All images
-    are tiles of one array, which is many times faster to draw than an axis for each.
-    """
-    from matplotlib.figure import Figure
-
-    factor, (height, width) = amplification(rows), rows[0].clean.shape[:2]
-    down, right = round(height * 1.17), round(width * 1.06)  # from one tile to the next
-    canvas = np.full((down * len(rows), right * 4, 3), 255, np.uint8)
-    inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.6)
-    lines = fill(title, int(inches[0] * 12))
-    with style():
-        figure = Figure(figsize=(inches[0], inches[1] + 0.2 * lines.count("\n")), layout="constrained")
-        figure.suptitle(lines)
-        panel = figure.subplots()
-        for column, head in enumerate(("clean", "adversarial", f"difference × {factor}", "reference")):
-            panel.text(right * column + width / 2, -3, head, ha="center", va="bottom", weight="bold")
-        for number, row in enumerate(rows):
-            difference = 0.5 + factor * (row.adversarial - row.clean)
-            for column, image in enumerate((row.clean, row.adversarial, difference, row.reference)):
-                tile = canvas[down * number :, right * column :][:height, :width]
-                tile[:] = np.rint(255 * np.clip(image, 0, 1))  # matplotlib would cut off, not round
-            _captions(panel, row, right, width, down * number, height)
-        panel.imshow(canvas, interpolation="nearest", extent=(0, right * 4, down * len(rows), 0))
-        panel.set_axis_off()
-    return figure
-
-
-def _captions(panel: Axes, row: PictureRow, right: int, width: int, top: int, height: int) -> None:
-    mark, colour = ("✓ success", "#006b4e") if row.success else ("✗ failure", "#a33c00")
-    change = 255 * float(np.abs(row.adversarial - row.clean).max())
-    texts = (
-        (f"score {row.clean_score:.3f}", "black"),
-        (f"score {row.adversarial_score:.3f} {mark}", colour),
-        (f"largest {change:.1f}/255", "black"),
-        (f"threshold {row.threshold:.3f}", "black"),
-    )
-    for column, (text, ink) in enumerate(texts):
-        place = (right * column + width / 2, top + height * 1.03)
-        panel.text(*place, text, ha="center", va="top", fontsize=7.5, color=ink)
-    panel.text(-3, top + height / 2, row.name, rotation=90, ha="right", va="center", fontsize=8)

@@ -33,7 +33,7 @@ from frbench.harness.cell import Cell, run_cell
 from frbench.harness.contracts import AttackResult, Draw
 from frbench.harness.faces import load_images
 from frbench.harness.goals import Dodging
-from frbench.harness.plots import PictureRow, picture_grid
+from frbench.harness.plots_pictures import PictureRow, picture_grid
 from frbench.harness.protocols.verification import Verification
 from frbench.harness.store import ResultStore
 

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness import canvas, plots
+from frbench.harness import canvas, plots, plots_pictures
 
 
 def points() -> pd.DataFrame:
@@ -47,9 +47,11 @@ def scores() -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def rows(change: float = 8 / 255, count: int = 2) -> list[plots.PictureRow]:
+def rows(change: float = 8 / 255, count: int = 2) -> list[plots_pictures.PictureRow]:
     clean = np.random.default_rng(0).random((112, 112, 3)).astype(np.float32) * 0.8 + 0.1
-    row = plots.PictureRow("pgd linf_8\npair 7", clean, clean + np.float32(change), clean[::-1], 0.61, 0.12, 0.3, True)
+    row = plots_pictures.PictureRow(
+        "pgd linf_8\npair 7", clean, clean + np.float32(change), clean[::-1], 0.61, 0.12, 0.3, True
+    )
     return [row] * count
 
 
@@ -85,7 +87,7 @@ FIGURES = {
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: plots.score_histograms(scores(), "Title"),
-    "pictures": lambda: plots.picture_grid(rows(), "Title"),
+    "pictures": lambda: plots_pictures.picture_grid(rows(), "Title"),
 }
 
 
@@ -131,7 +133,7 @@ def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
-        "pictures": lambda: plots.picture_grid(rows(count=1), "Title " * 30),
+        "pictures": lambda: plots_pictures.picture_grid(rows(count=1), "Title " * 30),
     }
     figure = one[kind]()
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -153,9 +155,9 @@ def test_users_matplotlib_settings_are_neither_used_nor_changed() -> None:
 def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
     code = (
         "import sys; import frbench.harness.report; assert 'matplotlib' not in sys.modules\n"
-        "import numpy as np; from pathlib import Path; from frbench.harness import canvas, plots\n"
-        "row = plots.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
-        "canvas.save(plots.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "import numpy as np; from pathlib import Path; from frbench.harness import canvas, plots_pictures\n"
+        "row = plots_pictures.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
+        "canvas.save(plots_pictures.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
@@ -216,6 +218,18 @@ def test_a_heat_map_prints_values_denominators_and_what_is_missing() -> None:
     assert {"9/10", "80.0", "40.0"} <= set(shown)
 
 
+def test_long_names_beside_a_heat_map_do_not_run_into_each_other() -> None:
+    same = "members.a=small, members.b=large, fusion=min"
+    names = ["none", *(f"ensemble{k}({same}, members.c={'x' * k})" for k in range(6))]
+    one = heat().query("attack == 'a2' and defense == 'jpeg'")
+    figure = plots.heat_map(pd.concat([one.assign(defense=name) for name in names]), "Title")
+    drawing = FigureCanvasAgg(figure)
+    drawing.draw()
+    boxes = [label.get_window_extent(drawing.get_renderer()) for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == len(names) and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert f"all but none: {same}" in figure.get_suptitle().replace("\n", " ")
+
+
 def test_values_on_a_heat_map_are_readable_on_their_colour() -> None:
     colours = mpl.colormaps["OrRd"]
     figure = FIGURES["heat"]()
@@ -245,20 +259,54 @@ def test_a_picture_grid_shows_scores_threshold_and_outcome() -> None:
     shown = texts(FIGURES["pictures"]())
     expected = ["score 0.610", "score 0.120 ✓ success", "largest 8.0/255", "threshold 0.300", "difference × 8"]
     assert set(expected) <= set(shown)
-    failed = plots.PictureRow(**{**vars(rows()[0]), "success": False})
-    assert "score 0.120 ✗ failure" in texts(plots.picture_grid([failed], "t"))
+    failed = plots_pictures.PictureRow(**{**vars(rows()[0]), "success": False})
+    assert "score 0.120 ✗ failure" in texts(plots_pictures.picture_grid([failed], "t"))
 
 
 @pytest.mark.parametrize(("levels", "factor"), [(1, 64), (8, 8), (64, 1), (255, 1), (0, 128)])
 def test_the_difference_is_amplified_as_far_as_it_fits(levels: int, factor: int) -> None:
-    assert plots.amplification(rows(levels / 255)) == factor
+    assert plots_pictures.amplification(rows(levels / 255)) == factor
 
 
 def test_the_tile_of_the_difference_is_gray_plus_the_amplified_change() -> None:
-    figure = plots.picture_grid(rows(4 / 255, 1), "t")
+    figure = plots_pictures.picture_grid(rows(4 / 255, 1), "t")
     canvas = np.asarray(figure.axes[0].images[0].get_array())
-    factor, right = plots.amplification(rows(4 / 255)), round(112 * 1.06)
+    factor, right = plots_pictures.amplification(rows(4 / 255)), round(112 * 1.06)
     tile = canvas[:112, 2 * right : 2 * right + 112]
     expected = round(255 * 0.5 + factor * 4)
     assert (tile.min(), tile.max()) == pytest.approx((expected, expected), abs=1)
     assert np.array_equal(canvas[:112, :112], np.rint(255 * rows()[0].clean))
+
+
+def drawn_legend(figure: Figure) -> tuple[list[str], str, bool]:
+    """The legend's labels and title, and whether all of it stands inside the figure."""
+    drawing = FigureCanvasAgg(figure)
+    drawing.draw()
+    (found,) = figure.legends
+    extent, whole = found.get_window_extent(drawing.get_renderer()), figure.bbox
+    inside = extent.x0 >= whole.x0 and extent.x1 <= whole.x1 and extent.y0 >= whole.y0
+    return [text.get_text() for text in found.get_texts()], found.get_title().get_text(), inside
+
+
+def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cut_off() -> None:
+    names = ["none"] + [
+        f"{name}(faces=synthetic, faces.people=200, faces.shots=20, {own}recipe.network=tiny)"
+        for name in ("adp", "diverse_ensemble")
+        for own in ("", "fusion=concat, ", "recipe.terms.diversity.weight=0.25, recipe.schedule.epochs=40, ")
+    ]
+    frame = pd.concat([points()[lambda rows: rows["defense"] == "none"].assign(defense=name) for name in names])
+    labels, title, inside = drawn_legend(plots.asr_curves(frame, "defense", "radius", "Title"))
+    assert inside
+    assert labels[:3] == ["none", "adp", "adp(fusion=concat)"] and len(labels) == 7
+    assert title.replace("\n", " ") == (
+        "all but none: faces=synthetic, faces.people=200, faces.shots=20, recipe.network=tiny"
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [["pgd(steps=40)", "pgd"], ["none", "pca(keep=9)"], ["pca(keep=9)", "pca(keep=[1, 2])"], ["a", "b"]]
+)
+def test_that_options_which_some_line_lacks_stay_with_the_others(names: list[str]) -> None:
+    frame = pd.concat([points()[lambda rows: rows["defense"] == "none"].assign(defense=name) for name in names])
+    labels, title, inside = drawn_legend(plots.asr_curves(frame, "defense", "radius", "Title"))
+    assert (labels, title, inside) == (names, "", True)
