@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -42,12 +43,22 @@ def test_that_scores_of_8_bit_images_are_those_of_the_recognizer_itself(image_fo
     assert (scores - expected).abs().max() < 1e-5
 
 
-def test_that_images_between_two_levels_arrive_as_the_nearest(linear: Callable) -> None:
+def sent(service: CompareService, probe: torch.Tensor, reference: torch.Tensor, heard: Any) -> list[bytes]:
+    """The pictures that ``service`` sends to compare the two, in an order of their own."""
+    heard.bodies.clear()
+    service.compare(probe, reference)
+    return sorted(re.findall(rb"\x89PNG.*?IEND\xaeB`\x82", b"".join(heard.bodies), re.DOTALL))
+
+
+def test_that_images_between_two_levels_arrive_as_the_nearest() -> None:
     images = eight_bits(2)
     moved = images + torch.empty_like(images).uniform_(-0.49, 0.49, generator=torch.Generator().manual_seed(1)) / 255
-    with serving(CosineVerifier(linear(size=112))) as url:
-        service = CompareService(f"{url}/compare")
-        assert torch.equal(service.compare(images, images.flip(0)), service.compare(moved, images.flip(0)))
+    with pretending(always({"similarity": 0.5, "model": "m", "version": "1"})) as (url, heard):
+        service = CompareService(url)
+        pictures = sent(service, images, images.flip(0), heard)
+        assert len(pictures) == 4 and pictures == sent(service, moved, images.flip(0), heard)
+    levels = {Image.open(BytesIO(picture)).tobytes() for picture in pictures}
+    assert levels == {(255 * image).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes() for image in images}
 
 
 @pytest.mark.realdata

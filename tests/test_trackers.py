@@ -65,6 +65,12 @@ def plain_nearest(here: Stage, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return names, np.argsort(-np.stack(by_person, axis=1), axis=1, kind="stable")
 
 
+def test_that_two_photos_which_are_nearly_alike_are_still_two() -> None:
+    here = stage(people=5, shots=6, dim=2, seed=353)
+    answers = NearestNeighbour().answers(here, turns(here))
+    assert all(answer.learnt.all() for answer in answers)
+
+
 @settings(deadline=None, max_examples=15)
 @given(
     people=st.integers(2, 7), shots=st.integers(4, 9), dim=st.integers(2, 6), seed=st.integers(0, 10**6), data=st.data()
