@@ -59,9 +59,14 @@ def panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tu
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend below all panels, in as many columns as the figure is wide; options that all lines share stand once."""
-    labels, shared = apart([str(handle.get_label()) for handle in handles])
+def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = ()) -> None:
+    """A legend below all panels, in as many columns as the figure is wide.
+
+    named: handles whose labels are names of options; what they all have changed alike stands once.
+    """
+    labels, shared = apart([str(handle.get_label()) for handle in named])
+    handles = [*named, *others]
+    labels += [str(handle.get_label()) for handle in others]
     width = figure.get_figwidth()
     labels = [fill(label, int((width - 0.65) / 0.075), subsequent_indent="    ") for label in labels]
     longest = max(len(row) for label in labels for row in label.split("\n"))

@@ -40,7 +40,7 @@ def amplification_curves(frame: pd.DataFrame, title: str) -> Figure:
             _fidelities(axes[1, column], here)
             for panel in axes[:, column]:
                 panel.set_xticks(sorted(set(frame["k"])))
-        legend(figure, [*_line_key(lines), *_fidelity_key()])
+        legend(figure, _line_key(lines), _fidelity_key())
     return figure
 
 

@@ -30,7 +30,7 @@ def distance_curves(frame: pd.DataFrame, title: str) -> Figure:
         panel.plot(reached["distance"], 100 * reached["reached"], **_REACHED)
         for number, name in enumerate(names):
             _curve(panel, frame[frame["defense"] == name].sort_values("distance"), line(number))
-        legend(figure, _key(names))
+        legend(figure, *_keys(names))
     return figure
 
 
@@ -51,8 +51,8 @@ def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any]) -> None:
     panel.plot(distances, asr, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
 
 
-def _key(names: Sequence[str]) -> list[Any]:
+def _keys(names: Sequence[str]) -> tuple[list[Any], list[Any]]:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
-    return [*lines, Line2D([], [], label="pairs that came so near", **_REACHED)]
+    return lines, [Line2D([], [], label="pairs that came so near", **_REACHED)]
