@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, Self
 
+import numpy as np
 from torch import nn
 
 from frbench.harness.contracts import Fitted, Recipe, Recognizer, Verifier
@@ -132,6 +133,11 @@ class FusedDefense:
     members: Mapping[str, Recognizer]
     fusion: Fusion = "concat"
     shared: bool = False
+
+    @property
+    def trained_on(self) -> np.ndarray:
+        """Of all members, as far as they say; see ``trained_people.known_people``."""
+        return EnsembleRecognizer(self.members).trained_on
 
     def protect(self, verifier: Verifier) -> Verifier:
         """Raises FrbenchError: members that make no ensemble, or a mean over spaces that are not the same. Refused:

@@ -164,7 +164,8 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         names["surrogate"] = named(choices, SURROGATE)
     if TRACKER in choices:
         names["tracker"] = choices[TRACKER]
-    flags = trained_flags(recognizer, pairs, config["allow_overlap"])
+    flags = trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
+    flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
     faces, settings = _apart(settings)
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}

@@ -15,9 +15,9 @@ from frbench.harness import parallel
 
 def kept(path: Path, device: torch.device) -> dict[str, Any] | None:
     """The state in ``path``, or None where there is none. All processes get that of the first."""
-    data = parallel.told_bytes(path.read_bytes() if parallel.leading() and path.exists() else b"")
-    if not data:
+    if not parallel.told(path.exists()):
         return None
+    data = parallel.told_bytes(path.read_bytes() if parallel.leading() else b"")
     try:
         state: dict[str, Any] = torch.load(BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # of many kinds, by where the file is damaged
@@ -32,7 +32,10 @@ def keep(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(f"{path}.{os.getpid()}")
     try:
-        torch.save(state, temporary)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave an empty file under the name
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images
 
 Told = tuple[Tensor, Mapping[str, Tensor]]  # a loss, and figures to log by name
@@ -86,6 +87,23 @@ class Schedule:
     power: float = 2.0
     weight_decay: float = 0.0
     accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises FrbenchError: a number that no training can go by. No epochs are well: nothing is learned."""
+        expected = {
+            "epochs": (self.epochs, self.epochs >= 0, "0 or more"),
+            "batch": (self.batch, self.batch >= 1, "1 or more"),
+            "accumulate": (self.accumulate, self.accumulate >= 1, "1 or more"),
+            "rate": (self.rate, 0 <= self.rate < math.inf, "a finite number, 0 or more"),
+            "decay_epochs": (self.decay_epochs, self.decay_epochs >= 1, "1 or more"),
+            "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
+            "momentum": (self.momentum, 0 <= self.momentum < 1, "0 or more, below 1"),
+            "clip": (self.clip, self.clip is None or self.clip > 0, "a number above 0, or null"),
+            "patience": (self.patience, self.patience is None or self.patience >= 1, "1 or more, or null"),
+        }
+        for name, (value, good, wanted) in expected.items():
+            if not good:
+                raise FrbenchError(f"schedule.{name}={value}, expected {wanted}")
 
     def per_epoch(self, faces: int) -> int:
         """Steps of the optimiser in an epoch over so many ``faces``."""

@@ -88,7 +88,7 @@ class _Mter(Students):
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         images, person = self.turned(images, generator), self.person[rows]
-        source, target = self.pairs(person)
+        source, target = self.pairs(person, generator)
         changed = self.changed(images[source], images[target])
         units = self.look(torch.cat([images, changed]))
         with torch.autocast(images.device.type, enabled=False):
@@ -99,10 +99,13 @@ class _Mter(Students):
         figures = {"classification": named, "accuracy": right, "triplet": pushed}
         return self.recipe.class_weight * named + self.recipe.weight * pushed, figures
 
-    def pairs(self, person: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (T,) of sources and of their targets among persons (B,): never of one person."""
+    def pairs(self, person: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Places (T,) of sources and of their targets among persons (B,), by chance: never of one person."""
         first = self._half()[person]
-        source, target = first.nonzero()[:, 0], (~first).nonzero()[:, 0]
+        source, target = (
+            places[torch.randperm(len(places), generator=generator, device=places.device)]
+            for places in (first.nonzero()[:, 0], (~first).nonzero()[:, 0])
+        )
         count = min(len(source), len(target))
         return source[:count], target[:count]
 

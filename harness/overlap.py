@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Protocol, cast
 
 import numpy as np
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet
 from frbench.harness.progress import over
+from frbench.harness.trained_people import known_people, people_digests
 
 FLAG = "overlapping_identities"
 _BLOCK = 1024  # images at hand at a time
@@ -37,36 +36,17 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
     )
 
 
-def people_digests(people: Iterable[str]) -> np.ndarray:
-    """int64 (n,): what a trained file keeps of those whom it was trained on."""
-    digests = [hashlib.blake2b(each.encode(), digest_size=8).digest() for each in people]
-    return np.array([int.from_bytes(each, signed=True) for each in digests], np.int64)
-
-
-def trained_flags(recognizer: object, pairs: PairSet, allowed: bool) -> list[str]:
-    """As ``overlap_flags`` for a recognizer that says whom it was ``trained_on`` (``Trained``); by people alone."""
-    if not hasattr(type(recognizer), "trained_on"):  # isinstance would look at every property, and for files
-        return []
-    known = cast(Knowing, recognizer)
-    shared = int(np.isin(people_digests(pairs.people), known.trained_on).sum())
+def trained_flags(whatever: object, name: str, pairs: PairSet, allowed: bool) -> list[str]:
+    """As ``overlap_flags`` for the ``known_people`` of a recognizer or defense called ``name``; by people alone."""
+    shared = int(np.isin(people_digests(pairs.people), known_people(whatever)).sum())
     if not shared:
         return []
     if allowed:
         return [FLAG]
     raise FrbenchError(
-        f"{known.name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
+        f"{name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
         "take another data set, or set allow_overlap=true, which marks the record"
     )
-
-
-class Knowing(Protocol):
-    """A recognizer that keeps ``people_digests`` of whom it was trained on."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def trained_on(self) -> np.ndarray: ...
 
 
 def _digests(data: FaceSet | PairSet) -> np.ndarray:

@@ -232,9 +232,11 @@ class _Run:
             totals = dict(zip(self.sums, whole, strict=True))
         numbers = [totals["loss"], *(each.detach() for each in self.learner.parameters())]
         if not bool(torch.stack([torch.isfinite(each).all() for each in numbers]).all()):
+            kept = self.context.unfinished
             parallel.refuse(
-                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); the last good "
-                f"state is kept in {self.context.unfinished.name}; take a lower rate than {self.schedule.rate}"
+                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); take a lower rate "
+                f"than {self.schedule.rate}"
+                + (f"; the last good state is kept in {kept}" if kept.exists() else "; no state was kept yet")
             )
         return totals
 

@@ -142,10 +142,14 @@ def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench
     begun = ["recognizer=trained", "network@recognizer.architecture=tiny"]
     begun += [f"recognizer.architecture.make.{size}" for size in ("width=4", "dim=16")]
     fast = ["training.network=null", "training.schedule.epochs=1", "training.schedule.batch=20"]
-    out = frbench.done("fit", "training=single", *fast, *begun, f"recognizer.weights={first}", f"out={second}")
+    others = [*fast, "identities.people_seed=7"]
+    out = frbench.done("fit", "training=single", *others, *begun, f"recognizer.weights={first}", f"out={second}")
     use = words_after("use it", out)
     assert use == [*begun, f"recognizer.weights={second}"]
     assert "clean" in frbench.done("run", *use, "attack=none")
+    for seen in (3, 7):
+        told = frbench.refused("run", *use, f"dataset.people_seed={seen}", "attack=none")
+        assert "trained was trained on 30 of the 30 people" in told, "it knows those of both trainings"
     out = frbench.done("fit", "training=shared_w", *fast, *begun, f"recognizer.weights={first}")
     kept = frbench.artifacts
     frbench.done("run", *words_after("together", out), "attack=none")

@@ -120,7 +120,7 @@ def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() ->
     for epoch in range(30):
         students.stepped(epoch * students.per_epoch)
         person = torch.randint(12, (40,), generator=torch.Generator().manual_seed(epoch))
-        source, target = students.pairs(person)
+        source, target = students.pairs(person, torch.Generator().manual_seed(epoch))
         assert len(source) == len(target) > 0
         assert not set(person[source].tolist()) & set(person[target].tolist())
         first = students._half()
@@ -130,6 +130,23 @@ def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() ->
         students.stepped((epoch + 1) * students.per_epoch - 1)
         assert torch.equal(students._half(), first), "once an epoch"
     assert len(halves) > 20
+
+
+def test_who_is_paired_with_whom_and_who_is_left_out_is_of_chance() -> None:
+    """A batch is in the order of people, and its halves are of different size."""
+    students, left, near = learner(), torch.zeros(12), []
+    person = torch.arange(12).repeat_interleave(10)
+    for epoch in range(60):
+        students.stepped(epoch * students.per_epoch)
+        kept = torch.ones(120, dtype=torch.bool)
+        kept[torch.cat([torch.nonzero(person == each)[: int(each) % 4 + 1, 0] for each in range(12)])] = False
+        some = person[kept]
+        source, target = students.pairs(some, torch.Generator().manual_seed(epoch))
+        taken = torch.zeros(len(some), dtype=torch.bool).index_fill(0, torch.cat([source, target]), True)
+        left += torch.bincount(some[~taken], minlength=12)
+        near.append((source.float().argsort().float() - target.float().argsort().float()).abs().mean() / len(source))
+    assert (left > 0).all(), "somebody is always among the pairs"
+    assert float(torch.stack(near).mean()) == pytest.approx(1 / 3, abs=0.03), "two orders by chance differ by a third"
 
 
 def test_a_search_among_nobody_finds_nobody() -> None:
@@ -165,7 +182,7 @@ def test_the_loss_is_a_third_of_classification_and_the_triplet_of_what_was_found
     images = FACES.load(rows.numpy())
     twin = learner(replace(RECIPE, flip=False))
     loss, figures = students.loss(images, rows, torch.Generator())
-    source, target = twin.pairs(twin.person[rows])
+    source, target = twin.pairs(twin.person[rows], torch.Generator())
     changed = twin.changed(images[source], images[target])
     z = twin.look(torch.cat([images, changed]))[:, 0]
     named = margin_loss(RECIPE.margin, z[:40] @ normalize(twin.heads[0], dim=1).T, twin.person[rows])

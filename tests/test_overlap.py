@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fitted_by_hand import faces
+from safetensors.torch import save_file
 
+from frbench.defenses.ensembles import FusedDefense
 from frbench.harness.cli import main
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet, person_key
-from frbench.harness.overlap import FLAG, overlap_flags
+from frbench.harness.overlap import FLAG, overlap_flags, trained_flags
+from frbench.harness.recognizers.ensemble import EnsembleRecognizer
+from frbench.harness.recognizers.flip_averaged import FlipAveraged
+from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.store import ResultStore
+from frbench.harness.trained_people import known_people, people_digests
 
 
 @pytest.fixture
@@ -79,6 +88,35 @@ def test_what_is_allowed_is_marked_and_what_is_apart_is_not(tested: PairSet) -> 
     for allowed in (False, True):
         assert overlap_flags(fitted_on("Somebody_Else"), tested, allowed) == []
     assert overlap_flags(fitted_on("Aaron_Eckhart"), tested, allowed=True) == [FLAG] == ["overlapping_identities"]
+
+
+def kept(folder: Path, *people: str) -> TorchRecognizer:
+    """A network of which a file says that it was trained on these people of LFW."""
+    keys = [person_key("lfw", each) for each in people]
+    network = TinyNet(width=4, dim=8)
+    state = {f"members.0.{name}": each for name, each in network.state_dict().items()}
+    file = folder / f"{len(list(folder.iterdir()))}.safetensors"
+    save_file(state | {"people": torch.from_numpy(people_digests(keys))}, file)
+    return TorchRecognizer("mine", partial(TinyNet, width=4, dim=8), str(file), prefix="members.0.")
+
+
+def test_a_file_that_says_whom_it_was_trained_on_is_known_wherever_it_is_used(tested: PairSet, tmp_path: Path) -> None:
+    mine, other = kept(tmp_path, "Somebody_Else", "Aaron Eckhart"), kept(tmp_path, "Nobody")
+    several = {"a": other, "b": mine}
+    for holds in (mine, FlipAveraged(mine), EnsembleRecognizer(several), FusedDefense(several)):
+        assert trained_flags(holds, "mine", tested, allowed=True) == [FLAG]
+        with pytest.raises(FrbenchError, match="^mine was trained on 1 of the 2 people of the test set lfw; take "):
+            trained_flags(holds, "mine", tested, allowed=False)
+    for knows_of_none in (other, FlipAveraged(other), EnsembleRecognizer({"a": other, "b": kept(tmp_path, "C")})):
+        assert trained_flags(knows_of_none, "mine", tested, allowed=False) == []
+
+
+def test_a_file_from_elsewhere_says_nothing_of_people(tested: PairSet, tmp_path: Path) -> None:
+    network = TinyNet(width=4, dim=8)
+    torch.save(network.state_dict(), tmp_path / "theirs.pt")
+    theirs = TorchRecognizer("theirs", partial(TinyNet, width=4, dim=8), str(tmp_path / "theirs.pt"))
+    assert known_people(theirs).shape == (0,)
+    assert trained_flags(theirs, "theirs", tested, allowed=False) == []
 
 
 @pytest.fixture

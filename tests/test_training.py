@@ -186,13 +186,21 @@ def test_frozen_weights_stay_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("always_kept")
 def test_a_loss_that_is_not_finite_is_told_in_a_line_and_the_last_good_state_stays(tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
-    with pytest.raises(FrbenchError, match=r"epoch 2 .*step 7.*toy\.unfinished.*lower rate than 0\.05") as told:
+    with pytest.raises(
+        FrbenchError, match=r"epoch 2 .*step 7.*lower rate than 0\.05; .* is kept in .*toy\.unfinished"
+    ) as told:
         train(Toy(bad_at=7), SCHEDULE, context(PEOPLE, unfinished), "toy")
     assert "\n" not in str(told.value)
     again = Toy()
     train(again, SCHEDULE, context(PEOPLE, unfinished), "again")
     assert again.steps[0] == 7
     assert all(bool(torch.isfinite(each).all()) for each in again.state_dict().values())
+
+
+def test_where_no_good_state_was_kept_yet_none_is_promised(tmp_path: Path) -> None:
+    with pytest.raises(FrbenchError, match=r"epoch 1 .*; no state was kept yet$"):
+        train(Toy(bad_at=1), SCHEDULE, context(PEOPLE, tmp_path / "toy.unfinished"), "toy")
+    assert not (tmp_path / "toy.unfinished").exists()
 
 
 @pytest.mark.usefixtures("always_kept")

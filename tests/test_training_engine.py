@@ -198,7 +198,7 @@ def test_a_state_of_another_optimizer_is_told_too(tmp_path: Path) -> None:
         train(Toy(), replace(SCHEDULE, weight_decay=0.1), context(PEOPLE, unfinished), "other")
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"no state" * 99])
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"no state" * 99, lambda data: b""])
 def test_a_damaged_state_is_told_in_a_line(damage: Any, tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
     train(Toy(), SCHEDULE, context(PEOPLE, unfinished), "toy")

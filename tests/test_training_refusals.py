@@ -59,6 +59,26 @@ def test_fields_that_do_not_go_together_are_refused(make: Callable[[], Any], wor
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            ("epochs", -1),
+            ("batch", 0),
+            ("accumulate", 0),
+            ("rate", float("inf")),
+            ("rate", -0.1),
+            ("rate", float("nan")),
+        ),
+        *(("decay_epochs", 0), ("weight_decay", -1.0), ("momentum", 1.0), ("clip", 0.0), ("patience", 0)),
+    ],
+)
+def test_a_number_that_no_training_can_go_by_is_named(field: str, value: float) -> None:
+    with pytest.raises(FrbenchError, match=rf"^schedule\.{field}={value}, expected ") as error:
+        replace(SCHEDULE, **{field: value})
+    assert "\n" not in str(error.value)
+
+
 def test_fine_tuning_needs_a_recognizer_that_shows_its_network() -> None:
     recipe = replace(SINGLE, network=None)
     with pytest.raises(FrbenchError, match="nothing to train"):

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from frbench.harness.contracts import Embeddings, Images, Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import describe
+from frbench.harness.trained_people import known_people
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class EnsembleRecognizer:
         """SHA-256 of the members' digests."""
         digests = sorted(member.digest for member in self.distinct)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @property
+    def trained_on(self) -> np.ndarray:
+        """Of all members, as far as they say; see ``trained_people.known_people``."""
+        return np.concatenate([known_people(member) for member in self._several])
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, sum of the members' D)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from frbench.harness.contracts import Embeddings, Images, Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import describe
 from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.trained_people import known_people
 
 
 class Raw(Recognizer, Protocol):
@@ -48,6 +50,11 @@ class FlipAveraged:
     def floor(self) -> Any:
         """Least clean accuracy: the recognizer's own."""
         return getattr(self._inner, "floor", None)
+
+    @property
+    def trained_on(self) -> np.ndarray:
+        """As far as the recognizer says; see ``trained_people.known_people``."""
+        return known_people(self._inner)
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""

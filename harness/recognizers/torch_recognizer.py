@@ -8,13 +8,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from frbench.harness.fetching import file_sha256
 from frbench.harness.fingerprints import source_digest
 from frbench.harness.recognizers.preparation import Prepared
 from frbench.harness.recognizers.preprocessing import Preprocessing
-from frbench.harness.recognizers.weight_files import find_weights, load_strictly, read_state
+from frbench.harness.recognizers.weight_files import find_weights, load_strictly, people_in, read_state
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class TorchRecognizer(Prepared):
     def digest(self) -> str:
         """SHA-256 of the weight file."""
         return file_sha256(self.file)
+
+    @cached_property
+    def trained_on(self) -> np.ndarray:
+        """``people_digests`` of whom ``frbench fit`` trained the file on; none of a file from elsewhere."""
+        return people_in(self.file).numpy()
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

@@ -16,7 +16,7 @@ from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.preparation import Prepared
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.untrained import Untrained, member_names
-from frbench.harness.recognizers.weight_files import find_weights, load_strictly, read_state
+from frbench.harness.recognizers.weight_files import find_weights, load_strictly, people_in, read_state
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ class Trained(Prepared):
 
     @cached_property
     def trained_on(self) -> np.ndarray:
-        """``overlap.people_digests`` of those whose faces it was trained on; none where the file does not say."""
-        state = read_state(self.file)
-        return state["people"].numpy() if "people" in state else np.zeros(0, np.int64)
+        """``people_digests`` of those whose faces it was trained on; none where the file does not say."""
+        return people_in(self.file).numpy()
 
     @property
     def preprocessing(self) -> Preprocessing:

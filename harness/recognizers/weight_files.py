@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +47,8 @@ def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
     With a ``prefix``, entries outside it (a training head, say) are left out. A pickle that holds anything but
     tensors in plain containers is refused by PyTorch's restricted reader and runs nothing.
     """
-    try:
+    with _told(path):
         loaded = _read(path)
-    except Exception as error:  # a dozen kinds, by how the file is broken
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise FrbenchError(
-            f"{path} cannot be read as network weights ({reason}): "
-            "expected .safetensors or a state dict saved by torch.save; download it again or re-save it"
-        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise FrbenchError(
@@ -62,6 +57,32 @@ def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
         )
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def people_in(path: Path) -> Tensor:
+    """int64 (n,): what ``frbench fit training=...`` kept in the file of whom it trained on; none of any other file.
+
+    It stands beside the networks, so no prefix matters. Errors: see ``read_state``.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with _told(path), safe_open(path, "pt") as file:
+            if "people" in file.keys():  # noqa: SIM118 - no mapping
+                return cast(Tensor, file.get_tensor("people"))
+    return torch.zeros(0, dtype=torch.int64)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a dozen kinds, by how the file is broken
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise FrbenchError(
+            f"{path} cannot be read as network weights ({reason}): "
+            "expected .safetensors or a state dict saved by torch.save; download it again or re-save it"
+        ) from error
 
 
 def _read(path: Path) -> Any:
