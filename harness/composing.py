@@ -70,7 +70,7 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
 
 
 def _waiting(words: list[str]) -> list[str]:
-    """``words`` where a setting of a swept option is a sweep of one value.
+    """``words`` where a setting, or an option, within a swept option is a sweep of one value.
 
     Hydra composes a sweep once without what is swept, where the option that the setting belongs to is not there yet.
     """
@@ -85,7 +85,7 @@ def _waiting(words: list[str]) -> list[str]:
         word: _late(word, each)
         for word, each in given.items()
         if not (each.is_sweep_override() or each.is_delete() or "${" in word)
-        and any(each.key_or_group.startswith(f"{group}.") for group in swept)
+        and any((each.package or each.key_or_group).startswith(f"{group}.") for group in swept)
     }
     return [late.get(word, word) for word in words]
 
@@ -133,7 +133,8 @@ def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
 
 _INSIDE = (
     "recognizer@threat.surrogate to threat=transfer alone, tracker@protocol.tracker to protocol=cloaking, "
-    "network@training.network to training=NAME, network@recognizer.architecture to recognizer=trained"
+    "network@training.network to training=NAME (training=advt: network@training.start.network), "
+    "network@defense.recipe.network to a trained ensemble, network@recognizer.architecture to recognizer=trained"
 )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -18,10 +20,21 @@ FENCE = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 PLACEHOLDER = re.compile(r"=(?:NAME|FILE|FOLDER)\b|--config-dir|trust=")
 
 
+def lines_of(block: str) -> Iterator[str]:
+    """Whole lines, with what lines before them named put in its place."""
+    known: dict[str, str] = {}
+    for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+        line = Template(line).safe_substitute(known)
+        name, found, value = line.partition('="')
+        if found and name.isidentifier():
+            known[name] = value.strip('"')
+        yield line
+
+
 def printed() -> list[tuple[str, str]]:
     """Verb and words of each whole command, in blocks and within sentences."""
     text = README.read_text(encoding="utf-8")
-    lines = [line for block in FENCE.findall(text) for line in re.sub(r"\\\n\s*", " ", block).splitlines()]
+    lines = [line for block in FENCE.findall(text) for line in lines_of(block)]
     lines += [" ".join(words.split()) for words in re.findall(r"`([^`]+)`", FENCE.sub("", text))]
     found = [match.groups() for line in lines if not PLACEHOLDER.search(line) for match in COMMAND.finditer(line)]
     return [(verb, words.strip()) for verb, words in found]
