@@ -73,6 +73,14 @@ def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Pa
     )
 
 
+def test_that_an_option_within_a_swept_option_reaches_each_of_its_cells(tmp_path: Path) -> None:
+    words = ["-m", "defense=naive_ensemble,adp", "network@defense.recipe.network=tiny", f"paths.results={tmp_path}"]
+    sizes = "defense.recipe.network.make.width=8,12"
+    shown = {"defense.recipe.network": "tiny"}
+    assert swept(*words) == [shown] * 2
+    assert swept(*words, sizes) == [shown | {"defense.recipe.network.make.width": each} for each in (8, 12)] * 2
+
+
 def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(tmp_path: Path) -> None:
     fewer = ["goal=dodging", "budget=linf_2", "threat.relaxation=direct"]
     found = swept("experiment=purifiers_adaptive", "defense.purify=probe", *fewer, f"paths.results={tmp_path}")
