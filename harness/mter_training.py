@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frbench.harness.allocation import give_back_freed_memory
 from frbench.harness.contracts import Artifact, FitContext
 from frbench.harness.ensemble_training import EnsembleRecipe
 from frbench.harness.errors import FrbenchError
@@ -87,6 +88,7 @@ class _Mter(Students):
         self._halves: tuple[int, Tensor] | None = None
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        give_back_freed_memory()  # no two batches have as many pairs
         images, person = self.turned(images, generator), self.person[rows]
         source, target = self.pairs(person, generator)
         changed = self.changed(images[source], images[target])

@@ -35,3 +35,29 @@ def test_that_a_tensor_takes_the_memory_of_the_one_before_it_without_new_pages()
     given_back, kept = page_faults("given back"), page_faults("kept")
     assert kept < 100
     assert given_back > 10 * max(kept, 1)
+
+
+SIZES = """
+import torch
+from frbench.harness.allocation import give_back_freed_memory, keep_freed_memory
+assert keep_freed_memory()
+def megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 >> 20
+before = megabytes()
+pieces = [torch.ones(number << 18) for number in range(1, 40)]  # 1 to 39 MiB
+held = pieces[20::10]  # above the others, so that none lies at the end
+del pieces
+kept = megabytes()
+give_back_freed_memory()
+print(kept - before, megabytes() - before, int(sum(each.sum() for each in held)) == sum((21, 31)) << 18)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the advice is for glibc")
+@pytest.mark.skipif(platform.system() != "Linux", reason="memory is read from /proc")
+def test_that_what_is_kept_goes_back_when_asked_and_what_is_held_stays() -> None:
+    ended = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True, check=True)
+    kept, left, whole = ended.stdout.split()
+    assert int(kept) > 700 and int(left) < 200, "780 MiB, of which 52 are held"
+    assert whole == "True"
