@@ -58,6 +58,14 @@ class Parted(Protocol):
     def parts(self) -> Sequence[Sequence[nn.Parameter]]: ...
 
 
+_NUMBERS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "rate", "weight_decay"), (0, math.inf)),
+    **dict.fromkeys(("batch", "accumulate", "decay_epochs", "patience"), (1, math.inf)),
+    "momentum": (0, 1),
+    "clip": (1e-9, math.inf),  # at nothing, no gradient would be left
+}
+
+
 @dataclass(frozen=True)
 class Schedule:
     """epochs over all faces in batches (the last incomplete step is left out).
@@ -90,19 +98,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raises FrbenchError: a number that no training can go by. No epochs are well: nothing is learned."""
-        expected = {
-            "epochs": (self.epochs, self.epochs >= 0, "0 or more"),
-            "batch": (self.batch, self.batch >= 1, "1 or more"),
-            "accumulate": (self.accumulate, self.accumulate >= 1, "1 or more"),
-            "rate": (self.rate, 0 <= self.rate < math.inf, "a finite number, 0 or more"),
-            "decay_epochs": (self.decay_epochs, self.decay_epochs >= 1, "1 or more"),
-            "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
-            "momentum": (self.momentum, 0 <= self.momentum < 1, "0 or more, below 1"),
-            "clip": (self.clip, self.clip is None or self.clip > 0, "a number above 0, or null"),
-            "patience": (self.patience, self.patience is None or self.patience >= 1, "1 or more, or null"),
-        }
-        for name, (value, good, wanted) in expected.items():
-            if not good:
+        for name, (least, below) in _NUMBERS.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not least <= value < below:  # a word is told by its type later
+                wanted = f"{least} or more" + ("" if below == math.inf else f", below {below}")
                 raise FrbenchError(f"schedule.{name}={value}, expected {wanted}")
 
     def per_epoch(self, faces: int) -> int:
