@@ -19,7 +19,7 @@ from frbench.harness.objectives.seen import Seen
 from frbench.harness.pair_accuracy import Validation
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.untrained import bare, seed_of
-from frbench.harness.trained_people import known_people, people_digests
+from frbench.harness.trained_people import PEOPLE, known_people, people_digests
 from frbench.harness.training import Schedule, train
 
 _DIAGNOSED, _CHUNK = 2048, 128  # training faces that the diagnosis looks at, and how many at a time
@@ -119,7 +119,7 @@ class Students(nn.Module):
         heads = {f"heads.{j}": head.detach() for j, head in enumerate(self.heads)}
         told = {f"history/{name}": each for name, each in history.items()}
         people = np.union1d(people_digests(context.faces.people), known_people(context.recognizer))
-        whom = {"people": torch.from_numpy(people)}
+        whom = {PEOPLE: torch.from_numpy(people)}
         return (
             weights
             | heads

@@ -8,6 +8,8 @@ from typing import Protocol, cast
 
 import numpy as np
 
+PEOPLE = "people"  # the entry of a trained file
+
 
 def people_digests(people: Iterable[str]) -> np.ndarray:
     """int64 (n,): what a trained file keeps of those whom it was trained on."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from frbench.harness.cli import main
 from frbench.harness.composing import chosen_options, settings, with_hydra
@@ -79,6 +79,18 @@ def test_that_an_option_within_a_swept_option_reaches_each_of_its_cells(tmp_path
     shown = {"defense.recipe.network": "tiny"}
     assert swept(*words) == [shown] * 2
     assert swept(*words, sizes) == [shown | {"defense.recipe.network.make.width": each} for each in (8, 12)] * 2
+
+
+@pytest.mark.parametrize(("place", "chosen"), [("training", "training=advt"), ("defense.recipe", "defense=advt")])
+def test_that_what_adversarial_training_begins_from_takes_as_many_batches_a_step(place: str, chosen: str) -> None:
+    found: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        found.append(OmegaConf.select(cfg, f"{place}.start.schedule.accumulate"))
+
+    with_hydra("run", [chosen], job)
+    with_hydra("run", [chosen, f"{place}.schedule.accumulate=4"], job)
+    assert found == [1, 4]
 
 
 def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import locate_weights, mirrored
+from frbench.harness.trained_people import PEOPLE
 
 PACKAGED = "pkg:"
 
@@ -68,8 +69,8 @@ def people_in(path: Path) -> Tensor:
         from safetensors import safe_open
 
         with _told(path), safe_open(path, "pt") as file:
-            if "people" in file.keys():  # noqa: SIM118 - no mapping
-                return cast(Tensor, file.get_tensor("people"))
+            if PEOPLE in file.keys():  # noqa: SIM118 - no mapping
+                return cast(Tensor, file.get_tensor(PEOPLE))
     return torch.zeros(0, dtype=torch.int64)
 
 
