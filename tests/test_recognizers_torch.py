@@ -138,14 +138,14 @@ def test_a_text_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("<html>404: not found</html>")
     with pytest.raises(FrbenchError) as error:
         recognizer(tmp_path / name).embed(torch.rand(1, 3, 112, 112))
-    assert one_line(error, name, "cannot be read as network weights")
+    assert one_line(error, name, "is a web page, not network weights")
 
 
 def test_a_truncated_checkpoint_is_refused_in_one_line(checkpoint: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(FrbenchError) as error:
         recognizer(checkpoint).embed(torch.rand(1, 3, 112, 112))
-    assert one_line(error, "small.pt", "cannot be read as network weights")
+    assert one_line(error, "small.pt", "without its end, not network weights")
 
 
 class Hostile:
@@ -163,7 +163,7 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path: Path, save) -> N
     save({"weight": Hostile(mark)}, tmp_path / "hostile.pt")
     with pytest.raises(FrbenchError) as error:
         recognizer(tmp_path / "hostile.pt").embed(torch.rand(1, 3, 112, 112))
-    assert one_line(error, "hostile.pt", "cannot be read")
+    assert one_line(error, "hostile.pt", "is a pickle of Python objects (", "pathlib.", "not network weights")
     assert not mark.exists()
 
 

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, shortened
 
 _PATIENCE = 120.0  # seconds: a service that wants us to wait longer is given up
 
@@ -169,7 +169,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return shortened(text, 200) if text.strip() else "nothing"
 
 
 def _httpx() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.torch_recognizer import architecture_facts
 from frbench.harness.recognizers.whole import WholeNetwork
@@ -96,6 +96,7 @@ def load_member(module: nn.Module, tensors: Mapping[str, Tensor], member: int = 
     try:
         bare(module).load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise FrbenchError(f"the artifact does not fit the network that it is loaded into: {reason}") from error
+        raise FrbenchError(
+            f"the artifact does not fit the network that it is loaded into: {shortened(error)}"
+        ) from error
     return module

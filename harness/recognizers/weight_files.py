@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import locate_weights, mirrored
+from frbench.harness.recognizers.file_kinds import Form, is_safetensors, kind_of
 from frbench.harness.trained_people import PEOPLE
 
 PACKAGED = "pkg:"
@@ -48,50 +48,67 @@ def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
     With a ``prefix``, entries outside it (a training head, say) are left out. A pickle that holds anything but
     tensors in plain containers is refused by PyTorch's restricted reader and runs nothing.
     """
-    with _told(path):
-        loaded = _read(path)
+    loaded = read_weights(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise FrbenchError(
-            f"{path} holds {type(loaded).__name__}, not a state dict of tensors: "
-            "save network.state_dict() with torch.save or safetensors"
-        )
+        raise no_state_dict(path, loaded)
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def read_weights(path: Path) -> Any:
+    """What a .safetensors or PyTorch file holds: a mapping of tensors, or whatever the tensors are wrapped in.
+
+    A pickle that holds anything but tensors in plain containers is refused by PyTorch's restricted reader and runs
+    nothing. Raises FrbenchError: the file is something else or damaged.
+    """
+    try:
+        if is_safetensors(path):
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with path.open("rb") as file:  # by a path PyTorch would go by its suffix
+            return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:  # a dozen kinds, by how the file is broken
+        raise unreadable(path, "network weights", error, forms=("PyTorch", "safetensors")) from error
+
+
+def no_state_dict(path: Path, loaded: Any) -> FrbenchError:
+    """The error for a file of something else than named tensors."""
+    return FrbenchError(
+        f"{path} holds {type(loaded).__name__}, not a state dict of tensors: "
+        "save network.state_dict() with torch.save or safetensors"
+    )
+
+
+def unreadable(path: Path, wanted: str, error: Exception, forms: Sequence[Form]) -> FrbenchError:
+    """The error for a file that could not be read as ``wanted``: what the file is instead, or what its reader said.
+
+    forms: the formats that ``wanted`` names; a file of one of them is damaged.
+    """
+    kind = kind_of(path)
+    if kind is not None and kind.form not in forms:
+        return FrbenchError(f"{path} is {kind.name}, not {wanted}: {kind.remedy.replace('FILE', str(path))}")
+    return FrbenchError(
+        f"{path} cannot be read as {wanted} ({shortened(error)}): copy or download it again, or save it anew"
+    )
 
 
 def people_in(path: Path) -> Tensor:
     """int64 (n,): what ``frbench fit training=...`` kept in the file of whom it trained on; none of any other file.
 
-    It stands beside the networks, so no prefix matters. Errors: see ``read_state``.
+    It stands beside the networks, so no prefix matters. Errors: see ``read_weights``.
     """
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open
+    none = torch.zeros(0, dtype=torch.int64)
+    if not is_safetensors(path):
+        return none
+    from safetensors import safe_open
 
-        with _told(path), safe_open(path, "pt") as file:
-            if PEOPLE in file.keys():  # noqa: SIM118 - no mapping
-                return cast(Tensor, file.get_tensor(PEOPLE))
-    return torch.zeros(0, dtype=torch.int64)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
     try:
-        yield
-    except Exception as error:  # a dozen kinds, by how the file is broken
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise FrbenchError(
-            f"{path} cannot be read as network weights ({reason}): "
-            "expected .safetensors or a state dict saved by torch.save; download it again or re-save it"
-        ) from error
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, weights_only=True, map_location="cpu")
+        with safe_open(path, "pt") as file:
+            return cast(Tensor, file.get_tensor(PEOPLE)) if PEOPLE in list(file.keys()) else none
+    except Exception as error:
+        raise unreadable(path, "network weights", error, forms=("safetensors",)) from error
 
 
 _REMEDY = "choose the recognizer option of its architecture, or set recognizer.prefix"
