@@ -115,6 +115,18 @@ def success_rate(found: Mapping[str, Any]) -> Cell:
     return Cell(percent(found["asr"]), f"{interval(found, 'asr')} ({int(successes)}/{total})")
 
 
+def realised_far(found: Mapping[str, Any]) -> Cell:
+    """The FAR that thresholds realise: held out [interval] (accepted/impostor pairs), and on the pairs they are set on.
+
+    ``found`` may be null, or of a record without these figures.
+    """
+    if found.get("far_set") is None:
+        return Cell(MISSING)
+    counts = "({false_accepts}/{impostors})".format(**found)
+    where_set = f"{percent(found['far_set'], 3)} where set"
+    return Cell(percent(found["far"], 3), f"{interval(found, 'far', 3)} {counts}, {where_set}")
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, or the sign of a missing value."""
     return MISSING if share is None else f"{100 * share:.{digits}f}"

@@ -41,19 +41,40 @@ class KFold:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """Thresholds set at a false accept rate (FAR) on the other folds, with the rates that they realise.
+
+    thresholds: float64 (N,), one a pair. far_set: FAR on the impostors of the other folds, on which the thresholds were
+    set, mean over folds; it is at most the target in every fold. false_accepts, impostors: counts over the folds that
+    the thresholds were not set on.
+    """
+
+    thresholds: Floats
+    far_set: float
+    false_accepts: int
+    impostors: int
+
+    @property
+    def far(self) -> float:
+        """The realised FAR on held-out folds, pooled; it may exceed the target by chance."""
+        return self.false_accepts / self.impostors if self.impostors else float("nan")
+
+
+@dataclass(frozen=True)
 class Tar:
     """True accept rate at a false accept rate set on the other folds.
 
     tar: mean over folds of (accepted genuine / genuine in the fold); pooled: accepted / total over all folds.
-    far: the false accept rate that those thresholds gave on the folds they were not chosen on, pooled.
     """
 
     tar: float
-    pooled: float
     accepted: int
     total: int
-    far: float
-    thresholds: Floats
+    point: OperatingPoint
+
+    @property
+    def pooled(self) -> float:
+        return self.accepted / self.total
 
 
 def _checked(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Bools]:
@@ -132,54 +153,60 @@ def kfold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> KFold
 
 
 def far_threshold(impostor_scores: ArrayLike, far: float) -> float | Unresolved:
-    """The threshold at which a share ``far`` of the impostor scores is accepted.
+    """The lowest threshold that accepts at most a share ``far`` of the impostor scores (N,), ties counted.
 
-    With the n scores in falling order s[0] >= s[1] >= ..., the threshold s[k] accepts k of them (FAR k/n); between
-    such points it is linear in FAR, so the threshold stands at position ``far * n``. It equals
-    ``np.quantile(scores, 1 - far, method="interpolated_inverted_cdf")``. Below one impostor pair (far < 1/n)
-    there is nothing to interpolate: ``Unresolved``.
+    A score is accepted when it is greater than the threshold. With k the largest count for which k / N <= far, the
+    threshold is the (k+1)-th largest score: at most k scores are greater, and below it at least k + 1 are. Nothing is
+    interpolated. The true accept rate is then the highest of scikit-learn's ``roc_curve`` at a false positive rate of
+    at most ``far``. Where k is 0 (far < 1 / N) the threshold would be the highest impostor score whatever ``far`` is,
+    and the rate would hang on that one pair: ``Unresolved``.
     """
     values = np.asarray(impostor_scores, np.float64)
     _checked(values, np.zeros(len(values)))
     if not 0 < far < 1:
         raise FrbenchError(f"far={far} must lie between 0 and 1")
-    position = far * len(values)
-    if position < 1 - 1e-9:
+    if not len(values):
+        return Unresolved(f"there is no impostor pair to set FAR {far:g} on")
+    rates = np.arange(len(values)) / len(values)  # compared as floats: 0.29 * 100 falls short of 29
+    allowed = int(np.searchsorted(rates, far, side="right")) - 1
+    if allowed < 1:
         return Unresolved(f"FAR {far:g} is below 1/{len(values)}, one impostor pair of those it would be set on")
-    if abs(position - round(position)) < 1e-9:  # 0.07 * 100 is not quite 7
-        position = round(position)
-    falling = np.sort(values)[::-1]
-    return float(np.interp(position, np.arange(len(values)), falling))
+    return float(np.sort(values)[::-1][allowed])
 
 
-def fold_far_thresholds(scores: ArrayLike, same: ArrayLike, fold: ArrayLike, far: float) -> Floats | Unresolved:
-    """For each pair the FAR threshold of the impostors in other folds, float64 (N,)."""
+def fold_far_thresholds(scores: ArrayLike, same: ArrayLike, fold: ArrayLike, far: float) -> OperatingPoint | Unresolved:
+    """For each pair the FAR threshold of the impostors in other folds; see ``far_threshold``."""
     values, labels = _checked(scores, same)
     unresolved: list[Unresolved] = []
+    realised: list[float] = []
 
     def choose(others: Floats, genuine: Bools) -> float:
-        threshold = far_threshold(others[~genuine], far)
+        impostors = others[~genuine]
+        threshold = far_threshold(impostors, far)
         if isinstance(threshold, Unresolved):
             unresolved.append(threshold)
             return float("nan")
+        realised.append(float((impostors > threshold).mean()))
         return threshold
 
     thresholds = _by_fold(values, labels, fold, choose)
-    return unresolved[0] if unresolved else thresholds
+    if unresolved:
+        return unresolved[0]
+    accepted = (values > thresholds)[~labels]
+    return OperatingPoint(thresholds, float(np.mean(realised)), int(accepted.sum()), len(accepted))
 
 
 def tar_at_far(scores: ArrayLike, same: ArrayLike, fold: ArrayLike, far: float) -> Tar | Unresolved:
     """True accept rate of each fold at the FAR threshold of the other folds; folds without genuine pairs skip."""
     values, labels = _checked(scores, same)
     _needs_both(labels)
-    thresholds = fold_far_thresholds(values, labels, fold, far)
-    if isinstance(thresholds, Unresolved):
-        return thresholds
-    accepted, folds = values > thresholds, np.asarray(fold)
+    point = fold_far_thresholds(values, labels, fold, far)
+    if isinstance(point, Unresolved):
+        return point
+    accepted, folds = values > point.thresholds, np.asarray(fold)
     rates = [accepted[labels & (folds == number)].mean() for number in np.unique(folds[labels])]
     genuine = accepted[labels]
-    far_found = float(accepted[~labels].mean())
-    return Tar(float(np.mean(rates)), float(genuine.mean()), int(genuine.sum()), len(genuine), far_found, thresholds)
+    return Tar(float(np.mean(rates)), int(genuine.sum()), len(genuine), point)
 
 
 def _roc(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Floats]:

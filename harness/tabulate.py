@@ -13,7 +13,19 @@ from itertools import groupby
 from typing import Any
 
 from frbench.harness.crosscheck import Findings
-from frbench.harness.layout import SEVERAL, facts, grid, groups, interval, percent, setting, signed, slug, success_rate
+from frbench.harness.layout import (
+    SEVERAL,
+    facts,
+    grid,
+    groups,
+    interval,
+    percent,
+    realised_far,
+    setting,
+    signed,
+    slug,
+    success_rate,
+)
 from frbench.harness.records import NULL, Record, label, measured, natural, reason, rest
 from frbench.harness.tables import CLEAN, DOUBTED, MISSING, Cell, Table, file_name, joined
 
@@ -24,15 +36,23 @@ _READ = (
     f"{MISSING} stands for a cell that was not run. {CLEAN} stands where the audit found nothing, {DOUBTED} where a "
     "flag says what must be explained before the figure is believed, neither where no audit ran."
 )
+_REALISED = (
+    "Realised FAR: share of impostor pairs accepted in the folds held out [95 % Wilson interval] (accepted/impostor "
+    "pairs), and on the pairs of the other folds, on which thresholds are set: never above the target there."
+)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """At which threshold success is read: ``of`` finds its numbers in the attack measurements."""
+    """At which threshold success is read: ``of`` finds its numbers in the attack measurements.
+
+    at_far: the threshold is set at a FAR, and its numbers tell the FAR that it realises.
+    """
 
     slug: str
     words: str
     of: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    at_far: bool = False
 
 
 BEST_ACCURACY = Reading("", "threshold of best accuracy on the other folds", lambda attack: attack)
@@ -42,7 +62,7 @@ def far_readings(records: Iterable[Record]) -> list[Reading]:
     """One reading for each false accept rate at which any record was judged, loosest first."""
     rates = {rate for record in records for rate in measured(record, "attack").get("at_far") or {}}
     return [
-        Reading(f"-far{rate}", f"threshold at FAR {float(rate):g} on the other folds", _at_far(rate))
+        Reading(f"-far{rate}", f"threshold at FAR {float(rate):g} on the other folds", _at_far(rate), True)
         for rate in sorted(rates, key=float, reverse=True)
     ]
 
@@ -63,13 +83,15 @@ def attack_tables(records: Sequence[Record], findings: Findings, reading: Readin
     for group in groups([r for r in records if r["names"]["attack"] != NULL]):
         title = f"Success of {label(group[0], 'goal')}, {setting(group[0])}"
         policy = f"{reading.words[0].upper()}{reading.words[1:]}, calibrated behind the defense on clean pairs."
-        caption = f"{_READ} {policy} {facts(group)}"
-        beside = {
+        caption = " ".join([_READ, policy, *([_REALISED] if reading.at_far else []), facts(group)])
+        beside: dict[str, Callable[[Sequence[Record]], Cell]] = {
             "clean accuracy %": lambda rows: joined(
                 [accuracy.get(_clean_key(r), Cell(MISSING)) for r in rows], SEVERAL
             ),
             "left out": lambda rows: _left_out(rows, reading),
         }
+        if reading.at_far:
+            beside["realised FAR %"] = lambda rows: _realised(rows, reading)
         header, rows = grid(group, beside, cell)
         tables.append(Table(slug("asr", group[0]) + reading.slug, title, caption, header, rows, 2))
     return tables
@@ -118,7 +140,7 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             "defense",
             "accuracy %",
             "std",
-            *(f"TAR % at FAR {float(f):g}" for f in rates),
+            *(name for f in rates for name in (f"TAR % at FAR {float(f):g}", f"realised FAR % at {float(f):g}")),
             "EER %",
             "AUC",
             "pairs",
@@ -126,7 +148,7 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
         caption = (
             f"Dataset {dataset}, protocol {protocol}, all pairs. Accuracy at the threshold of best accuracy on the "
             "other folds: mean [95 % Wilson interval] and standard deviation over folds. TAR at thresholds set on the "
-            "other folds."
+            "other folds: mean over folds [95 % Wilson interval of all genuine pairs]. " + _REALISED
         )
         name = file_name(["clean", dataset, protocol])
         tables.append(Table(name, f"Clean accuracy on {dataset}", caption, header, _told_apart(lines), 2))
@@ -145,7 +167,7 @@ def _clean_cells(clean: Mapping[str, Any], rates: Sequence[str]) -> list[Cell]:
     for rate in rates:
         found = (clean.get("tar_at_far") or {}).get(rate) or {}
         why = (found["reason"],) if found.get("reason") else ()
-        cells.append(Cell(percent(found.get("tar")), notes=why))
+        cells += [Cell(percent(found.get("tar")), interval(found, "tar"), notes=why), realised_far(found)]
     area = clean.get("auc")
     return [
         *cells,
@@ -171,6 +193,11 @@ def _left_out(rows: Sequence[Record], reading: Reading) -> Cell:
         if attack and (total := reading.of(attack).get("asr_denominator")) is not None:
             texts.append(Cell(f"{int(attack['eligible']) - int(total)}/{int(attack['eligible'])}"))
     return joined(texts, SEVERAL) if texts else Cell(MISSING)
+
+
+def _realised(rows: Sequence[Record], reading: Reading) -> Cell:
+    cells = [realised_far(reading.of(attack)) for r in rows if (attack := measured(r, "attack"))]
+    return joined(cells, SEVERAL) if cells else Cell(MISSING)
 
 
 def _clean_key(record: Record) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from frbench.harness.intervals import wilson
-from frbench.harness.metrics import auc, eer, kfold_accuracy, tar_at_far
+from frbench.harness.metrics import OperatingPoint, auc, eer, fold_far_thresholds, kfold_accuracy, tar_at_far
+from frbench.harness.protocols.measuring import realised_far
 from frbench.harness.report import report
 
 PAIRS, FOLDS = 240, 4
@@ -89,10 +90,16 @@ def clean_measurements() -> dict[str, Any]:
         "eer": eer(scores, same),
         "auc": auc(scores, same),
         "tar_at_far": {
-            "0.1": {"tar": tar.tar, "threshold_mean": float(tar.thresholds.mean()), "reason": None},
-            "0.001": {"tar": None, "threshold_mean": None, "reason": "FAR 0.001 is below 1/90"},
+            "0.1": {"tar": tar.tar, **realised_far(tar.point), "reason": None},
+            "0.001": {"tar": None, "far_set": None, "far": None, "reason": "FAR 0.001 is below 1/90"},
         },
     }
+
+
+def operating_point() -> OperatingPoint:
+    found = fold_far_thresholds(*clean_scores(), 0.1)
+    assert isinstance(found, OperatingPoint)
+    return found
 
 
 def attacked(store: FakeStore, names: Mapping[str, str], radius: float, strength: float, **more: Any) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def attacked(store: FakeStore, names: Mapping[str, str], radius: float, strength
     )[chosen]
     d, k = int(frame["correct"].sum()), int(frame["success"].sum())
     attack = rate(k, d) | {"left_out": len(frame) - d, "eligible": len(frame), "bootstrap_low": float("nan")}
-    attack |= {"at_far": {"0.1": {**rate(k, d), "reason": None}}}
+    attack |= {"at_far": {"0.1": {**rate(k, d), **realised_far(operating_point()), "reason": None}}}
     attack |= {"linf": {"mean": float("inf"), "median": radius, "max": float("inf")}, "objective_mean": 0.1}
     measurements = {"clean": clean_measurements(), "attack": attack}
     record = store.add(names, more.pop("settings", None), measurements=measurements, **more)

@@ -202,10 +202,11 @@ def test_equal_scores_do_not_break_tar_at_far(far: float) -> None:
     rates = []
     for number in range(10):
         others = scores[(fold != number) & ~same]
-        threshold = np.quantile(others, 1 - far, method="interpolated_inverted_cdf")
+        threshold = min(score for score in others if (others > score).mean() <= far)
         rates.append((scores[(fold == number) & same] > threshold).mean())
     assert found.tar == pytest.approx(np.mean(rates), abs=1e-9)
-    assert found.far <= 2.5 * far
+    assert found.point.far_set <= far
+    assert found.point.far <= 2.5 * far
 
 
 def test_a_record_says_why_a_far_is_not_resolved(cell: Callable, tmp_path: Path) -> None:
@@ -213,5 +214,8 @@ def test_a_record_says_why_a_far_is_not_resolved(cell: Callable, tmp_path: Path)
     record = run_cell(cell(protocol=Verification(fars=(0.02, 1e-3), bootstrap=100, pictures=0)), ResultStore(tmp_path))
     for where in (record["measurements"]["clean"]["tar_at_far"], record["measurements"]["attack"]["at_far"]):
         assert where["0.02"]["reason"] is None
+        assert where["0.02"]["far_set"] <= 0.02
+        assert where["0.02"]["impostors"] == 100
+        assert where["0.02"].keys() == where["0.001"].keys()
         assert "1/90" in where["0.001"]["reason"]
         assert {value for key, value in where["0.001"].items() if key != "reason"} == {None}

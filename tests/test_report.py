@@ -9,7 +9,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from fabricated import NAMES, PAIRS, STRENGTH, FakeStore, attacked, decided, printed, sweep, tables, with_pictures
+from fabricated import (
+    NAMES,
+    PAIRS,
+    STRENGTH,
+    FakeStore,
+    attacked,
+    decided,
+    operating_point,
+    printed,
+    sweep,
+    tables,
+    with_pictures,
+)
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.intervals import wilson
@@ -237,6 +249,18 @@ def test_a_clean_table_has_one_row_for_each_defense_and_says_which_far_cannot_be
         "pca",
     ]
     assert "FAR 0.001 is below 1/90" in text
+
+
+def test_tables_at_a_far_tell_the_far_that_was_realised(tmp_path: Path) -> None:
+    report(sweep(("pgd",)), tmp_path)
+    point = operating_point()
+    counts = f"({point.false_accepts}/{point.impostors}), {100 * point.far_set:.3f} where set"
+    attacks = "asr-lfw_limit_240-tiny-verification-dodging-adaptive"
+    text = {
+        name: (tmp_path / "tables" / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("clean-lfw-verification", f"{attacks}-far0.1", attacks)
+    }
+    assert [counts in each for each in text.values()] == [True, True, False]
 
 
 def test_table_csv_reads_back_and_repeats_every_row_name(tmp_path: Path) -> None:

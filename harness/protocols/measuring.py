@@ -16,6 +16,8 @@ from frbench.harness.intervals import clustered_bootstrap, wilson
 from frbench.harness.verifiers import Averaged
 
 _NOBODY = pd.Series(dtype=bool)
+_TAR = ("tar", "tar_low", "tar_high", "accepted", "genuine", "threshold_mean")
+_REALISED = ("far_set", "far", "far_low", "far_high", "false_accepts", "impostors")
 _POLICY, _STATED = "best accuracy on the other folds, behind the defense", ("mean", "min", "max")
 
 
@@ -48,16 +50,39 @@ def success_rate(success: pd.Series, counted: pd.Series) -> dict[str, Any]:
 
 
 def at_far(table: pd.DataFrame, clean: np.ndarray, pairs: PairSet, goal: Goal, far: float) -> dict[str, Any]:
-    """ASR with thresholds at ``far`` of the other folds; null with the reason where the data cannot resolve it."""
-    thresholds = metrics.fold_far_thresholds(clean, pairs.same, pairs.fold, far)
-    if isinstance(thresholds, metrics.Unresolved):
-        return {**dict.fromkeys(success_rate(_NOBODY, _NOBODY)), "reason": thresholds.reason}
-    line = torch.from_numpy(thresholds[table["index"]])
+    """ASR with thresholds at ``far`` of the other folds, and the FAR that they realise.
+
+    Null with the reason where the data cannot resolve it.
+    """
+    point = metrics.fold_far_thresholds(clean, pairs.same, pairs.fold, far)
+    if isinstance(point, metrics.Unresolved):
+        return {**dict.fromkeys((*success_rate(_NOBODY, _NOBODY), *_REALISED)), "reason": point.reason}
+    line = torch.from_numpy(point.thresholds[table["index"]])
 
     def won(column: str) -> pd.Series:
         return pd.Series(goal.achieved(torch.tensor(table[column].to_numpy(np.float64)), line).numpy())
 
-    return {**success_rate(won("adversarial_score") & table["fits"], ~won("clean_score")), "reason": None}
+    found = success_rate(won("adversarial_score") & table["fits"], ~won("clean_score"))
+    return {**found, **realised_far(point), "reason": None}
+
+
+def tar_at_far(clean: np.ndarray, pairs: PairSet, far: float) -> dict[str, Any]:
+    """TAR at ``far`` (mean over folds, Wilson interval of all genuine pairs), its counts and the FAR realised.
+
+    Null with the reason where the data cannot resolve it.
+    """
+    found = metrics.tar_at_far(clean, pairs.same, pairs.fold, far)
+    if isinstance(found, metrics.Unresolved):
+        return {**dict.fromkeys((*_TAR, *_REALISED)), "reason": found.reason}
+    rates = (found.tar, *wilson(found.accepted, found.total), found.accepted, found.total)
+    mean = float(found.point.thresholds.mean())
+    return {**dict(zip(_TAR, (*rates, mean), strict=True)), **realised_far(found.point), "reason": None}
+
+
+def realised_far(point: metrics.OperatingPoint) -> dict[str, Any]:
+    """FAR on the impostors that thresholds were set on, and on those of held-out folds with its Wilson interval."""
+    counts = (point.false_accepts, point.impostors)
+    return dict(zip(_REALISED, (point.far_set, point.far, *wilson(*counts), *counts), strict=True))
 
 
 def views_measurements(views: Mapping[str, View]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from frbench.harness.protocols.measuring import (
     draws_measurements,
     queries_measurements,
     survival_measurements,
+    tar_at_far,
     views_measurements,
 )
 from frbench.harness.recognizers.preflight import check_clean_accuracy
@@ -183,7 +184,7 @@ def clean_measurements(scores: np.ndarray, pairs: PairSet, fars: Sequence[float]
         "threshold_mean": float(folds.thresholds.mean()),
         "eer": metrics.eer(scores, pairs.same),
         "auc": metrics.auc(scores, pairs.same),
-        "tar_at_far": {str(far): _tar(metrics.tar_at_far(scores, pairs.same, pairs.fold, far)) for far in fars},
+        "tar_at_far": {str(far): tar_at_far(scores, pairs, far) for far in fars},
     }
 
 
@@ -198,9 +199,3 @@ def _check(cell: Cell) -> None:
         raise FrbenchError(
             f"goal={cell.names['goal']} is achieved before a tracker alone; add protocol=cloaking, or goal=dodging"
         )
-
-
-def _tar(found: metrics.Tar | metrics.Unresolved) -> dict[str, Any]:
-    if isinstance(found, metrics.Unresolved):
-        return {"tar": None, "far": None, "threshold_mean": None, "reason": found.reason}
-    return {"tar": found.tar, "far": found.far, "threshold_mean": float(found.thresholds.mean()), "reason": None}
