@@ -1,18 +1,22 @@
 """Checkpoints: architectures, strict loading, and what is said when a file is not what it should be."""
 
 import hashlib
+import math
 import pickle
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.iresnet import IResNet
 from frbench.harness.recognizers.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
+from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.recognizers.weight_files import find_weights
 
@@ -209,6 +213,36 @@ def test_normalisation_size_and_channel_order_are_the_recognizers_own_business(c
     assert torch.allclose(fed.embed(images), wanted, atol=1e-5)
     assert torch.allclose(gray_levels.embed(images), wanted, atol=1e-5)
     assert fed.embed(torch.rand(1, 3, 160, 160)).shape == (1, 8)
+
+
+def test_a_network_of_112x96_sees_the_middle_of_the_112x112_crop() -> None:
+    prepared, images = Preprocessing(size=(112, 96)), torch.rand(2, 3, 112, 112)
+    assert torch.equal(prepared(images), images[..., 8:104])
+    large = functional.interpolate(images, size=(224, 224), mode="bilinear")
+    small = functional.interpolate(large, size=(112, 112), mode="bilinear")
+    assert torch.allclose(prepared(large), small[..., 8:104], atol=1e-6)
+    assert prepared(torch.rand(1, 3, 100, 100)).shape == (1, 3, 112, 96)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"mean": [0.5, 0.5]}, "one finite number or one per RGB channel"),
+        ({"mean": math.nan}, "one finite number"),
+        ({"std": 0}, "none of them 0"),
+        ({"std": [1, 0, 1]}, "none of them 0"),
+        ({"scale": 0}, "the value of white"),
+        ({"scale": -1}, "the value of white"),
+        ({"size": 0}, "one side in pixels, or [HEIGHT,WIDTH]"),
+        ({"size": [112, 96, 3]}, "one side in pixels, or [HEIGHT,WIDTH]"),
+        ({"size": [112]}, "one side in pixels, or [HEIGHT,WIDTH]"),
+    ],
+)
+def test_numbers_that_no_preprocessing_has_are_refused(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(FrbenchError) as error:
+        Preprocessing(**options)
+    (name,) = options
+    assert one_line(error, f"recognizer.{name}=", expected)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.onnx_graph import input_shape, insightface_normalisation, read_onnx
-from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
+from frbench.harness.recognizers.preprocessing import Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
 Statistic = float | Sequence[float] | Literal["auto"]
@@ -30,7 +30,7 @@ class OnnxFile:
           ``TorchRecognizer``).
     mean, std: in units of ``scale``; ``auto`` follows InsightFace's rule, see ``insightface_normalisation``.
     scale: the value of white before mean and std are applied; ONNX files usually count gray levels.
-    size:  side S; None takes what the file declares, or 112.
+    size:  side, or [height, width]; None takes what the file declares, or 112.
     floor: least clean accuracy in per cent, by dataset name; see ``preflight``.
     """
 
@@ -39,7 +39,7 @@ class OnnxFile:
     mean: Statistic = "auto"
     std: Statistic = "auto"
     scale: float = 255.0
-    size: int | None = None
+    size: Size | None = None
     bgr: bool = False
     urls: Sequence[str] = ()
     sha256: str | None = None
@@ -67,18 +67,26 @@ class OnnxFile:
             mean if self.mean == "auto" else self.mean,
             std if self.std == "auto" else self.std,
             self.scale,
-            self.size or input_shape(model)[2] or 112,
+            self.size or declared_size(model) or 112,
             self.bgr,
         )
 
     def probes(self) -> Tensor:
         """A few random images, preprocessed, on which ways to run the file are compared."""
-        size = self.preprocessing.size
-        return self.preprocessing(torch.rand(PROBES, 3, size, size, generator=torch.Generator().manual_seed(0)))
+        size = self.preprocessing.height_width
+        return self.preprocessing(torch.rand(PROBES, 3, *size, generator=torch.Generator().manual_seed(0)))
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the path and device."""
         return {"architecture": "onnx", "weights": self.digest, "preprocessing": self.preprocessing.facts()}
+
+
+def declared_size(model: Any) -> Size | None:
+    """The side, or (height, width), that the file's input declares; None where it leaves one of them open."""
+    height, width = input_shape(model)[2:]
+    if not height or not width:
+        return None
+    return height if height == width else (height, width)
 
 
 class FixedBatch(nn.Module):

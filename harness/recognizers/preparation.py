@@ -61,8 +61,8 @@ class SmallBatches(nn.Module):
         return cast(Tensor, self.network(filled)[: len(part)])
 
 
-def prepare(network: nn.Module, device: torch.device | str = "cpu", size: int = 112) -> nn.Module:
-    """``network`` (N, 3, size, size) -> (N, D), frozen and simplified, on ``device``; itself left as it was.
+def prepare(network: nn.Module, device: torch.device | str = "cpu", size: tuple[int, int] = (112, 112)) -> nn.Module:
+    """``network`` (N, 3, *size) -> (N, D), frozen and simplified, on ``device``; itself left as it was.
 
     A network that cannot be traced, or whose simplified form differs by more than 1e-4, is used unsimplified.
     """
@@ -73,13 +73,13 @@ def prepare(network: nn.Module, device: torch.device | str = "cpu", size: int = 
     return SmallBatches(prepared, CPU_BATCH, CPU_LEAST).eval() if torch.device(device).type == "cpu" else prepared
 
 
-def _simplified(network: nn.Module, size: int) -> nn.Module:
+def _simplified(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     try:
         simplified = simplify(copy.deepcopy(network)).eval()
     except Exception as error:  # torch.fx fails in many ways; an unfolded network is only slower
         warnings.warn(f"{type(network).__name__} is used unfolded, which is slower: {error}", stacklevel=3)
         return network
-    probe = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    probe = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         change = (unit_length(simplified(probe)) - unit_length(network(probe))).abs().max()
     if not change <= TOLERANCE:
@@ -113,7 +113,7 @@ class Prepared(ABC):
     def network(self) -> nn.Module:
         """The prepared network: takes preprocessed images, gives raw embeddings."""
         with torch.inference_mode(False):  # kept: weights made in inference mode could never give a gradient
-            return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.size)
+            return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.height_width)
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""

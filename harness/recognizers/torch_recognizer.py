@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from frbench.harness.domains import Positive
 from frbench.harness.fetching import file_sha256
 from frbench.harness.fingerprints import source_digest
 from frbench.harness.recognizers.preparation import Prepared
-from frbench.harness.recognizers.preprocessing import Preprocessing
+from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
 from frbench.harness.recognizers.weight_files import find_weights, load_strictly, people_in, read_state
 
 
@@ -22,7 +23,7 @@ from frbench.harness.recognizers.weight_files import find_weights, load_strictly
 class TorchRecognizer(Prepared):
     """A checkpoint loaded strictly into ``architecture`` and prepared for attack, on first use.
 
-    architecture: makes the network (N, 3, size, size) -> (N, D), without arguments.
+    architecture: makes the network (N, 3, H, W) -> (N, D), without arguments.
     weights:  path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` for one shipped with frbench.
     mean, std, scale, size, bgr: see ``Preprocessing``.
     prefix:   what stands before the names of this network in the file, such as ``arcface.``.
@@ -35,10 +36,10 @@ class TorchRecognizer(Prepared):
     name: str
     architecture: Callable[[], nn.Module]
     weights: str
-    mean: float | Sequence[float] = 0.0
-    std: float | Sequence[float] = 1.0
-    scale: float = 1.0
-    size: int = 112
+    mean: Statistic = 0.0
+    std: Statistic = 1.0
+    scale: Positive = 1.0
+    size: Size = 112
     bgr: bool = False
     prefix: str = ""
     urls: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.domains import Positive
 from frbench.harness.errors import FrbenchError, shortened
-from frbench.harness.recognizers.preprocessing import Preprocessing
+from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
 from frbench.harness.recognizers.torch_recognizer import architecture_facts
 from frbench.harness.recognizers.whole import WholeNetwork
 
 
 @dataclass(frozen=True)
 class Untrained:
-    """``make`` makes the network (N, 3, size, size) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
+    """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
 
     make: Callable[[], nn.Module]
-    mean: float | Sequence[float] = 0.5
-    std: float | Sequence[float] = 0.5
-    scale: float = 1.0
-    size: int = 112
+    mean: Statistic = 0.5
+    std: Statistic = 0.5
+    scale: Positive = 1.0
+    size: Size = 112
     bgr: bool = False
 
     @property
