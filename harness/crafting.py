@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.budgets import Unbounded
+from frbench.harness.compact import packed, unpacked
 from frbench.harness.contracts import Attack, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.errors import Refused
 from frbench.harness.faces import PairBatch, PairSet
@@ -24,7 +25,7 @@ from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import Averaged
 from frbench.harness.watching import Watched
 
-BLOCK = 256  # pairs in a file of the cache: 38 MB of float32
+BLOCK = 256  # pairs in a file of the cache: 38 MB of float32, stored as changes of the clean images, compressed
 
 _COMPARED = 10  # draws of a random judge by which the images of several views are compared
 
@@ -95,15 +96,17 @@ class Crafting:
             self.goal.check(self.attack)
 
     def _block(self, key: str, view: View, index: np.ndarray) -> Block:
-        name = f"{key}/{fingerprint(index)[:16]}"
+        name, clean = f"{key}/{fingerprint(index)[:16]}", self.pairs.batch(index).probe.numpy()
         with self.store.lock(f"block-{key[:32]}-{index[0]}"):
             kept = self.store.cached("adversarial", name)
-            generated = kept is None
-            if kept is None:
+            images = None if kept is None else unpacked(kept, clean)
+            generated = kept is None or images is None
+            if kept is None or images is None:
                 kept = self._made(view, index)
-                self.store.cache("adversarial", name, kept)
+                images = kept.pop("images")
+                self.store.cache("adversarial", name, kept | packed(images, clean))
         facts = {name: kept[name] for name in (*_OF_THE_IMAGE, *_OF_THE_WORK)}
-        return Block(index, torch.from_numpy(kept["images"]), facts, generated)
+        return Block(index, torch.from_numpy(images), facts, generated)
 
     def _made(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
         parts = []

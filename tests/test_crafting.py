@@ -91,6 +91,12 @@ def test_images_are_made_once_and_found_after(craft: Callable) -> None:
     assert torch.equal(images(craft(attack), index), images(craft(attack), index))
 
 
+def test_that_found_images_are_those_made_bit_for_bit(craft: Callable) -> None:
+    attack, index = ProjectedDescent(steps=3, starts=2), np.arange(20)
+    made, found = images(craft(attack), index), images(craft(attack), index)
+    assert torch.equal(made.view(torch.int32), found.view(torch.int32))
+
+
 def test_a_killed_run_keeps_its_finished_blocks(craft: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 8)
     attack, index = Counting(lambda pairs: pairs.probe * 0.99), np.arange(20)
@@ -176,7 +182,7 @@ def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: 
 def test_a_damaged_cache_file_is_one_clear_error(craft: Callable, tmp_path: Path) -> None:
     crafting = craft(Counting(lambda pairs: pairs.probe))
     list(crafting.blocks(np.arange(4)))
-    (file,) = (tmp_path / "results" / "cache" / "adversarial").rglob("*.safetensors")
+    (file,) = (tmp_path / "results" / "cache" / "adversarial").rglob("*.zst")
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(FrbenchError, match="damaged.*delete it"):
         list(crafting.blocks(np.arange(4)))

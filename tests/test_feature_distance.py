@@ -262,8 +262,8 @@ def test_that_neither_batches_nor_blocks_make_a_difference(
     measured(run_cell(large, other))
     one, two = rows(store, small), rows(other, large)
     pd.testing.assert_frame_equal(one, two, atol=1e-4)
-    files = list((tmp_path / "other" / "results" / "cache" / "reached").rglob("*.safetensors"))
-    files += list((tmp_path / "other" / "cache" / "reached").rglob("*.safetensors"))
+    files = list((tmp_path / "other" / "results" / "cache" / "reached").rglob("*.zst"))
+    files += list((tmp_path / "other" / "cache" / "reached").rglob("*.zst"))
     assert len(files) == 2
 
 

@@ -35,6 +35,28 @@ def test_records_scores_and_pictures_come_back_as_written(tmp_path: Path) -> Non
     assert store.scores("b") is None and store.pictures("b") is None and store.record("c") is None
 
 
+def test_that_cells_which_show_the_same_images_share_their_file(tmp_path: Path) -> None:
+    store, random = ResultStore(tmp_path), np.random.default_rng(0)
+    natural = random.random((2, 16, 16, 3), np.float32)
+    own = {name: random.random((2, 16, 16, 3), np.float32) for name in "abc"}
+    for name, images in own.items():
+        store.write_pictures(name, {"probe": natural, "adversarial": images, "index": np.array([3, 5])})
+    assert len(list((tmp_path / "pictures" / "images").iterdir())) == 4
+    for name, images in own.items():
+        found = store.pictures(name)
+        assert found is not None and sorted(found) == ["adversarial", "index", "probe"]
+        assert np.array_equal(found["adversarial"], images) and np.array_equal(found["probe"], natural)
+        assert found["index"].tolist() == [3, 5]
+
+
+def test_a_missing_stack_of_images_is_one_clear_error(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.write_pictures("a", {"probe": np.zeros((2, 4, 4, 3), np.float32)})
+    next((tmp_path / "pictures" / "images").iterdir()).unlink()
+    with pytest.raises(FrbenchError, match="is missing; delete the records"):
+        store.pictures("a")
+
+
 def test_finished_means_done_or_refused_and_a_crash_runs_again(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     for status in ("done", "refused", "crashed"):

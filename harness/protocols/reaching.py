@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from frbench.harness.budgets import Unbounded
+from frbench.harness.compact import packed, unpacked
 from frbench.harness.contracts import Attack, AttackResult, Goal, Images, Scores, View
 from frbench.harness.crafting import enforced
 from frbench.harness.errors import Refused
@@ -23,7 +24,7 @@ from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
 
-BLOCK = 64  # pairs in a file: 10 MB of float32 for each distance, and less where one step passes several
+BLOCK = 64  # pairs in a file: 10 MB of float32 for each distance before compression, less where a step passes several
 
 
 class Nested(Protocol):
@@ -64,10 +65,15 @@ class Reached:
     @property
     def owner(self) -> np.ndarray:
         """Row of ``index`` of each image, (R,)."""
-        rows = np.zeros(len(self.images), np.int64)
-        pair, distance = np.nonzero(self.place >= 0)
-        rows[self.place[pair, distance]] = pair
-        return rows
+        return owners(self.place)
+
+
+def owners(place: np.ndarray) -> np.ndarray:
+    """The pair (R,) of each image that ``place`` (n, Q) names."""
+    rows = np.zeros(place.max(initial=-1) + 1, np.int64)
+    pair, distance = np.nonzero(place >= 0)
+    rows[place[pair, distance]] = pair
+    return rows
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,18 @@ class Reaching:
         name = f"{key}/{fingerprint(index)[:16]}"
         with self.store.lock(f"block-{key[:32]}-{index[0]}"):
             kept = self.store.cached("reached", name)
-            generated = kept is None
-            if kept is None:
+            images = None if kept is None else unpacked(kept, self._clean(index, kept["place"]))
+            generated = kept is None or images is None
+            if kept is None or images is None:
                 kept = self._made(nested, look, index)
-                self.store.cache("reached", name, kept)
-        return Reached(index, torch.from_numpy(kept["images"]), kept["place"], kept["iterations"], generated)
+                images = kept.pop("images")
+                self.store.cache("reached", name, kept | packed(images, self._clean(index, kept["place"])))
+        return Reached(index, torch.from_numpy(images), kept["place"], kept["iterations"], generated)
+
+    def _clean(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The clean image (R, 3, H, W) of each image of ``place``."""
+        clean: np.ndarray = self.pairs.batch(index).probe.numpy()[owners(place)]
+        return clean
 
     def _made(self, nested: Nested, look: View, index: np.ndarray) -> dict[str, np.ndarray]:
         parts, made = [], 0
