@@ -47,14 +47,15 @@ def amplification(record: Record) -> float | None:
 
 
 def _point(record: Record, k: float) -> dict[str, Any]:
-    attack, clean = measured(record, "attack"), measured(record, "clean")
+    attack = measured(record, "attack")
+    fidelity = attack.get("fidelity") or {}
     return {
         "attack": f"{label(record, 'attack')}, {label(record, 'budget')}",
         "line": f"{label(record, 'tracker')}, {label(record, 'recognizer')}",
         "k": k,
         **{name: attack.get(name) for name in ("asr", "asr_low", "asr_high")},
-        "psnr_natural": _finite((clean.get("fidelity") or {}).get("psnr")),
-        "psnr_cloaked": _finite((attack.get("fidelity") or {}).get("psnr")),
+        "psnr_natural": _finite(fidelity.get("psnr_natural")),
+        "psnr_cloaked": _finite(fidelity.get("psnr")),
     }
 
 

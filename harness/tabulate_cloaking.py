@@ -37,13 +37,15 @@ _MEANS = (
 _BESIDE = (
     "No cloak: the share of the same photos not recognised when nobody cloaks. Top 5: the user among the first "
     "five names. Fit: training photos of the cloaking user that the tracker names right after training; far below"
-    " 100, it never learned the user. Sizes are medians over worn cloaks as 8-bit files. Border: how often a "
-    "linear probe tells cloaked from natural photos by the border of an 8x8 thumbnail, 50 by chance; near 100, "
-    "the crop was framed or resized on its way."
+    " 100, it never learned the user. Left natural: of the photos that these users publish in their turn, those "
+    "whose cloak broke, left the budget or changed nothing. Sizes are medians over the other ones, as 8-bit files. "
+    "Border: how often a linear probe tells these from their natural photos by the border of an 8x8 thumbnail, 50 by "
+    "chance; near 100, the crop was framed or resized on its way."
 )
 _FIDELITY = (
-    "Medians over photos, against the natural photos: PSNR in dB, SSIM, and the cosine of embeddings, of natural "
-    "photos behind the defense, of cloaks as they are, and of cloaks behind the defense."
+    "Medians over the cloaked photos of users who take a turn, against the natural photos: PSNR in dB, SSIM, and the "
+    "cosine of embeddings, of the same photos natural behind the defense, of cloaks as they are, and of cloaks behind "
+    "the defense."
 )
 _TRACKERS = "Nobody cloaks. Accuracy is the mean over users [95 % bootstrap interval over users], std over splits."
 
@@ -183,17 +185,17 @@ def _beside(key: tuple[str, ...], group: Sequence[Record]) -> Table:
 
 
 def _fidelity(key: tuple[str, ...], group: Sequence[Record]) -> Table:
-    def of(part: str, name: str, digits: int) -> _Column:
-        return lambda record: _number((measured(record, part).get("fidelity") or {}).get(name), digits)
+    def of(name: str, digits: int) -> _Column:
+        return lambda record: _number((measured(record, "attack").get("fidelity") or {}).get(name), digits)
 
     columns = {
-        "PSNR of natural": of("clean", "psnr", 1),
-        "SSIM": of("clean", "ssim", 3),
-        "cosine": of("clean", "cosine", 3),
-        "cosine of cloaks": of("attack", "cosine_bare", 3),
-        "cosine behind": of("attack", "cosine", 3),
-        "PSNR of cloaks behind": of("attack", "psnr", 1),
-        "SSIM behind": of("attack", "ssim", 3),
+        "PSNR of natural": of("psnr_natural", 1),
+        "SSIM": of("ssim_natural", 3),
+        "cosine": of("cosine_natural", 3),
+        "cosine of cloaks": of("cosine_bare", 3),
+        "cosine behind": of("cosine", 3),
+        "PSNR of cloaks behind": of("psnr", 1),
+        "SSIM behind": of("ssim", 3),
     }
     header, rows = _listed(group, ("attack", "budget", "defense", "recognizer"), columns)
     title = f"What the defense does to photos: {_on(group)}"

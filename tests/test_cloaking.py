@@ -24,7 +24,7 @@ from frbench.harness.faces import PairBatch
 from frbench.harness.goals import Cloak, Dodging
 from frbench.harness.protocols.enrolling import Enrolment, Photos
 from frbench.harness.protocols.geometry import border_accuracy
-from frbench.harness.protocols.splitting import check_leak, scenes, split
+from frbench.harness.protocols.splitting import check_leak, published_cloaks, scenes, split
 from frbench.harness.store import ResultStore
 from frbench.harness.threats import Adaptive
 from frbench.harness.trackers.finetuned import FineTuned
@@ -106,8 +106,8 @@ def test_that_cloaks_that_are_the_natural_photos_give_the_ordinary_error(store: 
         assert attack["fit_accuracy"] == pytest.approx(clean["fit_accuracy"]) == pytest.approx(1, abs=0.1)
         assert attack["asr_denominator"] == clean["pairs"] == 8 * 3 * 3
         assert attack["asr_low"] <= attack["asr"] <= attack["asr_high"]
-        assert attack["geometry"] == pytest.approx(0.5, abs=0.01)
-        assert (attack["linf"]["max"], attack["left_natural"], found["flags"]) == (0, 0, [])
+        assert (attack["linf"]["max"], attack["geometry"], attack["fidelity"]["psnr"]) == (None, None, None)
+        assert (attack["left_natural"], found["flags"]) == (attack["photos"], ["left_natural"])
 
 
 def test_that_who_looks_like_the_opposite_is_lost_and_a_leaked_photo_brings_him_back(store: ResultStore) -> None:
@@ -140,21 +140,29 @@ def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) ->
         np.testing.assert_array_equal(np.sort(rows[rows["split"] == number]["index"]), test)
 
 
+def learnt_from(cell: Cell) -> np.ndarray:
+    """Photos on which the tracker trains in some split, of the three that a cell has."""
+    parts = [split(cell.pairs.identity, 0.3, cell.seed, number).train for number in range(3)]
+    return np.unique(np.concatenate(parts))
+
+
 def darker(pairs: PairBatch) -> Images:
     """By user: the later, the larger the change, in gray levels that are no whole numbers."""
     return (pairs.probe - (pairs.index // 10)[:, None, None, None] * 4.4 / 255).clamp(0, 1)
 
 
 def test_that_cloaks_are_files_of_8_bits_and_what_leaves_the_budget_stays_natural(store: ResultStore) -> None:
-    found = measured(cloaking_cell(darker, budget=Linf(9 / 255)), store)
-    attack = found["attack"]
-    assert (attack["photos"], attack["left_natural"]) == (50, 20)  # 13.2 and 17.6 gray levels are too many
+    cell = cloaking_cell(darker, budget=Linf(9 / 255))
+    found = measured(cell, store)
+    attack, user = found["attack"], cell.pairs.identity[learnt_from(cell)]
+    # the first user's cloaks change nothing; 13.2 and 17.6 gray levels of the last two are too many
+    assert (attack["photos"], attack["left_natural"]) == (len(user), np.isin(user, [0, 3, 4]).sum())
     assert attack["linf"]["max"] == pytest.approx(9, abs=1e-3)  # 8.8, rounded
     assert "left_natural" in found["flags"]
 
 
 def broken(pairs: PairBatch) -> Images:
-    return torch.where((pairs.index == 7)[:, None, None, None], torch.nan, pairs.probe)
+    return torch.where((pairs.index == 7)[:, None, None, None], torch.nan, 1 - pairs.probe)
 
 
 def test_that_a_cloak_that_is_not_finite_is_told_and_left_out(store: ResultStore) -> None:
@@ -192,12 +200,16 @@ def test_that_training_photos_pass_the_defense_and_test_photos_do_not(store: Res
 def test_that_fidelity_compares_with_the_natural_photos(store: ResultStore) -> None:
     cell = cloaking_cell(darker, defense=Undoing())
     kept = measured(cell, store)["attack"]["fidelity"]
-    images = cell.pairs.load(np.arange(50))
-    worn = (darker(cell.pairs.batch(np.arange(50))) * 255).round() / 255
+    cloaked = learnt_from(cell)
+    cloaked = cloaked[cell.pairs.identity[cloaked] > 0]  # the first user's cloaks change nothing
+    images = cell.pairs.load(cloaked)
+    worn = (darker(cell.pairs.batch(cloaked)) * 255).round() / 255
     mse = (worn.flip(2) - images).square().flatten(1).mean(dim=1)
     assert kept["psnr"] == pytest.approx(float(np.median(-10 * np.log10(mse.numpy()))), abs=1e-3)
     cosine = (cell.recognizer.embed(worn) * cell.recognizer.embed(images)).sum(dim=1)
     assert kept["cosine_bare"] == pytest.approx(float(np.median(cosine.numpy())), abs=1e-5)
+    turned = (images.flip(2) - images).square().flatten(1).mean(dim=1)
+    assert kept["psnr_natural"] == pytest.approx(float(np.median(-10 * np.log10(turned.numpy()))), abs=1e-3)
 
 
 def test_that_nothing_is_made_twice(store: ResultStore) -> None:
@@ -304,6 +316,56 @@ def test_that_a_framed_set_is_flagged(store: ResultStore) -> None:
     found = measured(cloaking_cell(frame), store)
     assert found["attack"]["geometry"] > 0.9
     assert "geometry_leak" in found["flags"]
+
+
+def framed_by_few(pairs: PairBatch) -> Images:
+    """A cloaking tool that was run on the photos of the first three users alone."""
+    return torch.where((pairs.index < 30)[:, None, None, None], frame(pairs), pairs.probe)
+
+
+def test_that_photos_that_nobody_cloaked_hide_no_frame(store: ResultStore) -> None:
+    """Nor do they count in sizes and fidelity: all are those of a set that holds the three users' cloaks alone."""
+    few = {"protocol": {"tracker": NearestNeighbour(users=3)}}
+    found = measured(cloaking_cell(framed_by_few, pairs=users(people=12), **few), store)
+    assert found["attack"]["geometry"] > 0.9
+    assert "geometry_leak" in found["flags"]
+    assert "left_natural" not in found["flags"]
+    everybody = measured(cloaking_cell(frame, pairs=users(people=12), **few), store)
+    for name in ("geometry", "fidelity", "linf", "dssim", "photos", "left_natural"):
+        assert everybody["attack"][name] == found["attack"][name]
+
+
+def test_that_a_user_whose_photos_stay_natural_hides_no_frame_and_is_counted(store: ResultStore) -> None:
+    found = measured(cloaking_cell(framed_by_few, pairs=users(people=12)), store)
+    attack = found["attack"]
+    assert attack["geometry"] > 0.9
+    assert attack["left_natural"] == pytest.approx(0.75 * attack["photos"], abs=10)
+    assert {"geometry_leak", "left_natural"} <= set(found["flags"])
+
+
+def test_that_pictures_are_of_users_who_cloak(store: ResultStore) -> None:
+    cell = cloaking_cell(framed_by_few, protocol={"tracker": NearestNeighbour(users=2)})
+    measured(cell, store)
+    kept = store.pictures(cell.fingerprint())
+    assert kept is not None
+    assert list(kept["user"]) == [0, 1]
+    assert (np.abs(kept["cloaked"] - kept["natural"]).reshape(2, -1).max(axis=1) > 0).all()
+
+
+def test_that_only_photos_published_cloaked_in_an_own_turn_are_counted() -> None:
+    rounds = []
+    for number in range(2):
+        part = split(IDENTITY, 0.3, 0, number)
+        rounds.append((part, scenes(IDENTITY, part.train, 2, 1.0, 4, 0, number)))
+    found = published_cloaks(IDENTITY, rounds)
+    assert not found[IDENTITY >= 4].any()  # they cloak beside others, and are not judged
+    for part, played in rounds:
+        own = np.concatenate([part.train[scene.cloaked] for scene in played if scene.user is not None])
+        assert found[own[IDENTITY[own] < 4]].all()
+    tested = np.intersect1d(rounds[0][0].test, rounds[1][0].test)
+    assert len(tested) and not found[tested].any()
+    alone = published_cloaks(IDENTITY, rounds[:1])
+    np.testing.assert_array_equal(np.bincount(IDENTITY[alone]), [5, 8, 3, 5])  # 7, 10, 5, 7 to train on, 2 leaked
 
 
 def test_that_verification_refuses_the_goal_of_a_cloak(

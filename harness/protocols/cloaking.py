@@ -26,7 +26,7 @@ from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos
 from frbench.harness.protocols.geometry import border_accuracy
 from frbench.harness.protocols.measuring import views_measurements
 from frbench.harness.protocols.showing import pictures, plane
-from frbench.harness.protocols.splitting import Split, check_leak, scenes, split
+from frbench.harness.protocols.splitting import Split, check_leak, published_cloaks, scenes, split
 from frbench.harness.protocols.tallying import (
     PAIRS_ONLY,
     attack_measurements,
@@ -71,22 +71,24 @@ class Cloaking:
         worn = None if crafting is None else cloaks(crafting)
         photos = bare.natural if worn is None else worn.photos
         looks = Looks(bare.seen(bare.natural), behind.seen(bare.natural), bare.seen(photos), behind.seen(photos))
-        rows, control = self._asked(cell, behind, photos, looks, cloaking=worn is not None)
+        rounds = self._rounds(cell)
+        rows, control = self._asked(cell, behind, photos, looks, rounds)
         clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
         if crafting is None or worn is None:
             return Outcome(plain({"clean": clean, "attack": None}), [], None)
-        rows = with_control(rows, control)
+        rows, users = with_control(rows, control), _users(cell.pairs)
+        published = worn.table[published_cloaks(users, rounds)]
+        cloaked = published.index[published["worn"]].to_numpy()
         attack = {
             **attack_measurements(rows, self.bootstrap),
-            **size_measurements(worn.table),
-            "fidelity": looks.of_cloaked(),
-            "geometry": self._told_by_the_border(cell, worn),
+            **size_measurements(published),
+            "fidelity": looks.of_cloaked(cloaked),
+            "geometry": border_accuracy(cell.pairs.images[cloaked], photos.images[cloaked], users[cloaked]),
             **views_measurements(crafting.views),
             **PAIRS_ONLY,
         }
         store.write_scores(cell.fingerprint(), rows)
-        users = _users(cell.pairs)
-        kept = pictures(users, photos, behind, self.pictures) | plane(users, looks)
+        kept = pictures(users, cloaked, photos, behind, self.pictures) | plane(users, cloaked, looks)
         store.write_pictures(cell.fingerprint(), kept)
         return Outcome(plain({"clean": clean, "attack": attack}), self._flags(attack, worn), worn.generated)
 
@@ -120,16 +122,22 @@ class Cloaking:
         if not 0 <= self.fraction <= 1:
             raise FrbenchError(f"protocol.fraction={self.fraction}, expected 0 to 1")
 
-    def _asked(
-        self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, cloaking: bool
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Rows of the users' turns (none unless somebody is ``cloaking``) and of the controls."""
-        identity, turns, controls = _users(cell.pairs), [], []
+    def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
+        """Every split, with the scenes that are played in it: the control alone where nobody attacks."""
+        identity, rounds = _users(cell.pairs), []
         for number in range(self.splits):
             part = split(identity, self.test_share, cell.seed, number)
-            stage = _stage(behind, photos, looks, part, identity, number)
             company = (self.leak, self.fraction, self.tracker.users, cell.seed, number)
-            played = scenes(identity, part.train, *company)[: None if cloaking else 1]
+            rounds.append((part, scenes(identity, part.train, *company)[: None if cell.attack else 1]))
+        return rounds
+
+    def _asked(
+        self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, rounds: list[tuple[Split, list[Scene]]]
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the users' turns (none where nobody attacks) and of the controls."""
+        identity, turns, controls = _users(cell.pairs), [], []
+        for number, (part, played) in enumerate(rounds):
+            stage = _stage(behind, photos, looks, part, identity, number)
             answers = self.tracker.answers(stage, played)
             for scene in over(played, "tracker", "trainings", 1):
                 answer = next(answers)
@@ -138,10 +146,6 @@ class Cloaking:
                 else:
                     turns.append(turn_rows(number, part.test, stage.answers, stage.labels, scene, answer))
         return pd.concat(turns, ignore_index=True) if turns else pd.DataFrame(), pd.concat(controls, ignore_index=True)
-
-    def _told_by_the_border(self, cell: Cell, worn: Cloaks) -> float | None:
-        rows = np.flatnonzero(worn.table["fits"])
-        return border_accuracy(cell.pairs.images[rows], worn.photos.images[rows], _users(cell.pairs)[rows])
 
     def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[str]:
         found = {

@@ -6,7 +6,7 @@ purifier, embeddings by the recognizer and the very pixels, so that cells share 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,7 +45,10 @@ class Photos:
 
 @dataclass(frozen=True)
 class Cloaks:
-    """What the users upload. table: one row per photo; ``fits`` is false where it stayed natural."""
+    """What users upload. table: one row per photo; ``worn`` is false where it stayed natural.
+
+    That is where the cloak broke, left the budget, or changed nothing in 8 bits.
+    """
 
     photos: Photos
     table: pd.DataFrame
@@ -65,7 +68,8 @@ def cloaks(crafting: Crafting) -> Cloaks:
         columns = {"index": block.index, "fits": fits.numpy(), "broken": block.facts["broken"]}
         tables.append(pd.DataFrame({**columns, **{name: values.numpy() for name, values in measured.items()}}))
     table = pd.concat(tables, ignore_index=True)
-    return Cloaks(Photos(np.concatenate(uploaded)), table.assign(dssim=(1 - table["ssim"]) / 2), generated)
+    table = table.assign(dssim=(1 - table["ssim"]) / 2, worn=table["fits"] & (table["linf"] > 0))
+    return Cloaks(Photos(np.concatenate(uploaded)), table, generated)
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,24 @@ class Looks:
     both: Seen
 
     def of_natural(self) -> dict[str, float]:
-        """Medians of what the defense does to natural photos."""
-        return _medians(psnr=self.purified.psnr, ssim=self.purified.ssim, cosine=self.purified.likeness(self.natural))
+        """Medians over all photos of what the defense does to natural ones."""
+        return _medians(self._behind(self.purified))
 
-    def of_cloaked(self) -> dict[str, float]:
-        """Medians of what is left of cloaks behind the defense; ``cosine_bare`` is theirs without it."""
-        kept = _medians(psnr=self.both.psnr, ssim=self.both.ssim, cosine=self.both.likeness(self.natural))
-        return kept | _medians(cosine_bare=self.cloaked.likeness(self.natural))
+    def of_cloaked(self, rows: np.ndarray) -> dict[str, float]:
+        """Medians over the photos ``rows`` of what is left of their cloaks behind the defense; NaN of none.
+
+        ``cosine_bare`` is of the cloaks without it, ``..._natural`` of the same photos natural behind it.
+        """
+        found = {**self._behind(self.both), "cosine_bare": self.cloaked.likeness(self.natural)}
+        found |= {f"{name}_natural": values for name, values in self._behind(self.purified).items()}
+        return _medians({name: values[rows] for name, values in found.items()})
+
+    def _behind(self, seen: Seen) -> dict[str, np.ndarray]:
+        return {"psnr": seen.psnr, "ssim": seen.ssim, "cosine": seen.likeness(self.natural)}
 
 
-def _medians(**arrays: np.ndarray) -> dict[str, float]:
-    return {name: float(np.median(values)) for name, values in arrays.items()}
+def _medians(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(np.median(values)) if len(values) else float("nan") for name, values in arrays.items()}
 
 
 @dataclass(frozen=True)

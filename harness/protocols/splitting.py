@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,20 @@ def scenes(
     for user in range(people)[:users]:
         cloaking = [user, *company[company != user][:count]]
         found.append(Scene(user, np.isin(labels, cloaking) & ~natural[train]))
+    return found
+
+
+def published_cloaks(identity: np.ndarray, rounds: Iterable[tuple[Split, Sequence[Scene]]]) -> np.ndarray:
+    """Photos (M,) bool that their user publishes cloaked in a turn of that user's own, in any split.
+
+    The others are natural in every tracker that is judged by them: photos that are only tested or leaked, and those of
+    users who take no turn.
+    """
+    found = np.zeros(len(identity), bool)
+    for part, played in rounds:
+        for scene in played:
+            cloaked = part.train[scene.cloaked]
+            found[cloaked[identity[cloaked] == scene.user]] = True
     return found
 
 

@@ -99,7 +99,10 @@ def _once_a_split(rows: pd.DataFrame, column: str) -> float:
 
 
 def size_measurements(table: pd.DataFrame) -> dict[str, Any]:
-    """Sizes of the cloaks that were worn, as files hold them, and how many photos stayed natural."""
-    worn = table[table["fits"]]
+    """Sizes of the cloaks that were worn, as files hold them, and how many photos stayed natural; see ``Cloaks``.
+
+    table: the photos that users publish cloaked in their turn, and no others.
+    """
+    worn = table[table["worn"]]
     spread = {name: {way: float(getattr(worn[name], way)()) for way in ("mean", "median", "max")} for name in _SIZES}
-    return {"photos": len(table), "left_natural": int((~table["fits"]).sum()), **spread}
+    return {"photos": len(table), "left_natural": int((~table["worn"]).sum()), **spread}
