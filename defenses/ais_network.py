@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from frbench.defenses.selection import Encoder
+from frbench.defenses.selection import Encoder, Initial
 
 _KEEP = 0.999
 
@@ -50,7 +50,10 @@ class Memory(nn.Module):
 
 
 class AisNetwork(nn.Module):
-    """Gray faces (N, 1, H, W) in [-1, 1] to logits (N, components). ``items`` 0 leaves the memory out (an ablation)."""
+    """Gray faces (N, 1, H, W) in [-1, 1] to logits (N, components). ``items`` 0 leaves the memory out (an ablation).
+
+    initial: weights that the encoder starts from; the others start from PyTorch's own.
+    """
 
     def __init__(
         self,
@@ -60,9 +63,10 @@ class AisNetwork(nn.Module):
         items: int,
         update: Literal["reference", "hit_only"],
         side: int = 112,
+        initial: Initial = "he",
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(width, normalised=True)
+        self.encoder = Encoder(width, normalised=True, initial=initial)
         self.analyzer = nn.Sequential(
             nn.Flatten(),
             nn.Linear(8 * width * (side // 16) ** 2, hidden),

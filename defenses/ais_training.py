@@ -17,9 +17,12 @@ from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
 from frbench.defenses.mask_costs import draw_masks, score_function_loss
 from frbench.defenses.pin_training import Logged
 from frbench.defenses.selected import Selected, ThroughMask
+from frbench.defenses.selection import Initial
 from frbench.defenses.tensor_names import named, under
+from frbench.defenses.unclamped import Unclamped
 from frbench.harness.budgets import Linf
 from frbench.harness.contracts import Artifact, Attack, FitContext, Fitted, Recognizer, View
+from frbench.harness.domains import Fraction, Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images, PairBatch
 from frbench.harness.goals import Dodging
@@ -48,6 +51,7 @@ class Antibody:
     start: how probable keeping an eigenvector is at first; published networks start at one half. leading: only so many
     of the largest variance start so, the others at ``1 - start``; None is all. Masks that are sure from the beginning
     spare the recognizer the noise of a thousand coins, in which it sees no face.
+    initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
 
     components: int
@@ -57,9 +61,10 @@ class Antibody:
     update: Literal["reference", "hit_only"] = "reference"
     start: float = 0.5
     leading: int | None = None
+    initial: Initial = "he"
 
     def network(self) -> AisNetwork:
-        network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update)
+        network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update, initial=self.initial)
         last = network.generator[-1]
         assert isinstance(last, nn.BatchNorm1d)
         with torch.no_grad():
@@ -153,11 +158,15 @@ class _Warming(_Selecting):
 
 
 class _Rehearsing(_Selecting):
-    """An attack on the average of earlier selves, which learns from the present one every ``lag`` steps."""
+    """An attack on the average of earlier selves, which learns from the present one every ``lag`` steps.
 
-    def __init__(self, *parts: object, recipe: Rehearsal, artifact: Fitted) -> None:
+    per_epoch: steps of an epoch.
+    """
+
+    def __init__(self, *parts: object, recipe: Rehearsal, artifact: Fitted, per_epoch: int) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
-        self.recipe, self.artifact = recipe, artifact
+        self.recipe, self.artifact, self.per_epoch = recipe, artifact, per_epoch
+        self.budget = (Linf if recipe.clamped else Unclamped)(recipe.radius)
         average = get_ema_multi_avg_fn(recipe.memory_of_average)
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.average.update_parameters(self.network)
@@ -176,11 +185,12 @@ class _Rehearsing(_Selecting):
         pairs = PairBatch(images, anchors, anchors, index >= 0, torch.zeros_like(index), index)
         never = torch.full((len(rows),), -1.0, device=rows.device)  # a threshold that nothing passes
         view = View(verifier, never, seed=int(self.clock))
-        return gray(self.recipe.attack(view, pairs, Dodging(), Linf(self.recipe.radius)).images)
+        return gray(self.recipe.attack(view, pairs, Dodging(), self.budget).images)
 
     def stepped(self, steps: int) -> None:
         self.clock.fill_(steps)
-        if steps % self.recipe.lag == 0:
+        place = steps if self.recipe.lag_within == "training" else (steps - 1) % self.per_epoch
+        if place and place % self.recipe.lag == 0:
             self.average.update_parameters(self.network)
 
 
@@ -226,16 +236,21 @@ class Rehearsal:
 
     attack: against genuine pairs of a face and its own gray photo, within ``radius`` in [0, 1] (5.1/255: a step of 0.04
     in [-1, 1]). Every ``lag`` steps (20,000) the average keeps ``memory_of_average`` (0.9) of itself.
+    lag_within: steps are counted through the whole ``training``, or anew in each ``epoch`` (published), where the first
+    step is number 0: an epoch of no more than ``lag`` steps then leaves the average as it is.
     attacked_in: ``train`` mode, in which the authors leave the average, mixes the images of a batch; ``eval`` does not.
+    clamped: attacked images are kept within [0, 1]; theirs are not.
     """
 
     warmup: WarmUp
     attack: Attack
     schedule: Schedule
-    radius: float = 0.02
-    lag: int = 20000
-    memory_of_average: float = 0.9
+    radius: Positive = 0.02
+    lag: PositiveInt = 20000
+    memory_of_average: Fraction = 0.9
     attacked_in: Literal["eval", "train"] = "eval"
+    lag_within: Literal["training", "epoch"] = "training"
+    clamped: bool = True
 
     needs_recognizer = True
 
@@ -249,5 +264,7 @@ class Rehearsal:
         network = self.network().to(context.device)
         network.load_state_dict(under(before, "network"))
         own = Fitted("in the making", "", before)
-        learner = _Rehearsing(network, space, self.warmup.cost, recognizer, recipe=self, artifact=own)
+        per_epoch = self.schedule.per_epoch(len(context.faces.images))
+        parts = (network, space, self.warmup.cost, recognizer)
+        learner = _Rehearsing(*parts, recipe=self, artifact=own, per_epoch=per_epoch)
         return _fitted(learner, space, self.schedule, context, "rehearsal")

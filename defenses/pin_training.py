@@ -12,9 +12,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, chunks, gray
 from frbench.defenses.mask_costs import MaskCost, draw_masks, score_function_loss
-from frbench.defenses.selection import Denoiser, Encoder, SelectionHead
+from frbench.defenses.selection import Denoiser, Encoder, Initial, SelectionHead
 from frbench.defenses.tensor_names import named, under
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.domains import NonNegative, PositiveInt
 from frbench.harness.faces import Images
 from frbench.harness.training import Schedule, train
 
@@ -35,9 +36,9 @@ def as_pictures(images: Images) -> Tensor:
 class _Denoising(nn.Module):
     """A ``Learner`` of both passes of the denoiser. The authors published no recipe; this is the plain one."""
 
-    def __init__(self, width: int, strength: float) -> None:
+    def __init__(self, width: int, strength: float, initial: Initial) -> None:
         super().__init__()
-        self.network, self.strength = Denoiser(width), strength
+        self.network, self.strength = Denoiser(width, initial), strength
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Logged:
         faces = as_pictures(images)
@@ -50,17 +51,21 @@ class _Denoising(nn.Module):
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
-    """The denoiser before the selector: width of its first stage, noise relative to the norm of a batch."""
+    """The denoiser before the selector: width of its first stage, noise relative to the norm of a batch.
 
-    width: int
-    noise: float
+    initial: weights that it starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
+    """
+
+    width: PositiveInt
+    noise: NonNegative
     schedule: Schedule
+    initial: Initial = "he"
 
     needs_recognizer = False
 
     def fit(self, context: FitContext) -> Artifact:
         torch.manual_seed(context.seed)
-        learner = _Denoising(self.width, self.noise)
+        learner = _Denoising(self.width, self.noise, self.initial)
         history = train(learner, self.schedule, context, "denoiser")
         return named("network", learner.network.state_dict()) | named("history", history)
 
@@ -68,10 +73,18 @@ class DenoiserRecipe:
 class PinNetwork(nn.Module):
     """Gray faces (N, 1, H, W) in [-1, 1] to logits (N, components): frozen denoiser, encoder, head."""
 
-    def __init__(self, width: int, hidden: int, denoiser_width: int, components: int, side: int = 112) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        denoiser_width: int,
+        components: int,
+        side: int = 112,
+        initial: Initial = "he",
+    ) -> None:
         super().__init__()
         self.denoiser = Denoiser(denoiser_width).requires_grad_(False)
-        self.encoder = Encoder(width)
+        self.encoder = Encoder(width, initial=initial)
         self.head = SelectionHead(8 * width * (side // 16) ** 2, hidden, components)
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -137,24 +150,26 @@ class PinRecipe:
     coefficients do not drown the others; its gradient dies where the choice is sure, right or wrong. ``logistic``
     descends the log-loss of the best choice, weighted by what a wrong one costs: the same best mask, and no dying.
     informed: the head starts from how often the best mask keeps each eigenvector, not from one half.
+    initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
 
-    components: int
-    width: int
-    hidden: int
+    components: PositiveInt
+    width: PositiveInt
+    hidden: PositiveInt
     denoiser: DenoiserRecipe
     cost: MaskCost
     schedule: Schedule
-    noise: float = 0.04
+    noise: NonNegative = 0.04
     estimator: Literal["exact", "logistic", "reinforce"] = "exact"
     baseline: Literal["batch", "image", "others"] = "batch"
-    draws: int = 30
+    draws: PositiveInt = 30
     informed: bool = True
+    initial: Initial = "he"
 
     needs_recognizer = False
 
     def network(self) -> PinNetwork:
-        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components)
+        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components, initial=self.initial)
 
     def fit(self, context: FitContext) -> Artifact:
         faces = context.part(Eigenfaces(self.components))

@@ -7,10 +7,12 @@ Gray faces come as (N, 1, H, W) in [-1, 1], H and W multiples of 16. ``width`` 6
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+
+Initial = Literal["he", "torch"]
 
 
 def _conv(inside: int, outside: int, stride: int, normalised: bool) -> list[nn.Module]:
@@ -19,8 +21,13 @@ def _conv(inside: int, outside: int, stride: int, normalised: bool) -> list[nn.M
     return [*layers, *([nn.BatchNorm2d(outside)] if normalised else []), nn.PReLU(outside)]
 
 
-def _initialised(module: nn.Module) -> None:
-    """He et al.'s variance for PReLU: with torch's own, nothing of the image arrives behind this many layers."""
+def _initialised(module: nn.Module, initial: Initial) -> None:
+    """Initial weights of convolutions: PyTorch's own (``torch``, as the authors have it), or He et al.'s variance.
+
+    With PyTorch's own, hardly anything of the image arrives behind this many layers without normalisation.
+    """
+    if initial == "torch":
+        return
     for each in module.modules():
         if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(each.weight, a=0.25)
@@ -66,9 +73,12 @@ class DecoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(N, 1, H, W) to (N, 8 * width, H / 16, W / 16). ``normalised``: with batch normalisation, as AIS has it."""
+    """(N, 1, H, W) to (N, 8 * width, H / 16, W / 16). ``normalised``: with batch normalisation, as AIS has it.
 
-    def __init__(self, width: int = 64, normalised: bool = False) -> None:
+    initial: weights that it starts from, see ``_initialised``.
+    """
+
+    def __init__(self, width: int = 64, normalised: bool = False, initial: Initial = "he") -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, width, 3, padding=1, bias=False), nn.PReLU(width))
         sides = [width, width, 2 * width, 4 * width, 8 * width]
@@ -79,16 +89,19 @@ class Encoder(nn.Module):
                 for stride in (2, 1)
             )
         )
-        _initialised(self)
+        _initialised(self, initial)
 
     def forward(self, faces: Tensor) -> Tensor:
         return cast(Tensor, self.blocks(self.stem(faces)))
 
 
 class Denoiser(nn.Module):
-    """A denoising autoencoder run twice with the same weights: (N, 1, H, W) to both passes, in [-1, 1]."""
+    """A denoising autoencoder run twice with the same weights: (N, 1, H, W) to both passes, in [-1, 1].
 
-    def __init__(self, width: int = 64) -> None:
+    initial: weights that it starts from, see ``_initialised``.
+    """
+
+    def __init__(self, width: int = 64, initial: Initial = "he") -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             EncoderBlock(1, width, 2, skip=False),
@@ -100,7 +113,7 @@ class Denoiser(nn.Module):
             DecoderBlock(2 * width, width),
             DecoderBlock(width, 1, last=True),
         )
-        _initialised(self)
+        _initialised(self, initial)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         once = self.decoder(self.encoder(faces))

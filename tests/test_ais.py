@@ -159,14 +159,17 @@ def rehearsal(**changes: Any) -> Rehearsal:
     return replace(Rehearsal(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, stride=1.0), BRIEF), **changes)
 
 
+def rehearsing(space: Eigenspace, recipe: Rehearsal, per_epoch: int = 4) -> _Rehearsing:
+    torch.manual_seed(0)
+    parts = (SMALL.network(), space, recipe.warmup.cost, Toy())
+    return _Rehearsing(*parts, recipe=recipe, artifact=Fitted("x", "", {}), per_epoch=per_epoch).train()
+
+
 def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_radius(
     space: Eigenspace, faces: FaceSet
 ) -> None:
     images, rows, recipe = faces.load(np.arange(16)), torch.arange(16), rehearsal()
-    torch.manual_seed(0)
-    made = _Rehearsing(
-        SMALL.network(), space, recipe.warmup.cost, Toy(), recipe=recipe, artifact=Fitted("x", "", {})
-    ).train()
+    made = rehearsing(space, recipe)
     attacked = made.disturbed(images, rows, torch.Generator())
     change = attacked - gray(images)
     assert change.abs().max() <= 0.04 + 1e-5, "0.02 in [0, 1] is 0.04 in [-1, 1]"
@@ -184,8 +187,7 @@ def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_ra
 
 
 def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> None:
-    recipe = rehearsal(lag=2, memory_of_average=0.9)
-    made = _Rehearsing(SMALL.network(), space, AisCost(), Toy(), recipe=recipe, artifact=Fitted("x", "", {}))
+    made = rehearsing(space, rehearsal(lag=2, memory_of_average=0.9))
     first = made.network.generator[0].weight.detach().clone()
     with torch.no_grad():
         made.network.generator[0].weight.add_(1.0)
@@ -195,6 +197,43 @@ def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> 
     made.stepped(2)
     assert torch.allclose(weight, first + 0.1, atol=1e-6)
     assert not any(each.requires_grad for each in made.average.parameters())
+
+
+@pytest.mark.parametrize("clamped", [True, False])
+def test_that_attacked_images_leave_the_range_of_images_only_where_nothing_clamps_them(
+    clamped: bool, space: Eigenspace
+) -> None:
+    """Black and white blocks, which every step of the attack takes out of range at about half of their pixels."""
+    blocks = np.kron(np.random.default_rng(0).integers(0, 2, (8, 14, 14, 3)), np.ones((1, 8, 8, 1)))
+    images = torch.from_numpy(blocks).permute(0, 3, 1, 2).float()
+    made = rehearsing(space, rehearsal(clamped=clamped))
+    attacked = made.disturbed(images, torch.arange(8), torch.Generator())
+    change = (attacked - gray(images)).abs()
+    if clamped:
+        assert attacked.abs().max() <= 1 + 1e-5
+        assert change.min() < 0.03
+    else:
+        assert attacked.abs().max() == pytest.approx(1.04, abs=1e-5)
+        assert change[change > 1e-6].min() == pytest.approx(0.04, abs=1e-5)
+
+
+@pytest.mark.parametrize(("within", "per_epoch"), [("epoch", 50), ("epoch", 41), ("epoch", 20), ("training", 50)])
+def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
+    within: str, per_epoch: int, space: Eigenspace
+) -> None:
+    """Their steps count from 0 in each epoch, and step 0 is none: 20 and 40 of 50, never in an epoch of 20."""
+    recipe = rehearsal(lag=20, memory_of_average=0.9, lag_within=within)
+    made, learnt = rehearsing(space, recipe, per_epoch), []
+    weight = made.average.module.generator[0].weight
+    for epoch in range(2):
+        for step in range(per_epoch):
+            with torch.no_grad():
+                made.network.generator[0].weight.add_(1.0)
+            before = weight.clone()
+            made.stepped(epoch * per_epoch + step + 1)
+            learnt += [] if torch.equal(weight, before) else [epoch * per_epoch + step]
+    theirs = [e * per_epoch + i for e in range(2) for i in range(per_epoch) if i % 20 == 0 and i > 0]
+    assert learnt == (theirs if within == "epoch" else [19, 39, 59, 79, 99])
 
 
 def test_that_the_rehearsal_starts_from_the_warm_up_and_both_are_made_once(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -127,6 +129,20 @@ def test_a_face_is_chosen_for_alone_once_training_is_over(normalised: bool) -> N
         assert torch.allclose(together, alone, atol=1e-5)
         if normalised:
             assert not torch.allclose(network.train()(faces), network(faces[:3].repeat(2, 1, 1, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("made", [Encoder, lambda **how: Encoder(normalised=True, **how), Denoiser])
+def test_initial_weights_are_pytorchs_own_where_asked_for(made: Callable[..., nn.Module]) -> None:
+    """Uniform below the inverse root of the inputs of a convolution; He's are normal, and larger."""
+    own, he = (
+        [each for each in made(width=4, initial=initial).modules() if isinstance(each, nn.Conv2d)]
+        for initial in ("torch", "he")
+    )
+    for each in own:
+        limit = (each.weight[0].numel()) ** -0.5
+        assert each.weight.abs().max() <= limit
+        assert each.weight.abs().max() > 0.7 * limit
+    assert all(each.weight.abs().max() > each.weight[0].numel() ** -0.5 for each in he)
 
 
 def test_what_is_in_the_face_arrives_at_the_far_end_of_a_fresh_network() -> None:

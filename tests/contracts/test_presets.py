@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import pytest
+from torch import nn
 
 from frbench.defenses.ais_training import AisCost
 from frbench.defenses.amplification import Amplification
@@ -49,6 +52,24 @@ def test_that_the_paper_presets_hold_the_constants_of_the_authors_code(made: Cal
     assert (ais.radius, ais.lag, ais.memory_of_average, ais.attacked_in) == (0.02, 20000, 0.9, "train")
     assert (ais.warmup.antibody.items, ais.warmup.antibody.update, ais.warmup.antibody.start) == (128, "reference", 0.5)
     assert (ais.warmup.antibody.leading, ais.warmup.cost.sparsity) == (None, 3e-3)
+    assert (ais.lag_within, ais.clamped) == ("epoch", False)
+
+
+def test_that_the_paper_presets_start_from_the_initial_weights_of_the_authors_code(made: Callable[..., Any]) -> None:
+    """PyTorch's own: uniform below the inverse root of a convolution's inputs. Small networks of the same recipe."""
+    pin, ais = made("defense", "pin_paper").recipe, made("defense", "ais_paper").recipe
+    small = {"components": 6, "width": 4, "hidden": 8}
+    for network in (replace(pin, **small).network(), replace(ais.warmup.antibody, **small).network()):
+        layers = [each for each in network.encoder.modules() if isinstance(each, nn.Conv2d)]
+        assert len(layers) == 1 + 8 * 3
+        assert all(each.weight.abs().max() <= each.weight[0].numel() ** -0.5 for each in layers)
+
+
+def test_that_paper_presets_list_what_differs_from_the_authors_code() -> None:
+    for option in ("pin_paper", "ais_paper"):
+        text = (files("frbench.conf") / "defense" / f"{option}.yaml").read_text(encoding="utf-8")
+        head = text[: text.index("defaults:")]
+        assert "still differs" in head and head.count("\n# - ") >= 5
 
 
 def test_that_puface_in_full_has_the_settings_of_the_development_code(made: Callable[..., Any]) -> None:
