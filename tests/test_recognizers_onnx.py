@@ -1,5 +1,6 @@
 """ONNX recognizers: as people bring them, white box and black box, and what is said of broken ones."""
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import torch
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers import onnx_runtime
 from frbench.harness.recognizers.insightface_pack import InsightfacePack
-from frbench.harness.recognizers.onnx_graph import insightface_normalisation, read_onnx, require
+from frbench.harness.recognizers.onnx_graph import require
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import CPU, CUDA, OnnxRuntimeRecognizer, check_providers
 
@@ -146,7 +147,6 @@ def test_auto_normalisation_follows_insightface(tmp_path: Path, images, inside: 
     arcface = pytest.importorskip("insightface.model_zoo.arcface_onnx")
     path = write(tmp_path / "net.onnx", inside=inside)
     theirs = arcface.ArcFaceONNX(str(path))
-    assert insightface_normalisation(read_onnx(path)) == (theirs.input_mean, theirs.input_std)
     bgr = [np.ascontiguousarray((image * 255).round().byte().permute(1, 2, 0).numpy()[:, :, ::-1]) for image in images]
     wanted = torch.nn.functional.normalize(torch.from_numpy(theirs.get_feat(bgr)))
     rounded = (images * 255).round() / 255
@@ -159,13 +159,22 @@ def test_the_declared_size_is_taken_and_images_resized(tmp_path: Path) -> None:
     assert OnnxRecognizer("net", str(path)).preprocessing.size == SIDE
 
 
+OTHER_FILES = {
+    "a web page": b"<html>404: not found</html>\n",
+    "an empty file": b"",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    "a text file that begins with": b"hello world\n" * 50,
+    "a pickle of Python objects": pickle.dumps(torch.nn.Linear(2, 2), 2),
+}
+
+
 @pytest.mark.parametrize("kind", [OnnxRecognizer, OnnxRuntimeRecognizer])
-@pytest.mark.parametrize("content", [b"<html>404: not found</html>\n", b"", b"hello world\n" * 50])
-def test_a_text_file_named_onnx_is_one_clear_line(tmp_path: Path, kind, content: bytes) -> None:
-    (tmp_path / "page.onnx").write_bytes(content)
+@pytest.mark.parametrize("what", OTHER_FILES)
+def test_a_file_that_is_no_onnx_is_named(tmp_path: Path, kind, what: str) -> None:
+    (tmp_path / "net.onnx").write_bytes(OTHER_FILES[what])
     with pytest.raises(FrbenchError) as error:
-        kind("page", str(tmp_path / "page.onnx")).embed(torch.rand(1, 3, SIDE, SIDE))
-    assert one_line(error, "page.onnx", "not a readable ONNX model")
+        kind("net", str(tmp_path / "net.onnx")).embed(torch.rand(1, 3, SIDE, SIDE))
+    assert one_line(error, "net.onnx is " + what, "not an ONNX model")
 
 
 def test_a_truncated_file_is_one_clear_line(tmp_path: Path) -> None:
@@ -181,7 +190,7 @@ def test_a_network_that_takes_no_rgb_images_is_one_clear_line(tmp_path: Path, op
     path = write(tmp_path / "net.onnx", **options)
     with pytest.raises(FrbenchError) as error:
         OnnxRecognizer("net", str(path)).embed(torch.rand(1, 3, SIDE, SIDE))
-    assert one_line(error, "net.onnx", "channels first")
+    assert one_line(error, "net.onnx", "RGB images, (N, 3, H, W)")
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from frbench.harness.recognizers.onnx_runtime import CPU, OnnxRuntimeRecognizer
 
 @dataclass(frozen=True)
 class InsightfacePack:
-    """The recognition network of ``root``/models/``pack``, found and normalised as InsightFace does.
+    """The recognition network of ``root``/models/``pack``, found as InsightFace finds it.
 
     differentiable: through onnx2torch (white box), or by onnxruntime (black box).
     download: whether InsightFace may fetch a pack that is not there (hundreds of megabytes).
@@ -42,8 +42,7 @@ class InsightfacePack:
     @cached_property
     def recognizer(self) -> OnnxFile:
         """The ONNX recognizer inside."""
-        file, mean, std = self._recognition()
-        common: dict[str, Any] = {"name": self.name, "path": str(file), "mean": mean, "std": std, "device": self.device}
+        common: dict[str, Any] = {"name": self.name, "path": str(self._recognition()), "device": self.device}
         if self.differentiable:
             return OnnxRecognizer(**common)
         return OnnxRuntimeRecognizer(**common, providers=self.providers)
@@ -66,15 +65,15 @@ class InsightfacePack:
     def fingerprint(self) -> dict[str, Any]:
         return self.recognizer.fingerprint()
 
-    def _recognition(self) -> tuple[Path, float, float]:
-        """The file that InsightFace takes for recognition, with the mean and std that it would use."""
+    def _recognition(self) -> Path:
+        """The file that InsightFace takes for recognition."""
         model_zoo = require("insightface.model_zoo", "insightface")
         folder = self._folder()
         files = sorted(folder.glob("*.onnx"))
         for file in files:
             model = _routed(model_zoo, file)
             if getattr(model, "taskname", None) == "recognition":
-                return file, float(model.input_mean), float(model.input_std)
+                return file
         names = ", ".join(file.name for file in files) or "no ONNX file"
         raise FrbenchError(
             f"pack {self.pack} in {folder} holds {names}, none of which InsightFace takes for a recognizer: "

@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
-from frbench.harness.recognizers.onnx_graph import input_shape, insightface_normalisation, read_onnx
+from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
+from frbench.harness.recognizers.onnx_mending import in_one_form
+from frbench.harness.recognizers.onnx_normalisation import GRAY_LEVELS, SYMMETRIC, graph_normalisation
 from frbench.harness.recognizers.preprocessing import Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
@@ -24,13 +25,14 @@ PROBES = 3
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX network (N, 3, S, S) -> (N, D); what it gives need not be of unit length.
+    """An ONNX network that takes images, (N, 3, H, W) or (N, H, W, 3); what it gives need not be of unit length.
 
     path: the file, or where it would be if it has to be fetched (``urls``, ``sha256``, ``cache``, ``obtain``: see
           ``TorchRecognizer``).
-    mean, std: in units of ``scale``; ``auto`` follows InsightFace's rule, see ``insightface_normalisation``.
+    mean, std: in units of ``scale``; ``auto`` goes by what the graph does itself, see ``feeding``.
     scale: the value of white before mean and std are applied; ONNX files usually count gray levels.
     size:  side, or [height, width]; None takes what the file declares, or 112.
+    output: name or index of the output that is the embedding; None takes the only one of its shape.
     floor: least clean accuracy in per cent, by dataset name; see ``preflight``.
     """
 
@@ -41,6 +43,7 @@ class OnnxFile:
     scale: float = 255.0
     size: Size | None = None
     bgr: bool = False
+    output: str | int | None = None
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
@@ -59,34 +62,59 @@ class OnnxFile:
         return file_sha256(self.file)
 
     @cached_property
+    def interface(self) -> Interface:
+        """What the graph takes and gives."""
+        return read_interface(read_onnx(self.file)[0], self.file, self.output)
+
+    @cached_property
+    def feeding(self) -> tuple[float, float]:
+        """The values of black and white that the graph expects.
+
+        By its input's type and the normalisation at its head; a graph without any is taken to expect -1 and 1, as
+        InsightFace does.
+        """
+        if self.interface.dtype.kind in "iu":
+            return GRAY_LEVELS
+        model = in_one_form(read_onnx(self.file)[0], self.interface)
+        inside = graph_normalisation(model, self._sides())
+        return (inside and inside.range) or SYMMETRIC
+
+    @cached_property
     def preprocessing(self) -> Preprocessing:
         """With ``auto`` and the size settled by the file."""
-        model = read_onnx(self.file)
-        mean, std = insightface_normalisation(model)
+        black, white = self.feeding if "auto" in (self.mean, self.std) else SYMMETRIC
+        std = self.scale / (white - black)
+        sides = self._sides()
         return Preprocessing(
-            mean if self.mean == "auto" else self.mean,
+            -black * std if self.mean == "auto" else self.mean,
             std if self.std == "auto" else self.std,
             self.scale,
-            self.size or declared_size(model) or 112,
+            sides[0] if sides[0] == sides[1] else sides,
             self.bgr,
         )
 
+    def _sides(self) -> tuple[int, int]:
+        """(height, width) that the graph takes."""
+        asked = None if self.size is None else Preprocessing(size=self.size).height_width
+        wanted = asked or (112, 112)
+        height, width = (declared or side for declared, side in zip(self.interface.sides, wanted, strict=True))
+        if asked not in (None, (height, width)):
+            raise FrbenchError(
+                f"{self.file} takes images of height {height} and width {width} alone, not "
+                f"recognizer.size={self.size}: leave the option away"
+            )
+        return height, width
+
     def probes(self) -> Tensor:
         """A few random images, preprocessed, on which ways to run the file are compared."""
-        size = self.preprocessing.height_width
-        return self.preprocessing(torch.rand(PROBES, 3, *size, generator=torch.Generator().manual_seed(0)))
+        images = torch.rand(PROBES, 3, *self._sides(), generator=torch.Generator().manual_seed(0))
+        probes = self.preprocessing(images)
+        return probes.round() if self.interface.dtype.kind in "iu" else probes
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the path and device."""
-        return {"architecture": "onnx", "weights": self.digest, "preprocessing": self.preprocessing.facts()}
-
-
-def declared_size(model: Any) -> Size | None:
-    """The side, or (height, width), that the file's input declares; None where it leaves one of them open."""
-    height, width = input_shape(model)[2:]
-    if not height or not width:
-        return None
-    return height if height == width else (height, width)
+        facts = {"architecture": "onnx", "weights": self.digest, "preprocessing": self.preprocessing.facts()}
+        return facts | ({"output": self.interface.output} if len(self.interface.outputs) > 1 else {})
 
 
 class FixedBatch(nn.Module):
@@ -104,19 +132,6 @@ class FixedBatch(nn.Module):
         return torch.cat(parts)[: len(x)]
 
 
-def distance(network: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor) -> float:
-    """Largest difference of unit-length embeddings from ``wanted``; infinite where the batch cannot be taken."""
-    try:
-        with torch.no_grad():
-            found = network(probes)
-    except Exception:  # a batch size that is baked in surfaces as any error of any runtime
-        return float("inf")
-    if len(found) != len(wanted) or found.numel() != wanted.numel():
-        return float("inf")
-    difference = float((unit_length(found.cpu()) - unit_length(wanted)).abs().max())
-    return float("inf") if np.isnan(difference) else difference
-
-
 def first_that_agrees(
     ways: Sequence[Callable[[], Callable[[Tensor], Tensor]]],
     probes: Tensor,
@@ -124,13 +139,31 @@ def first_that_agrees(
     tolerance: float,
     file: Path,
 ) -> Callable[[Tensor], Tensor]:
-    """The first of several ways to run ``file`` that gives ``wanted`` on ``probes``."""
+    """The first of several ways to run ``file`` that gives ``wanted`` on ``probes``.
+
+    Raises:
+        FrbenchError: none does. The last way, which runs the file at its own batch size, says why.
+    """
+    reason = ""
     for make in ways:
         network = make()
-        found = distance(network, probes, wanted)
-        if found <= tolerance:
+        reason = _disagreement(network, probes, wanted, tolerance)
+        if not reason:
             return network
     raise FrbenchError(
-        f"{file} gives other embeddings (by {found:.1e}) on {len(probes)} images together than by onnxruntime alone: "
-        "use it as a black box (OnnxRuntimeRecognizer), or export it again with a free batch dimension"
+        f"{file} cannot be run faithfully: at its own batch size {reason}; "
+        "use it as a black box (recognizer._target_=frbench.harness.recognizers.onnx_runtime.OnnxRuntimeRecognizer)"
     )
+
+
+def _disagreement(network: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor, tolerance: float) -> str:
+    """How the embeddings differ from ``wanted``; empty where they do not."""
+    try:
+        with torch.no_grad():
+            found = network(probes)
+    except Exception as error:  # a batch size that is baked in surfaces as any error of any runtime
+        return f"it fails ({' '.join(str(error).split())[:120]})"
+    if len(found) != len(wanted) or found.numel() != wanted.numel():
+        return f"it gives embeddings of shape {tuple(found.shape)} instead of {tuple(wanted.shape)}"
+    difference = float((unit_length(found.cpu()) - unit_length(wanted)).abs().max())
+    return "" if difference <= tolerance else f"its embeddings differ from onnxruntime's by {difference:.1e}"

@@ -1,21 +1,21 @@
-"""ONNX files as people bring them: read, mended where a known habit of exporters needs it, converted to PyTorch."""
+"""ONNX files as people bring them: what a graph takes and gives, and repairs of what exporters got wrong."""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, fx, nn
 
 from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.folding import FrozenPReLU
+from frbench.harness.recognizers.file_kinds import kind_of
 
-_LOWEST, _HIGHEST = np.float32(-np.inf), np.float32(np.inf)
-_kept: list[Any] = []
+OLDEST_OPSET = 7  # onnxruntime runs nothing older
+WEIGHTS_APART = 4  # since this version of the format weights need not be graph inputs
+SMALLEST_EMBEDDING = 16
 
 
 def require(module: str, extra: str = "onnx") -> ModuleType:
@@ -26,22 +26,77 @@ def require(module: str, extra: str = "onnx") -> ModuleType:
         raise FrbenchError(f'{module} cannot be imported ({error}): pip install "frbench[{extra}]"') from error
 
 
-def read_onnx(path: Path) -> Any:
-    """The model of an ONNX file that takes one image tensor and gives at least one output."""
+@dataclass(frozen=True)
+class Interface:
+    """What a graph takes and gives.
+
+    input, output: names of the image and of the embedding; outputs: names of all outputs.
+    batch, sides:  declared batch size and (height, width); None where free.
+    channels_last: takes (N, H, W, 3) instead of (N, 3, H, W).
+    dtype, half:   NumPy type of the input; whether weights have half precision.
+    """
+
+    input: str
+    output: str
+    outputs: tuple[str, ...]
+    batch: int | None
+    sides: tuple[int | None, int | None]
+    channels_last: bool
+    dtype: np.dtype[Any]
+    half: bool = False
+
+
+def read_onnx(path: Path) -> tuple[Any, bool]:
+    """The model of an ONNX file, and whether it had to be repaired before any runtime can run it.
+
+    Raises:
+        FrbenchError: the file is no ONNX model.
+    """
     onnx = require("onnx")
     try:
-        model = onnx.load(str(path))
+        model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, checker and file errors share no base
+        kind = kind_of(path)
+        if kind is not None and kind.form != "ONNX":
+            raise FrbenchError(f"{path} is {kind.name}, not an ONNX model: {kind.remedy}") from error
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise FrbenchError(f"{path} is not a readable ONNX model ({reason}): export or download it again") from error
-    shape = input_shape(model)
-    if len(shape) != 4 or shape[1] not in (3, None) or shape[2] != shape[3]:
+        raise FrbenchError(f"{path} is not a readable ONNX model ({reason}): export or copy it again") from error
+    repaired = _drop_spatial(model) + _shape_slopes(model)
+    if opset(model) < OLDEST_OPSET:
+        model, repaired = to_opset(model, OLDEST_OPSET + 1), 1
+        _shape_slopes(model)
+    return model, bool(repaired)
+
+
+def read_interface(model: Any, path: Path, output: str | int | None = None) -> Interface:
+    """What the graph takes and gives; ``output`` chooses among several outputs by name or index.
+
+    Raises:
+        FrbenchError: it takes no batch of RGB images, or ``output`` is unknown, or which output is the embedding
+            cannot be told from the shapes.
+    """
+    values = inputs(model)
+    if len(values) != 1:
+        names = ", ".join(f"{value.name} {_shown(value)}" for value in values) or "nothing"
         raise FrbenchError(
-            f"{path} takes {shape}, not a batch of square RGB images (N, 3, S, S): "
-            "a face recognizer with channels first is wanted here"
+            f"{path} takes {names}; expected one input, a batch of images: "
+            "export it again with the other inputs made constant"
         )
-    return model
+    (value,) = values
+    kind = require("onnx.helper").tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    shape = _dimensions(value) if value.type.tensor_type.HasField("shape") else (None,) * 4
+    channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+    if len(shape) != 4 or not (channels_last or shape[1] in (3, None)):
+        raise FrbenchError(
+            f"{path} takes {value.name} {_shown(value)}; expected a batch of RGB images, (N, 3, H, W) or (N, H, W, 3): "
+            "give the file of a face recognizer"
+        )
+    sides = shape[1:3] if channels_last else shape[2:]
+    chosen = _choose_output(model, path, output)
+    outputs = tuple(str(entry.name) for entry in model.graph.output)
+    half = any(tensor.data_type in _half_types() for tensor in model.graph.initializer)
+    return Interface(value.name, chosen, outputs, shape[0], (sides[0], sides[1]), channels_last, kind, half)
 
 
 def inputs(model: Any) -> list[Any]:
@@ -50,116 +105,116 @@ def inputs(model: Any) -> list[Any]:
     return [value for value in model.graph.input if value.name not in weights]
 
 
-def input_shape(model: Any) -> tuple[int | None, ...]:
-    """Declared shape of the first input; None where a dimension is free."""
-    values = inputs(model)
-    dimensions = values[0].type.tensor_type.shape.dim if len(values) == 1 else ()
-    return tuple(dimension.dim_value or None for dimension in dimensions)
+def _half_types() -> tuple[int, int]:
+    kinds = require("onnx").TensorProto
+    return kinds.FLOAT16, kinds.BFLOAT16
 
 
-def insightface_normalisation(model: Any) -> tuple[float, float]:
-    """(mean, std) in gray levels by InsightFace's rule: (0, 1) where the graph begins with its own Sub and Mul.
+def opset(model: Any) -> int:
+    """Version of the standard operators."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
-    Among the first eight nodes one must be named ``Sub…`` or ``_minus…`` and one ``Mul…`` or ``_mul…``; otherwise
-    the network wants (x - 127.5) / 127.5.
+
+def to_opset(model: Any, version: int) -> Any:
+    """A copy of the model in another version of the standard operators, by ``onnx.version_converter``.
+
+    ``Split`` and ``Pad`` of opset 18, which it cannot take back, are passed by where they use nothing new.
     """
-    names = [node.name for node in model.graph.node[:8]]
-    inside = any(name.startswith(("Sub", "_minus")) for name in names)
-    inside = inside and any(name.startswith(("Mul", "_mul")) for name in names)
-    return (0.0, 1.0) if inside else (127.5, 127.5)
+    onnx = require("onnx")
+    copy = type(model).FromString(model.SerializeToString())
+    copy.ir_version = max(copy.ir_version, WEIGHTS_APART)
+    for node in copy.graph.node:
+        node.domain = "frbench" if version < 18 <= opset(model) and _as_before_18(node) else node.domain
+    copy.opset_import.append(onnx.helper.make_opsetid("frbench", 1))
+    converted = require("onnx.version_converter").convert_version(copy, version)
+    for node in converted.graph.node:
+        node.domain = "" if node.domain == "frbench" else node.domain
+    kept = [entry for entry in converted.opset_import if entry.domain != "frbench"]
+    del converted.opset_import[:]
+    converted.opset_import.extend(kept)
+    return converted
 
 
-def fill_clip_bounds(model: Any) -> None:
-    """Give ``Clip`` nodes with an omitted bound an infinite one, which converters understand. In place."""
-    numpy_helper = require("onnx.numpy_helper")
+def _as_before_18(node: Any) -> bool:
+    if node.op_type == "Split":
+        return all(attribute.name != "num_outputs" for attribute in node.attribute)
+    return bool(node.op_type == "Pad" and len(node.input) < 4)
+
+
+def _drop_spatial(model: Any) -> int:
+    """Drop ``spatial=0`` from batch normalisation with statistics per channel, as MXNet wrote it. In place.
+
+    It means statistics per element, which these are not; runtimes refuse it. Returns how many nodes changed.
+    """
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    changed = 0
     for node in model.graph.node:
-        if node.op_type != "Clip" or "" not in node.input:
+        if node.op_type != "BatchNormalization" or ranks.get(node.input[1]) != 1:
             continue
-        for slot, bound in ((1, _LOWEST), (2, _HIGHEST)):
-            if slot < len(node.input) and not node.input[slot]:
-                node.input[slot] = f"frbench_clip_{'lowest' if slot == 1 else 'highest'}"
-                if all(tensor.name != node.input[slot] for tensor in model.graph.initializer):
-                    model.graph.initializer.append(numpy_helper.from_array(np.array(bound), node.input[slot]))
+        for attribute in [entry for entry in node.attribute if entry.name == "spatial" and entry.i == 0]:
+            node.attribute.remove(attribute)
+            changed += 1
+    return changed
 
 
-def free_batch(model: Any) -> None:
-    """Undo a batch size baked in by the exporter: declared shapes, and reshapes that keep the leading dimension.
+def _shape_slopes(model: Any) -> int:
+    """Give PReLU slopes of shape (C,) the shape (C, 1, 1) that broadcasts over channels, as MXNet meant. In place.
 
-    In place. Whether the result is right is for the caller to measure: a graph may move the batch elsewhere.
+    Only where they cannot be one slope per column. Returns how many nodes changed.
     """
     numpy_helper = require("onnx.numpy_helper")
-    batch = input_shape(model)[0] or 1
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    shapes = {value.name: _dimensions(value) for value in [*model.graph.value_info, *model.graph.input]}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    changed = 0
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    for number, node in enumerate(model.graph.node):
-        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is None or shape.ndim != 1 or len(shape) < 2 or shape[0] != batch:
+        slope = weights.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is None or len(slope.dims) != 1:
             continue
-        # 0 copies the input's leading dimension.
-        free = np.concatenate(([0], shape[1:])).astype(np.int64)
-        node.input[1] = f"frbench_shape_{number}"
-        model.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
-    for value in [*inputs(model), *model.graph.output]:
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
-    del model.graph.value_info[:]
+        shape = shapes.get(node.input[0], ())
+        if len(shape) == 4 and slope.dims[0] == shape[1] and shape[3] not in (None, shape[1]):
+            spread = numpy_helper.to_array(slope).reshape(-1, 1, 1)
+            node.input[1] = f"{slope.name}_per_channel"
+            if node.input[1] not in weights:
+                weights[node.input[1]] = numpy_helper.from_array(spread, node.input[1])
+                model.graph.initializer.append(weights[node.input[1]])
+            changed += 1
+    return changed
 
 
-def to_torch(model: Any, path: Path) -> fx.GraphModule:
-    """The model as a PyTorch graph through onnx2torch, in evaluation mode; gradients flow."""
-    _guard_torchvision()
-    onnx2torch = require("onnx2torch")
-    try:
-        module: fx.GraphModule = onnx2torch.convert(model).eval()
-    except Exception as error:  # converters raise what they like on operators they lack
-        reason = " ".join(str(error).split())[:160]
+def _choose_output(model: Any, path: Path, wanted: str | int | None) -> str:
+    outputs = list(model.graph.output)
+    names = [str(value.name) for value in outputs]
+    if wanted is not None and str(wanted) in names:
+        return str(wanted)
+    if isinstance(wanted, int) and 0 <= wanted < len(names):
+        return names[wanted]
+    listed = ", ".join(f"{index}: {value.name} {_shown(value)}" for index, value in enumerate(outputs))
+    if wanted is not None:
+        raise FrbenchError(f"{path} has no output {wanted!r}; recognizer.output= takes a name or an index of: {listed}")
+    if len(names) == 1:
+        return names[0]
+    unknown = [value for value in outputs if not value.type.tensor_type.HasField("shape")]
+    embeddings = [str(value.name) for value in outputs if _is_embedding(_dimensions(value))]
+    if len(embeddings) != 1 or unknown:
+        which = f"{len(embeddings)} of them have" if embeddings else "none of them has"
         raise FrbenchError(
-            f"{path} cannot be made differentiable by onnx2torch ({reason}): "
-            "use it as a black box (OnnxRuntimeRecognizer), or export it with other operators"
-        ) from error
-    _freeze_prelus(module)
-    return module
+            f"{path} has {len(names)} outputs, and {which} the shape of an embedding (N, D): "
+            f"choose one with recognizer.output=NAME or its index ({listed})"
+        )
+    return embeddings[0]
 
 
-def _freeze_prelus(module: fx.GraphModule) -> None:
-    """Replace onnx2torch's PReLU of two inputs, whose backward is slow, where its slopes are one per channel."""
-    for node in list(module.graph.nodes):
-        layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(layer).__name__ != "OnnxPReLU" or node.args[1].op != "get_attr":
-            continue
-        slope = _attribute(module, str(node.args[1].target))
-        if slope.numel() not in (1, max(slope.shape[:1], default=1)):
-            continue
-        name = f"frozen_{node.name}"
-        module.add_submodule(name, FrozenPReLU(slope))
-        node.target, node.args = name, node.args[:1]
-    module.graph.eliminate_dead_code()
-    module.recompile()
+def _is_embedding(shape: tuple[int | None, ...]) -> bool:
+    """(N, D), or a map of one pixel (N, D, 1, 1), with D at least 16."""
+    return len(shape) in (2, 4) and (shape[1] or 0) >= SMALLEST_EMBEDDING and all(side == 1 for side in shape[2:])
 
 
-def _attribute(module: nn.Module, target: str) -> Tensor:
-    owner, _, name = target.rpartition(".")
-    tensor: Tensor = getattr(module.get_submodule(owner), name)
-    return tensor
+def _dimensions(value: Any) -> tuple[int | None, ...]:
+    return tuple(dimension.dim_value or None for dimension in value.type.tensor_type.shape.dim)
 
 
-def _guard_torchvision() -> None:
-    """onnx2torch imports torchvision, which dies beside a CPU build of torch for want of two operators: declare them.
-
-    Only after the import failed, and only where torch has no CUDA; nothing here ever calls them.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except ImportError:
-        return
-    except RuntimeError as error:
-        if "torchvision::" not in str(error) or torch.version.cuda is not None:
-            raise FrbenchError(
-                f"torchvision cannot be imported ({error}): install the torchvision that was built with this torch"
-            ) from error
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _kept.append(library)
+def _shown(value: Any) -> str:
+    if not value.type.tensor_type.HasField("shape"):
+        return "(shape unknown)"
+    dimensions = value.type.tensor_type.shape.dim
+    return f"({', '.join(str(dimension.dim_value or dimension.dim_param or '?') for dimension in dimensions)})"

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
-from frbench.harness.recognizers.onnx_graph import fill_clip_bounds, free_batch, input_shape, read_onnx, to_torch
-from frbench.harness.recognizers.onnx_runtime import open_session, run_session
+from frbench.harness.recognizers.onnx_graph import read_onnx
+from frbench.harness.recognizers.onnx_mending import free_batch, in_one_form
+from frbench.harness.recognizers.onnx_runtime import CPU, Runner, open_file, tolerance
+from frbench.harness.recognizers.onnx_torch import to_torch
 from frbench.harness.recognizers.preparation import Prepared
 
 TOLERANCE = 1e-4
@@ -28,27 +30,24 @@ class OnnxRecognizer(OnnxFile, Prepared):
 
     def as_shipped(self) -> nn.Module:
         """The network as onnx2torch makes it, right at every batch size, unprepared, on the CPU."""
-        model = read_onnx(self.file)
-        fill_clip_bounds(model)
+        model = in_one_form(read_onnx(self.file)[0], self.interface)
         freed = copy.deepcopy(model)
         free_batch(freed)
-        batch = input_shape(model)[0] or 1
         ways: list[Callable[[], nn.Module]] = [
             lambda: to_torch(freed, self.file),
-            lambda: FixedBatch(to_torch(model, self.file), batch),
+            lambda: FixedBatch(to_torch(model, self.file), self.interface.batch or 1),
         ]
         probes = self.probes()
-        found = first_that_agrees(ways, probes, self._reference(probes), TOLERANCE, self.file)
+        allowed = tolerance(self.interface, TOLERANCE)
+        found = first_that_agrees(ways, probes, self._reference(probes), allowed, self.file)
         assert isinstance(found, nn.Module)
         return found
 
     def _reference(self, probes: Tensor) -> Tensor:
         """What the untouched file gives at its own batch size: by onnxruntime, else by onnx2torch itself."""
-        model = read_onnx(self.file)
-        batch = input_shape(model)[0] or 1
+        batch = self.interface.batch or 1
         if find_spec("onnxruntime") is not None:
-            session = open_session(self.file, ["CPUExecutionProvider"])
-            return FixedBatch(lambda images: run_session(session, images), batch)(probes)
-        fill_clip_bounds(model)
+            return FixedBatch(Runner(open_file(self.file, [CPU]), self.interface), batch)(probes)
+        model = in_one_form(read_onnx(self.file)[0], self.interface)
         with torch.no_grad():
             return FixedBatch(to_torch(model, self.file), batch)(probes)

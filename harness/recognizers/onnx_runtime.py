@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,15 @@ from torch import Tensor
 from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
-from frbench.harness.recognizers.onnx_graph import free_batch, input_shape, read_onnx, require
+from frbench.harness.recognizers.onnx_graph import Interface, read_onnx, require
+from frbench.harness.recognizers.onnx_mending import fold_constants, free_batch
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.recognizers.preprocessing import unit_length
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # Runtimes on other hardware and with fused kernels differ in the fourth digit; a wrong batch differs in the first.
 TOLERANCE = 1e-3
+HALF_PRECISION = 2e-2
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,20 @@ class OnnxRuntimeRecognizer(OnnxFile):
     @cached_property
     def session(self) -> Callable[[Tensor], Tensor]:
         """Preprocessed images (N, 3, S, S) -> raw embeddings (N, D), both on the CPU, at any batch size."""
-        model = read_onnx(self.file)
-        batch = input_shape(model)[0] or 1
-        freed = copy.deepcopy(model)
+        freed = read_onnx(self.file)[0]
+        fold_constants(freed)
         free_batch(freed)
         providers = self._providers()
-        own = open_session(self.file, providers)
+        own = open_file(self.file, providers)
         if not self._fell_back():
             check_providers(providers, own.get_providers())
-        fixed = FixedBatch(lambda images: run_session(own, images), batch)
+        fixed = FixedBatch(Runner(own, self.interface), self.interface.batch or 1)
         ways: list[Callable[[], Callable[[Tensor], Tensor]]] = [
-            lambda: _runner(open_session(freed.SerializeToString(), providers)),
+            lambda: Runner(open_session(freed.SerializeToString(), providers), self.interface),
             lambda: fixed,
         ]
         probes = self.probes()
-        return first_that_agrees(ways, probes, fixed(probes), TOLERANCE, self.file)
+        return first_that_agrees(ways, probes, fixed(probes), tolerance(self.interface, TOLERANCE), self.file)
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D), without gradient."""
@@ -100,14 +100,40 @@ def _called(model: Path | bytes) -> str:
     return "the mended model" if isinstance(model, bytes) else str(model)
 
 
-def run_session(session: Any, images: Tensor) -> Tensor:
-    """First output for ``images``."""
-    (raw, *_) = session.run(None, {session.get_inputs()[0].name: images.contiguous().numpy()})
-    return torch.from_numpy(raw)
+def open_file(file: Path, providers: Sequence[str]) -> Any:
+    """A session of the file as it is, or repaired in memory where no runtime could run it."""
+    model, repaired = read_onnx(file)
+    return open_session(model.SerializeToString() if repaired else file, providers)
 
 
-def _runner(session: Any) -> Callable[[Tensor], Tensor]:
-    return lambda images: run_session(session, images)
+@dataclass(frozen=True)
+class Runner:
+    """Runs a session on images float32 (N, 3, H, W), in the order of axes and the type of number that it takes.
+
+    Raises:
+        FrbenchError: onnxruntime cannot run the graph on them.
+    """
+
+    session: Any
+    interface: Interface
+
+    def __call__(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 2, 3, 1) if self.interface.channels_last else images
+        kind = self.interface.dtype
+        array = (pixels.round() if kind.kind in "iu" else pixels).contiguous().numpy().astype(kind)
+        try:
+            (raw,) = self.session.run([self.interface.output], {self.interface.input: array})
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            reason = " ".join(str(error).split())[:160]
+            raise FrbenchError(
+                f"onnxruntime fails on images {array.shape} ({reason}): give recognizer.size=, or export the file again"
+            ) from error
+        return torch.from_numpy(raw).float()
+
+
+def tolerance(interface: Interface, single: float) -> float:
+    """Largest difference of embeddings between two ways to run a graph; ``single`` unless weights are half."""
+    return HALF_PRECISION if interface.half else single
 
 
 def check_providers(asked: Sequence[str], got: Sequence[str]) -> None:
