@@ -19,8 +19,9 @@ from frbench.harness.faces import PairBatch
 
 _TINY = 1e-12
 _REACH = 16 / 255  # of a step, as root mean square or as maximum: far from the threshold a slope misleads
-_STRICTLY = 1e-6  # beyond the aim: a score that only meets it may not count
-_SIZES: Mapping[str, Budget] = {"l2": L2(1.0), "linf": Linf(1.0)}
+STRICTLY = 1e-6  # beyond the aim: a score that only meets it may not count
+Norm = Literal["l2", "linf"]
+SIZES: Mapping[Norm, Budget] = {"l2": L2(1.0), "linf": Linf(1.0)}  # how each norm measures a change
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class DeepFool:
     refine:    bisections between the clean and the found image, one score each.
     """
 
-    norm: Literal["l2", "linf"] = "l2"
+    norm: Norm = "l2"
     steps: int = 50
     overshoot: float = 0.02
     refine: int = 8
@@ -46,14 +47,14 @@ class DeepFool:
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
         """Attack ``pairs``; ``budget`` is not looked at: an image is as small as it can be found."""
         whole, found = begin(view, pairs, goal)
-        front, measure = whole, _SIZES[self.norm]
+        front, measure = whole, SIZES[self.norm]
         for step in range(self.steps):
             if not len(front):
                 break
             scores, gap, slope = look(view, goal, front, step)
             found.iterations[front.rows] += 1
             going = ~found.offer(front.rows, front.images, scores, measure.size(front.images, front.clean))
-            moved = newton(front.images, gap * (1 + self.overshoot) + _STRICTLY, slope, self.norm)
+            moved = newton(front.images, gap * (1 + self.overshoot) + STRICTLY, slope, self.norm)
             front = replace(front, images=moved)[going]
         if len(front):
             last_look(view, found, front, measure, self.steps)

@@ -21,6 +21,7 @@ EVERYTHING = sorted([*SOURCES, *(path for folder in ("scripts", "tests") for pat
 PURE = {
     "allocation",
     "contracts",
+    "domains",
     "errors",
     "faces",
     "budgets",

@@ -36,6 +36,7 @@ QUICK = {
     "tifgsm": "attack=tifgsm attack.steps=2",
     "apgd": "attack=apgd attack.steps=5",
     "deepfool": "attack=deepfool attack.steps=4 attack.refine=2",
+    "fab": "attack=fab attack.steps=3 attack.starts=2 attack.refine=2",
     "cw": "attack=cw attack.steps=3 attack.rounds=2 attack.approach=1 attack.refine=2",
     "lots": "attack=lots attack.inner.steps=4",
     "minimal": "attack=minimal attack.doublings=2 attack.bisections=2 attack.inner.steps=2",

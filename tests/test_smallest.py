@@ -12,6 +12,7 @@ from torch import Tensor
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.deepfool import DeepFool
 from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.fab import Fab
 from frbench.attacks.lots import Lots, Walk
 from frbench.attacks.minimal import Minimal
 from frbench.harness.budgets import L2, Linf, Unbounded
@@ -24,11 +25,13 @@ FGSM = ProjectedDescent(steps=1, stride=1.0, stop="on_success")
 EUCLIDEAN: dict[str, Attack] = {
     "cw": CarliniWagner(),
     "deepfool": DeepFool(),
+    "fab": Fab(norm="l2"),
     "minimal_bim": Minimal(BIM, L2(4.0)),
     "minimal_fgsm": Minimal(FGSM, L2(1.0)),
 }
 LARGEST: dict[str, Attack] = {
     "deepfool": DeepFool(norm="linf"),
+    "fab": Fab(),
     "minimal_bim": Minimal(BIM, Linf(16 / 255)),
     "minimal_fgsm": Minimal(FGSM, Linf(16 / 255)),
     "minimal_fgsm_by_grid": Minimal(FGSM, Linf(16 / 255), grid=32),

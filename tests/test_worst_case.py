@@ -12,6 +12,7 @@ from torch import Tensor
 from frbench.attacks.apgd import Apgd
 from frbench.attacks.deepfool import DeepFool
 from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.fab import Fab
 from frbench.attacks.square import Square
 from frbench.attacks.worst_case import WorstCase
 from frbench.harness.budgets import L2, Linf, Unbounded
@@ -26,6 +27,7 @@ MEMBERS = {
     "cosine": Apgd(steps=15),
     "hinge": Apgd(loss="hinge", steps=15),
     "deepfool": DeepFool(norm="linf"),
+    "fab": Fab(),
     "square": Square(queries=40),
 }
 BUDGET = Linf(8 / 255)

@@ -33,8 +33,8 @@ PROMISED = {
     "synthetic_users",
     "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
     "iresnet18 iresnet34 iresnet50 iresnet100 ensemble flip_averaged service trained",
-    "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool lots worst_case minimal square nes evolutionary "
-    "torchattacks fawkes fawkes_mid fawkes_low fawkes_v03 lowkey lowkey_p",
+    "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool fab lots worst_case minimal square nes "
+    "evolutionary torchattacks fawkes fawkes_mid fawkes_low fawkes_v03 lowkey lowkey_p",
     "goal": "dodging impersonation cloak",
     "budget": "linf_1 linf_2 linf_4 linf_5p1 linf_8 linf_16 l2_0p5 l2_1 l2_2 l2_4 unbounded dssim",
     "threat": "oblivious transfer adaptive query",
