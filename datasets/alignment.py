@@ -26,6 +26,8 @@ TEMPLATE = np.array(
 """Where the five landmarks lie in an aligned 112x112 crop (ArcFace, arXiv 1801.07698)."""
 
 JPEG_QUALITY = 95
+CANVAS = 640
+"""Pixels a side of YuNet's input."""
 
 
 class Faces(NamedTuple):
@@ -69,7 +71,7 @@ def estimate(landmarks: np.ndarray, size: int = 112) -> np.ndarray:
 def norm_crop(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarray:
     """The aligned crop (size, size, 3) of the face with ``landmarks`` (5, 2); outside the image is black."""
     matrix = estimate(np.asarray(landmarks)[None], size)[0]
-    return _opencv().warpAffine(image, matrix, (size, size), borderValue=0.0)
+    return opencv().warpAffine(image, matrix, (size, size), borderValue=0.0)
 
 
 def most_prominent(faces: Faces, height: int, width: int) -> np.ndarray | None:
@@ -103,24 +105,14 @@ class YuNet:
         return {"model": digest, "looks": self.looks}
 
     def load(self) -> Detect:
-        cv2 = _opencv()
-        if not Path(self.model).is_file():
-            raise FrbenchError(f"{self.model}: the face detector is not there; run: frbench data prepare yunet")
-        log = cv2.utils.logging
-        level = log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns about targets on every creation
-        try:
-            network = cv2.FaceDetectorYN.create(str(self.model), "", (640, 640), 0.6, 0.3, 5000)
-        except cv2.error as error:
-            raise FrbenchError(f"{self.model} is not a YuNet model that OpenCV reads: {_first_line(error)}") from None
-        finally:
-            log.setLogLevel(level)
+        network = face_detector(self.model)
 
         def detect(image: np.ndarray) -> Faces:
             for side, score in self.looks:
                 longest = max(image.shape[:2])
-                scale = min(side or longest, 640) / longest
+                scale = min(side or longest, CANVAS) / longest
                 network.setScoreThreshold(score)
-                rows = network.detect(_on_canvas(image, scale))[1]
+                rows = network.detect(on_canvas(resized(image, scale)))[1]
                 if rows is not None:
                     return Faces(rows[:, :4] / scale, rows[:, 4:14].reshape(-1, 5, 2) / scale)
             return Faces(np.zeros((0, 4)), np.zeros((0, 5, 2)))
@@ -168,7 +160,7 @@ def align_folder(
     What is already there is kept, so that an interrupted run goes on where it was. Returns the names in which no
     face was found; an unreadable image is an error that names it. ``progress`` is told images.
     """
-    cv2 = _opencv()
+    cv2 = opencv()
     not_found = []
     for done, name in enumerate(names, 1):
         target = (aligned / name).with_suffix(".jpg")
@@ -192,14 +184,38 @@ def _write(target: Path, content: bytes) -> None:
     os.replace(part, target)
 
 
-def _on_canvas(image: np.ndarray, scale: float) -> np.ndarray:
-    """``image`` scaled, in the upper left of a black 640x640: the only input size that the model was exported for."""
-    cv2 = _opencv()
-    if scale != 1:
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-        image = cv2.resize(image, (width, height), interpolation=way)
-    canvas = np.zeros((640, 640, 3), np.uint8)
+def face_detector(model: str | Path) -> Any:
+    """OpenCV's ``FaceDetectorYN`` of the ONNX file ``model``, for inputs of 640x640.
+
+    Raises FrbenchError: OpenCV or the file is missing, or the file is another model.
+    """
+    cv2 = opencv()
+    if not Path(model).is_file():
+        raise FrbenchError(f"{model}: the face detector is not there; run: frbench data prepare yunet")
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns about targets on every creation
+    try:
+        return cv2.FaceDetectorYN.create(str(model), "", (CANVAS, CANVAS), 0.6, 0.3, 5000)
+    except cv2.error as error:
+        raise FrbenchError(f"{model} is not a YuNet model that OpenCV reads: {_first_line(error)}") from None
+    finally:
+        log.setLogLevel(level)
+
+
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    """``image`` with its sides multiplied by ``scale``."""
+    if scale == 1:
+        return image
+    cv2 = opencv()
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    scaled: np.ndarray = cv2.resize(image, (width, height), interpolation=way)
+    return scaled
+
+
+def on_canvas(image: np.ndarray) -> np.ndarray:
+    """``image`` in the upper left of a black square: the only input size that YuNet's model was exported for."""
+    canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
     canvas[: image.shape[0], : image.shape[1]] = image
     return canvas
 
@@ -212,7 +228,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """OpenCV. Raises FrbenchError: it is not installed."""
     try:
         import cv2
     except ImportError as error:

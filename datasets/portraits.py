@@ -7,26 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frbench.datasets.alignment import YuNet, estimate, norm_crop
+from frbench.datasets.alignment import estimate, norm_crop
+from frbench.datasets.tiles import TiledYuNet
 from frbench.harness.pasting import Aligned
 
 
 @dataclass(frozen=True)
 class FaceFinder:
-    """Every face that ``detector`` sees, aligned as data sets are."""
+    """Every face that ``detector`` finds, aligned as data sets are."""
 
-    detector: YuNet
+    detector: TiledYuNet
 
     def load(self) -> Callable[[np.ndarray], Aligned]:
         """Photo uint8 (H, W, 3), RGB -> its faces. Raises FrbenchError: OpenCV or the detector's file is missing."""
-        detect = self.detector.load()
+        search = self.detector.load()
 
         def find(photo: np.ndarray) -> Aligned:
             image = np.ascontiguousarray(photo[:, :, ::-1])
-            landmarks = detect(image).landmarks
+            found = search(image)
+            landmarks = found.faces.landmarks
             matrices = estimate(landmarks)
             usable = np.isfinite(matrices).all(axis=(1, 2))
             crops = [norm_crop(image, each)[:, :, ::-1] for each in landmarks[usable]]
-            return Aligned(np.array(crops, np.uint8).reshape(-1, 112, 112, 3), matrices[usable])
+            return Aligned(np.array(crops, np.uint8).reshape(-1, 112, 112, 3), matrices[usable], found.smallest)
 
         return find

@@ -12,15 +12,31 @@ import torch
 from torch import Tensor
 
 from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Attack, Budget, Verifier, View
+from frbench.harness.contracts import Attack, Budget, Draw, Images, Scores, Template, Verifier, View
 from frbench.harness.crafting import enforced
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch, load_images
 from frbench.harness.goals import Cloak
 from frbench.harness.realigning import Realigned
+from frbench.harness.verifiers import Wrapping
 
 _T = TypeVar("_T")
 _NUMBERS = 1 << 31  # a face's pair number is below it
+
+
+def gray_of(images: Tensor) -> Tensor:
+    """Images, or changes of images, (N, 3, H, W) with each channel replaced by the mean of all three."""
+    return images.mean(dim=1, keepdim=True).expand_as(images)
+
+
+@dataclass(frozen=True)
+class GrayProbes(Wrapping):
+    """``verifier`` on gray versions of the probes, so that the attacker's gradient is gray too."""
+
+    verifier: Verifier
+
+    def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
+        return self.verifier.score(gray_of(probe), template, draw)
 
 
 @dataclass(frozen=True)
@@ -57,16 +73,27 @@ class Cloaker:
         self.similarities(gray, gray)
 
     def changes(self, crops: np.ndarray) -> Tensor:
-        """What to add to the faces uint8 (N, 112, 112, 3): float32 (N, 3, 112, 112), in parts of 255."""
-        return torch.cat([self._changes(crops[part]) for part in self._parts(crops)])
+        """What to add to the faces uint8 (N, 112, 112, 3): float32 (N, 3, 112, 112), in parts of 255.
 
-    def _changes(self, crops: np.ndarray) -> Tensor:
+        A gray face (equal channels) gets a gray cloak.
+        """
+        found = torch.zeros(crops.transpose(0, 3, 1, 2).shape)
+        gray = (crops == crops[..., :1]).all(axis=(1, 2, 3))
+        for is_gray in (False, True):
+            rows = np.flatnonzero(gray == is_gray)
+            for part in self._parts(rows):
+                found[rows[part]] = self._changes(crops[rows[part]], is_gray)
+        return found
+
+    def _changes(self, crops: np.ndarray, gray: bool) -> Tensor:
         pairs = self._pairs(crops)
+        verifier = GrayProbes(self.verifier) if gray else self.verifier
         nobody = torch.full((1,), -1.0, device=self.device).expand(_NUMBERS)  # the threshold of every number
-        view = View(Realigned(self.verifier, self.spread), nobody, self.seed)
+        view = View(Realigned(verifier, self.spread), nobody, self.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
         result = _told(lambda: self.attack(view, pairs, self.goal, budget))
-        return (enforced(result.images, pairs.probe, budget)[0] - pairs.probe).cpu()
+        images = pairs.probe + gray_of(result.images - pairs.probe) if gray else result.images
+        return (enforced(images, pairs.probe, budget)[0] - pairs.probe).cpu()
 
     @torch.no_grad()
     def similarities(self, crops: np.ndarray, others: np.ndarray) -> list[float]:
@@ -78,8 +105,8 @@ class Cloaker:
             found += view.score(probes, view.enroll(self._pairs(others[part]))).tolist()
         return found
 
-    def _parts(self, crops: np.ndarray) -> list[slice]:
-        return [slice(first, first + self.batch_size) for first in range(0, len(crops), self.batch_size)]
+    def _parts(self, rows: np.ndarray) -> list[slice]:
+        return [slice(first, first + self.batch_size) for first in range(0, len(rows), self.batch_size)]
 
     def _pairs(self, crops: np.ndarray) -> PairBatch:
         faces = load_images(crops, np.arange(len(crops)), self.device)

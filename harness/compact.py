@@ -17,8 +17,8 @@ Arrays = dict[str, np.ndarray]
 def packed(images: np.ndarray, clean: np.ndarray) -> Arrays:
     """What ``unpacked`` makes the finite ``images`` of again, bit for bit. Both are float32 of one shape.
 
-    change: float32, ``images - clean``. residue: int32, the bits of ``images`` minus those of ``clean + change``: nearly
-    all 0. clean: the digest of ``clean``, uint8 (32,).
+    change: float32, ``images - clean``. residue: int32, the bits of ``images`` minus those of ``clean + change``, most
+    of them 0. clean: the digest of ``clean``, uint8 (32,).
     """
     change = images - clean
     residue = _bits(images) - _bits(clean + change)

@@ -19,10 +19,14 @@ _ROUNDS = 3  # corrections of a paste by what aligning it again would miss
 
 
 class Aligned(NamedTuple):
-    """F faces of a photo. crops: uint8 (F, S, S, 3), RGB; matrices: float64 (F, 2, 3), from the photo to the crop."""
+    """F faces of a photo. crops: uint8 (F, S, S, 3), RGB; matrices: float64 (F, 2, 3), from the photo to the crop.
+
+    smallest: the side in pixels of the photo, as ``sides`` has it, of the smallest face that was searched for.
+    """
 
     crops: np.ndarray
     matrices: np.ndarray
+    smallest: float = 0.0
 
     @property
     def sides(self) -> np.ndarray:

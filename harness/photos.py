@@ -11,16 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from frbench.harness.errors import FrbenchError
+from frbench.harness.photo_formats import HEIF, readable, unreadable
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_OTHERS = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf")
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _LONGEST = 32_000  # pixels a side that OpenCV warps
 _PNG_DEPTH = 24  # where a PNG has its bits a channel: signature, length and name of the first chunk, width, height
 
@@ -33,12 +30,14 @@ class BadPhoto(Exception):
 class Photo:
     """An upright photo. pixels: uint8 (H, W, 3), RGB; alpha: uint8 (H, W), or None; kind: Pillow's name of the format.
 
-    profile: its ICC colour profile, or None. lossless: whether a WebP keeps every bit.
+    gray: whether the file has a single channel beside alpha, which ``pixels`` repeat. profile: its ICC colour profile,
+    or None. lossless: whether a WebP keeps every bit.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     kind: str
+    gray: bool
     profile: bytes | None
     lossless: bool
 
@@ -47,30 +46,31 @@ class Photo:
 
         Of what else the file held nothing is kept: EXIF has the place where it was taken, and a thumbnail of the face.
         """
-        image = Image.fromarray(pixels)
+        image = Image.fromarray(pixels[:, :, 0] if self.gray else pixels)
         if self.alpha is not None:
             image.putalpha(Image.fromarray(self.alpha))
         options = {
             "JPEG": {"quality": quality, "subsampling": 0},
             "WEBP": {"quality": quality, "lossless": self.lossless, "exact": True},
+            HEIF: {"quality": quality, "chroma": 444},
         }
         file = BytesIO()
         image.save(file, self.kind, icc_profile=self.profile, **options.get(self.kind, {}))
         return file.getvalue()
 
 
-def decoded(data: bytes) -> Photo:
-    """The photo that a file's bytes hold, turned upright. Raises BadPhoto."""
+def decoded(data: bytes, path: Path | None = None) -> Photo:
+    """The photo that a file's bytes hold, turned upright. ``path``: of the file, to say what it is. Raises BadPhoto."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures and odd metadata
-            with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            with Image.open(BytesIO(data), formats=readable()) as image:
                 _check(image, data)
                 return _upright(image, data)
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:
-        raise BadPhoto("not a picture, whatever its name says") from error
+        raise BadPhoto(unreadable(data, path)) from error
     except Image.DecompressionBombError as error:
         raise BadPhoto("has more pixels than can be read safely; save it smaller") from error
     except Exception as error:  # decoders fail on damaged files in many ways
@@ -79,12 +79,13 @@ def decoded(data: bytes) -> Photo:
 
 def _check(image: Image.Image, data: bytes) -> None:
     """Refuse what would come out as something else than it was."""
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+    if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", HEIF):  # theirs open at the main picture
         raise BadPhoto(f"an animation of {getattr(image, 'n_frames', 1)} frames, not a photo")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise BadPhoto(f"its colours are {image.mode}; save it as RGB with 8 bits a channel")
-    if image.format == "PNG" and data[_PNG_DEPTH] > 8:  # Pillow would read 8 of them
-        raise BadPhoto(f"its colours have {data[_PNG_DEPTH]} bits a channel; save it as RGB with 8 bits a channel")
+    depth = data[_PNG_DEPTH] if image.format == "PNG" else image.info.get("bit_depth", 8)  # Pillow would read 8 of them
+    if depth > 8:
+        raise BadPhoto(f"its colours have {depth} bits a channel; save it as RGB with 8 bits a channel")
     if max(image.size) > _LONGEST:
         raise BadPhoto(f"{image.width}x{image.height} is more than {_LONGEST} pixels a side; save it smaller")
 
@@ -98,7 +99,8 @@ def _upright(image: Image.Image, data: bytes) -> Photo:
         pixels=np.ascontiguousarray(channels[:, :, :3]),
         alpha=np.ascontiguousarray(channels[:, :, 3]) if clear else None,
         kind="JPEG" if image.format == "MPO" else str(image.format),
-        profile=None if image.mode in ("1", "L", "LA") else image.info.get("icc_profile"),  # gray's fits no colours
+        gray=image.mode in ("1", "L", "LA"),
+        profile=image.info.get("icc_profile"),
         lossless=lossless is not None and lossless[0] == b"VP8L",
     )
 
@@ -186,7 +188,7 @@ def read(path: Path) -> Photo:
         data = path.read_bytes()
     except OSError as error:
         raise BadPhoto(f"cannot be read ({error.strerror})") from error
-    return decoded(data)
+    return decoded(data, path)
 
 
 def files(folder: Path, recursive: bool) -> list[Path]:
@@ -208,9 +210,3 @@ def _files(folder: Path, recursive: bool) -> Iterator[Path]:
             yield path
         elif recursive and path.is_dir() and not path.is_symlink():
             yield from _files(path, recursive)
-
-
-def kind(path: Path) -> Literal["photo", "picture", "other"]:
-    """By its name: a photo of ours, a picture of a format that is not read, or another file."""
-    suffix = path.suffix.lower()
-    return "photo" if suffix in SUFFIXES else "picture" if suffix in _OTHERS else "other"

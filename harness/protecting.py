@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -15,9 +16,11 @@ import numpy as np
 from torch import Tensor
 
 from frbench.harness.cloaker import Cloaker
+from frbench.harness.domains import NonNegativeInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.pasting import Aligned, paste
-from frbench.harness.photos import SUFFIXES, BadPhoto, Copies, Photo, decoded, files, kind, read
+from frbench.harness.photo_formats import is_picture, suffixes
+from frbench.harness.photos import BadPhoto, Copies, Photo, decoded, files, read
 from frbench.harness.progress import count_bar
 
 Find = Callable[[np.ndarray], Aligned]
@@ -34,26 +37,28 @@ class Opened(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a photo."""
+    """What became of a photo. smallest: the side in pixels of the smallest face that was searched for in it."""
 
     word: Literal["cloaked", "kept", "failed", "other"]
     path: Path
     told: str
+    smallest: float = 0.0
 
 
 @dataclass(frozen=True)
 class Protecting:
     """Where copies go and what they are like.
 
-    out: a folder, or null for beside each photo. suffix: what the name of a copy has more. quality: 1 to 100, of JPEG
-    and WebP. recursive: photos in folders inside too. small: a face of fewer pixels a side is told; its cloak is weak.
+    out: a folder, or null for beside each photo. suffix: what the name of a copy has more. quality: 1 to 100, of JPEG,
+    WebP and HEIC. recursive: photos in folders inside too. small: a face of fewer pixels a side is reported, since its
+    cloak is weak.
     """
 
     out: str | None = None
     suffix: str = "_cloaked"
     quality: int = 95
     recursive: bool = False
-    small: int = 64
+    small: NonNegativeInt = 64
 
     def run(self, source: Path, cloaker: Cloaker, load: Callable[[], Find]) -> int:
         """Do all photos of ``source``, a folder or one photo, a line for each. Exit code 0, or 1 where some failed.
@@ -65,12 +70,14 @@ class Protecting:
         cloaker.ready()
         find, began = load(), time.monotonic()
         tally: Counter[str] = Counter()
+        smallest = 0.0
         with count_bar("cloak", "photos") as report:
             for outcome in self._outcomes(found, copies, cloaker, find):
                 tally[outcome.word] += 1
+                smallest = max(smallest, outcome.smallest)
                 print(_printable(f"{outcome.path.relative_to(copies.folder)}: {outcome.told}"), file=out, flush=True)
                 report(tally.total(), len(found))
-        print(_summary(tally, time.monotonic() - began), file=out, flush=True)
+        print(_summary(tally, time.monotonic() - began, smallest), file=out, flush=True)
         return 1 if tally["failed"] else 0
 
     def _found(self, source: Path) -> tuple[Copies, list[Path]]:
@@ -84,8 +91,8 @@ class Protecting:
         copies.check()
         listed = files(source, self.recursive) if source.is_dir() else [source]
         found = [path for path in listed if not copies.holds(path)]
-        if not any(kind(path) != "other" for path in found):
-            kinds = ", ".join(SUFFIXES)
+        if not any(is_picture(path) for path in found):
+            kinds = ", ".join(suffixes())
             raise FrbenchError(
                 f"{source} holds no photos ({kinds}) beside copies; recursive=true looks into its folders"
             )
@@ -108,29 +115,28 @@ class Protecting:
             yield from self._done(waiting, copies, cloaker, find)
 
     def _opened(self, path: Path, copies: Copies, find: Find) -> Opened | Outcome:
-        if kind(path) == "other":
+        if not is_picture(path):
             return Outcome("other", path, "not a photo")
         if copies.there(path):
             return Outcome("kept", path, f"left alone, for {copies.of(path).name} is there already")
         try:
-            if kind(path) == "picture":
-                raise BadPhoto(f"{path.suffix} pictures are not read; save it as one of {', '.join(SUFFIXES)}")
             photo = read(path)
             faces = find(photo.pixels)
-            if not len(faces.crops):
-                raise BadPhoto("no face found")
         except BadPhoto as error:
             return Outcome("failed", path, f"failed, {error}")
+        if not len(faces.crops):
+            return Outcome("failed", path, "failed, no face found", faces.smallest)
         return Opened(path, photo, faces)
 
     def _done(self, waiting: list[Opened], copies: Copies, cloaker: Cloaker, find: Find) -> Iterator[Outcome]:
         counts = [len(each.faces.crops) for each in waiting]
         changes = cloaker.changes(np.concatenate([each.faces.crops for each in waiting]))
         for each, own in zip(waiting, changes.split(counts), strict=True):
+            smallest = each.faces.smallest
             try:
-                yield Outcome("cloaked", each.path, self._copied(each, own, copies, cloaker, find))
+                yield Outcome("cloaked", each.path, self._copied(each, own, copies, cloaker, find), smallest)
             except BadPhoto as error:
-                yield Outcome("failed", each.path, f"failed, {error}")
+                yield Outcome("failed", each.path, f"failed, {error}", smallest)
 
     def _copied(self, opened: Opened, changes: Tensor, copies: Copies, cloaker: Cloaker, find: Find) -> str:
         """Write the copy; what there is to tell of it, as seen in the very bytes that are written."""
@@ -175,9 +181,10 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _summary(tally: Counter[str], seconds: float) -> str:
-    """What became of all files, in one line."""
+def _summary(tally: Counter[str], seconds: float, smallest: float) -> str:
+    """What became of all files, and what was not searched for, in one line."""
     done = tally["cloaked"]
     rate = f", {seconds / done:.1f} s each" if done else ""
     rest = f"{tally['kept']} had a copy, {tally['failed']} failed, {_counted(tally['other'], 'other file')}"
-    return f"{_counted(done, 'photo')} cloaked{rate}; {rest}"
+    missed = f"; faces under {math.ceil(smallest)} pixels a side were not searched for" if smallest else ""
+    return f"{_counted(done, 'photo')} cloaked{rate}; {rest}{missed}"

@@ -13,8 +13,11 @@ import pytest
 from photo_folders import FACES, find, lines, photo_folder, picture, snapshot, toy_cloaker
 from PIL import Image
 
+from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.fawkes import Fawkes
 from frbench.harness import protecting
 from frbench.harness.cloaker import Cloaker
+from frbench.harness.contracts import Attack
 from frbench.harness.pasting import Aligned
 from frbench.harness.photos import BadPhoto, Copies, decoded
 from frbench.harness.protecting import Protecting
@@ -44,7 +47,7 @@ def test_that_the_good_ones_are_done_and_the_others_named_with_reasons(
     assert told["group.png"].endswith("1 face under 64 pixels, weakly cloaked")
     assert told["landscape.webp"] == "failed, no face found"
     assert told["damaged.JPG"] == "failed, damaged or cut off"
-    assert told["letter.bmp"] == "failed, not a picture, whatever its name says"
+    assert told["letter.bmp"].startswith("failed, not a picture but a text file that begins with 'dear friend'")
     assert told["notes.txt"] == "not a photo"
     assert told[""].startswith("2 photos cloaked, ")
     assert told[""].endswith("; 0 had a copy, 3 failed, 1 other file")
@@ -170,10 +173,46 @@ def test_that_a_single_photo_may_be_named(folder: Path, cloaker: Cloaker) -> Non
 def test_that_a_picture_of_a_format_that_is_not_read_counts_as_not_done(
     tmp_path: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    picture(240).save(tmp_path / "a.png")
-    (tmp_path / "b.HEIC").write_bytes(b"from a telephone")
+    picture(240).save(tmp_path / "a.jfif", "JPEG")
+    (tmp_path / "b.TIFF").write_bytes(b"from a scanner")
     assert Protecting().run(tmp_path, cloaker, lambda: find) == 1
-    assert lines(capfd.readouterr().out)["b.HEIC"].startswith("failed, .HEIC pictures are not read; save it as one of")
+    told = lines(capfd.readouterr().out)
+    assert told["a.jfif"].startswith("1 face cloaked in a_cloaked.jfif")
+    assert told["b.TIFF"] == "failed, .tiff is not read; save it as JPEG or PNG"
+
+
+def test_that_the_last_line_says_which_faces_were_not_searched_for(
+    folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    smallest = {240: 20.0, 320: 31.5, 200: 24.0}
+
+    def limited(photo: np.ndarray) -> Aligned:
+        return find(photo)._replace(smallest=smallest[photo.shape[1]])
+
+    Protecting().run(folder, cloaker, lambda: limited)
+    out = lines(capfd.readouterr().out)[""]
+    assert out.endswith("1 other file; faces under 32 pixels a side were not searched for")
+
+
+@pytest.mark.parametrize("attack", [ProjectedDescent(steps=2, starts=2), Fawkes(steps=4)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_that_gray_stays_gray(
+    mode: str, attack: Attack, tmp_path: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One channel stays one, three equal ones stay equal, and a photo in colours beside them has a cloak in colours."""
+    picture(240).convert("L").convert(mode).save(tmp_path / "gray.png")
+    picture(240, 1).save(tmp_path / "colours.png")
+    tiny = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
+    able = replace(cloaker, verifier=CosineVerifier(tiny), attack=attack)
+    assert Protecting().run(tmp_path, able, lambda: find) == 0, capfd.readouterr().out
+    copies = [Image.open(tmp_path / f"{name}_cloaked.png") for name in ("gray", "colours")]
+    assert [copy.mode for copy in copies] == [mode, "RGB"]
+    gray, colours = (np.asarray(copy.convert("RGB")).astype(int) for copy in copies)
+    assert (gray == gray[:, :, :1]).all()
+    before = [np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) for name in ("gray", "colours")]
+    assert np.abs(gray - before[0]).max() > 2
+    change = colours - before[1]
+    assert (change != change[:, :, :1]).any()
 
 
 def test_that_a_face_that_a_detector_finds_no_more_is_told(

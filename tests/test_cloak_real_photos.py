@@ -10,8 +10,8 @@ import torch
 from photo_folders import lines, snapshot
 from PIL import Image
 
-from frbench.datasets.alignment import YuNet
 from frbench.datasets.portraits import FaceFinder
+from frbench.datasets.tiles import TiledYuNet
 from frbench.harness.cli import main
 from frbench.harness.faces import load_images
 from frbench.harness.photos import decoded
@@ -74,7 +74,7 @@ def test_that_a_users_folder_is_protected(
 
 def likenesses(root: Path, real_data: Path) -> dict[str, list[float]]:
     """Cosine of each natural face to the one in the photo's copy, detected anew, before the surrogate."""
-    detector = YuNet(real_data / "models" / "yunet_n_640_640.onnx", ((0, 0.6), (640, 0.6), (320, 0.6)))
+    detector = TiledYuNet(real_data / "models" / "yunet_n_640_640.onnx")
     weights, mean, std = real_data / "models" / "foamliu_mobilefacenet.pt", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     recognizer = TorchRecognizer("foamliu", MobileFaceNet, str(weights), mean=mean, std=std)
     found = {}

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image, ImageCms
 from scipy.ndimage import gaussian_filter
 
+from frbench.harness import photo_formats, photos
 from frbench.harness.errors import FrbenchError
-from frbench.harness.photos import BadPhoto, Copies, decoded, files, kind, named, read
+from frbench.harness.photo_formats import is_picture
+from frbench.harness.photos import BadPhoto, Copies, decoded, files, named, read
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -78,14 +80,23 @@ def test_that_transparency_is_kept_with_the_colours_under_it(form: str) -> None:
     assert np.array_equal(np.asarray(copy), whole)
 
 
-def test_that_palettes_and_grays_become_colours_without_a_profile_that_fits_no_more() -> None:
-    gray = Image.fromarray(pixels()[:, :, 0])
-    copy = again(filed(gray, "PNG", icc_profile=PROFILE))
-    assert copy.mode == "RGB" and "icc_profile" not in copy.info
-    assert np.array_equal(np.asarray(copy)[:, :, 1], np.asarray(gray))
+def test_that_palettes_become_colours() -> None:
     palette = Image.fromarray(pixels()).quantize(16)
     assert np.array_equal(np.asarray(again(filed(palette, "PNG"))), np.asarray(palette.convert("RGB")))
     assert again(filed(palette, "PNG", transparency=3)).mode == "RGBA"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
+def test_that_gray_stays_one_channel(form: str, mode: str) -> None:
+    image = Image.fromarray(pixels()).convert(mode)
+    if form == "PNG" or mode == "L":
+        profile = {} if form == "BMP" else {"icc_profile": PROFILE}
+        copy = again(filed(image, form, **profile))
+        assert copy.mode == ("LA" if mode == "LA" else "L")
+        assert copy.info.get("icc_profile") == profile.get("icc_profile")
+        wanted = np.asarray(image.convert("L")).astype(int)
+        assert np.abs(np.asarray(copy.convert("L")) - wanted).max() <= (8 if form == "JPEG" else 0)
 
 
 def test_that_the_first_of_a_telephones_several_pictures_is_the_photo() -> None:
@@ -108,7 +119,7 @@ GOOD = filed(Image.fromarray(pixels(400, 600)), "JPEG")
         (filed(Image.fromarray(pixels(400, 600)), "PNG")[:9000], "damaged or cut off"),
         (filed(Image.new("CMYK", (9, 9)), "JPEG"), "its colours are CMYK; save it as RGB"),
         (filed(Image.new("I;16", (9, 9)), "PNG"), "its colours are I;16; save it as RGB with 8 bits"),
-        (filed(Image.new("RGB", (9, 9)), "GIF"), "not a picture"),
+        (filed(Image.new("RGB", (9, 9)), "GIF"), "GIF is not read; save it as JPEG or PNG"),
         (
             filed(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")]),
             "an animation of 2 frames",
@@ -128,10 +139,52 @@ def test_that_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
         read(tmp_path / "absent.jpg")
 
 
-def test_that_names_say_what_is_a_photo() -> None:
-    assert [kind(Path(f"a{each}")) for each in (".JPG", ".jpeg", ".png", ".WebP", ".bmp")] == ["photo"] * 5
-    assert [kind(Path(f"a{each}")) for each in (".heic", ".TIF", ".gif")] == ["picture"] * 3
-    assert [kind(Path(f"a{each}")) for each in (".txt", "", ".jpg.part")] == ["other"] * 3
+def test_that_names_say_what_is_a_picture() -> None:
+    read_here = (".JPG", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".WebP", ".bmp")
+    assert all(is_picture(Path(f"a{each}")) for each in (*read_here, ".heic", ".HIF", ".TIF", ".gif", ".dng"))
+    assert not any(is_picture(Path(f"a{each}")) for each in (".txt", "", ".jpg.part", ".mp4", ".pdf"))
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.heic", HEIC, r'^HEIC: install pillow-heif \(pip install "frbench\[heic\]"\), or save it as JPEG$'),
+        ("a.jpg", HEIC, r"^HEIC inside \.jpg: install pillow-heif"),
+        ("a.jpg", b"<!DOCTYPE html><html></html>", "^not a picture but a web page$"),
+        ("a.png", b"", "^not a picture but an empty file$"),
+        ("a.jpg", filed(Image.new("RGB", (9, 9)), "TIFF"), r"^TIFF inside \.jpg is not read; save it as JPEG or PNG$"),
+        ("a.tiff", filed(Image.new("RGB", (9, 9)), "TIFF"), "^TIFF is not read; save it as"),
+        ("a.dng", filed(Image.new("RGB", (9, 9)), "TIFF"), r"^\.dng is not read; save it as"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx " + bytes(99), r"^\.cr3 is not read; save it as"),
+    ],
+)
+def test_that_a_file_that_is_not_read_is_named(
+    name: str, data: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_heif = tuple(each for each in photo_formats.readable() if each != photo_formats.HEIF)
+    for module in (photo_formats, photos):
+        monkeypatch.setattr(module, "readable", lambda: without_heif)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadPhoto, match=reason):
+        read(tmp_path / name)
+
+
+def test_that_heic_is_read_and_written_where_pillow_heif_is_installed() -> None:
+    pytest.importorskip("pillow_heif")
+    photo_formats.readable()
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    data = filed(Image.fromarray(pixels()), "HEIF", quality=95, exif=exif, icc_profile=PROFILE)
+    assert np.abs(decoded(data).pixels.astype(int) - pixels()).mean() < 3
+    copy = again(data)
+    assert (copy.format, copy.size, copy.mode) == ("HEIF", (90, 60), "RGB")
+    assert copy.info.get("icc_profile") == PROFILE and not dict(copy.getexif())
+    assert again(filed(Image.fromarray(pixels()[:, :, 0]), "HEIF")).mode == "L"
+    with pytest.raises(BadPhoto, match="HEIC, damaged or cut off|damaged or cut off"):
+        decoded(data[: len(data) // 2])
 
 
 def test_that_files_are_listed_by_name_without_hidden_ones(tmp_path: Path) -> None:
