@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import logging
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.subsets import Subset
+from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet
-
-log = logging.getLogger(__name__)
+from frbench.harness.image_files import find_images, image_files
 
 
 class Face(NamedTuple):
@@ -41,10 +40,10 @@ class Face(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgeDB:
+class AgeDB(Subset):
     """gap: years between the photos of our own pairs; folds, each: 10 folds of 300 genuine and 300 impostor pairs.
 
-    limit: how many pairs to attack (balanced), None for all; seed: of decoys and of that subset.
+    limit, calibrate, seed: see ``Subset``.
     source: where ``frbench data`` gets the files; not read here.
     """
 
@@ -53,8 +52,6 @@ class AgeDB:
     gap: int = 30
     folds: int = 10
     each: int = 300
-    limit: int | None = None
-    seed: int = 0
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> PairSet:
@@ -62,60 +59,74 @@ class AgeDB:
         folder, listed = Path(self.root) / "aligned_112", Path(self.root) / "pairs_30.txt"
         if not folder.is_dir():
             raise missing(self.name, folder)
-        faces, present = self._faces(folder)
+        faces, present, remarks = self._faces(folder)
         if listed.is_file():
             name, pairs = self.name, read_pairs(self.name, listed, faces)
         else:
             name = f"{self.name}_ours"
             pairs = make_pairs(faces.values(), present, self.gap, self.folds, self.each, str(folder))
-        return open_named(name, pairs, folder, lambda file: faces[file].person, cache, self.limit, self.seed)
+        opened = open_named(name, pairs, folder, lambda file: faces[file].person, cache, self)
+        return replace(opened, remarks={**remarks, **opened.remarks})
 
-    def _faces(self, folder: Path) -> tuple[dict[str, Face], set[str]]:
-        """The listed images by file name (without a list: those that are there), and the names that are there."""
-        present = {path.name for path in folder.iterdir()}
+    def _faces(self, folder: Path) -> tuple[dict[str, Face], set[str], dict[str, int]]:
+        """The listed images by file name (without a list: those that are there), the names that are there, remarks."""
+        found = image_files(folder)
         listing = Path(self.root) / "agedb_file_list.csv"
         if not listing.is_file():
-            return {face.file: face for face in map(_face_of_name, present) if face}, present
+            named = [face for face in map(_face_of_name, found.names) if face]
+            remarks = {**found.left_out, "images_named_otherwise": len(found.names) - len(named)}
+            return {face.file: face for face in named}, {face.file for face in named}, remarks
         faces = _read_list(listing)
+        present = set(find_images(folder, faces))
         absent = sorted(faces.keys() - present)
         if absent:
-            log.warning("%s: %d of %d listed images are absent, first %s", folder, len(absent), len(faces), absent[0])
-        return faces, present
+            warn_once(f"{folder}: {len(absent)} of {len(faces)} listed images are absent, first {absent[0]}")
+        return faces, present, {**found.left_out, "images_absent": len(absent)}
 
 
 def _read_list(path: Path) -> dict[str, Face]:
-    faces = {}
+    faces: dict[str, Face] = {}
     lines = read_lines(path.stem, path)
     for (where, _), row in zip(lines[1:], csv.DictReader(line for _, line in lines), strict=False):
         try:
-            faces[row["filepath"]] = Face(row["filepath"], row["person_name"], int(row["age"]))
+            face = Face(row["filepath"], row["person_name"], int(row["age"]))
         except (KeyError, ValueError, TypeError) as error:
             raise FrbenchError(
-                f"{where}: expected the columns person_name, age (a number) and filepath; fetch the list again"
+                f"{where}: expected the columns person_name, age (a number) and filepath; correct that line"
             ) from error
+        if faces.setdefault(face.file, face) != face:
+            raise FrbenchError(f"{where}: lists {face.file} a second time, as somebody else; correct the list")
     return faces
 
 
 def _face_of_name(file: str) -> Face | None:
-    match = re.fullmatch(r"\d+_(.+)_(\d+)_[fm]\.jpg", file)
+    match = re.fullmatch(r"\d+_(.+)_(\d+)_[fm]\.\w+", file)
     return Face(file, match[1], int(match[2])) if match else None
 
 
 def read_pairs(name: str, path: Path, faces: Mapping[str, Face]) -> list[NamedPair]:
     """The pairs of a list ``probe reference same fold``, see above."""
     pairs = []
+    by_stem = {PurePath(file).stem: file for file in faces}  # the list may have another suffix than the files
     for where, line in read_lines(name, path):
-        parts = line.partition("#")[0].split()
+        text = line.partition("#")[0].strip()
+        parts = [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
         if not parts:
             continue
         if len(parts) != 4 or parts[2] not in ("0", "1") or not parts[3].isdecimal() or int(parts[3]) < 1:
-            raise FrbenchError(f"{where}: is {line[:60]!r}, expected 'probe reference same(0|1) fold(from 1)'; mend it")
-        for file in parts[:2]:
-            if file not in faces:
-                raise FrbenchError(f"{where}: names the image {file}, which is not one of AgeDB's; mend the list")
-        pairs.append(NamedPair(parts[0], parts[1], parts[2] == "1", int(parts[3]) - 1, where))
+            raise FrbenchError(
+                f"{where}: is {line[:60]!r}, expected 'probe reference same(0|1) fold(from 1)'; correct it"
+            )
+        probe, reference = (file if file in faces else by_stem.get(PurePath(file).stem) for file in parts[:2])
+        if probe is None or reference is None:
+            file = parts[0] if probe is None else parts[1]
+            raise FrbenchError(f"{where}: names the image {file}, which is not one of AgeDB's; correct the list")
+        pairs.append(NamedPair(probe, reference, parts[2] == "1", int(parts[3]) - 1, where))
     if not pairs:
-        raise FrbenchError(f"{path}: holds no pair, expected lines 'probe reference same fold'; mend or remove it")
+        raise FrbenchError(f"{path}: holds no pair, expected lines 'probe reference same fold'; correct or remove it")
+    folds = {pair.fold for pair in pairs}
+    if absent := set(range(max(folds))) - folds:
+        raise FrbenchError(f"{path}: has no pair of fold {min(absent) + 1} of {max(folds) + 1}; complete the list")
     return pairs
 
 

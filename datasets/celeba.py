@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,16 @@ import numpy as np
 
 from frbench.datasets.imagestore import combined_digest, open_files
 from frbench.datasets.pairs import missing
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import FaceSet, person_key
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+from frbench.harness.image_files import SUFFIXES, image_files, is_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityFolders:
-    """Files: ``root/<person>/**/<any name>.jpg`` (or .jpeg, .png), aligned 112x112; a folder is a person.
+    """Files: ``root/<person>/**/<any name>.jpg`` (or PNG, WebP, BMP), aligned 112x112; a folder is a person.
+
+    Hidden files and folders are skipped.
 
     limit_people: only the first so many people, by name; None for all.
     source: where ``frbench data`` gets the files; not read here.
@@ -41,32 +41,49 @@ class IdentityFolders:
             raise missing(self.name, root)
         if self.limit_people is not None and self.limit_people < 1:
             raise FrbenchError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
-        images = {person: _images(root, person) for person in _people(root)}
-        people = sorted(person for person, files in images.items() if files)[: self.limit_people]
-        if not people:
-            raise FrbenchError(f"{root}: holds no folder with .jpg or .png images, expected one folder per person")
-        files = sorted(file for person in people for file in images[person])
+        files, remarks = self._files(root)
         stack = open_files(self.name, root, dict.fromkeys(files, str(root)), cache)
-        number = {person: i for i, person in enumerate(people)}
-        identity = np.array([number[file.partition("/")[0]] for file in files], np.int64)
+        read = files if stack.kept is None else [files[i] for i in stack.kept]
+        known, identity = np.unique([_person(file) for file in read], return_inverse=True)
         return FaceSet(
             name=self.name,
             images=stack.images,
-            identity=identity,
-            people=tuple(person_key(self.name, person) for person in people),
+            identity=identity.astype(np.int64),
+            people=tuple(person_key(self.name, str(person)) for person in known),
             digest=combined_digest(stack.digest, identity=identity),
+            remarks={**remarks, **stack.remarks},
         )
 
+    def _files(self, root: Path) -> tuple[list[str], dict[str, int]]:
+        """Relative names, sorted, of the images of all people that are asked for; and what is left out."""
+        found = image_files(root)
+        files = [name for name in found.names if "/" in name]
+        people = sorted({_person(name) for name in files})
+        if not people:
+            raise FrbenchError(
+                f"{root}: holds no folder with images ({', '.join(SUFFIXES)}), expected one folder per person"
+            )
+        folders = {each.name for each in root.iterdir() if each.is_dir() and not is_hidden(each.name)}
+        remarks = {
+            **found.left_out,
+            "images_outside_people": len(found.names) - len(files),
+            "people_without_images": len(folders - set(people)),
+        }
+        _warn(root, remarks)
+        chosen = set(people[: self.limit_people])
+        return [name for name in files if _person(name) in chosen], remarks
 
-def _people(root: Path) -> list[str]:
-    return [entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
+
+def _person(name: str) -> str:
+    return name.partition("/")[0]
 
 
-def _images(root: Path, person: str) -> list[str]:
-    """Relative names, with forward slashes, of the images of one person, at any depth."""
-    return [
-        Path(folder, file).relative_to(root).as_posix()
-        for folder, _, files in os.walk(root / person)
-        for file in files
-        if file.lower().endswith(_SUFFIXES) and not file.startswith(".")
-    ]
+def _warn(root: Path, remarks: dict[str, int]) -> None:
+    told = {
+        "images_outside_people": "images in no person's folder",
+        "images_of_other_formats": "images of formats that are not read, such as HEIC or GIF",
+        "people_without_images": "folders without an image that can be read",
+    }
+    parts = [f"{count} {words}" for name, words in told.items() if (count := remarks.get(name, 0))]
+    if parts:
+        warn_once(f"{root}: {', '.join(parts)} are left out")

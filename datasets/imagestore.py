@@ -1,10 +1,10 @@
 """Images decoded once: a memory-mapped uint8 stack in the cache, and its digest.
 
-A stack lives in ``<cache>/<name>-<key>/`` as ``images.npy`` (M, 112, 112, 3), ``tables.npz`` (small arrays that
-came with the images, if any) and ``stack.json`` (digests of the pixels and of the encoded inputs). The key is a
-hash of the *signature* of the source: for files their relative names, sizes and modification times. So a later
-open reads neither images nor pixels, and a changed source makes a new stack. The digests know nothing of paths,
-times or the order in which threads decoded: they are the same on every machine.
+A stack lives in ``<cache>/<name>-<key>/`` as ``images.npy`` (M, 112, 112, 3), ``tables.npz`` (small arrays, one of them
+which of the source's images were kept) and ``stack.json`` (digests of the pixels and of the encoded inputs, and the
+images that cannot be read). The key is a hash of the source's content. To spare reading all files at each start, a
+``.known`` file beside the stack says which content files of these names, sizes, times and inodes had. The digests know
+nothing of paths, times or the order in which threads decoded: they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
 
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.file_states import known_content
+from frbench.harness.aligned_images import SIDE, BadImage, WrongSize, decode
+from frbench.harness.errors import FrbenchError, warn_once
 
-SIDE = 112
-_LAYOUT = "frbench image stack, layout 1"
+_LAYOUT = "frbench image stack, layout 2"
 _CHUNK = 256  # images decoded ahead of the writer: bounds the memory, whatever the size of the set
+TOLERATED = 0.01  # share of images that may be unreadable: these are left out and counted, more are refused
+_NAMED = 20  # unreadable images named in a message
 
 
 class Encoded(NamedTuple):
@@ -41,7 +42,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a stack is made of: M encoded images in their final order, and small arrays to keep beside them."""
+    """What a stack is made of: encoded images in their final order, and small arrays to keep beside them."""
 
     images: Sequence[Encoded]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -49,20 +50,37 @@ class Contents:
 
 @dataclass(frozen=True)
 class Stack:
-    """images: uint8 (M, 112, 112, 3), RGB, memory-mapped read-only; digest: SHA-256 of the pixels."""
+    """images: uint8 (M, 112, 112, 3), RGB, memory-mapped read-only; digest: SHA-256 of the pixels.
+
+    kept: int64 (M,), which of the source's images the rows are; None for all. pixels: uint64 (M,), a hash of each
+    image's pixels; None where nobody has asked. remarks: what was left out or altered, counted.
+    """
 
     images: np.ndarray
     tables: Mapping[str, np.ndarray]
     digest: str
+    kept: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    remarks: Mapping[str, int] = field(default_factory=dict)
+
+    def rows(self, images: np.ndarray) -> np.ndarray:
+        """The rows (int64) of ``images``, numbered as in the source; -1 for one that cannot be read."""
+        if self.kept is None:
+            return images
+        last = max(int(images.max(initial=-1)), int(self.kept.max(initial=-1)))
+        row = np.full(last + 1, -1, np.int64)
+        row[self.kept] = np.arange(len(self.kept))
+        return row[images]
 
 
 def open_stack(name: str, signature: Iterable[str], contents: Callable[[], Contents], cache: Path) -> Stack:
     """The stack of the source that ``signature`` describes; ``contents`` is asked only if it is not there yet.
 
-    Several processes may open at once: one decodes under a lock, the others wait, and a stack appears whole.
+    Several processes may open at once: one decodes under a lock, the others wait, and a stack appears whole. Images
+    that cannot be read are left out, counted and named on stderr.
 
     Raises:
-        FrbenchError: an image cannot be read or decoded or is not 112x112; the cache cannot be written.
+        FrbenchError: more than ``TOLERATED`` of the images cannot be read, or the cache cannot be written.
     """
     cache = Path(cache).expanduser()
     folder = cache / f"{name}-{_key(signature)}"
@@ -77,7 +95,7 @@ def open_stack(name: str, signature: Iterable[str], contents: Callable[[], Conte
                 f"{folder}: the decoded images cannot be kept there ({error.strerror or error}); "
                 "set paths.cache (or FRBENCH_CACHE) to a writable folder with enough room"
             ) from error
-    return _read(folder)
+    return _read(name, folder)
 
 
 def open_files(name: str, root: Path, named_by: Mapping[str, str], cache: Path) -> Stack:
@@ -87,12 +105,18 @@ def open_files(name: str, root: Path, named_by: Mapping[str, str], cache: Path) 
         named_by: relative name of each image -> where it is named (such as ``pairs.txt:17``), for errors.
     """
     names = sorted(named_by)
-    signature = [_file_signature(root, name, named_by[name]) for name in names]
 
     def contents() -> Contents:
-        return Contents([Encoded(str(root / name), (root / name).read_bytes) for name in names])
+        return Contents([Encoded(str(root / each), (root / each).read_bytes) for each in names])
 
-    return open_stack(name, signature, contents, cache)
+    try:
+        content = known_content(name, root, names, cache)
+    except FileNotFoundError as error:
+        gone = next(each for each in names if not (root / each).exists())
+        raise FrbenchError(
+            f"{named_by[gone]}: names the image {gone}, which is not in {root}; complete it or correct the list"
+        ) from error
+    return open_stack(name, [content], contents, cache)
 
 
 def combined_digest(first: str, **arrays: np.ndarray) -> str:
@@ -104,35 +128,30 @@ def combined_digest(first: str, **arrays: np.ndarray) -> str:
     return whole.hexdigest()
 
 
-def _file_signature(root: Path, name: str, named_by: str) -> str:
-    try:
-        status = os.stat(f"{root}/{name}")  # thousands of these, and pathlib is slow
-    except OSError as error:
-        raise FrbenchError(
-            f"{named_by}: names the image {name}, which is not in {root}; complete that folder or mend the list"
-        ) from error
-    return f"{name}\0{status.st_size}\0{status.st_mtime_ns}"
-
-
 def _key(signature: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([_LAYOUT, *signature]).encode()).hexdigest()[:16]
 
 
-def _read(folder: Path) -> Stack:
+def _read(name: str, folder: Path) -> Stack:
     try:
         facts = json.loads((folder / "stack.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        tables: dict[str, np.ndarray] = {}
-        if (folder / "tables.npz").exists():
-            with np.load(folder / "tables.npz", allow_pickle=False) as archive:
-                tables = {name: archive[name] for name in archive.files}
+        with np.load(folder / "tables.npz", allow_pickle=False) as archive:
+            tables = {each: archive[each] for each in archive.files}
+        kept, pixels = tables.pop("kept"), tables.pop("pixels")
         if list(images.shape) != facts["shape"]:
             raise ValueError(f"{images.shape} images, expected {facts['shape']}")
+        unreadable, turned = facts["unreadable"], facts["turned_upright"]
     except (OSError, ValueError, KeyError) as error:
         raise FrbenchError(
             f"{folder}: the decoded images there are damaged ({error}); delete that folder and run again"
         ) from error
-    return Stack(images=images, tables=tables, digest=facts["pixels_sha256"])
+    if unreadable:
+        warn_once(f"{name}: left out {_listed(unreadable)}")
+    if turned:
+        warn_once(f"{name}: {turned} images were stored turned (EXIF) and have been turned upright")
+    remarks = {"images_unreadable": len(unreadable), "images_turned_upright": turned}
+    return Stack(images, tables, facts["pixels_sha256"], kept, pixels, remarks)
 
 
 def _build(folder: Path, contents: Contents) -> None:
@@ -140,60 +159,115 @@ def _build(folder: Path, contents: Contents) -> None:
     partial_folder = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir()
-    shape = (len(contents.images), SIDE, SIDE, 3)
-    pixels_hash, inputs_hash = hashlib.sha256(), hashlib.sha256()
+    writing = _Writing()
     try:
         # Plain writes, not a writable memory map: a full disk is then an error and not a killed process.
         with (partial_folder / "images.npy").open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for pixels, encoded_sha256 in _decoded(contents.images):
+            file.write(_header(len(contents.images)))
+            for pixels in writing.through(contents.images):
                 file.write(pixels)
-                pixels_hash.update(pixels)
-                inputs_hash.update(encoded_sha256)
-        if contents.tables:
-            np.savez(partial_folder / "tables.npz", **contents.tables)  # type: ignore[arg-type]
-        facts = {"shape": shape, "pixels_sha256": pixels_hash.hexdigest(), "inputs_sha256": inputs_hash.hexdigest()}
-        (partial_folder / "stack.json").write_text(json.dumps(facts, indent=1) + "\n")
+            file.seek(0)
+            file.write(_header(len(writing.kept)))  # as long as the first, whatever the number
+        np.savez(partial_folder / "tables.npz", **contents.tables, **writing.tables())  # type: ignore[arg-type]
+        (partial_folder / "stack.json").write_text(json.dumps(writing.facts(), indent=1) + "\n")
         partial_folder.rename(folder)
     except BaseException:
         shutil.rmtree(partial_folder, ignore_errors=True)
         raise
 
 
-def _decoded(images: Sequence[Encoded]) -> Iterator[tuple[bytes, bytes]]:
-    """(pixels, SHA-256 of the encoded bytes) of each image, in order; Pillow decodes outside the GIL."""
+def _header(images: int) -> bytes:
+    file = BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images, SIDE, SIDE, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+class _Writing:
+    """What is learned of the images while they are decoded."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+        self.pixels: list[int] = []
+        self.unreadable: list[str] = []
+        self.turned = 0
+        self._pixels_hash, self._inputs_hash = hashlib.sha256(), hashlib.sha256()
+
+    def through(self, images: Sequence[Encoded]) -> Iterator[bytes]:
+        """The pixels of each image that can be read. Raises FrbenchError: too many cannot."""
+        most = int(TOLERATED * len(images))
+        for number, found in enumerate(_decoded(images)):
+            if found.reason:
+                self.unreadable.append(found.reason)
+                if len(self.unreadable) > most + _NAMED:
+                    break
+                continue
+            self.kept.append(number)
+            self.turned += found.turned
+            self.pixels.append(int.from_bytes(hashlib.sha256(found.pixels).digest()[:8], "little"))
+            self._pixels_hash.update(found.pixels)
+            self._inputs_hash.update(found.sha256)
+            yield found.pixels
+        if len(self.unreadable) > most:
+            at_least = "at least " if len(self.unreadable) > most + _NAMED else ""
+            raise FrbenchError(_listed(self.unreadable, f"{at_least}{len(self.unreadable)} of {len(images)} images"))
+
+    def tables(self) -> dict[str, np.ndarray]:
+        return {"kept": np.array(self.kept, np.int64), "pixels": np.array(self.pixels, np.uint64)}
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "shape": (len(self.kept), SIDE, SIDE, 3),
+            "pixels_sha256": self._pixels_hash.hexdigest(),
+            "inputs_sha256": self._inputs_hash.hexdigest(),
+            "turned_upright": self.turned,
+            "unreadable": self.unreadable,
+        }
+
+
+class _Found(NamedTuple):
+    pixels: bytes
+    sha256: bytes
+    turned: bool
+    reason: str
+
+
+def _decoded(images: Sequence[Encoded]) -> Iterator[_Found]:
+    """Each image in order; Pillow decodes outside the GIL."""
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(images), _CHUNK):
             yield from pool.map(_decode, images[start : start + _CHUNK])
 
 
-def _decode(encoded: Encoded) -> tuple[bytes, bytes]:
+def _decode(encoded: Encoded) -> _Found:
     try:
         data = encoded.read()
+        face = decode(data)
     except OSError as error:
-        raise _refuse(encoded.label, f"cannot be read ({error.strerror or error}); complete the dataset") from error
-    return decoded(encoded.label, data).tobytes(), hashlib.sha256(data).digest()
+        return _Found(b"", b"", False, f"{encoded.label}: cannot be read ({error.strerror or error})")
+    except BadImage as error:
+        return _Found(b"", b"", False, f"{encoded.label}: {_advised(error)}")
+    return _Found(face.pixels.tobytes(), hashlib.sha256(data).digest(), face.turned, "")
 
 
 def decoded(label: str, data: bytes) -> np.ndarray:
-    """The pixels (112, 112, 3) of an encoded image. Raises FrbenchError, which calls it ``label``: it is none."""
-    refuse = partial(_refuse, label)
+    """The pixels (112, 112, 3) of an encoded image, upright. Raises FrbenchError, which names it by ``label``."""
     try:
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-            if image.size != (SIDE, SIDE):
-                raise refuse(
-                    f"is {image.width}x{image.height}, expected an aligned {SIDE}x{SIDE} face; "
-                    "align the originals with: frbench data prepare"
-                )
-            if image.mode not in ("RGB", "L"):
-                raise refuse(f"has mode {image.mode}, expected RGB or gray; convert it")
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except UnidentifiedImageError as error:
-        raise refuse("is neither a JPEG nor a PNG image; fetch it again") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise refuse(f"cannot be decoded ({error}); fetch it again") from error
+        return decode(data).pixels
+    except BadImage as error:
+        raise FrbenchError(f"{label}: {_advised(error)}") from error
 
 
-def _refuse(label: str, reason: str) -> FrbenchError:
-    return FrbenchError(f"{label}: {reason}")
+def _advised(error: BadImage) -> str:
+    align = isinstance(error, WrongSize)
+    return f"{error}; {'align the originals with: frbench data prepare' if align else 'replace it or leave it out'}"
+
+
+def _listed(unreadable: Sequence[str], count: str = "") -> str:
+    """Unreadable images in one line: the first with its reason, then how many there are and their names."""
+    first, *others = unreadable
+    names = [each.partition(": ")[0] for each in others[: _NAMED - 1]]
+    more = f" and {len(others) - len(names)} more" if len(others) > len(names) else ""
+    also = f"; so are {', '.join(names)}{more}" if names else ""
+    total = count or f"{len(unreadable)} image{'s' if others else ''}"
+    return f"{first} ({total} cannot be read{also})"

@@ -8,67 +8,73 @@ from pathlib import Path
 from typing import Any
 
 from frbench.datasets.pairs import NamedPair, open_named, read_lines
+from frbench.datasets.subsets import Subset
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
+from frbench.harness.text_lists import lfw_image, lfw_pair
 
 
 @dataclass(frozen=True, kw_only=True)
-class LFW:
+class LFW(Subset):
     """Files: ``root/aligned_112/<Name>/<Name>_0001.jpg`` and ``root/pairs.txt``; only images that pairs name.
 
     The first line of ``pairs.txt`` is ``folds<TAB>n``; each fold has n lines ``name i j`` (genuine), then n lines
-    ``name i name j`` (impostor). The first image of a line is the probe.
+    ``name i name j`` (impostor), with tabs between if names hold blanks. The first image of a line is the probe. A list
+    of one's own has the same form; images may be PNG, WebP or BMP too.
 
-    limit: how many pairs to attack (balanced), None for all; seed: of decoys and of that subset.
+    limit, calibrate, seed: see ``Subset``.
     source: where ``frbench data`` gets the files; not read here.
     """
 
     name: str
     root: str | Path
-    limit: int | None = None
-    seed: int = 0
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> PairSet:
         """Raises FrbenchError: files missing or damaged, a malformed list, an unknown image."""
         root = Path(self.root)
         pairs = read_pairs(self.name, root / "pairs.txt")
-        return open_named(self.name, pairs, root / "aligned_112", _person, cache, self.limit, self.seed)
+        return open_named(self.name, pairs, root / "aligned_112", _person, cache, self)
 
 
 def read_pairs(name: str, path: Path) -> list[NamedPair]:
     """The pairs of a file in the format of LFW's ``pairs.txt``, with folds numbered from 0."""
     (_, header), *lines = read_lines(name, path) or [("", "")]
-    try:
-        folds, each = (int(part) for part in header.split())
-    except ValueError as error:
-        raise FrbenchError(f"{path}:1: is {header[:40]!r}, expected the header '10<TAB>300'; fetch it again") from error
-    if folds < 2 or each < 1 or len(lines) != 2 * folds * each:
+    folds, each = _header(f"{path}:1", header)
+    if len(lines) != 2 * folds * each:
         raise FrbenchError(
-            f"{path}: has {len(lines)} pairs, expected {folds} folds of {each} genuine and {each} impostor pairs; "
-            "fetch it again"
+            f"{path}: has {len(lines)} pairs and its first line says {folds} folds of {each} genuine and {each} "
+            f"impostor pairs, {2 * folds * each} in all; correct that line or complete the list"
         )
     return [
         _pair(where, line, same=i % (2 * each) < each, fold=i // (2 * each)) for i, (where, line) in enumerate(lines)
     ]
 
 
+def _header(where: str, line: str) -> tuple[int, int]:
+    """Folds, and pairs of either kind in each."""
+    numbers = line.split()
+    if len(numbers) == 1 and numbers[0].isdecimal():
+        raise FrbenchError(
+            f"{where}: is {line.strip()!r}, the first line of a list of LFW's View 1, which is one set for development "
+            "and has no folds to calibrate on; take View 2's pairs.txt, whose first line is '10<TAB>300'"
+        )
+    if len(numbers) != 2 or not all(each.isdecimal() for each in numbers) or int(numbers[0]) < 2 or int(numbers[1]) < 1:
+        raise FrbenchError(
+            f"{where}: is {line[:40]!r}, expected 'folds<TAB>pairs of either kind in each' with 2 folds or more, such "
+            "as '10<TAB>300'; add that line"
+        )
+    return int(numbers[0]), int(numbers[1])
+
+
 def _pair(where: str, line: str, same: bool, fold: int) -> NamedPair:
-    parts = line.split()
-    try:
-        if same:
-            person, first, second = parts
-            return NamedPair(_image(person, first), _image(person, second), same, fold, where)
-        person, first, other, second = parts
-        return NamedPair(_image(person, first), _image(other, second), same, fold, where)
-    except ValueError as error:
-        expected = "'name i j' (genuine)" if same else "'name i name j' (impostor)"
-        raise FrbenchError(f"{where}: is {line[:60]!r}, expected {expected}; fetch the list again") from error
-
-
-def _image(person: str, number: str) -> str:
-    return f"{person}/{person}_{int(number):04d}.jpg"
+    found = lfw_pair(line)
+    if found is None or (same and found[0][0] != found[1][0]):
+        expected = "'name<TAB>i<TAB>j' (genuine)" if same else "'name<TAB>i<TAB>other name<TAB>j' (impostor)"
+        raise FrbenchError(f"{where}: is {line[:60]!r}, expected {expected}; correct that line")
+    probe, reference = (lfw_image(*image) for image in found)
+    return NamedPair(probe, reference, same, fold, where)
 
 
 def _person(image: str) -> str:
-    return image.partition("/")[0]
+    return image.partition("/")[0].replace(" ", "_")

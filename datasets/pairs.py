@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from frbench.datasets.imagestore import Stack, combined_digest, open_files
-from frbench.harness.contracts import Draw
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.subsets import Subset, chance
+from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet, person_key
-from frbench.harness.noise import uniform
-
-log = logging.getLogger(__name__)
+from frbench.harness.image_files import find_images
+from frbench.harness.text_lists import read_list
 
 # Which use of the dataset's seed a random number belongs to (the step of its Draw).
-_DECOYS, _WITHIN_FOLD, _ORDER_OF_FOLDS = 101, 102, 103
+_DECOYS = 101
 _REDRAWS = 64
 
 
@@ -52,21 +49,12 @@ def missing(name: str, path: Path) -> FrbenchError:
 def read_lines(name: str, path: Path) -> list[tuple[str, str]]:
     """(where, text) of each line that is not blank; ``where`` is ``path:number``."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_list(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing(name, path) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise FrbenchError(f"{path}: cannot be read as UTF-8 text ({error}); fetch it again") from error
+        raise FrbenchError(f"{path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
     return [(f"{path}:{i}", line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def check_limit(name: str, limit: int | None) -> None:
-    """Refuses a limit that cannot be balanced, before anything is decoded."""
-    if limit is not None and (limit < 2 or limit % 2):
-        raise FrbenchError(
-            f"dataset {name}: limit={limit}, expected an even number of at least 2 "
-            "(half genuine, half impostor pairs) or null for all"
-        )
 
 
 def open_named(
@@ -75,15 +63,14 @@ def open_named(
     folder: Path,
     person: Callable[[str], str],
     cache: Path,
-    limit: int | None,
-    seed: int,
+    subset: Subset,
     source: str | None = None,
 ) -> PairSet:
-    """The PairSet of named pairs over the image files below ``folder``; ``person`` of a relative name.
+    """The set of named pairs over the images in ``folder``; ``person`` of a relative name.
 
     ``source``: whose numbers people have where they have no names; by default the set's own.
     """
-    check_limit(name, limit)
+    subset.check(name)
     if not folder.is_dir():
         raise missing(name, folder)
     named_by: dict[str, str] = {}
@@ -92,49 +79,92 @@ def open_named(
         named_by.setdefault(pair.reference, pair.where)
         if pair.same != (person(pair.probe) == person(pair.reference)):
             said = "a genuine" if pair.same else "an impostor"
-            raise FrbenchError(f"{pair.where}: {pair.probe} and {pair.reference} cannot be {said} pair; mend the list")
-    stack = open_files(name, folder, named_by, cache)
-    names = sorted(named_by)
-    row = {image: i for i, image in enumerate(names)}
-    rows = PairList(
-        probe=np.array([row[pair.probe] for pair in pairs], np.int64),
-        reference=np.array([row[pair.reference] for pair in pairs], np.int64),
+            raise FrbenchError(
+                f"{pair.where}: {pair.probe} and {pair.reference} cannot be {said} pair; correct the list"
+            )
+    file = _files(named_by, folder)
+    names = sorted(set(file.values()))
+    stack = open_files(name, folder, {file[each]: where for each, where in named_by.items()}, cache)
+    number = {each: i for i, each in enumerate(names)}
+    image = {each: number[file[each]] for each in named_by}
+    listed = PairList(
+        probe=np.array([image[pair.probe] for pair in pairs], np.int64),
+        reference=np.array([image[pair.reference] for pair in pairs], np.int64),
         same=np.array([pair.same for pair in pairs], bool),
         fold=np.array([pair.fold for pair in pairs], np.int64),
     )
-    people, identity = np.unique([person(image) for image in names], return_inverse=True)
+    whose = {file[each]: person(each) for each in named_by}
+    kept = range(len(names)) if stack.kept is None else stack.kept
+    people, identity = np.unique([whose[names[i]] for i in kept], return_inverse=True)
     known = tuple(person_key(source or name, str(each)) for each in people)
-    return assemble(name, stack, rows, identity.astype(np.int64), limit, seed, known)
+    return assemble(name, stack, listed, identity.astype(np.int64), subset, known)
+
+
+def _files(named_by: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The file of each named image. Raises FrbenchError: some are not there."""
+    file = find_images(folder, named_by)
+    absent = [name for name in named_by if name not in file]
+    if absent:
+        more = f" ({len(absent)} of {len(named_by)} images are absent)" if len(absent) > 1 else ""
+        raise FrbenchError(
+            f"{named_by[absent[0]]}: names the image {absent[0]}, which is not in {folder}{more}; complete that folder "
+            "or correct the list"
+        )
+    return file
 
 
 def assemble(
     name: str,
     stack: Stack,
-    pairs: PairList,
+    listed: PairList,
     identity: np.ndarray,
-    limit: int | None,
-    seed: int,
+    subset: Subset,
     people: tuple[str, ...] = (),
 ) -> PairSet:
-    """A PairSet with its decoys, attacked subset and digest; ``identity`` int64 (M,), -1 where unknown."""
-    check_limit(name, limit)
-    decoy = draw_decoys(name, pairs, identity, seed)
-    arrays = {
-        "probe": pairs.probe,
-        "reference": pairs.reference,
-        "decoy": decoy,
-        "same": pairs.same,
-        "fold": pairs.fold,
-        "identity": identity,
-    }
+    """A PairSet with its decoys, subsets and digest.
+
+    Args:
+        listed: pairs of images as the source numbers them; pairs of an image that cannot be read are left out.
+        identity: int64 (M,), the person of each row of the stack, -1 where unknown.
+    """
+    subset.check(name)
+    whole, remarks = _readable(name, listed, stack)
+    decoy = draw_decoys(name, whole, identity, subset.seed)
+    kept = subset.calibrated(name, whole.same, whole.fold)
+    attacked = np.searchsorted(kept, subset.attacked(name, whole.same, whole.fold))
+    if len(kept) < len(whole.same):
+        remarks["pairs_not_calibrated_on"] = len(whole.same) - len(kept)
+    arrays = {each: array[kept] for each, array in {**vars(whole), "decoy": decoy}.items()}
+    arrays["identity"] = identity
     return PairSet(
         name=name,
         images=stack.images,
-        attacked=attacked_subset(name, pairs.same, pairs.fold, limit, seed),
+        attacked=attacked,
         digest=combined_digest(stack.digest, **arrays),
         people=people,
+        remarks={**remarks, **stack.remarks},
         **arrays,
     )
+
+
+def _readable(name: str, listed: PairList, stack: Stack) -> tuple[PairList, dict[str, int]]:
+    """The pairs whose images can be read, by rows of the stack; and remarks on the list, which stderr has too."""
+    probe, reference = stack.rows(listed.probe), stack.rows(listed.reference)
+    there = (probe >= 0) & (reference >= 0)
+    pairs = PairList(probe[there], reference[there], listed.same[there], listed.fold[there])
+    look = np.arange(len(stack.images)) if stack.pixels is None else stack.pixels
+    alone = int((look[pairs.probe] == look[pairs.reference]).sum())
+    both = np.sort(np.stack([pairs.probe, pairs.reference], axis=1), axis=1)
+    repeated = len(both) - len(np.unique(both, axis=0))
+    if not there.all():
+        warn_once(f"dataset {name}: {(~there).sum()} of {len(there)} pairs are left out: their images cannot be read")
+    if alone:
+        warn_once(
+            f"dataset {name}: {alone} of {len(both)} pairs hold one and the same image twice, which any recognizer "
+            "accepts; correct the list unless that is meant"
+        )
+    found = {"pairs_left_out": int((~there).sum()), "pairs_of_one_image": alone, "pairs_repeated": repeated}
+    return pairs, found
 
 
 def draw_decoys(name: str, pairs: PairList, identity: np.ndarray, seed: int) -> np.ndarray:
@@ -152,8 +182,8 @@ def draw_decoys(name: str, pairs: PairList, identity: np.ndarray, seed: int) -> 
     decoy = np.full(len(pairs.probe), -1, np.int64)
     open_ = np.arange(len(decoy))
     for k in range(_REDRAWS):
-        chance = _chance(open_, seed, _DECOYS, k)
-        position = _pick_outside(group, excluded[0][open_], excluded[1][open_], chance)
+        drawn = chance(open_, seed, _DECOYS, k)
+        position = _pick_outside(group, excluded[0][open_], excluded[1][open_], drawn)
         decoy[open_] = np.where(position < 0, -1, candidates[position])
         alike = (decoy == pairs.probe) | (decoy == pairs.reference)
         open_ = np.flatnonzero(alike)
@@ -181,35 +211,3 @@ def _pick_outside(group: np.ndarray, first: np.ndarray, second: np.ndarray, chan
     pick += np.where(pick >= low_start, low_size, 0)
     pick += np.where(pick >= high_start, high_size, 0)
     return np.where(left > 0, order[np.minimum(pick, len(group) - 1)], -1)
-
-
-def attacked_subset(name: str, same: np.ndarray, fold: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    """Sorted pair numbers (A,): half genuine and half impostor, spread over the folds; all if ``limit`` is None.
-
-    Of each kind every fold gives one random pair per round, the folds in a random order of that round: so folds
-    differ by at most one, and a larger limit contains a smaller one.
-    """
-    everything = np.arange(len(same))
-    if limit is None or limit >= len(same):
-        return everything
-    each = min(limit // 2, int(same.sum()), int((~same).sum()))
-    if each == 0:
-        raise FrbenchError(f"dataset {name}: pairs of one kind only cannot be balanced; set dataset.limit=null")
-    if each < limit // 2:
-        log.warning("dataset %s: limit=%d lowered to %d to stay balanced", name, limit, 2 * each)
-    taken = [_in_rounds(np.flatnonzero(kind), fold, seed)[:each] for kind in (same, ~same)]
-    return np.sort(np.concatenate(taken))
-
-
-def _in_rounds(pairs: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
-    """The pair numbers ``pairs``, reordered: in round r the r-th random pair of each fold."""
-    shuffled = pairs[np.lexsort((pairs, _chance(pairs, seed, _WITHIN_FOLD), fold[pairs]))]
-    folds = fold[shuffled]
-    turn = np.arange(len(folds)) - np.searchsorted(folds, folds)  # rank of the pair within its fold
-    folds_chance = _chance(turn * (int(fold.max()) + 1) + folds, seed, _ORDER_OF_FOLDS)
-    return shuffled[np.lexsort((folds, folds_chance, turn))]
-
-
-def _chance(index: np.ndarray, seed: int, use: int, k: int = 0) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64 (n,), each a function of (seed, use, k, index) alone."""
-    return uniform(torch.from_numpy(index), Draw(seed, use, k), (1,))[:, 0].numpy().astype(np.float64)

@@ -4,20 +4,23 @@ Unpickling can run anything, and even a restricted ``pickle.Unpickler`` imports 
 sizes its memo by a number in the file. So no pickle is loaded here: the standard library's ``pickletools`` splits
 the file into opcodes, and a small stack machine carries out those that build lists, tuples, bytes, text, integers
 and booleans. It has no way to import or to call; the few NumPy names by which booleans are written are answered by
-functions of this module. Every protocol from Python 2's (1, 2) to 5 is read.
+functions of this module. Every protocol from Python 2's (0, 1, 2) to 5 is read.
 """
 
 from __future__ import annotations
 
+import codecs
 import functools
 import pickletools
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 class NotPlain(Exception):
@@ -41,14 +44,37 @@ def plain_value(data: bytes) -> Any:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(BytesIO(data)):
-            machine.step(opcode.name, argument)
+        for name, argument in _operations(BytesIO(data)):
+            machine.step(name, argument)
         (value,) = machine.stack
     except NotPlain:
         raise
     except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
         raise NotPlain(f"it is no whole pickle ({' '.join(str(error).split())[:100]})") from error
     return value
+
+
+def _operations(file: BytesIO) -> Iterator[tuple[str, Any]]:
+    """(name, argument) of each opcode up to STOP: ``pickletools.genops`` refuses Python 2's strings of bytes."""
+    while True:
+        code = file.read(1)
+        opcode = _OPCODES.get(code.decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"no opcode {code!r}" if code else "it ends before its end")
+        if opcode.name == "STRING":
+            yield opcode.name, _quoted(file.readline())
+        else:
+            yield opcode.name, opcode.arg.reader(file) if opcode.arg else None
+        if opcode.name == "STOP":
+            return
+
+
+def _quoted(line: bytes) -> bytes:
+    """The bytes of a quoted string of Python 2, as in ``'\\xff\\xd8'``."""
+    text = line.removesuffix(b"\n")
+    if len(text) < 2 or not line.endswith(b"\n") or text[:1] != text[-1:] or text[:1] not in b"'\"":
+        raise ValueError("a string without its quotes")
+    return codecs.escape_decode(text[1:-1])[0]
 
 
 class _Name(NamedTuple):
@@ -112,10 +138,10 @@ _PUSH: dict[str, Callable[[Any], Any]] = {
     "NONE": lambda _: None,
     "NEWTRUE": lambda _: True,
     "NEWFALSE": lambda _: False,
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG1"), lambda number: number),
-    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), bytes),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"), lambda number: number),
+    **dict.fromkeys(("STRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), bytes),
     **dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), lambda text: text.encode("latin-1")),  # Python 2's str
-    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"), str),
+    **dict.fromkeys(("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"), str),
 }
 _MARK = object()
 

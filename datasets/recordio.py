@@ -21,12 +21,14 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from frbench.datasets.imagestore import SIDE, combined_digest, decoded
+from frbench.datasets.file_states import file_state
+from frbench.datasets.imagestore import combined_digest, decoded
+from frbench.harness.aligned_images import SIDE
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, person_key
 from frbench.harness.progress import count_bar
 
-_LAYOUT = "frbench records, layout 1"
+_LAYOUT = "frbench records, layout 2"
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _PART, _HEADER = struct.Struct("<4sI"), struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)  # kinds of parts
@@ -119,8 +121,8 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
     """key, place, person (M,) int64 of the images of ``path``, and the digest of them all; kept in ``cache``."""
     index = path.with_suffix(".idx")
     if not index.is_file():
-        raise FrbenchError(f"{index} is not there, which says where in {path.name} each record is; fetch it too")
-    states = [f"{each.stat().st_size}\0{each.stat().st_mtime_ns}" for each in (path, index)]
+        raise FrbenchError(f"{index} is not there, which says where in {path.name} each record is; put it there")
+    states = [file_state(each) for each in (path, index)]
     known = hashlib.sha256("\n".join([_LAYOUT, *states]).encode()).hexdigest()[:16]
     kept = cache / f"{name}-{known}.npz"
     try:
@@ -172,15 +174,15 @@ def _index(index: Path, path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"{lines.shape[1]} numbers in a line")
     except ValueError as error:
         reason = str(error).partition(";")[0]
-        raise FrbenchError(f"{index}: expected a key and a byte in each line ({reason}); fetch it again") from error
+        raise FrbenchError(f"{index}: expected a key and a byte in each line ({reason}); take a whole copy") from error
     keys, places = lines[np.argsort(lines[:, 0], kind="stable")].T
     if len(again := keys[1:][np.diff(keys) == 0]):
-        raise FrbenchError(f"{index} names record {again[0]} twice; fetch it again")
+        raise FrbenchError(f"{index} names record {again[0]} twice; take a whole copy")
     size = path.stat().st_size
     if len(beyond := np.flatnonzero((places < 0) | (places > size - _PART.size))):
         raise FrbenchError(
             f"{index} has record {keys[beyond[0]]} at byte {places[beyond[0]]}, and {path.name} ends at {size}: one of "
-            "them is incomplete, or they do not belong together; fetch both again"
+            "them is incomplete, or they do not belong together; take both from one copy"
         )
     return keys.copy(), places.copy()
 
@@ -192,6 +194,11 @@ def _of_images(path: Path, keys: np.ndarray, places: np.ndarray) -> tuple[np.nda
             about = _read(file, path, 0, int(places[0]))
         if not about.image:
             chosen = (keys >= 1) & (keys < int(about.labels[0]))
+            if (found := int(chosen.sum())) != int(about.labels[0]) - 1:
+                raise FrbenchError(
+                    f"{path.with_suffix('.idx')}: has {found} of the {int(about.labels[0]) - 1} images that record 0 "
+                    f"of {path.name} announces; take the index that came with it"
+                )
             keys, places = keys[chosen], places[chosen]
     if not len(keys):
         raise FrbenchError(f"{path} holds no image; expected a training set of InsightFace")
@@ -200,7 +207,7 @@ def _of_images(path: Path, keys: np.ndarray, places: np.ndarray) -> tuple[np.nda
 
 def _person(record: Record, named: str) -> int:
     if not record.image.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        raise FrbenchError(f"{named}: is neither a JPEG nor a PNG image; fetch the file again")
+        raise FrbenchError(f"{named}: is neither a JPEG nor a PNG image; take a whole copy of the file")
     number = float(record.labels[0])
     if not (number >= 0 and number == int(number)):
         raise FrbenchError(f"{named}: has the label {number:g}, expected the number of a person")
@@ -211,17 +218,19 @@ def _read(file: BinaryIO, path: Path, key: int, place: int) -> Record:
     """The record at byte ``place``."""
     data = _MAGIC.join(_parts(file, path, key, place))
     if len(data) < _HEADER.size:
-        raise FrbenchError(f"{_named(path, key, place)}: has {len(data)} bytes, too few for a header; fetch it again")
+        raise FrbenchError(
+            f"{_named(path, key, place)}: has {len(data)} bytes, too few for a header; take a whole copy"
+        )
     flag, label, _, _ = _HEADER.unpack_from(data)
     end = _HEADER.size + 4 * flag
     if len(data) < end:
-        raise FrbenchError(f"{_named(path, key, place)}: announces {flag} labels and ends before; fetch it again")
+        raise FrbenchError(f"{_named(path, key, place)}: announces {flag} labels and ends before; take a whole copy")
     labels = np.frombuffer(data, "<f4", flag, _HEADER.size) if flag else np.array([label], np.float32)
     return Record(labels, data[end:])
 
 
 def _parts(file: BinaryIO, path: Path, key: int, place: int) -> Iterator[bytes]:
-    expected, short = (_WHOLE, _FIRST), f"{_named(path, key, place)}: the file ends within it; fetch it again"
+    expected, short = (_WHOLE, _FIRST), f"{_named(path, key, place)}: the file ends within it; take a whole copy"
     file.seek(place)
     while True:
         head = file.read(_PART.size)
@@ -232,7 +241,7 @@ def _parts(file: BinaryIO, path: Path, key: int, place: int) -> Iterator[bytes]:
         if magic != _MAGIC or kind not in expected:
             raise FrbenchError(
                 f"{_named(path, key, place)}: no record begins there; the index is of another file or this one is "
-                "damaged: fetch both again"
+                "damaged: take both from one copy"
             )
         body = file.read(length + -length % 4)
         if len(body) < length:

@@ -25,7 +25,8 @@ from frbench.datasets import (
     synthetic_traits,
 )
 from frbench.datasets.imagestore import Contents, Encoded, Stack, combined_digest, open_stack
-from frbench.datasets.pairs import PairList, assemble, check_limit
+from frbench.datasets.pairs import PairList, assemble
+from frbench.datasets.subsets import Subset
 from frbench.harness.contracts import Draw
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet
@@ -47,12 +48,12 @@ _GENUINE, _IMPOSTOR = 201, 202  # which use of the people's seed a random number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthetic:
+class Synthetic(Subset):
     """A verification set of ``people`` x ``shots`` photographs: 10 folds, no person in two of them.
 
     people_seed: which people; other seeds make other people, so sets of different seeds share nobody.
     pairs: over all folds, half of them genuine.
-    limit, seed: of the pairs to attack, and of decoys and that choice.
+    limit, calibrate, seed: see ``Subset``.
     """
 
     name: str = "synthetic"
@@ -60,21 +61,17 @@ class Synthetic:
     shots: int = 8
     pairs: int = 1200
     people_seed: int = 2
-    limit: int | None = None
-    seed: int = 0
 
     def open(self, cache: Path) -> PairSet:
         """Renders on first use (minutes per ten thousand images), then opens in milliseconds.
 
         Raises FrbenchError: numbers that do not go together.
         """
-        check_limit(self.name, self.limit)
+        self.check(self.name)
         self._check()
         stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
         identity = np.repeat(np.arange(self.people), self.shots)
-        return assemble(
-            self.name, stack, self._pairs(), identity, self.limit, self.seed, _people(self.people_seed, self.people)
-        )
+        return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
 
     def _check(self) -> None:
         if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:

@@ -45,7 +45,8 @@ class Users:
         people = tuple(faces.people[number] for number in np.unique(faces.identity[rows]))
         whole = np.array_equal(rows, np.arange(len(faces.images)))
         images = faces.images if whole else np.ascontiguousarray(faces.images[rows])
-        own = FaceSet(self.name, images, identity, people, combined_digest(faces.digest, photos=rows))
+        remarks = {**faces.remarks, "people_with_too_few_photos": self._passed_over(faces)}
+        own = FaceSet(self.name, images, identity, people, combined_digest(faces.digest, photos=rows), remarks)
         return self._aiming(own, self._decoys(identity)) if self.strangers is None else self._afar(own, cache)
 
     def _afar(self, own: FaceSet, cache: Path) -> PairSet:
@@ -80,6 +81,7 @@ class Users:
             attacked=photos,
             digest=combined_digest(faces.digest, decoy=decoy),
             people=faces.people,
+            remarks=faces.remarks,
         )
 
     def _check(self) -> None:
@@ -91,8 +93,7 @@ class Users:
     def _chosen(self, faces: FaceSet) -> np.ndarray:
         """Rows of ``faces``, by user and then as they stand there."""
         least = self.shots or LEAST
-        count = np.bincount(faces.identity, minlength=len(faces.people))
-        able = np.flatnonzero(count >= least)[: self.people]
+        able = self._able(faces)
         if len(able) < max(self.people or 2, 2):
             raise FrbenchError(
                 f"dataset {self.name}: {len(able)} of {len(faces.people)} people have {least} photos or more, and "
@@ -100,6 +101,17 @@ class Users:
             )
         taken = [self._some(np.flatnonzero(faces.identity == person)) for person in able]
         return np.concatenate(taken)
+
+    def _able(self, faces: FaceSet) -> np.ndarray:
+        """The first people with photos enough."""
+        count = np.bincount(faces.identity, minlength=len(faces.people))
+        return np.flatnonzero(count >= (self.shots or LEAST))[: self.people]
+
+    def _passed_over(self, faces: FaceSet) -> int:
+        """How many people have too few photos, of those who came in turn."""
+        able = self._able(faces)
+        came = len(faces.people) if self.people is None else int(able[-1]) + 1
+        return came - len(able)
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         order = np.argsort(self._chance(rows, _SHOTS), kind="stable")

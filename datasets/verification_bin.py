@@ -1,6 +1,7 @@
 """InsightFace's verification packs: ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``.
 
-A pack is a pickle of (list of JPEG byte strings, list of booleans), 2n images for n pairs. It is read without
+A pack is a pickle of (list of encoded images, list of booleans), 2n images for n pairs; an image is a byte string or an
+array of bytes. It is read without
 unpickling, see ``plain_pickle``.
 """
 
@@ -15,45 +16,52 @@ from typing import Any
 
 import numpy as np
 
+from frbench.datasets.file_states import known_content
 from frbench.datasets.imagestore import Contents, Encoded, open_stack
-from frbench.datasets.pairs import PairList, assemble, check_limit, missing
+from frbench.datasets.pairs import PairList, assemble, missing
 from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
+from frbench.datasets.subsets import Subset
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
 
 FOLDS = 10
+LEAST = 4  # pairs: two folds with both kinds, which thresholds need
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerificationBin:
-    """A pack of n pairs in 10 equal folds; even images are probes, odd ones references; identities are unknown.
+class VerificationBin(Subset):
+    """A pack of n pairs in 10 folds, as equal as can be; even images are probes, odd ones references.
+
+    Identities are unknown.
 
     sha256: of the file, checked when it is first decoded; None to take it as it is.
-    limit: how many pairs to attack (balanced), None for all; seed: of decoys and of that subset.
+    limit, calibrate, seed: see ``Subset``.
     source: where ``frbench data`` gets the file; not read here.
     """
 
     name: str
     path: str | Path
     sha256: str | None = None
-    limit: int | None = None
-    seed: int = 0
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> PairSet:
-        """Raises FrbenchError: no such file, not a pack, a hostile pickle, a damaged image, uneven folds."""
-        check_limit(self.name, self.limit)
+        """Raises FrbenchError: no such file, not a pack, a hostile pickle, too many damaged images."""
+        self.check(self.name)
         path = Path(self.path)
         if not path.is_file():
             raise missing(self.name, path)
-        status = path.stat()
-        signature = [path.name, str(status.st_size), str(status.st_mtime_ns), self.sha256 or ""]
+        signature = [known_content(self.name, path.parent, [path.name], cache), self.sha256 or ""]
         stack = open_stack(self.name, signature, partial(_contents, path, self.sha256), cache)
         rows, same = stack.tables["rows"], stack.tables["same"]
-        fold = np.arange(len(same)) // (len(same) // FOLDS)
-        pairs = PairList(probe=rows[0::2], reference=rows[1::2], same=same, fold=fold)
+        pairs = PairList(probe=rows[0::2], reference=rows[1::2], same=same, fold=_folds(len(same)))
         unknown = np.full(len(stack.images), -1, np.int64)
-        return assemble(self.name, stack, pairs, unknown, self.limit, self.seed)
+        return assemble(self.name, stack, pairs, unknown, self)
+
+
+def _folds(pairs: int) -> np.ndarray:
+    """Consecutive folds as equal as can be, the first ones larger: scikit-learn's KFold, which InsightFace uses."""
+    parts = np.array_split(np.arange(pairs), min(FOLDS, pairs))
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def read_pack(path: Path, sha256: str | None = None) -> tuple[list[bytes], list[bool]]:
@@ -67,28 +75,39 @@ def read_pack(path: Path, sha256: str | None = None) -> tuple[list[bytes], list[
     except OSError as error:
         raise FrbenchError(f"{path}: cannot be read ({error.strerror}); check the file") from error
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise FrbenchError(f"{path}: has SHA-256 {found}, expected {sha256}; fetch it again")
+        raise FrbenchError(f"{path}: has SHA-256 {found}, expected {sha256}; take the right file or correct sha256=")
     try:
         images, labels = _items(plain_value(data), 2)
         images, labels = _items(images), _items(labels)
-        if not all(isinstance(image, bytes) for image in images):
-            raise NotPlain("it holds something else than byte strings among the images")
+        images = [_encoded(image) for image in images]
         if not all(isinstance(label, int) and label in (0, 1) for label in labels):
             raise NotPlain("it holds something else than booleans among the labels")
-        if len(images) != 2 * len(labels) or not labels or len(labels) % FOLDS:
+        if len(images) != 2 * len(labels) or len(labels) < LEAST:
             raise NotPlain(
-                f"it holds {len(images)} images for {len(labels)} pairs, expected 2n images for n pairs in "
-                f"{FOLDS} equal folds"
+                f"it holds {len(images)} images for {len(labels)} pairs, expected 2n images for n pairs, and {LEAST} "
+                "pairs or more"
             )
     except NotPlain as error:
-        raise FrbenchError(f"{path}: refused, {error}; nothing in it was run; fetch it from its source") from error
+        raise FrbenchError(
+            f"{path}: refused, {error}; nothing in it was run; save it anew as a pickle of (list of encoded images, "
+            "list of booleans)"
+        ) from error
     return images, [bool(label) for label in labels]
+
+
+def _encoded(image: Any) -> bytes:
+    """The file of an image, which some writers keep as an array of bytes."""
+    if isinstance(image, Array) and image.values.dtype == np.uint8:
+        return image.values.tobytes()
+    if not isinstance(image, bytes):
+        raise NotPlain("it holds something else than byte strings among the images")
+    return image
 
 
 def _items(value: Any, length: int | None = None) -> list[Any]:
     items = value.values.tolist() if isinstance(value, Array) else value
     if not isinstance(items, list | tuple) or length not in (None, len(items)):
-        raise NotPlain("it is not a pickle of (list of JPEG byte strings, list of booleans)")
+        raise NotPlain("it is not a pickle of (list of encoded images, list of booleans)")
     return list(items)
 
 

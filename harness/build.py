@@ -20,7 +20,7 @@ from frbench.harness.cell import Cell
 from frbench.harness.cloaker import Cloaker
 from frbench.harness.contracts import Defense, Fittable, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
+from frbench.harness.faces import PairSet, remark_flags
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.recognizers.preparation import resolve_device
@@ -159,17 +159,17 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     counting = metered(recognizer, meter)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     defense = make_defense(config)
-    names = {noun: named(choices, noun) for noun in NOUNS} | {"dataset": pairs.name}
-    if SURROGATE in choices:
-        names["surrogate"] = named(choices, SURROGATE)
-    if TRACKER in choices:
-        names["tracker"] = choices[TRACKER]
-    flags = trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
+    names = _names(choices) | {"dataset": pairs.name}
+    flags = remark_flags(pairs.remarks)
+    flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
     flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
     faces, settings = _apart(settings)
+    remarks = {"dataset": pairs.remarks}
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
-        flags += overlap_flags(defense.faces.open(image_cache(config)), pairs, config["allow_overlap"])
+        fitted_on = defense.faces.open(image_cache(config))
+        remarks[FACES] = fitted_on.remarks
+        flags += overlap_flags(fitted_on, pairs, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
@@ -186,7 +186,22 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         floors=_floors(recognizer, pairs.name),
         **others,
     )
-    return dataclasses.replace(cell, facts=run_facts(cell, config))
+    return dataclasses.replace(cell, facts={**run_facts(cell, config), "remarks": _noted(remarks)})
+
+
+def _noted(remarks: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """What was left out of each set of faces, altered or odd, as far as anything was."""
+    return {whose: {name: count for name, count in found.items() if count} for whose, found in remarks.items()}
+
+
+def _names(choices: Mapping[str, str]) -> dict[str, str]:
+    """The option of each noun, and of the surrogate and the tracker where there is one."""
+    names = {noun: named(choices, noun) for noun in NOUNS}
+    if SURROGATE in choices:
+        names["surrogate"] = named(choices, SURROGATE)
+    if TRACKER in choices:
+        names["tracker"] = choices[TRACKER]
+    return names
 
 
 def named(choices: Mapping[str, str], group: str) -> str:

@@ -6,21 +6,18 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from frbench.harness.aligned_images import FORMATS, BadImage, NotAnImage, WrongSize, decode
 from frbench.harness.contracts import Draw, Template, Verifier
 from frbench.harness.faces import load_images
 
-SIDE = 112
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
-
-class BadImage(Exception):
+class BadUpload(Exception):
     """An upload that is no face picture for us. ``status``: the HTTP status that says so."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -36,24 +33,15 @@ class Question(NamedTuple):
 
 
 def pixels(data: bytes) -> np.ndarray:
-    """The picture of a file: uint8 (112, 112, 3), RGB. Its size is looked at before anything is decoded."""
-    from PIL import Image, UnidentifiedImageError
-
+    """The picture of a file, upright: uint8 (112, 112, 3), RGB. Its size is checked before anything is decoded."""
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            if image.size != (SIDE, SIDE):
-                width, height = image.size
-                reason = f"is {width}x{height}, expected a face aligned to the five-point {SIDE}x{SIDE} template"
-                raise BadImage(422, reason)
-            return np.array(image.convert("RGB"))
-    except BadImage:
-        raise
-    except UnidentifiedImageError as error:
-        raise BadImage(400, f"is not a picture; send one of {', '.join(_FORMATS)}") from error
-    except Image.DecompressionBombError as error:
-        raise BadImage(422, f"has far more pixels than a face of {SIDE}x{SIDE}") from error
-    except Exception as error:  # decoders fail on damaged files in many ways, and each of them is the sender's
-        raise BadImage(400, "is damaged or cut off and cannot be decoded; send the whole file") from error
+        return decode(data).pixels
+    except NotAnImage as error:
+        raise BadUpload(400, f"is not a picture; send one of {', '.join(FORMATS)}") from error
+    except WrongSize as error:
+        raise BadUpload(422, str(error)) from error
+    except BadImage as error:
+        raise BadUpload(400, f"{error}; send another") from error
 
 
 class Answers:

@@ -12,7 +12,8 @@ from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest, 
 from frbench.harness.tables import CLEAN, DOUBTED
 
 _BLACK_BOX = ("query", "transfer")
-_KINDS = {"boundary_attack"}  # flags that say how an attack works, and cast no doubt on its figure
+# Flags that say how an attack works or what was left out of the data, and cast no doubt on the figure.
+_KINDS = {"boundary_attack", "images_left_out"}
 
 
 @dataclass(frozen=True)

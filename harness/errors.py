@@ -1,6 +1,8 @@
 """Errors that are the user's to mend, told in one line: what came, what was expected, what to do next."""
 
+import sys
 import textwrap
+from functools import cache
 
 
 class FrbenchError(Exception):
@@ -16,3 +18,9 @@ def shortened(text: object, width: int = 160) -> str:
     line = " ".join(str(text).split()) or type(text).__name__
     cut = textwrap.shorten(line, width, placeholder=" …")
     return cut if cut != "…" else f"{line[: width - 1]}…"  # one long word
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Print a warning to stderr, each text once in a process."""
+    print(f"frbench: {' '.join(text.split())}", file=sys.stderr)

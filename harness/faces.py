@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +60,22 @@ def load_images(stack: ImageStack, rows: np.ndarray, device: torch.device | str 
     return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
+# The flag that a remark on the faces raises, where it concerns what is measured.
+REMARK_FLAGS = {
+    "images_unreadable": "images_left_out",
+    "images_of_other_formats": "images_left_out",
+    "images_outside_people": "images_left_out",
+    "images_absent": "images_left_out",
+    "pairs_left_out": "images_left_out",
+    "pairs_of_one_image": "photo_with_itself",
+}
+
+
+def remark_flags(remarks: Mapping[str, int]) -> list[str]:
+    """The flags that ``remarks`` raise, each once."""
+    return list(dict.fromkeys(flag for name, flag in REMARK_FLAGS.items() if remarks.get(name)))
+
+
 @dataclass(frozen=True)
 class PairSet:
     """Pairs over a memory-mapped stack of images; what a dataset option opens to.
@@ -71,6 +88,8 @@ class PairSet:
     attacked: int64 (A,), sorted pair numbers to attack; calibration always uses all N pairs.
     digest:   SHA-256 over images and pair lists (not over ``attacked``).
     people:   who is in it, as ``person_key`` names them; empty where the source does not say.
+    remarks:  what of the source was left out, altered or odd, each with how often, such as ``pairs_left_out``; the
+              record has them. ``REMARK_FLAGS`` says which of them flag it.
     """
 
     name: str
@@ -84,6 +103,7 @@ class PairSet:
     attacked: np.ndarray
     digest: str
     people: tuple[str, ...] = ()
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.probe)
@@ -116,6 +136,7 @@ class FaceSet:
     identity: np.ndarray
     people: tuple[str, ...]
     digest: str
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
         """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from frbench.harness.comparing import SIDE, Answers, BadImage, Batcher, Question, pixels
+from frbench.harness.aligned_images import SIDE
+from frbench.harness.comparing import Answers, BadUpload, Batcher, Question, pixels
 from frbench.harness.contracts import Verifier
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
@@ -130,7 +131,7 @@ class Serving:
     async def _read(self, field: str, upload: "UploadFile") -> bytes:
         data = await upload.read(self.max_bytes + 1)
         if len(data) > self.max_bytes:
-            raise BadImage(413, f"{field} has more than {self.max_bytes} bytes, the most that is taken of one picture")
+            raise BadUpload(413, f"{field} has more than {self.max_bytes} bytes, the most that is taken of one picture")
         return data
 
 
@@ -139,8 +140,8 @@ def _question(probe: bytes, reference: bytes) -> Question:
     for field, data in (("probe", probe), ("reference", reference)):
         try:
             pictures.append(pixels(data))
-        except BadImage as error:
-            raise BadImage(error.status, f"{field} {error}") from error
+        except BadUpload as error:
+            raise BadUpload(error.status, f"{field} {error}") from error
     return Question(*pictures)
 
 
@@ -179,8 +180,8 @@ def _tell_errors(app: "FastAPI") -> None:
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
 
-    @app.exception_handler(BadImage)
-    async def bad_image(request: Request, error: BadImage) -> JSONResponse:
+    @app.exception_handler(BadUpload)
+    async def bad_image(request: Request, error: BadUpload) -> JSONResponse:
         return JSONResponse({"error": str(error)}, error.status)
 
     @app.exception_handler(HTTPException)

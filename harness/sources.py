@@ -8,7 +8,6 @@ has one digest per group of files (those whose path begins alike): the SHA-256 o
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import cached_weights, file_sha256
+from frbench.harness.image_files import image_files
 from frbench.harness.progress import Report
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
+from frbench.harness.text_lists import lfw_image, lfw_pair, read_list
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Tree:
         lists = [data / name for name in self.listing]
         if not lists or not all(path.is_file() for path in lists):
             return []
-        text = "\n".join(path.read_text("utf-8") for path in lists)
+        text = "\n".join(read_list(path) for path in lists)
         return sorted(set(re.findall(self.pattern, text) if self.pattern else _images_of_pairs(text)))
 
 
@@ -115,7 +113,7 @@ def by_option(sources: Mapping[str, Source]) -> dict[str, Source]:
 
 def scan(tree: Tree, data: Path) -> list[str]:
     """The images in the tree, sorted, relative to it."""
-    return sorted(_scan(data / tree.folder, ""))
+    return image_files(data / tree.folder).names
 
 
 def state(source: Source, data: Path, cache: Path) -> tuple[str, str]:
@@ -180,23 +178,4 @@ def _source(name: str, content: Mapping[str, Any]) -> Source:
 def _images_of_pairs(text: str) -> Iterator[str]:
     """The images of lines ``name i j`` and ``name i name j`` (LFW's pairs.txt); other lines are headers."""
     for line in text.splitlines():
-        person, *rest = line.split() or [""]
-        others = [person] if len(rest) == 2 else rest[1:2]
-        if len(rest) not in (2, 3) or not (rest[0] + rest[-1]).isdigit():
-            continue
-        yield f"{person}/{person}_{int(rest[0]):04d}.jpg"
-        yield f"{others[0]}/{others[0]}_{int(rest[-1]):04d}.jpg"
-
-
-def _scan(folder: Path, prefix: str) -> Iterator[str]:
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        raise FrbenchError(f"{folder} is a file, expected a folder of images: move it away") from None
-    for entry in entries:
-        if entry.is_dir():
-            yield from _scan(folder / entry.name, f"{prefix}{entry.name}/")
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield prefix + entry.name
+        yield from (lfw_image(*image) for image in lfw_pair(line) or ())

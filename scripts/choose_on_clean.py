@@ -25,6 +25,7 @@ from telling import told
 
 from frbench.datasets.imagestore import Stack
 from frbench.datasets.pairs import PairList, assemble
+from frbench.datasets.subsets import Subset
 from frbench.defenses.eigenspace import Eigenspace, gray
 from frbench.harness import build, fitting, metrics
 from frbench.harness.contracts import Draw, Fittable
@@ -70,7 +71,7 @@ def pairs_of(faces: FaceSet, count: int) -> PairSet:
     kinds = [random.permutation(np.flatnonzero(kind & together))[: count // 2] for kind in (alike, ~alike)]
     taken = np.concatenate(kinds)
     rows = PairList(first[taken], second[taken], alike[taken], fold[first[taken]])
-    return assemble(faces.name, Stack(faces.images, {}, faces.digest), rows, faces.identity, None, 0)
+    return assemble(faces.name, Stack(faces.images, {}, faces.digest), rows, faces.identity, Subset())
 
 
 @torch.no_grad()

@@ -69,13 +69,15 @@ def test_that_our_pairs_need_no_csv_and_do_not_hang_on_the_seed(root: Path, tmp_
 
 
 def test_that_absent_images_are_told_and_left_out_of_our_pairs(
-    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (root / "aligned_112" / "0_Aé_x_20_f.jpg").unlink()
     with pytest.raises(FrbenchError, match="30 years apart, expected 8 each"):
         AgeDB(name="agedb_30", root=root, folds=2, each=8).open(tmp_path / "cache")
-    assert "1 of 32 listed images are absent, first 0_Aé_x_20_f.jpg" in caplog.text
-    assert len(AgeDB(name="agedb_30", root=root, folds=2, each=3).open(tmp_path / "cache")) == 12
+    assert "1 of 32 listed images are absent, first 0_Aé_x_20_f.jpg" in capsys.readouterr().err
+    opened = AgeDB(name="agedb_30", root=root, folds=2, each=3).open(tmp_path / "cache")
+    assert len(opened) == 12
+    assert opened.remarks["images_absent"] == 1
 
 
 def test_that_a_pair_list_is_followed_where_there_is_one(root: Path, tmp_path: Path) -> None:

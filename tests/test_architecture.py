@@ -19,6 +19,7 @@ EVERYTHING = sorted([*SOURCES, *(path for folder in ("scripts", "tests") for pat
 
 # What an attack, a defense or a dataset may use of the harness: the nouns, and helpers that keep no state and no files.
 PURE = {
+    "aligned_images",
     "allocation",
     "contracts",
     "domains",
@@ -27,6 +28,7 @@ PURE = {
     "budgets",
     "checkpoints",
     "goals",
+    "image_files",
     "intervals",
     "learning",
     "metrics",
@@ -36,6 +38,7 @@ PURE = {
     "progress",
     "sizes",
     "survival",
+    "text_lists",
     "training",
     "verifiers",
 }

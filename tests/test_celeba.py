@@ -57,6 +57,36 @@ def test_that_a_missing_or_empty_folder_is_one_clear_line(root: Path, tmp_path: 
         IdentityFolders(name="celeba", root=root, limit_people=0).open(tmp_path)
 
 
+def test_that_what_is_left_out_is_counted_and_told(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (112, 112)).save(root / "of nobody.jpg")
+    Image.new("RGB", (112, 112)).save(root / "a" / "moving.gif")
+    for person in ("phone", "web"):
+        (root / person).mkdir()
+    (root / "phone" / "1.heic").write_bytes(b"....ftypheic")
+    Image.new("RGB", (112, 112)).save(root / "web" / "1.webp")
+    faces = IdentityFolders(name="celeba", root=root).open(tmp_path / "cache")
+    assert faces.people == ("a", "b", "c", "web")
+    found = {name: count for name, count in faces.remarks.items() if count}
+    assert found == {
+        "files_of_other_kinds": 1,
+        "images_of_other_formats": 2,
+        "images_outside_people": 1,
+        "people_without_images": 2,
+    }
+    told = capsys.readouterr().err
+    assert "1 images in no person's folder, 2 images of formats that are not read" in told
+    assert "2 folders without an image" in told
+
+
+def test_that_linked_folders_are_followed_and_circles_are_not(root: Path, tmp_path: Path) -> None:
+    (root / "c" / "more").symlink_to(root / "b", target_is_directory=True)
+    (root / "c" / "circle").symlink_to(root, target_is_directory=True)
+    faces = IdentityFolders(name="celeba", root=root).open(tmp_path / "cache")
+    assert (faces.identity == 2).sum() == 3
+
+
 @pytest.mark.realdata
 def test_that_the_real_celeba_crops_open(real_data: Path, tmp_path: Path) -> None:
     faces = IdentityFolders(name="celeba", root=real_data / "celeba" / "aligned_112").open(tmp_path)

@@ -1,5 +1,7 @@
 """CFP: official splits; in frontal-profile the profile is the probe."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +74,7 @@ def test_that_frontal_frontal_uses_the_frontal_list_twice(root: Path, tmp_path: 
     [
         ("Split/FP/01/same.txt", "1,2\n3,99\n", r"same\.txt:2: is '3,99', expected two numbers that Pair_list_F"),
         ("Split/FP/01/same.txt", "1;2\n", r"same\.txt:1: is '1;2'"),
-        ("Split/FP/01/diff.txt", "1,1\n", r"diff\.txt:1: .* cannot be an impostor pair"),
+        ("Split/FP/01/diff.txt", "1,1\n4,2\n", r"diff\.txt:1: .* cannot be an impostor pair"),
         ("Pair_list_P.txt", "one ../Data/001/profile/01.jpg\n", r"Pair_list_P\.txt:1: .* expected a number and a path"),
     ],
 )
@@ -83,6 +85,52 @@ def test_that_a_wrong_protocol_is_one_line_with_file_and_line(
     with pytest.raises(FrbenchError, match=expected) as error:
         CFP(name="cfp_fp", root=root, protocol="FP").open(tmp_path / "cache")
     assert "\n" not in str(error.value)
+
+
+def cut(splits: Path) -> None:
+    (splits / "02" / "diff.txt").write_text("8,7\n")
+
+
+def missing_last(splits: Path) -> None:
+    shutil.rmtree(splits / "02")
+
+
+def missing_first(splits: Path) -> None:
+    shutil.rmtree(splits / "01")
+
+
+def twice_by_another_name(splits: Path) -> None:
+    shutil.copytree(splits / "01", splits / "01 copy")
+
+
+def twice_by_number(splits: Path) -> None:
+    shutil.copytree(splits / "01", splits / "03")
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (cut, r"02/diff\.txt: has 1 of the 2 pairs that other splits have"),
+        (missing_last, r"FP: 2 of the 4 people of the photo lists are in none of its 1 splits, such as 003"),
+        (missing_first, r"FP: holds the folders 02, expected splits numbered from 01 without a gap"),
+        (twice_by_another_name, r"FP: holds the folders 01, 01 copy, 02, expected splits numbered"),
+        (twice_by_number, r"FP/03: holds the same pairs as 01; remove it"),
+    ],
+)
+def test_that_splits_cut_missing_or_doubled_are_refused(
+    root: Path, tmp_path: Path, harm: Callable[[Path], None], expected: str
+) -> None:
+    harm(root / "Protocol" / "Split" / "FP")
+    with pytest.raises(FrbenchError, match=expected) as error:
+        CFP(name="cfp_fp", root=root, protocol="FP").open(tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+def test_that_a_number_given_to_two_photos_is_refused(root: Path, tmp_path: Path) -> None:
+    with (root / "Protocol" / "Pair_list_F.txt").open("a") as file:
+        file.write("3 ../Data/Images/004/frontal/01.jpg\n")
+    with pytest.raises(FrbenchError, match=r"Pair_list_F\.txt:13: numbers a second photo 3"):
+        CFP(name="cfp_fp", root=root, protocol="FP").open(tmp_path / "cache")
 
 
 def test_that_a_photo_that_is_not_there_is_named_with_the_pair(root: Path, tmp_path: Path) -> None:

@@ -76,9 +76,9 @@ def test_that_the_digest_knows_nothing_of_times_paths_and_threads(
 
     monkeypatch.setattr(imagestore, "_decode", slow_for_some)
     monkeypatch.setattr(imagestore, "_CHUNK", 7)
-    there = open_all(tmp_path / "there", tmp_path / "cache")
+    there = open_all(tmp_path / "there", tmp_path / "another cache")
     assert here.digest == there.digest
-    sidecars = [json.loads(path.read_text()) for path in (tmp_path / "cache").glob("*/stack.json")]
+    sidecars = [json.loads(path.read_text()) for path in tmp_path.glob("*cache/*/stack.json")]
     assert len(sidecars) == 2
     assert sidecars[0] == sidecars[1]
 
@@ -95,8 +95,9 @@ def damaged_faces() -> dict[str, bytes]:
         "is 112x96": encoded((112, 96)),
         "mode CMYK": encoded(mode="CMYK"),
         "truncated": whole[: len(whole) // 2],
-        "neither a JPEG nor a PNG": b"GIF89a, or rather not",
-        "neither a JPEG": b"",
+        "is a GIF; save it as PNG": b"GIF89a, or rather not",
+        "is empty": b"",
+        "is no JPEG, PNG, WEBP or BMP image": b"neither",
     }
 
 

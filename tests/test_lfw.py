@@ -1,5 +1,6 @@
 """LFW: the official folds, and one clear line for each way in which the files can be wrong."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from frbench.datasets.lfw import LFW
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import remark_flags
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def test_that_pairs_folds_people_and_images_are_those_of_the_list(root: Path, tm
 @pytest.mark.parametrize(
     ("line", "replacement", "expected"),
     [
-        ("2\t2\n", "10 300 5\n", r"pairs\.txt:1: .* expected the header"),
-        ("2\t2\n", "10\t300\n", r"pairs\.txt: has 8 pairs, expected 10 folds of 300"),
+        ("2\t2\n", "10 300 5\n", r"pairs\.txt:1: .* expected 'folds<TAB>pairs of either kind"),
+        ("2\t2\n", "10\t300\n", r"pairs\.txt: has 8 pairs and its first line says 10 folds of 300"),
         ("A_0\t1\t2\n", "A_0\t1\t7\n", r"pairs\.txt:2: names the image A_0/A_0_0007\.jpg"),
         ("A_1\t1\tB_1\t2\n", "A_1\t1\tNobody\t2\n", r"pairs\.txt:8: names the image Nobody/Nobody_0002\.jpg"),
-        ("A_0\t1\t2\n", "A_0\t1\ttwo\n", r"pairs\.txt:2: .* expected 'name i j' \(genuine\)"),
-        ("A_0\t1\t2\n", "A_0\t1\tB_0\t2\n", r"pairs\.txt:2: .* expected 'name i j' \(genuine\)"),
+        ("A_0\t1\t2\n", "A_0\t1\ttwo\n", r"pairs\.txt:2: .* expected 'name<TAB>i<TAB>j' \(genuine\)"),
+        ("A_0\t1\t2\n", "A_0\t1\tB_0\t2\n", r"pairs\.txt:2: .* expected 'name<TAB>i<TAB>j' \(genuine\)"),
         ("A_1\t1\tB_1\t2\n", "A_1\t1\tA_1\t2\n", r"pairs\.txt:8: .* cannot be an impostor pair"),
     ],
 )
@@ -59,6 +61,57 @@ def test_that_a_wrong_list_is_one_line_with_file_and_line(
     with pytest.raises(FrbenchError, match=expected) as error:
         LFW(name="lfw", root=root).open(tmp_path / "cache")
     assert "\n" not in str(error.value)
+
+
+def test_that_names_may_hold_blanks_where_tabs_separate(root: Path, tmp_path: Path) -> None:
+    """A list has blanks where the folders have underscores, or both have blanks."""
+    plain = LFW(name="lfw", root=root).open(tmp_path / "cache")
+    text = (root / "pairs.txt").read_text()
+    (root / "pairs.txt").write_text(text.replace("_", " "))
+    underscores = LFW(name="lfw", root=root).open(tmp_path / "cache")
+    for person in list((root / "aligned_112").iterdir()):
+        for photo in list(person.iterdir()):
+            photo.rename(person / photo.name.replace("_", " ").replace(" 000", "_000"))
+        person.rename(person.with_name(person.name.replace("_", " ")))
+    blanks = LFW(name="lfw", root=root).open(tmp_path / "cache")
+    for other in (underscores, blanks):
+        assert (other.digest, other.people) == (plain.digest, plain.people)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_that_a_byte_order_mark_is_no_part_of_the_list(root: Path, tmp_path: Path, encoding: str) -> None:
+    plain = LFW(name="lfw", root=root).open(tmp_path / "cache")
+    text = (root / "pairs.txt").read_text()
+    (root / "pairs.txt").write_text(text.replace("\n", "\r\n"), encoding=encoding)
+    assert LFW(name="lfw", root=root).open(tmp_path / "cache").digest == plain.digest
+
+
+def test_that_a_list_of_view_1_is_called_so(root: Path, tmp_path: Path) -> None:
+    (root / "pairs.txt").write_text("1\nA_0\t1\t2\nA_0\t1\tB_0\t2\n")
+    with pytest.raises(FrbenchError, match=r"pairs\.txt:1: is '1', the first line of a list of LFW's View 1"):
+        LFW(name="lfw", root=root).open(tmp_path / "cache")
+
+
+def test_that_a_photo_paired_with_itself_is_counted_and_flagged(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By name in one pair, by its pixels under two names in another."""
+    text = (root / "pairs.txt").read_text()
+    (root / "pairs.txt").write_text(text.replace("A_0\t1\t2", "A_0\t1\t1"))
+    people = root / "aligned_112"
+    shutil.copy(people / "A_1" / "A_1_0001.jpg", people / "A_1" / "A_1_0002.jpg")
+    opened = LFW(name="lfw", root=root).open(tmp_path / "cache")
+    assert opened.remarks["pairs_of_one_image"] == 2
+    assert remark_flags(opened.remarks) == ["photo_with_itself"]
+    assert "2 of 8 pairs hold one and the same image twice" in capsys.readouterr().err
+
+
+def test_that_two_files_for_one_image_are_refused_by_name(root: Path, tmp_path: Path) -> None:
+    folder = root / "aligned_112" / "A_0"
+    (folder / "A_0_0001.jpg").rename(folder / "A_0_0001.jpeg")
+    shutil.copy(folder / "A_0_0001.jpeg", folder / "A_0_0001.JPG")
+    with pytest.raises(FrbenchError, match=r"A_0: holds A_0_0001\.JPG and A_0_0001\.jpeg, and a list names one image"):
+        LFW(name="lfw", root=root).open(tmp_path / "cache")
 
 
 @pytest.mark.parametrize("gone", ["pairs.txt", "aligned_112", ""])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frbench.datasets.imagestore import Stack
-from frbench.datasets.pairs import PairList, assemble, attacked_subset, draw_decoys, open_named, read_lines
+from frbench.datasets.pairs import PairList, assemble, draw_decoys, open_named, read_lines
+from frbench.datasets.subsets import Subset, balanced
 from frbench.harness.errors import FrbenchError
 
 
@@ -27,7 +28,7 @@ def counts(same: np.ndarray, fold: np.ndarray, attacked: np.ndarray) -> np.ndarr
 @given(folds=st.integers(2, 12), each=st.integers(1, 30), half=st.integers(1, 200), seed=st.integers(-5, 2**40))
 def test_that_the_subset_is_balanced_sorted_and_even_over_folds(folds: int, each: int, half: int, seed: int) -> None:
     same, fold = regular(folds, each)
-    attacked = attacked_subset("set", same, fold, 2 * half, seed)
+    attacked = balanced("set", same, fold, 2 * half, seed)
     assert len(attacked) == min(2 * half, len(same))
     assert (np.diff(attacked) > 0).all()
     per_fold = counts(same, fold, attacked)
@@ -46,7 +47,7 @@ def test_that_a_larger_limit_contains_a_smaller_one(
     same: list[bool], folds: int, halves: tuple[int, int], seed: int
 ) -> None:
     kinds, fold = np.array([True, False, *same]), np.arange(len(same) + 2) % folds
-    small, large = (attacked_subset("set", kinds, fold, 2 * half, seed) for half in sorted(halves))
+    small, large = (balanced("set", kinds, fold, 2 * half, seed) for half in sorted(halves))
     assert set(small) <= set(large)
     assert len(small) == len(kinds) or kinds[small].sum() == (~kinds[small]).sum()
 
@@ -54,12 +55,12 @@ def test_that_a_larger_limit_contains_a_smaller_one(
 def test_that_no_limit_and_a_large_limit_take_all_pairs() -> None:
     same, fold = regular(10, 3)
     for limit in (None, 60, 61, 1000):
-        np.testing.assert_array_equal(attacked_subset("set", same, fold, limit, 0), np.arange(60))
+        np.testing.assert_array_equal(balanced("set", same, fold, limit, 0), np.arange(60))
 
 
 def test_that_the_subset_hangs_on_the_seed() -> None:
     same, fold = regular(10, 300)
-    first, again, other = (attacked_subset("set", same, fold, 100, seed) for seed in (0, 0, 1))
+    first, again, other = (balanced("set", same, fold, 100, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert len(np.intersect1d(first, other)) < 20
 
@@ -67,12 +68,12 @@ def test_that_the_subset_hangs_on_the_seed() -> None:
 @pytest.mark.parametrize("limit", [-2, 0, 1, 7])
 def test_that_a_limit_that_cannot_be_balanced_is_refused_before_anything_is_read(limit: int) -> None:
     with pytest.raises(FrbenchError, match=f"limit={limit}, expected an even number"):
-        open_named("set", [], Path("nowhere"), str, Path("nowhere"), limit, 0)
+        open_named("set", [], Path("nowhere"), str, Path("nowhere"), Subset(limit=limit))
 
 
 def test_that_pairs_of_one_kind_cannot_be_limited() -> None:
     with pytest.raises(FrbenchError, match="one kind only"):
-        attacked_subset("set", np.ones(20, bool), np.arange(20) % 10, 4, 0)
+        balanced("set", np.ones(20, bool), np.arange(20) % 10, 4, 0)
 
 
 @st.composite
@@ -131,7 +132,7 @@ def test_that_limit_changes_neither_decoys_nor_digest_and_seed_changes_both() ->
     pairs = PairList(np.arange(80), (np.arange(80) + ~same) % 80, same, fold)
     stack = Stack(np.zeros((80, 112, 112, 3), np.uint8), {}, "digest of the pixels")
     full, limited, other = (
-        assemble("set", stack, pairs, np.arange(80), *how) for how in ((None, 0), (8, 0), (None, 1))
+        assemble("set", stack, pairs, np.arange(80), how) for how in (Subset(), Subset(limit=8), Subset(seed=1))
     )
     np.testing.assert_array_equal(full.decoy, limited.decoy)
     assert full.digest == limited.digest

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
 
 IMAGES = [bytes(range(256)), b"short", b"\xff\xd8" + b"x" * 70000]
-NOT_0 = range(1, pickle.HIGHEST_PROTOCOL + 1)
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 def as_old_numpy(data: bytes) -> bytes:
@@ -45,7 +45,7 @@ def python_2_pack(images: list[bytes], same: list[bool]) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("protocol", NOT_0)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_that_every_binary_protocol_of_python_3_is_read(protocol: int) -> None:
     value = (IMAGES, [True, False], (), [], None, 3, -70000, "text")
     assert plain_value(pickle.dumps(value, protocol)) == value
@@ -57,7 +57,7 @@ def test_that_a_pack_of_python_2_is_read() -> None:
     assert plain_value(data) == (IMAGES, [True, False])
 
 
-@pytest.mark.parametrize("protocol", NOT_0)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("age", [bytes, as_old_numpy])
 def test_that_numpy_booleans_of_old_and_new_numpy_are_read(protocol: int, age: Any) -> None:
     labels = [np.bool_(True), np.bool_(False), np.int64(1), np.uint8(0)]
@@ -65,7 +65,7 @@ def test_that_numpy_booleans_of_old_and_new_numpy_are_read(protocol: int, age: A
     assert value == (IMAGES, [True, False, 1, 0])
 
 
-@pytest.mark.parametrize("protocol", NOT_0)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("array", [np.array([True, False, True]), np.array([1, 0, 1]), np.zeros(0, bool)])
 def test_that_numpy_arrays_are_read_flat(protocol: int, array: np.ndarray) -> None:
     (value,) = plain_value(pickle.dumps([array], protocol))
@@ -74,7 +74,9 @@ def test_that_numpy_arrays_are_read_flat(protocol: int, array: np.ndarray) -> No
 
 
 @settings(deadline=None)
-@given(st.recursive(st.binary() | st.booleans() | st.integers(-(2**31), 2**31 - 1), st.lists), st.sampled_from(NOT_0))
+@given(
+    st.recursive(st.binary() | st.booleans() | st.integers(-(2**31), 2**31 - 1), st.lists), st.sampled_from(PROTOCOLS)
+)
 def test_that_any_nesting_reads_as_pickle_reads_it(value: Any, protocol: int) -> None:
     assert plain_value(pickle.dumps(value, protocol)) == value
 

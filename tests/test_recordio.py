@@ -180,7 +180,7 @@ def test_a_file_cut_short_is_told_by_its_last_record(tmp_path: Path) -> None:
     for end in (place + 100, place + 9):
         path.write_bytes(whole[:end])
         path.with_suffix(".idx").write_text("".join(f"{k}\t{p}\n" for k, p in lines if int(k) < 7))
-        refused(path, f"record 6 (byte {place})", "the file ends within it", "fetch")
+        refused(path, f"record 6 (byte {place})", "the file ends within it", "whole copy")
 
 
 def test_an_index_that_points_beyond_the_end_names_the_record(tmp_path: Path) -> None:
@@ -188,19 +188,25 @@ def test_an_index_that_points_beyond_the_end_names_the_record(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:4000])
     size, index = path.stat().st_size, path.with_suffix(".idx")
     beyond = next(line.split("\t") for line in index.read_text().splitlines() if int(line.split("\t")[1]) > size)
-    refused(path, "train.idx", f"record {beyond[0]} at byte {beyond[1]}", "train.rec ends at 4000", "fetch both")
+    refused(
+        path,
+        "train.idx",
+        f"record {beyond[0]} at byte {beyond[1]}",
+        "train.rec ends at 4000",
+        "take both from one copy",
+    )
 
 
 @pytest.mark.parametrize(
     ("index", "words"),
     [
-        (None, ("train.idx", "is not there", "fetch it too")),
+        (None, ("train.idx", "is not there", "put it there")),
         ("", ("train.idx", "expected a key and a byte")),
         ("0\t0\n1", ("train.idx", "expected a key and a byte")),
         ("zero\t0\n", ("train.idx", "expected a key and a byte")),
         ("0\t0\n1\t0\n1\t4\n", ("names record 1 twice",)),
-        ("0\t0\n1\t8\n", ("record 1 (byte 8)", "no record begins there")),
-        ("0\t0\n", ("holds no image",)),
+        ("1\t8\n", ("record 1 (byte 8)", "no record begins there")),
+        ("0\t0\n1\t40\n", ("train.idx", "has 1 of the 6 images that record 0", "announces")),
         ("0\n1\n", ("1 numbers in a line",)),
     ],
 )

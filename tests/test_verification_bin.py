@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.model_selection import KFold
 
+from frbench.datasets import imagestore
 from frbench.datasets.verification_bin import VerificationBin, read_pack
 from frbench.harness.errors import FrbenchError
 
@@ -46,11 +48,9 @@ def test_that_even_images_are_probes_and_repeated_photos_are_stored_once(pack: P
     assert (opened.fold[[opened.reference.tolist().index(row) for row in opened.decoy]] != opened.fold).all()
 
 
-def test_that_a_later_open_reads_neither_pack_nor_images(pack: Path, tmp_path: Path) -> None:
+def test_that_a_later_open_decodes_nothing(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = VerificationBin(name="lfw_bin", path=pack).open(tmp_path / "cache")
-    status = pack.stat()
-    pack.write_bytes(b"\0" * status.st_size)
-    os.utime(pack, ns=(status.st_atime_ns, status.st_mtime_ns))
+    monkeypatch.setattr(imagestore, "_decode", lambda encoded: pytest.fail("decoded again"))
     again = VerificationBin(name="lfw_bin", path=pack, limit=4).open(tmp_path / "cache")
     assert again.digest == first.digest
     assert len(again.attacked) == 4
@@ -64,6 +64,33 @@ def test_that_labels_may_be_python_or_numpy_booleans(tmp_path: Path, labels: Any
     images, read = read_pack(path)
     assert read == same
     assert images == [face(i) for i in range(20)]
+
+
+def test_that_a_pack_of_python_2_by_protocol_0_is_read(tmp_path: Path) -> None:
+    """As Python 2 wrote byte strings: quoted, every byte that is no printable letter escaped."""
+    images, same = [face(i) for i in range(8)], [True, False] * 2
+    quoted = b"".join(b"S" + repr(image)[1:].encode() + b"\np%d\na" % i for i, image in enumerate(images, 1))
+    labels = b"".join(b"I01\na" if label else b"I00\na" for label in same)
+    (tmp_path / "x.bin").write_bytes(b"((lp0\n" + quoted + b"(lp99\n" + labels + b"tp100\n.")
+    assert read_pack(tmp_path / "x.bin") == (images, same)
+    assert pickle.loads((tmp_path / "x.bin").read_bytes(), encoding="bytes") == (images, same)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_that_images_may_be_arrays_of_bytes(tmp_path: Path, protocol: int) -> None:
+    images = [face(i) for i in range(8)]
+    arrays = [np.frombuffer(image, np.uint8) for image in images]
+    assert read_pack(write_pack(tmp_path / "x.bin", arrays, [True, False] * 2, protocol))[0] == images
+
+
+@pytest.mark.parametrize("pairs", [4, 7, 23])
+def test_that_any_number_of_pairs_is_read_in_the_folds_of_scikit_learn(tmp_path: Path, pairs: int) -> None:
+    path = write_pack(tmp_path / "x.bin", [face(i) for i in range(2 * pairs)], [k % 2 == 0 for k in range(pairs)])
+    opened = VerificationBin(name="x", path=path).open(tmp_path / "cache")
+    expected = np.empty(pairs, int)
+    for number, (_, rows) in enumerate(KFold(min(10, pairs)).split(np.arange(pairs))):
+        expected[rows] = number
+    np.testing.assert_array_equal(opened.fold, expected)
 
 
 class Payload:
@@ -89,7 +116,8 @@ def test_that_a_hostile_pack_is_refused_by_name_and_runs_nothing(tmp_path: Path)
 @pytest.mark.parametrize(
     ("images", "same", "expected"),
     [
-        ([b"x"] * 22, [True] * 11, "22 images for 11 pairs, expected 2n images for n pairs in 10 equal folds"),
+        ([b"x"] * 21, [True] * 11, "21 images for 11 pairs, expected 2n images for n pairs"),
+        ([b"x"] * 6, [True] * 3, "6 images for 3 pairs, expected .* 4 pairs or more"),
         ([b"x"] * 19, [True] * 10, "19 images for 10 pairs"),
         ([], [], "0 images for 0 pairs"),
         ([b"x"] * 19 + [True], [True] * 10, "something else than byte strings"),
@@ -111,7 +139,10 @@ def test_that_a_truncated_pack_is_one_clear_line(pack: Path, tmp_path: Path, cut
         VerificationBin(name="lfw_bin", path=pack).open(tmp_path / "cache")
 
 
-@pytest.mark.parametrize(("image", "expected"), [(face(1, 160), "is 160x160"), (face(1)[:300], "cannot be decoded")])
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [(face(1, 160), "is 160x160"), (face(1)[:300], "is damaged or cut off and cannot be decoded")],
+)
 def test_that_a_damaged_image_is_named_by_its_number(tmp_path: Path, image: bytes, expected: str) -> None:
     images = [face(i) for i in range(20)]
     path = write_pack(tmp_path / "lfw.bin", [*images[:13], image, *images[14:]], [True] * 10)

@@ -7,10 +7,8 @@ correctly when clean, behind the defense; the others are left out and counted.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from frbench.harness.calibration import Calibration
 from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Verifier, Victim
 from frbench.harness.crafting import Crafting
-from frbench.harness.errors import FrbenchError
+from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet
 from frbench.harness.goals import Cloak
 from frbench.harness.intervals import wilson
@@ -42,11 +40,6 @@ from frbench.harness.records import plain
 from frbench.harness.store import ResultStore
 from frbench.harness.survival import Survival
 from frbench.harness.verifiers import lifted
-
-
-@cache
-def _warn_once(text: str) -> None:
-    print(f"frbench: {text}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def preflight(cell: Cell, scores: np.ndarray) -> list[str]:
     warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
     if warning is None:
         return []
-    _warn_once(warning)
+    warn_once(warning)
     return ["low_clean_accuracy"]
 
 

@@ -5,108 +5,20 @@ one; an option that is neither is instantiated only.
 """
 
 import dataclasses
-import os
-import pickle
-from collections.abc import Callable
-from io import BytesIO
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from PIL import Image
+from small_trees import FEWER, FOLDS, TREES, composed
 
 import frbench.conf
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet, PairSource
 
 CONF = Path(frbench.conf.__file__).parent
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 IDENTITIES = sorted(path.stem for path in (CONF / "identities").glob("*.yaml"))
-FOLDS = 10
-
-
-def face(path: Path) -> None:
-    """A plain face-sized JPEG whose colour comes from its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (112, 112), tuple(os.fsencode(path.as_posix())[-14:-11])).save(path)
-
-
-def write_lfw(data: Path) -> None:
-    lines = [f"{FOLDS}\t1"]
-    for fold in range(FOLDS):
-        lines += [f"A{fold}\t1\t2", f"A{fold}\t1\tB{fold}\t1"]
-        for name in (f"A{fold}_0001", f"A{fold}_0002", f"B{fold}_0001"):
-            face(data / "lfw" / "aligned_112" / name[:2] / f"{name}.jpg")
-    (data / "lfw" / "pairs.txt").write_text("\n".join(lines))
-
-
-def write_cfp(data: Path) -> None:
-    protocol = data / "cfp" / "Protocol"
-    for view, letter in (("frontal", "F"), ("profile", "P")):
-        names = [f"{person:03d}/{view}/{k:02d}.jpg" for person, k in product(range(1, 2 * FOLDS + 1), (1, 2))]
-        for name in names:
-            face(data / "cfp" / "aligned_112" / name)
-        protocol.mkdir(parents=True, exist_ok=True)
-        lines = [f"{i} ../Data/Images/{name}" for i, name in enumerate(names, 1)]
-        (protocol / f"Pair_list_{letter}.txt").write_text("\n".join(lines))
-    for split, fold in product(("FF", "FP"), range(FOLDS)):
-        folder = protocol / "Split" / split / f"{fold + 1:02d}"
-        folder.mkdir(parents=True)
-        (folder / "same.txt").write_text(f"{4 * fold + 1},{4 * fold + 2}\n")
-        (folder / "diff.txt").write_text(f"{4 * fold + 1},{4 * fold + 3}\n")
-
-
-def write_agedb(data: Path) -> None:
-    lines = []
-    for fold in range(FOLDS):
-        older, younger, other = f"1{fold}_A{fold}_60_f.jpg", f"2{fold}_A{fold}_30_f.jpg", f"3{fold}_B{fold}_30_m.jpg"
-        for name in (older, younger, other):
-            face(data / "agedb" / "aligned_112" / name)
-        lines += [f"{older} {younger} 1 {fold + 1}", f"{older} {other} 0 {fold + 1}"]
-    (data / "agedb" / "pairs_30.txt").write_text("\n".join(lines))
-
-
-def write_pack(path: Path) -> None:
-    images = []
-    for i in range(4 * FOLDS):
-        file = BytesIO()
-        Image.new("RGB", (112, 112), (6 * i, 255 - 6 * i, 80)).save(file, "JPEG")
-        images.append(file.getvalue())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps((images, [True, False] * FOLDS)))
-
-
-TREES: dict[str, Callable[[Path], None]] = {
-    "lfw": write_lfw,
-    "cfp_fp": write_cfp,
-    "cfp_ff": write_cfp,
-    "cfp_users": write_cfp,
-    "agedb_30": write_agedb,
-    "lfw_bin": lambda data: write_pack(data / "lfw" / "lfw.bin"),
-    "cfp_fp_bin": lambda data: write_pack(data / "cfp" / "cfp_fp.bin"),
-    "agedb_30_bin": lambda data: write_pack(data / "agedb" / "agedb_30.bin"),
-    "celeba": lambda data: (
-        [face(data / "celeba" / "aligned_112" / p / f"{i}.jpg") for p in "ab" for i in "12"] and None
-    ),
-}
-
-
-# What a small tree is too small for.
-FEWER: dict[str, dict[str, int]] = {"cfp_users": {"shots": 4}}
-
-
-# Of sets that are opened whole: as many as tell what there is to tell.
-SMALLER: dict[str, list[str]] = {"cfp_users_afar": ["dataset.strangers.faces.limit_people=40"]}
-
-
-def composed(group: str, option: str, data: Path) -> DictConfig:
-    """The option as shipped, with the data folder ``data``."""
-    words = [f"{group}={option}", f"paths.data={data}", *SMALLER.get(option, [])]
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        return compose("run", overrides=words)[group]
 
 
 @pytest.fixture(params=DATASETS)
@@ -205,6 +117,26 @@ def test_that_a_limit_restricts_only_what_is_attacked(option: str, tmp_path: Pat
     assert len(limited.attacked) == 6
     assert (limited.digest, len(limited)) == (full.digest, len(full))
     np.testing.assert_array_equal(limited.decoy, full.decoy)
+
+
+def test_that_thresholds_can_be_set_on_fewer_pairs_among_which_are_those_attacked(option: str, tmp_path: Path) -> None:
+    if "calibrate" not in composed("dataset", option, tmp_path):
+        pytest.skip(f"dataset={option} calibrates on no pairs")
+    full = source_on_a_tree(option, tmp_path).open(tmp_path / "cache")
+    limited = source_on_a_tree(option, tmp_path, limit=4).open(tmp_path / "cache")
+    few = source_on_a_tree(option, tmp_path, limit=4, calibrate=8).open(tmp_path / "cache")
+    assert (len(few), int(few.same.sum()), len(few.attacked)) == (8, 4, 4)
+    assert few.remarks["pairs_not_calibrated_on"] == len(full) - 8
+    assert few.digest != full.digest
+
+    def told(pairs: PairSet, rows: np.ndarray) -> set[tuple[int, ...]]:
+        return set(zip(*(getattr(pairs, each)[rows].tolist() for each in ("probe", "reference", "decoy")), strict=True))
+
+    assert told(few, np.arange(8)) < told(full, np.arange(len(full)))
+    assert told(few, few.attacked) == told(limited, limited.attacked)
+    assert len(source_on_a_tree(option, tmp_path, calibrate=8).open(tmp_path / "cache").attacked) == 8
+    with pytest.raises(FrbenchError, match=r"limit=10 attacks more pairs than the calibrate=8"):
+        source_on_a_tree(option, tmp_path, limit=10, calibrate=8).open(tmp_path / "cache")
 
 
 @pytest.mark.realdata
