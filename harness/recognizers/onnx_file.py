@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,12 @@ from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
 from frbench.harness.recognizers.onnx_mending import in_one_form
-from frbench.harness.recognizers.onnx_normalisation import GRAY_LEVELS, SYMMETRIC, graph_normalisation
+from frbench.harness.recognizers.onnx_normalisation import (
+    GRAY_LEVELS,
+    SYMMETRIC,
+    GraphNormalisation,
+    graph_normalisation,
+)
 from frbench.harness.recognizers.preprocessing import Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
@@ -61,23 +67,28 @@ class OnnxFile:
         """SHA-256 of the file."""
         return file_sha256(self.file)
 
-    @cached_property
+    @property
     def interface(self) -> Interface:
         """What the graph takes and gives."""
-        return read_interface(read_onnx(self.file)[0], self.file, self.output)
+        return self._read[0]
 
-    @cached_property
+    @property
     def feeding(self) -> tuple[float, float]:
         """The values of black and white that the graph expects.
 
         By its input's type and the normalisation at its head; a graph without any is taken to expect -1 and 1, as
         InsightFace does.
         """
-        if self.interface.dtype.kind in "iu":
-            return GRAY_LEVELS
-        model = in_one_form(read_onnx(self.file)[0], self.interface)
-        inside = graph_normalisation(model, self._sides())
-        return (inside and inside.range) or SYMMETRIC
+        interface, inside = self._read
+        return GRAY_LEVELS if interface.dtype.kind in "iu" else (inside and inside.range) or SYMMETRIC
+
+    @cached_property
+    def _read(self) -> tuple[Interface, GraphNormalisation | None]:
+        """What the file says, which is read once for it."""
+        model, repaired = read_onnx(self.file)
+        interface = read_interface(model, self.file, self.output, repaired)
+        height, width = (side or 112 for side in interface.sides)
+        return interface, graph_normalisation(in_one_form(model, interface), (height, width))
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -86,7 +97,7 @@ class OnnxFile:
         std = self.scale / (white - black)
         sides = self._sides()
         return Preprocessing(
-            -black * std if self.mean == "auto" else self.mean,
+            0.0 - black * std if self.mean == "auto" else self.mean,
             std if self.std == "auto" else self.std,
             self.scale,
             sides[0] if sides[0] == sides[1] else sides,
@@ -159,7 +170,8 @@ def first_that_agrees(
 def _disagreement(network: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor, tolerance: float) -> str:
     """How the embeddings differ from ``wanted``; empty where they do not."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # onnx2torch slices in a deprecated way; what comes out is compared below
             found = network(probes)
     except Exception as error:  # a batch size that is baked in surfaces as any error of any runtime
         return f"it fails ({' '.join(str(error).split())[:120]})"

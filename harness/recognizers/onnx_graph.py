@@ -34,6 +34,7 @@ class Interface:
     batch, sides:  declared batch size and (height, width); None where free.
     channels_last: takes (N, H, W, 3) instead of (N, 3, H, W).
     dtype, half:   NumPy type of the input; whether weights have half precision.
+    repaired:      whether the file had to be repaired, so that runtimes cannot run it as it is.
     """
 
     input: str
@@ -44,6 +45,7 @@ class Interface:
     channels_last: bool
     dtype: np.dtype[Any]
     half: bool = False
+    repaired: bool = False
 
 
 def read_onnx(path: Path) -> tuple[Any, bool]:
@@ -54,7 +56,7 @@ def read_onnx(path: Path) -> tuple[Any, bool]:
     """
     onnx = require("onnx")
     try:
-        model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+        model = _with_shapes(onnx.load(str(path)))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, checker and file errors share no base
         kind = kind_of(path)
@@ -69,7 +71,16 @@ def read_onnx(path: Path) -> tuple[Any, bool]:
     return model, bool(repaired)
 
 
-def read_interface(model: Any, path: Path, output: str | int | None = None) -> Interface:
+def _with_shapes(model: Any) -> Any:
+    """The model with inferred shapes, where outputs lack them or the slopes of a PReLU depend on them."""
+    flat = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 1 and tensor.dims[0] > 1}
+    unclear = any(node.op_type == "PRelu" and node.input[1] in flat for node in model.graph.node)
+    if unclear or any(not value.type.tensor_type.HasField("shape") for value in model.graph.output):
+        return require("onnx.shape_inference").infer_shapes(model)
+    return model
+
+
+def read_interface(model: Any, path: Path, output: str | int | None = None, repaired: bool = False) -> Interface:
     """What the graph takes and gives; ``output`` chooses among several outputs by name or index.
 
     Raises:
@@ -96,7 +107,7 @@ def read_interface(model: Any, path: Path, output: str | int | None = None) -> I
     chosen = _choose_output(model, path, output)
     outputs = tuple(str(entry.name) for entry in model.graph.output)
     half = any(tensor.data_type in _half_types() for tensor in model.graph.initializer)
-    return Interface(value.name, chosen, outputs, shape[0], (sides[0], sides[1]), channels_last, kind, half)
+    return Interface(value.name, chosen, outputs, shape[0], (sides[0], sides[1]), channels_last, kind, half, repaired)
 
 
 def inputs(model: Any) -> list[Any]:
@@ -188,7 +199,8 @@ def _choose_output(model: Any, path: Path, wanted: str | int | None) -> str:
         return str(wanted)
     if isinstance(wanted, int) and 0 <= wanted < len(names):
         return names[wanted]
-    listed = ", ".join(f"{index}: {value.name} {_shown(value)}" for index, value in enumerate(outputs))
+    listed = ", ".join(f"{index}: {value.name} {_shown(value)}" for index, value in enumerate(outputs[:8]))
+    listed += ", …" if len(outputs) > 8 else ""
     if wanted is not None:
         raise FrbenchError(f"{path} has no output {wanted!r}; recognizer.output= takes a name or an index of: {listed}")
     if len(names) == 1:
@@ -197,9 +209,10 @@ def _choose_output(model: Any, path: Path, wanted: str | int | None) -> str:
     embeddings = [str(value.name) for value in outputs if _is_embedding(_dimensions(value))]
     if len(embeddings) != 1 or unknown:
         which = f"{len(embeddings)} of them have" if embeddings else "none of them has"
+        remedy = "choose one with" if embeddings else "give the file of a face recognizer, or choose one with"
         raise FrbenchError(
             f"{path} has {len(names)} outputs, and {which} the shape of an embedding (N, D): "
-            f"choose one with recognizer.output=NAME or its index ({listed})"
+            f"{remedy} recognizer.output=NAME or its index ({listed})"
         )
     return embeddings[0]
 

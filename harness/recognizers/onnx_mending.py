@@ -13,22 +13,23 @@ _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "Rand
 
 
 def in_one_form(model: Any, interface: Interface) -> Any:
-    """A copy that takes float32 (N, 3, H, W) and gives ``interface.output`` alone, as float32.
+    """The model, changed in place, takes float32 (N, 3, H, W) and gives ``interface.output`` alone, as float32.
 
     Half and double precision become single, an input of gray levels in uint8 becomes float, functions of the file are
     inlined, and what depends on no input becomes a weight.
     """
-    copy = require("onnx.inliner").inline_local_functions(model)
-    weights = {tensor.name for tensor in copy.graph.initializer}
-    for value in [value for value in copy.graph.input if value.name in weights]:
-        copy.graph.input.remove(value)
-    widen(copy)
-    keep_output(copy, interface.output)
-    fold_constants(copy)
-    drop_unused(copy)
+    if model.functions:
+        model = require("onnx.inliner").inline_local_functions(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in [value for value in model.graph.input if value.name in weights]:
+        model.graph.input.remove(value)
+    widen(model)
+    keep_output(model, interface.output)
+    fold_constants(model)
+    drop_unused(model)
     if interface.channels_last:
-        transpose_input(copy)
-    return copy
+        transpose_input(model)
+    return model
 
 
 def widen(model: Any) -> None:
@@ -71,6 +72,7 @@ def fold_constants(model: Any) -> None:
     """Replace every node whose inputs are all constant by its value, as a weight. In place."""
     numpy_helper = require("onnx.numpy_helper")
     known = {tensor.name: tensor for tensor in model.graph.initializer}
+    given = set(known)
     same: dict[str, str] = {}
     kept: list[Any] = []
     outputs = {value.name for value in model.graph.output}
@@ -87,8 +89,7 @@ def fold_constants(model: Any) -> None:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(known.values())
+    model.graph.initializer.extend(tensor for name, tensor in known.items() if name not in given)
 
 
 def _value(model: Any, node: Any, known: dict[str, Any]) -> list[np.ndarray[Any, Any]] | None:
@@ -118,11 +119,11 @@ def drop_unused(model: Any) -> None:
             needed.update(node.input)
             for attribute in node.attribute:  # the bodies of branches and loops read what stands outside
                 needed.update(name for inner in attribute.g.node for name in inner.input)
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
+    weights = model.graph.initializer
+    for index in reversed([index for index, tensor in enumerate(weights) if tensor.name not in needed]):
+        del weights[index]
 
 
 def transpose_input(model: Any) -> None:

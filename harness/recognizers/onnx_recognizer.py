@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -30,12 +29,9 @@ class OnnxRecognizer(OnnxFile, Prepared):
 
     def as_shipped(self) -> nn.Module:
         """The network as onnx2torch makes it, right at every batch size, unprepared, on the CPU."""
-        model = in_one_form(read_onnx(self.file)[0], self.interface)
-        freed = copy.deepcopy(model)
-        free_batch(freed)
         ways: list[Callable[[], nn.Module]] = [
-            lambda: to_torch(freed, self.file),
-            lambda: FixedBatch(to_torch(model, self.file), self.interface.batch or 1),
+            lambda: self._converted(freed=True),
+            lambda: FixedBatch(self._converted(), self.interface.batch or 1),
         ]
         probes = self.probes()
         allowed = tolerance(self.interface, TOLERANCE)
@@ -47,7 +43,13 @@ class OnnxRecognizer(OnnxFile, Prepared):
         """What the untouched file gives at its own batch size: by onnxruntime, else by onnx2torch itself."""
         batch = self.interface.batch or 1
         if find_spec("onnxruntime") is not None:
-            return FixedBatch(Runner(open_file(self.file, [CPU]), self.interface), batch)(probes)
-        model = in_one_form(read_onnx(self.file)[0], self.interface)
+            return FixedBatch(Runner(open_file(self.file, self.interface, [CPU]), self.interface), batch)(probes)
         with torch.no_grad():
-            return FixedBatch(to_torch(model, self.file), batch)(probes)
+            return FixedBatch(self._converted(), batch)(probes)
+
+    def _converted(self, freed: bool = False) -> nn.Module:
+        """The graph by onnx2torch, at its own batch size or ``freed`` of it."""
+        model = in_one_form(read_onnx(self.file)[0], self.interface)
+        if freed:
+            free_batch(model)
+        return to_torch(model, self.file)

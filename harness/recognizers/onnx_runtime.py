@@ -46,7 +46,7 @@ class OnnxRuntimeRecognizer(OnnxFile):
         fold_constants(freed)
         free_batch(freed)
         providers = self._providers()
-        own = open_file(self.file, providers)
+        own = open_file(self.file, self.interface, providers)
         if not self._fell_back():
             check_providers(providers, own.get_providers())
         fixed = FixedBatch(Runner(own, self.interface), self.interface.batch or 1)
@@ -100,10 +100,9 @@ def _called(model: Path | bytes) -> str:
     return "the mended model" if isinstance(model, bytes) else str(model)
 
 
-def open_file(file: Path, providers: Sequence[str]) -> Any:
+def open_file(file: Path, interface: Interface, providers: Sequence[str]) -> Any:
     """A session of the file as it is, or repaired in memory where no runtime could run it."""
-    model, repaired = read_onnx(file)
-    return open_session(model.SerializeToString() if repaired else file, providers)
+    return open_session(read_onnx(file)[0].SerializeToString() if interface.repaired else file, providers)
 
 
 @dataclass(frozen=True)
