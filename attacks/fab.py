@@ -14,7 +14,7 @@ from torch import Tensor
 from frbench.attacks.deepfool import SIZES, STRICTLY, Norm
 from frbench.attacks.smallest import Pending, Smallest, begin, last_look, line_search, look
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.domains import Fraction, NonNegativeInt, PositiveInt
+from frbench.harness.domains import Fraction, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 
@@ -41,7 +41,7 @@ class Fab:
     steps: PositiveInt = 20
     starts: PositiveInt = 1
     bias: Fraction = 0.1
-    overshoot: float = 1.05
+    overshoot: Positive = 1.05
     backward: Fraction = 0.9
     refine: NonNegativeInt = 8
 

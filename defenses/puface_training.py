@@ -138,8 +138,8 @@ class Course:
 
     def photos(self, context: FitContext, features: Recognizer | None) -> tuple[Photos, Photos]:
         """To train on, and to validate on."""
-        made = context.part(self.cloaks)
-        faces, cloaked = chosen(context.faces, made["rows"].cpu().numpy()), made["cloaked"].cpu()
+        made = self.cloaks.made(context)
+        faces, cloaked = chosen(context.faces, made.rows), made.cloaked
         inside, outside = (
             Photos.of(chosen(faces, rows), cloaked[torch.from_numpy(rows)], features, context.device)
             for rows in self.split(faces.identity, context.seed)

@@ -76,8 +76,8 @@ class RobustRecipe:
         if context.recognizer is None:
             raise FrbenchError("a robust extractor is made of a recognizer; take a recognizer that gives embeddings")
         network = network_of(context.recognizer)
-        made = context.part(self.cloaks)
-        faces, cloaked = chosen(context.faces, made["rows"].cpu().numpy()), made["cloaked"].cpu()
+        made = self.cloaks.made(context)
+        faces, cloaked = chosen(context.faces, made.rows), made.cloaked
         with torch.no_grad():
             dim = context.recognizer.embed(faces.load(np.arange(1), context.device)).shape[1]
         learner = _Teaching(network, dim, faces.identity, cloaked, self.share)

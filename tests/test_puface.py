@@ -3,71 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fitted_by_hand import CPU, context, faces
+from cloaks_by_hand import SIDE, Squares, pattern, people
+from fitted_by_hand import CPU, faces
 from torch import Tensor
 
-from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.descent import ProjectedDescent
-from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.defenses.amplification import Amplification
 from frbench.defenses.autoencoder import AutoencoderDefense
 from frbench.defenses.autoencoder_training import AutoencoderRecipe, SegNet
-from frbench.defenses.cloaked_faces import CloakedFaces
+from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
 from frbench.defenses.puface import PufaceDefense
 from frbench.defenses.puface_training import Photos, PufaceRecipe, _Purifying
 from frbench.defenses.tensor_names import under
 from frbench.harness import training
 from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Budget, Draw, Fitted, Goal, Images, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import FaceSet, PairBatch
+from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet
 from frbench.harness.fitting import Workshop
 from frbench.harness.store import ResultStore
 from frbench.harness.training import Schedule
 
-SIDE, COUNT = 16, 150
 BRIEF = Schedule(epochs=2, batch=10, rate=3e-3, optimizer="adam")
-
-
-@dataclass(frozen=True)
-class Squares:
-    """A cloak that is easy to tell from a face: a chequered pattern of 10 gray levels. Notes what it is asked."""
-
-    asked: list[PairBatch] = field(default_factory=list, compare=False)
-    fails_at: int | None = field(default=None, compare=False)
-
-    needs_gradient = False
-    bounded = False
-    stops_early = False
-    batch_dependent = False
-
-    def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        self.asked.append(pairs)
-        if len(self.asked) == self.fails_at:
-            raise KeyboardInterrupt
-        images = (pairs.probe + 10 / 255 * pattern(SIDE)).clamp(0, 1)
-        return AttackResult(images, torch.zeros(len(pairs), dtype=torch.bool), torch.zeros(len(pairs)))
-
-
-def pattern(side: int) -> Tensor:
-    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    return ((rows // 2 + columns // 2) % 2).float() * 2 - 1
-
-
-def people(count: int = COUNT, shots: int = 5) -> FaceSet:
-    return replace(faces(count, SIDE), identity=np.arange(count) // shots)
 
 
 @pytest.fixture
 def cloaks(linear: Callable[..., Any]) -> CloakedFaces:
-    return CloakedFaces(Squares(), linear(SIDE), Linf(8 / 255), 1000)
+    return CloakedFaces({"squares": CloakMaker(Squares(), linear(SIDE), Linf(8 / 255))}, 1000)
 
 
 @pytest.fixture
@@ -77,31 +45,6 @@ def recipe(cloaks: CloakedFaces, linear: Callable[..., Any]) -> PufaceRecipe:
 
 def fitted(recipe: Any, folder: Path, who: FaceSet | None = None) -> Fitted:
     return Workshop(who or people(), None, ResultStore(folder), 0, CPU).artifact(recipe)
-
-
-def test_cloaks_are_what_the_attack_makes_of_a_photo_against_itself(cloaks: CloakedFaces, tmp_path: Path) -> None:
-    who = people()
-    made = cloaks.fit(context(who, tmp_path / "x"))
-    assert made["cloaked"].dtype == torch.uint8 and made["rows"].tolist() == list(range(COUNT))
-    expected = (who.load(np.arange(COUNT)) + 10 / 255 * pattern(SIDE)).clamp(0, 1).mul(255).round()
-    assert torch.equal(made["cloaked"].permute(0, 3, 1, 2).float(), expected)
-    for pairs in cloaks.attack.asked:  # type: ignore[attr-defined]
-        assert torch.equal(pairs.probe, pairs.reference) and bool(pairs.same.all())
-
-
-def test_so_many_photos_are_drawn_by_the_seed(cloaks: CloakedFaces, tmp_path: Path) -> None:
-    some = replace(cloaks, count=70)
-    rows = [some.fit(context(people(), tmp_path / f"{i}", seed))["rows"] for i, seed in enumerate((0, 0, 1))]
-    assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2])
-    assert len(rows[0].unique()) == 70 and torch.equal(rows[0], rows[0].sort().values)
-
-
-def test_an_attack_that_nothing_stops_and_one_that_has_nobody_to_aim_at_are_refused(
-    cloaks: CloakedFaces, tmp_path: Path
-) -> None:
-    for attack, told in ((CarliniWagner(), "until a verifier is fooled"), (FawkesTargeted(steps=2), "there is none")):
-        with pytest.raises(Refused, match=told):
-            replace(cloaks, attack=attack).fit(context(people(20), tmp_path / "x"))
 
 
 def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
@@ -124,53 +67,12 @@ def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
     assert torch.allclose(seen, (natural - 5 * 0.1 * natural).clamp(0, 1), atol=5 * 0.6 / 255)
 
 
-@pytest.mark.parametrize("rest", [0, 1, 1000])
-def test_cloaking_that_was_broken_off_goes_on_behind_the_last_whole_block(
-    rest: int, cloaks: CloakedFaces, tmp_path: Path
-) -> None:
-    whole = cloaks.fit(context(people(), tmp_path / "whole"))
-    with pytest.raises(KeyboardInterrupt):
-        replace(cloaks, attack=Squares(fails_at=2)).fit(context(people(), tmp_path / "stopped"))
-    with (tmp_path / "stopped").open("ab") as file:
-        file.write(b"x" * rest)
-    again = replace(cloaks, attack=Squares())
-    found = again.fit(context(people(), tmp_path / "stopped"))
-    assert [len(each) for each in again.attack.asked] == [64, 22]  # type: ignore[attr-defined]
-    assert all(torch.equal(found[name], whole[name]) for name in whole)
-
-
-def test_a_cloak_that_is_not_finite_leaves_its_photo_and_no_other(cloaks: CloakedFaces, tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Breaking(Squares):
-        def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-            result = super().__call__(view, pairs, goal, budget)
-            result.images[3, 0, 0, 0] = float("nan")
-            return result
-
-    who = people(20)
-    found = replace(cloaks, attack=Breaking()).fit(context(who, tmp_path / "x"))["cloaked"].numpy()
-    same = (found == who.images).all(axis=(1, 2, 3))
-    assert same.tolist() == [i == 3 for i in range(20)]
-
-
-def test_an_attack_with_bounds_keeps_to_the_budget(cloaks: CloakedFaces, tmp_path: Path) -> None:
-    who = people(20)
-    found = replace(cloaks, attack=ProjectedDescent(steps=3)).fit(context(who, tmp_path / "x"))["cloaked"].numpy()
-    change = np.abs(found.astype(int) - who.images)
-    assert change.max() == 8 and change.reshape(20, -1).max(axis=1).min() >= 7
-
-
-def test_an_attack_on_gradients_refuses_a_surrogate_that_has_none(cloaks: CloakedFaces, tmp_path: Path) -> None:
-    blind = replace(cloaks.surrogate, differentiable=False)  # type: ignore[type-var]
-    with pytest.raises(FrbenchError, match="linear gives none"):
-        replace(cloaks, attack=ProjectedDescent(), surrogate=blind).fit(context(people(), tmp_path / "x"))
-
-
 def test_cloaks_are_made_once_for_all_that_learn_from_them(recipe: PufaceRecipe, tmp_path: Path) -> None:
     fitted(recipe, tmp_path)
-    asked = len(recipe.cloaks.attack.asked)  # type: ignore[attr-defined]
+    attack = recipe.cloaks.makers["squares"].attack
+    asked = len(attack.asked)  # type: ignore[attr-defined]
     other = fitted(replace(recipe, amplification=Amplification(1), feature_weight=0.0), tmp_path)
-    assert len(recipe.cloaks.attack.asked) == asked == 3  # type: ignore[attr-defined]
+    assert len(attack.asked) == asked == 3  # type: ignore[attr-defined]
     assert len(list((tmp_path / "artifacts").glob("*.safetensors"))) == 3
     assert not list((tmp_path / "artifacts").glob("*.unfinished"))
     assert "history/feature" not in other.tensors

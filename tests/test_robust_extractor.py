@@ -11,7 +11,7 @@ import torch
 from cloaked_cells import SIZE, Wearing, cloaking_cell, negatives, users
 from torch import Tensor, nn
 
-from frbench.defenses.cloaked_faces import CloakedFaces
+from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
 from frbench.defenses.robust_extractor import RobustExtractor
 from frbench.defenses.robust_training import RobustRecipe
 from frbench.harness.budgets import Unbounded
@@ -67,7 +67,7 @@ class Public:
 
 
 def robust(share: float = 0.5) -> RobustExtractor:
-    cloaks = CloakedFaces(Wearing(negatives), Deep(), Unbounded(), 50)  # type: ignore[arg-type]
+    cloaks = CloakedFaces({"negatives": CloakMaker(Wearing(negatives), Deep(), Unbounded())}, 50)  # type: ignore[arg-type]
     return RobustExtractor(Public(), RobustRecipe(cloaks, Schedule(40, 10, 0.02, decay=0.95), share))
 
 

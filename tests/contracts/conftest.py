@@ -13,10 +13,10 @@ from frbench.harness import build
 
 # What has no default, because only the user can know it.
 GIVEN = {
-    "onnx": "recognizer.path=mine.onnx",
-    "insightface": "recognizer.pack=mine",
-    "trained": "recognizer.weights=mine.safetensors",
-    "lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
+    "recognizer=onnx": "recognizer.path=mine.onnx",
+    "recognizer=insightface": "recognizer.pack=mine",
+    "recognizer=trained": "recognizer.weights=mine.safetensors",
+    "attack=lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
 }
 
 
@@ -29,12 +29,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str
 
     @cache
     def compose(*words: str) -> dict[str, Any]:
-        asked = [
-            each.format(folder=folder)
-            for word in words
-            if (option := word.partition("=")[2]) in GIVEN
-            for each in GIVEN[option].split()
-        ]
+        asked = [each.format(folder=folder) for word in words if word in GIVEN for each in GIVEN[word].split()]
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
             return build.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
 

@@ -39,10 +39,11 @@ PROMISED = {
     "budget": "linf_1 linf_2 linf_4 linf_5p1 linf_8 linf_16 l2_0p5 l2_1 l2_2 l2_4 unbounded dssim",
     "threat": "oblivious transfer adaptive query",
     "defense": "none jpeg blur bitdepth pca gray pin pin_full pin_paper ais ais_warmup ais_full ais_paper threshold "
-    "random_mask lowpass tv quilting puface puface_full puface_dev puface_image_only autoencoder tv_chambolle nl_means "
-    "bilateral wavelet wavelet_calibrated diverse_ensemble diverse_ensemble_b shared_ensemble naive_ensemble adp advt "
-    "div_noshare zoo_ensemble tiny_diverse",
+    "random_mask lowpass tv quilting puface puface_mixed puface_full puface_dev puface_image_only autoencoder "
+    "tv_chambolle nl_means bilateral wavelet wavelet_calibrated diverse_ensemble diverse_ensemble_b shared_ensemble "
+    "naive_ensemble adp advt div_noshare zoo_ensemble tiny_diverse",
     "protocol": "verification cloaking feature_distance",
+    "maker": "fawkes fawkes_v03 lowkey lowkey_p pgd",
     "tracker": "nearest linear finetuned",
     "audit": "cheap full",
     "experiment": "demo lfw_quickstart ensembles_whitebox ensembles_blackbox",

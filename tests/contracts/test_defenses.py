@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 import frbench.conf
 from frbench.attacks.descent import ProjectedDescent
 from frbench.defenses.ais_training import AisCost, Antibody, WarmUp
-from frbench.defenses.cloaked_faces import CloakedFaces
+from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
 from frbench.defenses.ensembles import FusedDefense
 from frbench.defenses.mask_costs import MaskCost
 from frbench.defenses.pin_training import DenoiserRecipe
@@ -46,7 +46,7 @@ PIN = {"components": 20, "width": 4, "hidden": 32, "cost": MaskCost(1e-4), "deno
 COST = AisCost(sparsity=1e-4, estimator="straight_through", draws=1)
 WARM_UP = WarmUp(Antibody(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
-CLOAKS = CloakedFaces(ProjectedDescent(steps=1), TINY, Linf(4 / 255), 20)
+CLOAKS = CloakedFaces({"pgd": CloakMaker(ProjectedDescent(steps=1), TINY, Linf(4 / 255))}, 20)
 PUFACE = {"recipe": {"cloaks": CLOAKS, "features": TINY, "layers": 4, "channels": 4, "warmup": None, "schedule": BRIEF}}
 MARGIN = ArcFace(8.0, 0.1)
 FURTHER = {"network": None, "margin": MARGIN, "schedule": BRIEF}  # from the recognizer, which knows its faces already
@@ -55,6 +55,7 @@ ZOO = {"members": {"a": TINY, "b": replace(TINY, bgr=True)}}
 SEGNET = {"widths": [8], "schedule": replace(BRIEF, epochs=10, rate=0.02)}
 SMALL: dict[str, dict[str, Any]] = {
     "puface": PUFACE,
+    "puface_mixed": PUFACE,
     "puface_dev": PUFACE,
     "puface_image_only": PUFACE,
     "autoencoder": {"recipe": SEGNET},

@@ -12,6 +12,7 @@ from torch import nn
 
 from frbench.defenses.ais_training import AisCost
 from frbench.defenses.amplification import Amplification
+from frbench.harness.fingerprints import fingerprint
 from frbench.harness.training import Schedule
 
 
@@ -79,7 +80,16 @@ def test_that_puface_in_full_has_the_settings_of_the_development_code(made: Call
     assert recipe.amplification == Amplification(5, "plain", 0.2) and recipe.feature_weight == 20
     assert recipe.schedule == Schedule(50, 32, 1e-4, "adam", 0.9, 0.8, 8, "mixed", clip=1.0, patience=20)
     assert recipe.validation_k == 1 and recipe.warmup.rate == recipe.schedule.rate
-    assert (recipe.cloaks.attack.steps, recipe.cloaks.attack.threshold, recipe.cloaks.count) == (150, 0.017, 10000)
+    fawkes = recipe.cloaks.makers["fawkes"].attack
+    assert (fawkes.steps, fawkes.threshold, recipe.cloaks.count) == (150, 0.017, 10000)
+
+
+def test_that_puface_mixed_learns_what_puface_does_from_the_cloaks_of_more_makers(made: Callable[..., Any]) -> None:
+    mixed, alone = made("defense", "puface_mixed").recipe, made("defense", "puface").recipe
+    assert mixed.cloaks.makers.keys() > alone.cloaks.makers.keys() == {"fawkes"}
+    assert mixed.cloaks.makers["fawkes"].attack == alone.cloaks.makers["fawkes"].attack
+    assert mixed.schedule == alone.schedule and mixed.cloaks.count == alone.cloaks.count
+    assert len({maker.surrogate.name for maker in mixed.cloaks.makers.values()}) > 1
 
 
 def test_that_ablations_of_puface_share_its_cloaks(made: Callable[..., Any]) -> None:
@@ -88,10 +98,11 @@ def test_that_ablations_of_puface_share_its_cloaks(made: Callable[..., Any]) -> 
     assert dev.amplification == Amplification(5, "dev", 0.2)
     assert (bare.amplification.k, bare.feature_weight) == (1, 0)
     for other in (dev, bare):
-        assert (other.cloaks.attack, other.cloaks.budget, other.cloaks.count) == (
-            usual.cloaks.attack,
-            usual.cloaks.budget,
-            usual.cloaks.count,
-        )
-        assert other.cloaks.surrogate.name == usual.cloaks.surrogate.name == "foamliu_mobilefacenet"
+        assert (other.cloaks.count, other.cloaks.each) == (usual.cloaks.count, usual.cloaks.each)
+        assert other.cloaks.makers.keys() == usual.cloaks.makers.keys()
+        for maker, its in ((other.cloaks.makers[name], usual.cloaks.makers[name]) for name in usual.cloaks.makers):
+            assert fingerprint(maker.attack, maker.budget, maker.share) == fingerprint(
+                its.attack, its.budget, its.share
+            )
+            assert maker.surrogate.name == its.surrogate.name
         assert other.features.name == usual.features.name == "bubbliiiing_mobilefacenet"
