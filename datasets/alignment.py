@@ -152,29 +152,50 @@ class InsightFace:
         return detect
 
 
+class Missed(NamedTuple):
+    """Originals without a crop: no face was found in them, or they cannot be read."""
+
+    faceless: list[str]
+    unreadable: list[str]
+
+
 def align_folder(
     originals: Path, aligned: Path, names: Sequence[str], detect: Detect, progress: Callable[[int, int], None]
-) -> list[str]:
+) -> Missed:
     """Align the images ``names`` (relative to ``originals``) to the same names under ``aligned``.
 
-    What is already there is kept, so that an interrupted run goes on where it was. Returns the names in which no
-    face was found; an unreadable image is an error that names it. ``progress`` is told images.
+    What is already there is kept, so that an interrupted run goes on where it was. ``progress`` is told images.
+
+    Returns:
+        The names in which no face was found, and those that cannot be read.
+
+    Raises:
+        FrbenchError: two originals would have the same crop, such as ``a.jpg`` and ``a.png``.
     """
     cv2 = opencv()
-    not_found = []
+    missed = Missed([], [])
+    _check_targets(names)
     for done, name in enumerate(names, 1):
         target = (aligned / name).with_suffix(".jpg")
         if not target.exists():
             image = cv2.imread(str(originals / name), cv2.IMREAD_COLOR)
+            landmarks = None if image is None else most_prominent(detect(image), *image.shape[:2])
             if image is None:
-                raise FrbenchError(f"{originals / name} is not a readable image: replace it, then prepare again")
-            landmarks = most_prominent(detect(image), *image.shape[:2])
-            if landmarks is None:
-                not_found.append(name)
+                missed.unreadable.append(name)
+            elif landmarks is None:
+                missed.faceless.append(name)
             else:
                 _write(target, cv2.imencode(".jpg", norm_crop(image, landmarks), _jpeg(cv2))[1].tobytes())
         progress(done, len(names))
-    return not_found
+    return missed
+
+
+def _check_targets(names: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(str(Path(name).with_suffix("")), name)
+        if other != name:
+            raise FrbenchError(f"{name} and {other} would have the same aligned crop; remove one of them")
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from frbench.datasets.imagestore import combined_digest, open_files
-from frbench.datasets.pairs import missing
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import FaceSet, person_key
 from frbench.harness.image_files import SUFFIXES, image_files, is_hidden
@@ -38,7 +37,10 @@ class IdentityFolders:
         """
         root = Path(self.root)
         if not root.is_dir():
-            raise missing(self.name, root)
+            raise FrbenchError(
+                f"{root}: not found, so the faces {self.name} cannot be opened; run: frbench data prepare {self.name}, "
+                "or take rendered faces: identities=synthetic, for users dataset=synthetic_users"
+            )
         if self.limit_people is not None and self.limit_people < 1:
             raise FrbenchError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
         files, remarks = self._files(root)

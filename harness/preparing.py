@@ -147,12 +147,15 @@ def _align(tree: Tree, place: Place, originals: Sequence[str], detector: str) ->
             missed = align_folder(place.data / str(tree.originals), aligned, originals, detect, progress)
         sums = digests(aligned, scan(tree, place.data))
         _replace(own, "".join(sum_line(name, digest) for name, digest in sums.items()))
-    if not missed:
+    without = sorted(missed.faceless + missed.unreadable)
+    if not without:
         nowhere.unlink(missing_ok=True)
         return []
-    _replace(nowhere, "".join(f"{name}\n" for name in missed))
+    _replace(nowhere, "".join(f"{name}\n" for name in without))
+    parts = {"no face was found in": missed.faceless, "unreadable were": missed.unreadable}
+    found = ", ".join(f"{words} {len(names):,}" for words, names in parts.items() if names)
     return [
-        f"no face was found in {len(missed):,} of {len(originals):,} images, listed in {nowhere}: "
+        f"{found} of {len(originals):,} images, listed in {nowhere}: "
         f"put 112x112 crops of your own into {aligned} under the same names"
     ]
 

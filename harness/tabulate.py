@@ -146,7 +146,8 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             "pairs",
         )
         caption = (
-            f"Dataset {dataset}, protocol {protocol}, all pairs. Accuracy at the threshold of best accuracy on the "
+            f"Dataset {dataset}, protocol {protocol}; the last column counts the pairs. "
+            "Accuracy at the threshold of best accuracy on the "
             "other folds: mean [95 % Wilson interval] and standard deviation over folds. TAR at thresholds set on the "
             "other folds: mean over folds [95 % Wilson interval of all genuine pairs]. " + _REALISED
         )

@@ -112,15 +112,17 @@ def test_that_a_folder_is_aligned_once_and_pictures_without_a_face_are_named(tmp
     told: list[tuple[int, int]] = []
     for _ in range(2):
         missed = align_folder(originals, aligned, names, detect, lambda *done: told.append(done))
-        assert missed == ["A/none.jpg"]
+        assert missed == (["A/none.jpg"], [])
         assert sorted(path.name for path in (aligned / "A").iterdir()) == ["1.jpg", "2.jpg"]
     assert len(seen) == 3 + 1  # the second time only the picture without a face
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
     crop = cv2.imread(str(aligned / "A" / "2.jpg")).astype(int)
     assert np.abs(crop - photograph()[5:117, 5:117]).mean() < 4
     (originals / "A" / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(FrbenchError, match=r"broken\.jpg is not a readable image"):
-        align_folder(originals, aligned, ["A/broken.jpg"], detect, lambda *done: None)
+    missed = align_folder(originals, aligned, ["A/broken.jpg", *names], detect, lambda *done: None)
+    assert missed == (["A/none.jpg"], ["A/broken.jpg"]), "one broken file is not the end"
+    with pytest.raises(FrbenchError, match=r"A/1\.png and A/1\.jpg would have the same aligned crop"):
+        align_folder(originals, aligned, ["A/1.jpg", "A/1.png"], detect, lambda *done: None)
 
 
 def test_that_a_file_that_is_no_detector_is_one_line(tmp_path: Path) -> None:
