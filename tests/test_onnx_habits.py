@@ -77,6 +77,7 @@ HABITS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "fixed batch, opset 8": lambda network, path: export(network, path, 8, batch=1),
     "half": lambda network, path: changed(export(network, path), in_half),
     "half inside": lambda network, path: changed(changed(export(network, path), in_half), cast_inside(FLOAT)),
+    "half as Constant": lambda network, path: changed(changed(export(network, path), in_half), weights_as_constants),
     "double input": lambda network, path: changed(export(network, path), cast_inside(DOUBLE)),
     "channels last": lambda network, path: changed(export(network, path), channels_last),
     "channels last, batch of 1, half": lambda network, path: changed(

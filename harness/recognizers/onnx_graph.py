@@ -106,8 +106,8 @@ def read_interface(model: Any, path: Path, output: str | int | None = None, repa
     sides = shape[1:3] if channels_last else shape[2:]
     chosen = _choose_output(model, path, output)
     outputs = tuple(str(entry.name) for entry in model.graph.output)
-    half = any(tensor.data_type in _half_types() for tensor in model.graph.initializer)
-    return Interface(value.name, chosen, outputs, shape[0], (sides[0], sides[1]), channels_last, kind, half, repaired)
+    side = sides[0], sides[1]
+    return Interface(value.name, chosen, outputs, shape[0], side, channels_last, kind, _has_half(model), repaired)
 
 
 def inputs(model: Any) -> list[Any]:
@@ -116,9 +116,11 @@ def inputs(model: Any) -> list[Any]:
     return [value for value in model.graph.input if value.name not in weights]
 
 
-def _half_types() -> tuple[int, int]:
+def _has_half(model: Any) -> bool:
+    """Whether weights have half precision, wherever they stand."""
     kinds = require("onnx").TensorProto
-    return kinds.FLOAT16, kinds.BFLOAT16
+    constants = [entry.t for node in model.graph.node if node.op_type == "Constant" for entry in node.attribute]
+    return any(t.data_type in (kinds.FLOAT16, kinds.BFLOAT16) for t in [*model.graph.initializer, *constants])
 
 
 def opset(model: Any) -> int:
