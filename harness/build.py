@@ -160,7 +160,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     defense = make_defense(config)
     names = _names(choices) | {"dataset": pairs.name}
-    flags = remark_flags(pairs.remarks)
+    flags = remark_flags(pairs.remarks, len(pairs))
     flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
     flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
     faces, settings = _apart(settings)

@@ -86,6 +86,17 @@ def test_that_lossless_files_give_the_score_of_the_same_pixels_in_a_run(
     assert answer.json()["model"] == "made for a test"
 
 
+def test_that_a_picture_stored_turned_scores_as_the_upright_one(ask: Callable[..., httpx.Response]) -> None:
+    probe, reference = pictures(2)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = file(np.rot90(probe), exif=exif)
+    scores = [
+        ask(files={"probe": each, "reference": file(reference)}).json()["similarity"] for each in (file(probe), turned)
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_that_a_pair_matches_above_the_threshold_alone(ask: Callable[..., httpx.Response]) -> None:
     probe, other = (file(each) for each in pictures(2))
     answers = [ask(files={"probe": probe, "reference": each}).json() for each in (probe, other)]

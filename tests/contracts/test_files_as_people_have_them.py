@@ -102,7 +102,7 @@ def test_every_usual_format_and_suffix_is_read(option: str, tmp_path: Path, kind
     before = len(opened(option, tmp_path).images)
     change_all(tmp_path, lambda number, image: (saved(image, kind, **options), suffix))
     found = opened(option, tmp_path)
-    assert not remark_flags(found.remarks)
+    assert not remark_flags(found.remarks, 100)
     if not packs(tmp_path):
         assert len(found.images) == before
     if kind != "JPEG":
@@ -155,7 +155,7 @@ def test_an_unreadable_image_of_many_is_named_left_out_and_counted(
     change_all(tmp_path, damaged)
     for cache in ("cache", "cache"):  # decoded, then found
         found = opened(option, tmp_path, cache, **everybody)
-        assert (found.remarks["images_unreadable"], remark_flags(found.remarks)) == (1, ["images_left_out"])
+        assert (found.remarks["images_unreadable"], remark_flags(found.remarks, 100)) == (1, ["images_left_out"])
         assert len(found.images) < len(whole.images)
         assert set(found.identity) == set(range(len(found.people))) or not found.people
     if isinstance(found, PairSet):
