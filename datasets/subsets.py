@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from frbench.harness.contracts import Draw
+from frbench.harness.domains import PositiveInt
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.noise import uniform
 
@@ -24,8 +25,8 @@ class Subset:
     among them; None for all. Both are half genuine and half impostor. seed: chooses them, and the decoys.
     """
 
-    limit: int | None = None
-    calibrate: int | None = None
+    limit: PositiveInt | None = None
+    calibrate: PositiveInt | None = None
     seed: int = 0
 
     def check(self, name: str) -> None:
