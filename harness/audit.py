@@ -20,6 +20,7 @@ from torch import Tensor
 from frbench.harness.contracts import Budget, Draw, Images, View
 from frbench.harness.crafting import Crafting, enforced
 from frbench.harness.faces import PairBatch
+from frbench.harness.flags import Flag
 from frbench.harness.noise import normal, uniform
 from frbench.harness.protocols.judging import Judge
 
@@ -57,14 +58,16 @@ class Audited:
     """figures: what was measured, by check, None where it does not apply; flags: the checks that failed."""
 
     level: str
-    figures: Mapping[str, float | None]
-    flags: list[str]
+    figures: Mapping[Flag, float | None]
+    flags: list[Flag]
 
     def measurements(self) -> dict[str, Any]:
-        return {"level": self.level, "figures": dict(self.figures), "flags": self.flags}
+        return {"level": self.level, "figures": dict(self.figures), "flags": list(self.flags)}
 
 
 Check = Callable[[Evidence], float | None]
+
+_LOWER_IS_WORSE = (Flag.FROZEN_PIXELS, Flag.NO_BETTER_THAN_NOISE, Flag.WEAK_WITHOUT_LIMIT, Flag.MISLEADING_GRADIENT)
 
 
 @dataclass(frozen=True)
@@ -91,28 +94,27 @@ class Audit:
     def examine(self, evidence: Evidence) -> Audited:
         """All checks of this level on one cell."""
         figures = {name: check(evidence) for name, check in self._checks().items()}
-        above = ("frozen_pixels", "no_better_than_noise", "weak_without_limit", "misleading_gradient")
         flags = []
         for name, figure in figures.items():
             limit = getattr(self, name)
-            if figure is not None and (figure < limit if name in above else figure > limit):
+            if figure is not None and (figure < limit if name in _LOWER_IS_WORSE else figure > limit):
                 flags.append(name)
         return Audited("full" if self.full else "cheap", figures, flags)
 
-    def _checks(self) -> dict[str, Check]:
-        cheap: dict[str, Check] = {
-            "zero_gradients": lambda e: _share_of_gradients(e, "zero_gradients"),
-            "nonfinite_gradients": lambda e: _share_of_gradients(e, "nonfinite_gradients"),
-            "frozen_pixels": _saturated_against_inner,
-            "still_rising": self._rising,
-            "no_better_than_noise": _better_than_noise,
-            "budget_violated": lambda e: float(e.table["exceeded"].mean()),
-            "unstable_under_redraw": _disagreement_of_draws,
-            "not_reproducible": self._difference_of_repeats,
+    def _checks(self) -> dict[Flag, Check]:
+        cheap: dict[Flag, Check] = {
+            Flag.ZERO_GRADIENTS: lambda e: _share_of_gradients(e, "zero_gradients"),
+            Flag.NONFINITE_GRADIENTS: lambda e: _share_of_gradients(e, "nonfinite_gradients"),
+            Flag.FROZEN_PIXELS: _saturated_against_inner,
+            Flag.STILL_RISING: self._rising,
+            Flag.NO_BETTER_THAN_NOISE: _better_than_noise,
+            Flag.BUDGET_VIOLATED: lambda e: float(e.table["exceeded"].mean()),
+            Flag.UNSTABLE_UNDER_REDRAW: _disagreement_of_draws,
+            Flag.NOT_REPRODUCIBLE: self._difference_of_repeats,
         }
-        thorough: dict[str, Check] = {
-            "weak_without_limit": self._success_without_limit,
-            "misleading_gradient": self._agreement_with_differences,
+        thorough: dict[Flag, Check] = {
+            Flag.WEAK_WITHOUT_LIMIT: self._success_without_limit,
+            Flag.MISLEADING_GRADIENT: self._agreement_with_differences,
         }
         return cheap | thorough if self.full else cheap
 
@@ -144,7 +146,7 @@ class Audit:
         won = torch.zeros(len(pairs), dtype=torch.bool)
         for view in evidence.informed().values():
             result = crafting.attack(view, pairs, crafting.goal, budget)
-            images, broken = enforced(result.images, pairs.probe, budget)
+            images, broken, _ = enforced(crafting.attack, result, pairs.probe, budget)
             if evidence.sees_the_victim(view):
                 won |= self._before_the_judge(evidence, images, pairs) & ~broken.cpu()
             else:

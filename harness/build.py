@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -16,13 +17,25 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from frbench.harness import fitting
 from frbench.harness.card import run_facts
-from frbench.harness.cell import Cell
+from frbench.harness.cell import Cell, EvaluationProtocol
 from frbench.harness.cloaker import Cloaker
-from frbench.harness.contracts import Defense, Fittable, Recognizer, Verifier
+from frbench.harness.contracts import (
+    Attack,
+    Budget,
+    Defense,
+    Fittable,
+    Goal,
+    Recipe,
+    Recognizer,
+    ThreatModel,
+    Verifier,
+)
 from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet, remark_flags
+from frbench.harness.faces import FaceSource, PairSet, PairSource, remark_flags
+from frbench.harness.flags import Flag
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
+from frbench.harness.part_contracts import check_part
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
@@ -36,7 +49,8 @@ FACES = "identities"
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
-    """The object that ``config`` describes, its plain fields checked; errors are told in one line."""
+    """The object that ``config`` describes. Raises FrbenchError: it cannot be made, a field has a wrong value, or it
+    does not keep the contract of its noun."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as build
 
@@ -45,9 +59,32 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, FrbenchError):
             raise error.__cause__ from error
+        if isinstance(error.__cause__, TypeError):  # such as fields of a class that is no dataclass
+            check_part(_class_of(config), _CONTRACTS.get(where, ()), where)
         raise FrbenchError(f"{where}: {_root(error)}") from error
+    check_part(thing, _CONTRACTS.get(where, ()), where)
     check_fields(thing, where)
     return thing
+
+
+def _class_of(config: Mapping[str, Any]) -> Any:
+    from hydra.utils import get_object
+
+    return get_object(config["_target_"])
+
+
+_CONTRACTS: Mapping[str, tuple[type, ...]] = {
+    "dataset": (PairSource,),
+    "identities": (FaceSource,),
+    "recognizer": (Recognizer, Comparer),
+    "attack": (Attack,),
+    "goal": (Goal,),
+    "budget": (Budget,),
+    "threat": (ThreatModel,),
+    "defense": (Defense,),
+    "protocol": (EvaluationProtocol,),
+    "training": (Recipe,),
+}
 
 
 def _root(error: BaseException) -> str:
@@ -84,6 +121,24 @@ def _recognizer(text: str) -> Recognizer | Comparer:
     """The recognizer that a config (as JSON) describes, loaded once in a process."""
     recognizer: Recognizer | Comparer = instantiate(json.loads(text), "recognizer")
     return recognizer
+
+
+def check_folders(config: Mapping[str, Any]) -> None:
+    """Raises FrbenchError: results or cached images cannot be written where ``config`` says."""
+    for name in ("results", "cache"):
+        check_writable(Path(config["paths"][name]).expanduser(), f"paths.{name}")
+
+
+def check_writable(folder: Path, key: str) -> None:
+    """Make ``folder`` and write a file in it. Raises FrbenchError, for the setting ``key``: that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FrbenchError(
+            f"{key}={folder}: cannot write there ({error.strerror}); give a folder that can be written: {key}=FOLDER"
+        ) from error
 
 
 def store(config: Mapping[str, Any]) -> ResultStore:
@@ -160,7 +215,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     defense = make_defense(config)
     names = _names(choices) | {"dataset": pairs.name}
-    flags = remark_flags(pairs.remarks, len(pairs))
+    flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]
     flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
     flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
     faces, settings = _apart(settings)

@@ -11,6 +11,7 @@ from torch import Tensor
 from frbench.harness.contracts import Draw, Verifier
 from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.part_contracts import check_part, check_scores
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import Embedder, cosine
@@ -31,6 +32,7 @@ class Calibration:
 
     def scores(self, verifier: Verifier) -> np.ndarray:
         """Clean scores float32 (N,) of all pairs."""
+        check_part(verifier, (Verifier,), "defense")
         key = fingerprint(verifier, self.pairs.digest, self.seed if verifier.random else None)
         with self.store.lock(f"clean-{key}"):
             kept = self.store.cached("clean", key)
@@ -70,5 +72,7 @@ class Calibration:
             batch = self.pairs.batch(np.arange(first, min(first + self.batch_size, len(self.pairs))), self.device)
             draw = Draw(self.seed, CALIBRATING)
             template = verifier.enroll(batch.reference, batch.index, draw)
-            parts.append(verifier.score(batch.probe, template, draw).cpu())
+            scores = verifier.score(batch.probe, template, draw)
+            check_scores(verifier, scores, len(batch), "defense")
+            parts.append(scores.cpu())
         return torch.cat(parts).numpy()

@@ -15,6 +15,7 @@ from frbench.harness.contracts import Attack, Budget, Defense, Goal, Recognizer,
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.flags import Flag
 from frbench.harness.metering import Meter
 from frbench.harness.store import SCHEMA, Record, ResultStore
 from frbench.harness.verifiers import Comparer
@@ -25,7 +26,7 @@ class Outcome:
     """What a protocol found: measurements and flags for the record, and whether the images were made now."""
 
     measurements: dict[str, Any]
-    flags: list[str]
+    flags: list[Flag]
     generated: bool | None
 
 
@@ -59,7 +60,7 @@ class Cell:
     batch_size: int = field(compare=False)
     device: torch.device = field(compare=False)
     meter: Meter = field(compare=False)
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     floors: Mapping[str, float] = field(compare=False, default_factory=dict)
     facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
 

@@ -2,75 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
-_HELP = """\
-usage: frbench VERB [arguments]
-
-This attack, with this goal and budget, through this view, against this recognizer behind this defense, on these faces.
-
-  run     [overrides]           one cell, or a sweep with -m or experiment=NAME
-  fit     [overrides]           train a recognizer (training=NAME), or fit a defense ahead of a sweep
-  report  [overrides]           tables and figures from the recorded runs; format=json prints the records
-  data    list|prepare|verify   what is there, download or convert, check digests
-  serve   [overrides]           a recognizer, with or without a defense, as a local HTTP service
-  cloak   FOLDER [overrides]    the faces in your own photos, cloaked in copies beside them
-  options [GROUP]               the options of each group, such as attack or defense
-
-Try it:  frbench run -m attack=fgsm,pgd goal=dodging,impersonation defense=none,jpeg
-Then:    frbench report
-"""
-
-_CLOAK_HELP = """\
-usage: frbench cloak FOLDER [overrides]
-
-Every face in the photos of FOLDER, or in the one photo named, is cloaked, so that a tracker who learns from the copies
-does not know the natural face. NAME.jpg becomes NAME_cloaked.jpg beside it; jpg, jpeg, png, webp and bmp stay what they
-are. No file is overwritten: a photo that has its copy is left alone, so the same command goes on after a kill.
-
-  out=OTHER_FOLDER       copies go there
-  recursive=true         photos in the folders inside too
-  quality=95             of JPEG and WebP copies
-  suffix=_cloaked        what the name of a copy has more
-  attack=fawkes          or lowkey_p, or one within a budget: attack=pgd budget=linf_8; attack.NAME=VALUE sets it
-  recognizer=foamliu_mobilefacenet
-                         what the cloak is made on: one whose gradients can be had, or an ensemble
-  batch_size=16          faces at once; more for a GPU
-  device=auto  seed=0
-
-Copies hold no EXIF, which tells where a photo was taken and has a thumbnail of the natural face.
-Exit code: 0 each photo has its copy, 1 some photo could not be done, 2 bad usage, 130 interrupted.
-"""
+from frbench.harness import help_texts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 done, 1 a cell crashed or a check failed, 2 bad input or set-up."""
-    words = sys.argv[1:] if argv is None else argv
+    """Entry point. Exit codes: 0 done, 1 a cell crashed or a check failed, 2 bad input or set-up.
+
+    Where the reader of the output goes away, as ``head`` does, the verb ends quietly with 141, as other programs do.
+    """
+    try:
+        code = _answer(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 128 + 13
+    return code
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_HELP, end="")
+        print(help_texts.MAIN, end="")
         return 0
     if words[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(version("frbench"))
         return 0
-    verbs: dict[str, Callable[[list[str]], int]] = {
-        "run": _run,
-        "fit": _fit,
-        "report": _report,
-        "data": _data,
-        "serve": _serve,
-        "cloak": _cloak,
-        "options": _options,
-    }
-    verb = verbs.get(words[0])
-    if verb is None:
+    if words[0] not in _VERBS:
         import difflib
 
-        near = difflib.get_close_matches(words[0], verbs, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(verbs)}"
+        near = difflib.get_close_matches(words[0], _VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(_VERBS)}"
         return _fail(f"'{words[0]}' is not a verb of frbench; {hint}")
+    verb, text = _VERBS[words[0]]
+    if text is not None and {"-h", "--help"} & set(words):
+        print(text, end="")
+        return 0
     return _told(verb, words[1:])
 
 
@@ -124,9 +95,6 @@ def _serve(words: list[str]) -> int:
 
 
 def _cloak(words: list[str]) -> int:
-    if any(word in ("-h", "--help") for word in words):
-        print(_CLOAK_HELP, end="")
-        return 0
     from frbench.harness.launch import cloak
 
     return cloak(words)
@@ -136,6 +104,18 @@ def _options(words: list[str]) -> int:
     from frbench.harness.launch import options
 
     return options(words)
+
+
+# Each verb with what it prints for --help; ``data`` has a parser that does so itself.
+_VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
+    "run": (_run, help_texts.RUN),
+    "fit": (_fit, help_texts.FIT),
+    "report": (_report, help_texts.REPORT),
+    "data": (_data, None),
+    "serve": (_serve, help_texts.SERVE),
+    "cloak": (_cloak, help_texts.CLOAK),
+    "options": (_options, help_texts.OPTIONS),
+}
 
 
 if __name__ == "__main__":

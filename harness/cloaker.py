@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from frbench.harness.crafting import enforced
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch, load_images
 from frbench.harness.goals import Cloak
+from frbench.harness.part_contracts import check_result
 from frbench.harness.realigning import Realigned
 from frbench.harness.verifiers import Wrapping
 
@@ -92,8 +93,10 @@ class Cloaker:
         view = View(Realigned(verifier, self.spread), nobody, self.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
         result = _told(lambda: self.attack(view, pairs, self.goal, budget))
-        images = pairs.probe + gray_of(result.images - pairs.probe) if gray else result.images
-        return (enforced(images, pairs.probe, budget)[0] - pairs.probe).cpu()
+        if gray:
+            check_result(self.attack, result, pairs.probe)
+            result = replace(result, images=pairs.probe + gray_of(result.images - pairs.probe))
+        return (enforced(self.attack, result, pairs.probe, budget).images - pairs.probe).cpu()
 
     @torch.no_grad()
     def similarities(self, crops: np.ndarray, others: np.ndarray) -> list[float]:

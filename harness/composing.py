@@ -7,61 +7,93 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
-
-CONF = "frbench.conf"
-
-
-def known_options() -> dict[str, list[str]]:
-    """Group name -> options, from the packaged YAML files."""
-    folders = sorted((each for each in resources.files(CONF).iterdir() if each.is_dir()), key=lambda each: each.name)
-    found = {folder.name: sorted(_options_in(folder)) for folder in folders}
-    return {name: names for name, names in found.items() if names and name != "source"}
+from frbench.harness.overrides import CONF, own_folder, prepared, tidied, unreadable
+from frbench.harness.validation import check_targets
 
 
-def _options_in(folder: Traversable) -> Iterator[str]:
-    """Options of a group, those of its folders as ``folder/option``."""
+def known_options(own: Path | None = None) -> dict[str, dict[str, Traversable]]:
+    """Group name -> option -> its YAML file; packaged ones, and those of the folder ``own``, which go first."""
+    groups: dict[str, dict[str, Traversable]] = {}
+    for root in (resources.files(CONF), *([] if own is None else [own])):
+        for folder in (each for each in root.iterdir() if each.is_dir()):
+            groups.setdefault(folder.name, {}).update(_options_in(folder))
+    return {name: dict(sorted(groups[name].items())) for name in sorted(groups) if groups[name] and name != "source"}
+
+
+def _options_in(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
+    """Options of a group with their files, those of its folders as ``folder/option``."""
     for each in folder.iterdir():
         if each.is_dir():
-            yield from (f"{each.name}/{option}" for option in _options_in(each))
+            yield from ((f"{each.name}/{option}", file) for option, file in _options_in(each))
         elif each.name.endswith(".yaml"):
-            yield each.name.removesuffix(".yaml")
+            yield each.name.removesuffix(".yaml"), each
 
 
 def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
-    """Compose ``conf/<name>.yaml`` with ``words`` and run ``job`` on it, once or as a sweep."""
+    """Compose ``conf/<name>.yaml`` with ``words`` and run ``job`` on it, once or as a sweep.
+
+    ``--cfg=job`` prints the composed configs and runs nothing, also of a sweep. Raises FrbenchError: all that Hydra
+    says, in one line; a key that nothing reads; a folder for the sweep that cannot be made.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed with a traceback
-    told: list[FrbenchError] = []
+    words = prepared(tidied(words))
+    sweeps = bool({"-m", "--multirun"} & set(words))
+    if sweeps and "--cfg=job" in words:
+        with TemporaryDirectory() as folder:
+            kept = [word for word in words if word not in ("--cfg=job", "--resolve")]
+            _main(name, [*kept, f"hydra.sweep.dir={folder}"], partial(_print_config, resolve="--resolve" in words))
+    else:
+        _main(name, words, job)
+
+
+def _print_config(cfg: DictConfig, resolve: bool) -> None:
+    """One config of a sweep as a document of YAML, after the overrides that it is of."""
+    print(f"---\n# {' '.join(HydraConfig.get().overrides.task)}\n{OmegaConf.to_yaml(cfg, resolve=resolve)}", end="")
+
+
+def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
+    told: list[FrbenchError | BrokenPipeError] = []  # kept from Hydra, which would print a line of its own before ours
+    began = False
 
     def guarded(cfg: DictConfig) -> None:
+        nonlocal began
+        began = True
+        if any(isinstance(error, BrokenPipeError) for error in told):  # nobody reads what is left of the sweep
+            return
         try:
+            check_read(cfg, name)
             job(cfg)
-        except FrbenchError as error:  # kept from Hydra, which would print a line of its own before ours
+        except (FrbenchError, BrokenPipeError) as error:
             told.append(error)
         except Refused as error:  # a cell records it; elsewhere nothing else is to be done
             told.append(FrbenchError(str(error)))
 
-    words = sorted(_waiting(words), key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first or last
     before, sys.argv = sys.argv, [f"frbench {name}", *words]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name=name)(guarded)()
     except MissingConfigException as error:
         raise FrbenchError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise FrbenchError(_misspelt(error, name, words) or _flat(error)) from error
+        raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
+    except OSError as error:
+        if began:
+            raise
+        raise FrbenchError(f"{error.filename} cannot be made ({error.strerror}); take another paths.results") from error
     finally:
         sys.argv = before
         GlobalHydra.instance().clear()
@@ -69,40 +101,23 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
         raise told[0]
 
 
-def _waiting(words: list[str]) -> list[str]:
-    """``words`` where a setting, or an option, within a swept option is a sweep of one value.
-
-    Hydra composes a sweep once without what is swept, where the option that the setting belongs to is not there yet.
-    """
-    parser = OverridesParser.create()
-    try:
-        given = {word: parser.parse_override(word) for word in words if not word.startswith("-")}
-    except HydraException:
-        return words  # Hydra says so itself, with all that is wrong
-    swept = {each.package or each.key_or_group for each in given.values() if each.is_sweep_override()}
-    swept |= {name for each in given.values() for name in _swept_by(each)}
-    late = {
-        word: _late(word, each)
-        for word, each in given.items()
-        if not (each.is_sweep_override() or each.is_delete() or "${" in word)
-        and any((each.package or each.key_or_group).startswith(f"{group}.") for group in swept)
-    }
-    return [late.get(word, word) for word in words]
+def check_read(cfg: DictConfig, name: str) -> None:
+    """Raises FrbenchError: ``cfg`` has a key that neither ``conf/<name>.yaml`` nor another value of it reads."""
+    packaged = _packaged(f"{name}.yaml")
+    groups = {key for each in packaged["defaults"] if isinstance(each, dict) for key in each}
+    known = {*packaged, *groups, *(f"paths.{key}" for key in _packaged("paths/default.yaml"))}
+    read = " ".join(value for value in leaves(cfg).values() if isinstance(value, str) and "${" in value)
+    for key in (*(str(key) for key in cfg), *(f"paths.{key}" for key in cfg.paths)):
+        if key not in known and f"${{{key}" not in read:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "leave it out, or see: frbench options"
+            raise FrbenchError(f"{key} is set and nothing reads it; {hint}")
 
 
-def _swept_by(given: Override) -> Iterator[str]:
-    """The groups that an experiment sweeps by itself; none of any other override."""
-    if given.key_or_group != "experiment" or not isinstance(given.value(), str):
-        return
-    file = resources.files(CONF) / "experiment" / f"{given.value()}.yaml"
-    if file.is_file():  # of one that is not, Hydra tells
-        written = OmegaConf.create(file.read_text(encoding="utf-8"))
-        yield from map(str, OmegaConf.select(written, "hydra.sweeper.params") or ())
-
-
-def _late(word: str, given: Override) -> str:
-    key, value = word.partition("=")[0], given.get_value_element_as_str()
-    return f"++{key.lstrip('+')}=null" if value == "null" else f"{key}=choice({value})"  # no sweep has a null alone
+def _packaged(file: str) -> dict[str, Any]:
+    """A packaged YAML file as it is written."""
+    written: Any = OmegaConf.create((resources.files(CONF) / file).read_text(encoding="utf-8"))
+    return dict(OmegaConf.to_container(written))  # type: ignore[arg-type]
 
 
 def _missing(error: MissingConfigException) -> str:
@@ -118,24 +133,73 @@ def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
     if not found:
         return None
     if "@" in found[1] or (name == "run" and found[1] in known_options()):
-        return f"{found[1]} belongs to another option: {_INSIDE}"
+        return _inside(found[1])
     training = [word for word in words if word.startswith("training=")] if "." in found[1] else []
     if found[1].startswith("training.") and not training:
         return f"{found[1]} belongs to a training, and none was chosen; add training=single or another"
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_module(CONF, version_base="1.3"):
-        whole = hydra.compose(name, training, return_hydra_config=True)
+    whole = _chosen(name, [word for word in words if word.partition("=")[0] not in (found[1], "experiment")])
     known = [key for key in (*whole.hydra.runtime.choices, *leaves(whole)) if not key.startswith("hydra")]
     near = difflib.get_close_matches(found[1], known, n=1)
     hint = f"did you mean {near[0]}?" if near else "frbench options lists the groups"
-    return f"{found[1]} is not something that a run can set; {hint}"
+    return f"unknown setting {found[1]}; {hint}"
 
 
-_INSIDE = (
-    "recognizer@threat.surrogate to threat=transfer alone, tracker@protocol.tracker to protocol=cloaking, "
-    "network@training.network to training=NAME (training=advt: network@training.start.network), "
-    "network@defense.recipe.network to a trained ensemble, network@recognizer.architecture to recognizer=trained"
-)
+def _chosen(name: str, words: list[str]) -> DictConfig:
+    """``conf/<name>.yaml`` with the options, not the settings, that ``words`` choose, as far as they compose."""
+    options = [word for word in words if re.fullmatch(r"[^-.=,][^.=,]*=[^,]*", word)]
+    try:
+        return _composed(name, options, own_folder(words))
+    except HydraException:
+        return _composed(name, [], None)
+
+
+def _composed(name: str, overrides: list[str], own: Path | None) -> DictConfig:
+    """``conf/<name>.yaml`` with ``overrides``; options of the folder ``own`` can be chosen too."""
+    GlobalHydra.instance().clear()
+    path = [] if own is None else [f"hydra.searchpath=[file://{own.absolute()}]"]
+    with hydra.initialize_config_module(CONF, version_base="1.3"):
+        return hydra.compose(name, [*path, *overrides], return_hydra_config=True)
+
+
+def option_config(option: str, words: list[str]) -> dict[str, Any]:
+    """What the option ``group=name`` itself brings, not resolved.
+
+    Raises FrbenchError: it does not compose, or names a class of a package that ``words`` do not trust.
+    """
+    group, _, name = option.partition("=")
+    trusted = [word for word in words if word.startswith("trust=")]
+    try:
+        cfg = _composed("run", [f"+{group}@shown={name}", *trusted], own_folder(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FrbenchError(_flat(error)) from error
+    shown: Any = OmegaConf.to_container(cfg.shown, resolve=False) if "shown" in cfg else {}
+    check_targets(shown, cfg.trust)
+    return dict(shown)
+
+
+_INSIDE = {
+    "recognizer@threat.surrogate": "threat=transfer",
+    "tracker@protocol.tracker": "protocol=cloaking",
+    "network@training.network": "training=single",
+    "network@training.start.network": "training=advt",
+    "network@defense.recipe.network": "a trained ensemble such as defense=diverse_ensemble",
+    "network@recognizer.architecture": "recognizer=trained",
+}
+
+
+def place_of(group: str) -> str:
+    """Where in a run's config the options of ``group`` stand: ``attack``, or ``protocol.tracker`` of a tracker."""
+    own = any(group in each for each in _packaged("run.yaml")["defaults"] if isinstance(each, dict))
+    inside = [key.partition("@")[2] for key in _INSIDE if key.startswith(f"{group}@")]
+    return inside[0] if inside and not own else group
+
+
+def _inside(key: str) -> str:
+    """What to say of an option inside another option that was not chosen."""
+    group = key.partition("@")[0]
+    places = {key: _INSIDE[key]} if key in _INSIDE else {k: v for k, v in _INSIDE.items() if k.startswith(f"{group}@")}
+    valid = " or ".join(f"{place}=NAME with {option}" for place, option in places.items())
+    return f"{key} is not valid here; write {valid or f'{group}=NAME'}"
 
 
 def unknown(name: str, known: list[str], group: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from frbench.harness.budgets import Unbounded
 from frbench.harness.compact import packed, unpacked
-from frbench.harness.contracts import Attack, Budget, Draw, Goal, Images, Verifier, View
+from frbench.harness.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.errors import Refused
 from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.goals import Cloak
+from frbench.harness.part_contracts import check_result
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import Averaged
@@ -27,6 +29,7 @@ from frbench.harness.watching import Watched
 
 BLOCK = 256  # pairs in a file of the cache: 38 MB of float32, stored as changes of the clean images, compressed
 
+_NOISE = 1e-6  # of float32, beyond which an image is outside [0, 1]
 _COMPARED = 10  # draws of a random judge by which the images of several views are compared
 
 
@@ -119,12 +122,12 @@ class Crafting:
         budget = self._own_budget()
         watched = Watched(view.verifier, batch.index, self.goal, view.queries)
         result = self.attack(replace(view, verifier=watched), batch, self.goal, budget)
-        images, broken = enforced(result.images, batch.probe, budget)
+        images, broken, exceeded = enforced(self.attack, result, batch.probe, budget)
         arrays = {
             "images": images.contiguous(),
             "achieved": result.achieved & ~broken,
             "broken": broken,
-            "exceeded": ~budget.fits(result.images, batch.probe) & ~broken,
+            "exceeded": exceeded,
             "iterations": result.iterations,
         }
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()} | watched.facts()
@@ -157,11 +160,23 @@ class Crafting:
         return torch.cat(parts)
 
 
-def enforced(images: Images, clean: Images, budget: Budget) -> tuple[Images, Tensor]:
-    """``images`` within ``budget`` whatever the attack returned, and which rows were not finite (N,) bool.
+class Enforced(NamedTuple):
+    """Images (N, 3, H, W) within the budget; of which rows (N,) the attack returned NaN or infinity, or too much."""
 
-    A row with NaN or infinity is a failed attack: the clean image takes its place.
+    images: Images
+    broken: Tensor
+    exceeded: Tensor
+
+
+def enforced(attack: Attack, result: AttackResult, clean: Images, budget: Budget) -> Enforced:
+    """The images of ``result`` within ``budget`` and [0, 1], whatever ``attack`` returned.
+
+    A row with NaN or infinity is a failed attack: the clean image takes its place. Raises FrbenchError: the attack
+    returned something else than images.
     """
+    check_result(attack, result, clean)
+    images = result.images.detach()
     broken = ~torch.isfinite(images).flatten(1).all(dim=1)
     whole = torch.where(broken[:, None, None, None], clean, images)
-    return budget.project(whole, clean), broken
+    outside = ((whole < -_NOISE) | (whole > 1 + _NOISE)).flatten(1).any(dim=1)
+    return Enforced(budget.project(whole, clean), broken, (outside | ~budget.fits(whole, clean)) & ~broken)

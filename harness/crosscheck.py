@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from frbench.harness.flags import Flag, doubtful
 from frbench.harness.intervals import PairedDifference
 from frbench.harness.layout import attacker
 from frbench.harness.outcomes import Outcomes
@@ -12,8 +13,6 @@ from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest, 
 from frbench.harness.tables import CLEAN, DOUBTED
 
 _BLACK_BOX = ("query", "transfer")
-# Flags that say how an attack works or what was left out of the data, and cast no doubt on the figure.
-_KINDS = {"boundary_attack", "images_left_out"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Findings:
 
     def doubts(self, record: Record) -> list[str]:
         """The flags that must be explained before the cell's figure is believed."""
-        return [flag for flag in self.all_flags(record) if flag not in _KINDS]
+        return doubtful(self.all_flags(record))
 
     def badge(self, record: Record) -> str:
         """The mark of a cell: doubted, audited and clean, or nothing where no audit ran."""
@@ -62,13 +61,13 @@ def compare(records: Iterable[Record], outcomes: Outcomes) -> Findings:
                 gap = outcomes.difference(adaptive, oblivious)
                 if gap is not None:
                     findings.gaps[adaptive["fingerprint"]] = gap
-                _hold(adaptive, oblivious, "adaptive_weaker_than_oblivious", gap, findings)
+                _hold(adaptive, oblivious, Flag.ADAPTIVE_WEAKER_THAN_OBLIVIOUS, gap, findings)
     for rivals in _alike(attacked, without=("threat", "surrogate", "attack")):
         whites = [r for r in rivals if _sees_all(r)]
         if whites:
             best = max(whites, key=lambda r: float(measured(r, "attack")["asr"]))
             for black in _under(rivals, *_BLACK_BOX):
-                _hold(best, black, "weaker_than_black_box", outcomes.difference(best, black), findings)
+                _hold(best, black, Flag.WEAKER_THAN_BLACK_BOX, outcomes.difference(best, black), findings)
     return findings
 
 
@@ -90,7 +89,7 @@ def _sees_all(record: Record) -> bool:
     return threat == "adaptive" or (threat == "oblivious" and defense == NULL)
 
 
-def _hold(more: Record, less: Record, flag: str, gap: PairedDifference | None, findings: Findings) -> None:
+def _hold(more: Record, less: Record, flag: Flag, gap: PairedDifference | None, findings: Findings) -> None:
     """Flag ``more`` where it does worse than ``less``; of several such, the clearest is remembered."""
     if not (gap.high < 0 if gap is not None else _apart(more, less)):
         return

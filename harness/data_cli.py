@@ -31,6 +31,8 @@ def run(argv: Sequence[str]) -> int:
         return int(arguments.verb(_chosen(arguments.name), place, arguments))
     except FrbenchError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:  # who reads the output went away; ``main`` ends quietly
+        raise
     except OSError as error:
         print(f"error: {error}: check the folder, or name another with --data", file=sys.stderr)
     return 2

@@ -15,6 +15,7 @@ from frbench.harness import plots, plots_pictures
 from frbench.harness.canvas import save
 from frbench.harness.figures_cloaking import grids, line_figures, scatters
 from frbench.harness.figures_distance import distance_figures
+from frbench.harness.flags import Flag
 from frbench.harness.intervals import wilson
 from frbench.harness.metrics import security_curve
 from frbench.harness.outcomes import counted, sizes
@@ -115,7 +116,7 @@ def _below(row: Mapping[Any, Any]) -> str:
 def _security(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
     """Success against the size of the change, for attacks that look for a small one: a figure for each defense with a
     line for each attack, and one for each attack on several defenses."""
-    minimising = [r for r in records if "boundary_attack" in r["flags"]]
+    minimising = [r for r in records if Flag.BOUNDARY_ATTACK in r["flags"]]
     for fixed, lines, kind in (("defense", "attack", "security"), ("attack", "defense", "security-by-defense")):
         for key, group in _grouped(minimising, ("threat", "budget", fixed)):
             found = [(words, _costs(store, group, column)) for column, words in _SIZES.items()]

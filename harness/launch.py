@@ -5,15 +5,29 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from frbench.harness.composing import chosen_options, known_options, leaves, settings, unknown, with_hydra
+from frbench.harness import option_docs
+from frbench.harness.composing import (
+    chosen_options,
+    known_options,
+    leaves,
+    option_config,
+    place_of,
+    settings,
+    unknown,
+    with_hydra,
+)
 from frbench.harness.errors import FrbenchError
-from frbench.harness.telling import sentence
+from frbench.harness.overrides import own_folder, tidied, varying
+from frbench.harness.records import Record
+from frbench.harness.telling import closing, sentence
 
 
 def run(words: list[str]) -> int:
@@ -22,13 +36,17 @@ def run(words: list[str]) -> int:
     from frbench.harness.cell import run_cell
 
     codes: list[int] = []
+    records: list[Record] = []
+    keys, results = varying(tidied(words)), set[Path]()
 
     def job(cfg: DictConfig) -> None:
         try:
             config, choices = build.plain(cfg), chosen_options()
+            build.check_folders(config)
             if "training" in config or config["out"] is not None:
                 raise FrbenchError(f"training= and out= belong to frbench fit; {_TRAINED}")
             cell, store = build.make_cell(config, choices, settings(cfg, choices)), build.store(config)
+            results.add(store.root)
             found = store.finished(cell.fingerprint())
             record = found or run_cell(cell, store)
         except FrbenchError as error:
@@ -39,10 +57,14 @@ def run(words: list[str]) -> int:
             traceback.print_exc()
             codes.append(1)
             return
-        print(sentence(record, found=bool(found)), flush=True)
+        differing = [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] in keys]
+        print(sentence(record, bool(found), differing), flush=True)
+        records.append(record)
         codes.append(1 if record["status"] == "crashed" else 0)
 
     with_hydra("run", words, job)
+    if records or len(codes) > 1:
+        print(closing(records, len(codes) - len(records), results))
     return max(codes, default=0)
 
 
@@ -56,6 +78,7 @@ def fit(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         parallel.join()
         config, choices = build.plain(cfg), chosen_options()
+        build.check_folders(config)
         if "training" in config:
             training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
         else:
@@ -86,6 +109,8 @@ def report(words: list[str]) -> int:
 
         config: Any = OmegaConf.to_container(cfg, resolve=True)
         out = Path(config["out"]).expanduser()
+        if config["format"] == "files":
+            build.check_writable(out, "out")
         written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
         if written:
             figures = sum(path.suffix in (".png", ".pdf") for path in written)
@@ -130,11 +155,29 @@ def cloak(words: list[str]) -> int:
     return max(codes, default=0)
 
 
+def _of_option(file: Traversable, option: str, words: list[str]) -> list[str]:
+    """What ``frbench options group=name`` prints of the ``option`` with this YAML file."""
+    if option_docs.sets_others(file):
+        return option_docs.overview(file)
+    return option_docs.fields(file, option_config(option, words), f"{place_of(option.partition('=')[0])}.")
+
+
 def options(words: list[str]) -> int:
-    """``frbench options [GROUP]``: what can stand at the right of each ``group=``."""
-    groups = known_options()
-    for name in words or groups:
+    """``frbench options [GROUP | GROUP=NAME]``: the groups, the options of one, or what can be set of an option."""
+    words = tidied(words)
+    groups = known_options(own_folder(words))
+    asked = [word for word in words if not word.startswith(("-", "trust="))]
+    for word in asked:
+        name, chosen, option = word.partition("=")
         if name not in groups:
             raise FrbenchError(unknown(name, list(groups), "group"))
-        print(f"{name}: {' '.join(groups[name])}")
+        if chosen and option not in groups[name]:
+            raise FrbenchError(unknown(option, list(groups[name]), name))
+        if chosen:
+            print(*_of_option(groups[name][option], word, words), sep="\n")
+        else:
+            print(*option_docs.listing(groups[name]), sep="\n")
+    if not asked:
+        print(*(f"{name}: {' '.join(options)}" for name, options in groups.items()), sep="\n")
+        print("\nfrbench options GROUP says what each is, frbench options GROUP=NAME what can be set of it")
     return 0

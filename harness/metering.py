@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Images, Recognizer, Scores
+from frbench.harness.part_contracts import check_embeddings, check_scores
 from frbench.harness.verifiers import Comparer, compares
 
 
@@ -45,9 +46,10 @@ class Metered:
         return self.recognizer
 
     def embed(self, images: Images) -> Embeddings:
-        count = len(images)
+        count, first = len(images), not self.meter.forwards
         self.meter.forwards += count
         embeddings = self.recognizer.embed(images)
+        check_embeddings(self.recognizer, embeddings, images, lengths=first)
         if embeddings.requires_grad:
             embeddings.register_hook(lambda gradient: self._back(gradient, count))
         return embeddings
@@ -85,7 +87,9 @@ class MeteredComparer:
 
     def compare(self, probe: Images, reference: Images) -> Scores:
         self.meter.forwards += len(probe)
-        return self.comparer.compare(probe, reference)
+        scores = self.comparer.compare(probe, reference)
+        check_scores(self.comparer, scores, len(probe), "recognizer")
+        return scores
 
 
 def metered(recognizer: Recognizer | Comparer, meter: Meter) -> Metered | MeteredComparer:

@@ -9,15 +9,15 @@ import numpy as np
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet
+from frbench.harness.flags import Flag
 from frbench.harness.progress import over
 from frbench.harness.trained_people import known_people, people_digests
 
-FLAG = "overlapping_identities"
 _BLOCK = 1024  # images at hand at a time
 
 
-def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
-    """``[FLAG]`` where ``faces`` and ``pairs`` share people or images and that is ``allowed``; else nothing.
+def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[Flag]:
+    """The flag where ``faces`` and ``pairs`` share people or images and that is ``allowed``; else nothing.
 
     People are compared by name, or by number within a source; that somebody has another name elsewhere is not seen.
     Raises FrbenchError: they share some and that is not allowed.
@@ -27,7 +27,7 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
     if not people and not images:
         return []
     if allowed:
-        return [FLAG]
+        return [Flag.OVERLAPPING_IDENTITIES]
     example = f", such as {people[0]}" if people else ""
     raise FrbenchError(
         f"{faces.name}, the faces to fit on, shares {len(people)} people{example} and {images} images "
@@ -36,13 +36,13 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[str]:
     )
 
 
-def trained_flags(whatever: object, name: str, pairs: PairSet, allowed: bool) -> list[str]:
+def trained_flags(whatever: object, name: str, pairs: PairSet, allowed: bool) -> list[Flag]:
     """As ``overlap_flags`` for the ``known_people`` of a recognizer or defense called ``name``; by people alone."""
     shared = int(np.isin(people_digests(pairs.people), known_people(whatever)).sum())
     if not shared:
         return []
     if allowed:
-        return [FLAG]
+        return [Flag.OVERLAPPING_IDENTITIES]
     raise FrbenchError(
         f"{name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
         "take another data set, or set allow_overlap=true, which marks the record"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from frbench.harness.flags import Flag
 from frbench.harness.intervals import median_interval
 from frbench.harness.layout import groups
 from frbench.harness.metrics import median_size
@@ -52,7 +53,7 @@ class Ratios:
 def size_comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Table]:
     """Every pair of defenses under one attack, and of attacks on one defense, within each budget."""
     tables = []
-    for group in groups([r for r in records if "boundary_attack" in r["flags"] and measured(r, "attack")]):
+    for group in groups([r for r in records if Flag.BOUNDARY_ATTACK in r["flags"] and measured(r, "attack")]):
         found = [*_ratios(group, "attack", "defense", outcomes), *_ratios(group, "defense", "attack", outcomes)]
         if found:
             tables.append(tested(group, "paired-sizes", "Paired sizes", _CAPTION, _HEADER, found, _row))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frbench.harness.crosscheck import Findings
+from frbench.harness.flags import Flag
 from frbench.harness.intervals import median_interval
 from frbench.harness.layout import facts, groups, listing, percent, setting, slug, success_rate
 from frbench.harness.metrics import median_size, security_curve
@@ -47,7 +48,7 @@ def smallest_tables(records: Sequence[Record], findings: Findings, scores: Score
         f"area % to L2 {REACH['l2']:g}": _area("l2", REACH["l2"], scores),
     }
     tables = []
-    for group in groups([r for r in records if "boundary_attack" in r["flags"] and _judged(r)]):
+    for group in groups([r for r in records if Flag.BOUNDARY_ATTACK in r["flags"] and _judged(r)]):
         header, rows = listing(group, columns)
         title = f"Smallest changes for {label(group[0], 'goal')}, {setting(group[0])}"
         tables.append(Table(slug("sizes", group[0]), title, f"{_SIZES} {facts(group)}", header, rows, 3))

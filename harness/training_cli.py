@@ -14,6 +14,7 @@ from frbench.harness.contracts import Artifact, Fittable, Fitted, Recipe, Recogn
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet
 from frbench.harness.fitting import Workshop
+from frbench.harness.flags import Flag
 from frbench.harness.overlap import overlap_flags
 from frbench.harness.parallel import leading
 from frbench.harness.recognizers.preparation import resolve_device
@@ -106,7 +107,7 @@ def _beginning(config: Mapping[str, Any]) -> Recognizer:
     return recognizer
 
 
-def _apart(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet) -> list[str]:
+def _apart(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet) -> list[Flag]:
     """Flags of what ``faces`` share with the test set and the validation sets, where that is allowed."""
     cache, allowed = build.image_cache(config), config["allow_overlap"]
     sets = [build.instantiate(config["dataset"], "dataset"), *getattr(recipe, "validation", {}).values()]

@@ -20,6 +20,7 @@ from frbench.harness.contracts import Images, Victim
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairSet
+from frbench.harness.flags import Flag
 from frbench.harness.goals import Cloak
 from frbench.harness.progress import over
 from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos, cloaks
@@ -147,12 +148,13 @@ class Cloaking:
                     turns.append(turn_rows(number, part.test, stage.answers, stage.labels, scene, answer))
         return pd.concat(turns, ignore_index=True) if turns else pd.DataFrame(), pd.concat(controls, ignore_index=True)
 
-    def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[str]:
+    def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[Flag]:
         found = {
-            "broken_images": bool(worn.table["broken"].any()),
-            "left_natural": attack["left_natural"] > _FEW * attack["photos"],
-            "tracker_did_not_learn": attack["fit_accuracy"] < _UNLEARNT,
-            "geometry_leak": attack["geometry"] is not None and attack["geometry"] > self.geometry,
+            Flag.BROKEN_IMAGES: bool(worn.table["broken"].any()),
+            Flag.BUDGET_VIOLATED: bool(worn.table["exceeded"].any()),
+            Flag.LEFT_NATURAL: attack["left_natural"] > _FEW * attack["photos"],
+            Flag.TRACKER_DID_NOT_LEARN: attack["fit_accuracy"] < _UNLEARNT,
+            Flag.GEOMETRY_LEAK: attack["geometry"] is not None and attack["geometry"] > self.geometry,
         }
         return [flag for flag, raised in found.items() if raised]
 

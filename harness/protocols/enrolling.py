@@ -65,7 +65,8 @@ def cloaks(crafting: Crafting) -> Cloaks:
         worn = torch.where(fits[:, None, None, None], block.images, natural)
         uploaded.append(to_bytes(worn))
         measured = sizes(natural, load_images(uploaded[-1], np.arange(len(worn))))
-        columns = {"index": block.index, "fits": fits.numpy(), "broken": block.facts["broken"]}
+        attacked = {name: block.facts[name] for name in ("broken", "exceeded")}
+        columns = {"index": block.index, "fits": fits.numpy(), **attacked}
         tables.append(pd.DataFrame({**columns, **{name: values.numpy() for name, values in measured.items()}}))
     table = pd.concat(tables, ignore_index=True)
     table = table.assign(dssim=(1 - table["ssim"]) / 2, worn=table["fits"] & (table["linf"] > 0))

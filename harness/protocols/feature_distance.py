@@ -22,6 +22,7 @@ from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Images, Verifier, View
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch
+from frbench.harness.flags import Flag
 from frbench.harness.goals import Impersonation
 from frbench.harness.protocols.judging import Enrolled, Judge
 from frbench.harness.protocols.measuring import distances_measurements, views_measurements
@@ -69,6 +70,8 @@ class FeatureDistance:
         table, generated = judged(judge, blocks, self.distances)
         store.write_scores(cell.fingerprint(), table)
         attack = {**distances_measurements(table), **views_measurements(views)}
+        flags += [Flag.BROKEN_IMAGES] if table["broken"].any() else []
+        flags += [Flag.BUDGET_VIOLATED] if table["exceeded"].any() else []
         return Outcome(plain({"clean": clean, "attack": attack}), flags, generated)
 
     def _check(self, cell: Cell) -> None:
@@ -148,6 +151,8 @@ def _rows(judge: Judge, block: Reached, distances: Sequence[float]) -> pd.DataFr
             "clean_score": clean.numpy(),
             "threshold": thresholds,
             "correct": ~judge.goal.achieved(clean.double(), torch.from_numpy(thresholds)).numpy(),
+            "broken": block.broken,
+            "exceeded": block.exceeded,
         }
     )
     images = pd.concat([*_of_images(judge, block, batch, enrolled), pd.DataFrame([_FAILED])], ignore_index=True)

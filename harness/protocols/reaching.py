@@ -24,6 +24,7 @@ from frbench.harness.fingerprints import fingerprint
 from frbench.harness.progress import over
 from frbench.harness.store import ResultStore
 
+_KEPT = 2  # version of what a file of the cache holds
 BLOCK = 64  # pairs in a file: 10 MB of float32 for each distance before compression, less where a step passes several
 
 
@@ -53,13 +54,16 @@ class Reached:
     """Images of some pairs. ``generated``: made by this run, not found.
 
     index: (n,) the pairs. images: (R, 3, H, W), different ones only. place: int64 (n, Q), which of them first reached
-    each distance, -1 for none. iterations: int64 (n, Q).
+    each distance, -1 for none. iterations: int64 (n, Q). broken, exceeded: bool (n,), whether the attack returned NaN,
+    or values outside [0, 1], at any distance.
     """
 
     index: np.ndarray
     images: Images
     place: np.ndarray
     iterations: np.ndarray
+    broken: np.ndarray
+    exceeded: np.ndarray
     generated: bool
 
     @property
@@ -96,7 +100,7 @@ class Reaching:
             raise Refused(f"{type(self.attack).__name__} has no way to walk through this view; take attack=lots")
         look = replace(self.view, thresholds=torch.zeros_like(self.view.thresholds), margin=0.0)
         batch = self.batch_size if self.attack.batch_dependent else None
-        key = fingerprint(self.pairs.digest, look, self.attack, self.goal, aims(self.distances), batch)
+        key = fingerprint(_KEPT, self.pairs.digest, look, self.attack, self.goal, aims(self.distances), batch)
         for first in over(range(0, len(index), BLOCK), "attack", "pairs", BLOCK):
             yield self._block(key, nested, look, index[first : first + BLOCK])
 
@@ -110,7 +114,8 @@ class Reaching:
                 kept = self._made(nested, look, index)
                 images = kept.pop("images")
                 self.store.cache("reached", name, kept | packed(images, self._clean(index, kept["place"])))
-        return Reached(index, torch.from_numpy(images), kept["place"], kept["iterations"], generated)
+        facts = {name: kept[name] for name in ("place", "iterations", "broken", "exceeded")}
+        return Reached(index, torch.from_numpy(images), generated=generated, **facts)
 
     def _clean(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
         """The clean image (R, 3, H, W) of each image of ``place``."""
@@ -122,18 +127,18 @@ class Reaching:
         goals = aims(self.distances).to(self.device)
         for first in range(0, len(index), self.batch_size):
             batch = self.pairs.batch(index[first : first + self.batch_size], self.device)
-            part = _packed(nested(look, batch, self.goal, goals), batch)
+            part = _packed(self.attack, nested(look, batch, self.goal, goals), batch)
             part["place"][part["place"] >= 0] += made
             made += len(part["images"])
             parts.append(part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _packed(results: Sequence[AttackResult], batch: PairBatch) -> dict[str, np.ndarray]:
+def _packed(attack: Attack, results: Sequence[AttackResult], batch: PairBatch) -> dict[str, np.ndarray]:
     """Fields of ``Reached``. Images are held to [0, 1] whatever the attack returned; one with NaN reached nothing."""
-    whole = [enforced(each.images, batch.probe, Unbounded()) for each in results]
-    images = torch.stack([images for images, _ in whole], dim=1)
-    reached = torch.stack([each.achieved & ~broken for each, (_, broken) in zip(results, whole, strict=True)], dim=1)
+    whole = [enforced(attack, each, batch.probe, Unbounded()) for each in results]
+    images, broken, exceeded = (torch.stack(parts, dim=1) for parts in zip(*whole, strict=True))
+    reached = torch.stack([each.achieved for each in results], dim=1) & ~broken
     fresh = reached.clone()
     fresh[:, 1:] &= ~(reached[:, :-1] & (images[:, 1:] == images[:, :-1]).flatten(2).all(dim=2))
     number = fresh.flatten().cumsum(0).view_as(reached) - 1  # a pair's distances stand side by side, far to near
@@ -141,5 +146,7 @@ def _packed(results: Sequence[AttackResult], batch: PairBatch) -> dict[str, np.n
         "images": images[fresh],
         "place": torch.where(reached, number, -1),
         "iterations": torch.stack([each.iterations for each in results], dim=1),
+        "broken": broken.any(dim=1),
+        "exceeded": exceeded.any(dim=1),
     }
     return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}

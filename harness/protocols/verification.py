@@ -23,6 +23,7 @@ from frbench.harness.contracts import Verifier, Victim
 from frbench.harness.crafting import Crafting
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet
+from frbench.harness.flags import Flag
 from frbench.harness.goals import Cloak
 from frbench.harness.intervals import wilson
 from frbench.harness.protocols.judging import Judge, pictures_of
@@ -82,9 +83,9 @@ class Verification:
         audited = cell.audit.examine(Evidence(table, crafting, judge))
         measurements["attack"]["audit"] = audited.measurements()
         if cell.attack.stops_early:
-            flags.append("boundary_attack")
+            flags.append(Flag.BOUNDARY_ATTACK)
         if table["broken"].any():
-            flags.append("broken_images")
+            flags.append(Flag.BROKEN_IMAGES)
         store.write_scores(cell.fingerprint(), table)
         return Outcome(plain(measurements), [*flags, *audited.flags], generated)
 
@@ -143,7 +144,7 @@ class Verification:
         return pd.concat(parts, ignore_index=True), generated
 
 
-def preflight(cell: Cell, scores: np.ndarray) -> list[str]:
+def preflight(cell: Cell, scores: np.ndarray) -> list[Flag]:
     """Refuse a mis-fed recognizer, by its own clean ``scores``, before anything is attacked; the flags it earns."""
     accuracy = metrics.kfold_accuracy(scores, cell.pairs.same, cell.pairs.fold).accuracy * 100
     floor = cell.floors.get(cell.names["dataset"])
@@ -151,7 +152,7 @@ def preflight(cell: Cell, scores: np.ndarray) -> list[str]:
     if warning is None:
         return []
     warn_once(warning)
-    return ["low_clean_accuracy"]
+    return [Flag.LOW_CLEAN_ACCURACY]
 
 
 def sight(cell: Cell, calibration: Calibration, bare: Verifier) -> Victim:
