@@ -43,9 +43,9 @@ PURE = {
     "verifiers",
 }
 
-# Who may see the configuration library. The first three compose; the two others only read YAML that is data (where
+# Who may see the configuration library. The first four compose; the two others only read YAML that is data (where
 # files come from, where they belong), and never a config of a run.
-COMPOSERS = {"harness/build.py", "harness/composing.py", "harness/launch.py"}
+COMPOSERS = {"harness/build.py", "harness/composing.py", "harness/launch.py", "harness/overrides.py"}
 YAML_READERS = {"harness/sources.py", "harness/data_cli.py"}
 
 # Where the harness names a module of ours as text, because the user and no config asks for it.
