@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 SHOWN = 20
 DETECTORS = ("yunet", "insightface")
 
+_EXAMPLES = """\
+examples:
+  frbench data list                      one table of all data sets and weights
+  frbench data prepare lfw               download LFW, or align your own copy of it
+  frbench data verify lfw                name each file that is missing or differs
+
+Exit code: 0 all is well, 1 something is missing or wrong, 2 bad usage or an error of the set-up.
+"""
+_LIST = "Each data set and weight file: where it belongs, whether it is there, how large it is, and how to obtain it."
+_PREPARE = (
+    "Download what has a public source, with resume and SHA-256, or align originals that you placed in the data folder "
+    "to the five-point 112x112 template. What needs an agreement is named with where to ask for it."
+)
+_VERIFY = "Compare files with their SHA-256 digests and name each that is missing or differs."
+
 
 def run(argv: Sequence[str]) -> int:
     """Exit code: 0 all is well, 1 something is missing or wrong, 2 misuse or an error of the set-up."""
@@ -42,12 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--data", type=Path, metavar="DIR", help="the data folder (default: FRBENCH_DATA, else data/)")
     parser = argparse.ArgumentParser(
-        prog="frbench data", description="Datasets and weights: what is there, and how to get it."
+        prog="frbench data",
+        description="Datasets, weights and the face detector: what is there, how to get the rest, whether it is right.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="list|prepare|verify")
-    listing = verbs.add_parser("list", parents=[common], help="what is there and how to get the rest")
+    listing = verbs.add_parser(
+        "list", parents=[common], help="what is there and how to get the rest", description=_LIST
+    )
     listing.set_defaults(verb=_list, name=[], mirror=None)
-    prepare = verbs.add_parser("prepare", parents=[common], help="fetch, or align the originals that are there")
+    prepare = verbs.add_parser(
+        "prepare", parents=[common], help="download, or align the originals that are there", description=_PREPARE
+    )
     prepare.add_argument("name", nargs="+", help="options as frbench data list shows them, such as lfw")
     prepare.add_argument(
         "--mirror",
@@ -56,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("--detector", choices=DETECTORS, default="yunet", help="finds faces in unaligned originals")
     prepare.set_defaults(verb=_prepare)
-    verify = verbs.add_parser("verify", parents=[common], help="check files against their digests")
+    verify = verbs.add_parser("verify", parents=[common], help="check files against their digests", description=_VERIFY)
     verify.add_argument("name", nargs="*", help="options to check; none: all that is there")
     verify.set_defaults(verb=_verify, mirror=None)
     return parser

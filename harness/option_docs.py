@@ -173,7 +173,8 @@ def domain(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(filter(None, map(domain, arguments))))
+        known = list(dict.fromkeys(filter(None, map(domain, arguments))))
+        return "" if known == [_WORDS["NoneType"]] else " or ".join(known)
     if origin in (tuple, list):
         inside = " or ".join(dict.fromkeys(domain(each) for each in arguments if each is not ...))
         return f"list of {inside}" if inside else "list"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
@@ -18,7 +19,7 @@ CONF = "frbench.conf"
 _SWEEP = ("-m", "--multirun")
 _WITH_VALUE = {"-cd": "--config-dir", "-c": "--cfg", "-p": "--package", "-i": "--info"}
 _ALONE = (*_SWEEP, "--resolve", "-h", "--help", "--hydra-help", "-r", "--run")
-_SPECIAL = set("=(),{}[]:'\"\\ \t#$")
+_PLAIN = re.compile(r"[\w./~@%+-]+")  # text that needs no quotes
 
 
 def tidied(words: Sequence[str]) -> list[str]:
@@ -109,10 +110,7 @@ def _late(word: str, given: Override) -> str:
 
 def quoted(key: str, value: str) -> str:
     """``key=value`` as the override grammar reads it back, text with special characters in double quotes."""
-    if value and not set(value) & _SPECIAL:
-        return f"{key}={value}"
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{key}="{escaped}"'
+    return f"{key}={value if _PLAIN.fullmatch(value) else QuotedString(value, Quote.double).with_quotes()}"
 
 
 def typed(key: str, value: str) -> str:

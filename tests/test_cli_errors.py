@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 
 from frbench.harness.cli import main
+from frbench.harness.composing import with_hydra
+from frbench.harness.overrides import quoted
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,104 @@ def test_a_value_of_the_wrong_kind_is_shown_with_what_was_expected(
 @pytest.mark.parametrize("typed", ["attack=[pgd", "attack.steps", "=", "attack=pgd attack"])
 def test_an_override_that_cannot_be_read_is_one_line(typed: str, frbench: Callable[..., Answer]) -> None:
     one_line(frbench(typed))
+
+
+@pytest.mark.parametrize("path", ["/data/run=3", "/data/run (3", "/data/one,other", "/data/a:b{c"])
+def test_a_path_with_a_special_character_is_told_how_to_quote_it(path: str, frbench: Callable[..., Answer]) -> None:
+    """And what it is told to type is read as the path that was meant."""
+    message = one_line(frbench(f"recognizer.path={path}", "recognizer=onnx"))
+    told = next(word for word in shlex.split(message) if word.startswith('recognizer.path="'))
+    read: list[str] = []
+    with_hydra("run", ["recognizer=onnx", told], lambda cfg: read.append(cfg.recognizer.path))
+    assert read == [path]
+
+
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\n\r", exclude_categories=["Cc", "Cs"])))
+def test_any_text_is_quoted_so_that_it_is_read_as_it_was(text: str) -> None:
+    assume("$" not in text)  # of interpolations, which no quotes prevent
+    parsed = OverridesParser.create().parse_override(quoted("key", text)).value()
+    assert parsed.text == text if isinstance(parsed, QuotedString) else str(parsed) == text or text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("+tracking=wandb", "training"),
+        ("+paths.reslts=elsewhere", "paths.results"),
+        ("+tracker=linear", ""),
+        ("+network=tiny", ""),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
+    message = one_line(frbench(typed, "dataset=lfw_bin"))
+    assert typed.partition("=")[0].lstrip("+") in message and "nothing reads it" in message
+    assert f"did you mean {meant}?" in message if meant else True
+
+
+def test_a_key_that_another_value_reads_is_not_refused(frbench: Callable[..., Answer]) -> None:
+    message = one_line(frbench("+mine=3", "attack.steps=${mine}", "dataset=lfw_bin"))
+    assert "nothing reads" not in message and "lfw" in message  # the next thing that is missing
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("--attack=pgd", "attack=pgd"), ("--multi", "-m"), ("--config-dir", "--config-dir=")],
+)
+def test_a_flag_that_is_not_there_is_one_line(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
+    assert meant in one_line(frbench("attack=fgsm", typed))  # the fixture's paths come after
+
+
+@pytest.mark.parametrize(
+    ("typed", "valid"),
+    [
+        ("recognizer@threat.surrogate=tiny", "threat=transfer"),
+        ("tracker=linear", "tracker@protocol.tracker=NAME with protocol=cloaking"),
+    ],
+)
+def test_an_option_inside_another_is_told_the_one_option_that_it_belongs_to(
+    typed: str, valid: str, frbench: Callable[..., Answer]
+) -> None:
+    assert valid in one_line(frbench(typed))
+
+
+def test_the_nearest_setting_is_looked_for_in_the_options_that_were_chosen(frbench: Callable[..., Answer]) -> None:
+    assert "did you mean attack.rounds?" in one_line(frbench("attack=cw", "attack.round=3"))
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "-m", "attack=fgsm,pgd"], ["fit", "defense=pca"], ["report"]])
+def test_a_results_folder_that_cannot_be_written_is_one_line_before_anything_is_done(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a file where a folder should be")
+    code = main([*words, f"paths.results={tmp_path / 'file' / 'results'}", *_cache(words, tmp_path)])
+    assert str(tmp_path / "file") in one_line(Answer(code, *capfd.readouterr()))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _cache(words: list[str], folder: Path) -> list[str]:
+    return [] if words == ["report"] else [f"paths.cache={folder / 'file' / 'cache'}"]
+
+
+def test_the_configuration_of_each_cell_of_a_sweep_is_printed_and_nothing_runs(
+    frbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    answer = frbench("-m", "attack=fgsm,pgd", "--cfg", "job")
+    assert answer.code == 0 and not answer.err
+    documents = answer.out.split("---\n")[1:]
+    assert [document.splitlines()[0].split()[1] for document in documents] == ["attack=fgsm", "attack=pgd"]
+    assert [OmegaConf.create(document).attack.steps for document in documents] == [1, 20]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["options"], ["run", "--help"], ["data", "list"], ["run", "--cfg=job"]])
+def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
+    """As ``frbench options | head -1``: the reader is gone before the first line."""
+    command = [sys.executable, "-m", "frbench.harness.cli", *words]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=200) != 2
 
 
 def test_a_value_that_has_no_default_is_asked_for(frbench: Callable[..., Answer]) -> None:

@@ -16,6 +16,7 @@ from frbench.harness.build import NOUNS
 from frbench.harness.cli import main
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
+from frbench.harness.option_docs import first_line
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.recognizers.untrained import Untrained
@@ -78,7 +79,7 @@ def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[
     assert main(["options"]) == 0
     listed = {
         group: set(names.split())
-        for group, _, names in (x.partition(":") for x in capsys.readouterr().out.splitlines())
+        for group, _, names in (x.partition(":") for x in capsys.readouterr().out.split("\n\n")[0].splitlines())
     }
     known = {
         group: {path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml")}
@@ -88,7 +89,23 @@ def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[
     assert listed == known
     assert "broken/noisy" in known["defense"]
     assert main(["options", "defense"]) == 0
-    assert capsys.readouterr().out.split() == ["defense:", *sorted(known["defense"])]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == sorted(known["defense"])
+
+
+FILES = [path for group in set(GROUPS) - {"source"} for path in sorted((CONF / group).rglob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).with_suffix("").as_posix())
+def test_that_the_first_comment_line_of_an_option_says_what_it_is(path: Path) -> None:
+    """It is what ``frbench options GROUP`` prints, so it is whole: one sentence or more, on one line."""
+    line = first_line(path.read_text("utf-8"))
+    assert line.endswith("."), f"{path}: the first comment line is '{line}'"
+    assert len(line) <= 120
+
+
+def test_that_no_two_options_of_a_group_say_the_same() -> None:
+    said = [(path.parent, first_line(path.read_text("utf-8"))) for path in FILES]
+    assert len(set(said)) == len(said)
 
 
 def test_that_an_option_builds_a_frozen_dataclass_that_remembers_its_keywords(

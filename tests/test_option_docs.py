@@ -1,0 +1,89 @@
+"""What ``frbench options`` says of an option comes from its YAML, its annotations and its docstring."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Interval
+
+from frbench.harness import domains
+from frbench.harness.cli import main
+from frbench.harness.option_docs import described, domain
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (int, "whole number"),
+        (float | None, "number or null"),
+        (bool, "true or false"),
+        (Literal["best", "last"], "best or last"),
+        (Annotated[int, Gt(0)], "whole number above 0"),
+        (Annotated[float, Ge(0)] | None, "number from 0 on or null"),
+        (Annotated[float, Interval(gt=0, le=1)], "number above 0 up to 1"),
+        (domains.Fraction, "number from 0 to 1"),
+        (tuple[float, ...], "list of number"),
+        (object | None, ""),
+        (Any, ""),
+    ],
+)
+def test_that_an_annotation_is_said_in_words(hint: Any, words: str) -> None:
+    assert domain(hint) == words
+
+
+def test_that_a_docstring_is_read_field_by_field() -> None:
+    text = """Descend the goal.
+
+    steps:    gradient steps a start. stride: radii walked in all,
+              over all steps. ``stop``: when.
+    low, high: ends of the range.
+
+    A note: of no field. And one on steps that is none.
+    """
+    assert described(text, ["steps", "stride", "stop", "low", "high", "other"]) == {
+        "steps": "gradient steps a start",
+        "stride": "radii walked in all, over all steps",
+        "stop": "when",
+        "low": "ends of the range",
+        "high": "ends of the range",
+    }
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["options", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_that_a_group_is_listed_with_the_paper_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "attack").splitlines()
+    assert any(line.startswith("pgd ") and "Madry et al., ICLR 2018" in line for line in lines)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
+
+
+def test_that_an_option_is_told_with_default_range_and_meaning_of_each_field(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = printed(capsys, "attack=pgd")
+    assert "Madry et al." in out and "attack.NAME=VALUE" in out
+    assert "steps=20" in out and "gradient steps a start" in out
+    assert "keep=best" in out and "best or last; best iterate by the loss" in out
+
+
+def test_that_parts_inside_are_told_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "attack=minimal", "tracker=linear")
+    assert "inner.steps=20" in out and "budget.radius=" in out
+    assert "protocol.tracker.NAME=VALUE" in out and "strength=1.0" in out and "inverse of the L2 penalty" in out
+
+
+@pytest.mark.parametrize("option", ["experiment=demo", "goal=dodging", "paths=default", "recognizer=tiny"])
+def test_that_any_kind_of_option_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(printed(capsys, option).splitlines()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("atack", "attack"), ("attack=pgdd", "pgd"), ("attack.steps=3", "attack")]
+)
+def test_that_a_mistyped_one_is_named(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["options", typed]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
