@@ -35,7 +35,7 @@ from frbench.harness.faces import FaceSource, PairSet, PairSource, remark_flags
 from frbench.harness.flags import Flag
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
-from frbench.harness.part_contracts import check_part
+from frbench.harness.part_contracts import check_faces, check_pairs, check_part
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
 from frbench.harness.validation import check_fields, check_targets
@@ -112,7 +112,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _opened(text: str, cache: Path) -> PairSet:
     """The data set that a config (as JSON) describes, opened once in a process."""
-    pairs: PairSet = instantiate(json.loads(text), "dataset").open(cache)
+    dataset: PairSource = instantiate(json.loads(text), "dataset")
+    pairs = dataset.open(cache)
+    check_pairs(dataset, pairs)
     return pairs
 
 
@@ -223,6 +225,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
         fitted_on = defense.faces.open(image_cache(config))
+        check_faces(defense.faces, fitted_on)
         remarks[FACES] = fitted_on.remarks
         flags += overlap_flags(fitted_on, pairs, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key

@@ -91,7 +91,7 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
     except (HydraException, OmegaConfBaseException) as error:
         raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
     except OSError as error:
-        if began:
+        if began or isinstance(error, BrokenPipeError):
             raise
         raise FrbenchError(f"{error.filename} cannot be made ({error.strerror}); take another paths.results") from error
     finally:

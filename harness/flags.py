@@ -40,7 +40,11 @@ class Flag(StrEnum):
     BOUNDARY_ATTACK = "boundary_attack", "the attack stops at success, so read its sizes and not its rate", False
     LOW_CLEAN_ACCURACY = "low_clean_accuracy", "clean accuracy is too low for a recognizer that is fed as it should be"
     OVERLAPPING_IDENTITIES = "overlapping_identities", "fitted or trained on people or images of the test set"
-    IMAGES_LEFT_OUT = "images_left_out", "images or pairs of the data set could not be read; the record counts them", False
+    IMAGES_LEFT_OUT = (
+        "images_left_out",
+        "images or pairs of the data set could not be read; the record counts them",
+        False,
+    )
     PHOTO_WITH_ITSELF = "photo_with_itself", "pairs hold one and the same image twice, which any recognizer accepts"
     LEFT_NATURAL = "left_natural", "more than a tenth of the photos got no cloak"
     TRACKER_DID_NOT_LEARN = "tracker_did_not_learn", "the tracker misnames photos that it was trained on"

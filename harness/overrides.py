@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -19,7 +18,6 @@ CONF = "frbench.conf"
 _SWEEP = ("-m", "--multirun")
 _WITH_VALUE = {"-cd": "--config-dir", "-c": "--cfg", "-p": "--package", "-i": "--info"}
 _ALONE = (*_SWEEP, "--resolve", "-h", "--help", "--hydra-help", "-r", "--run")
-_PLAIN = re.compile(r"[\w./~@%+-]+")  # text that needs no quotes
 
 
 def tidied(words: Sequence[str]) -> list[str]:
@@ -109,8 +107,13 @@ def _late(word: str, given: Override) -> str:
 
 
 def quoted(key: str, value: str) -> str:
-    """``key=value`` as the override grammar reads it back, text with special characters in double quotes."""
-    return f"{key}={value if _PLAIN.fullmatch(value) else QuotedString(value, Quote.double).with_quotes()}"
+    """``key=value`` as the override grammar reads it back: in double quotes, unless it reads the bare text so too."""
+    bare = f"{key}={value}"
+    try:
+        same = OverridesParser.create().parse_override(bare).value() == value
+    except HydraException:
+        same = False
+    return bare if same else f"{key}={QuotedString(value, Quote.double).with_quotes()}"
 
 
 def typed(key: str, value: str) -> str:

@@ -12,12 +12,14 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import get_protocol_members, is_protocol
 
 from frbench.harness.contracts import Attack, AttackResult, Images
 from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import FaceSet, ImageStack, PairSet
 
 _ABSENT = object()
 _PLAIN = (bool, str, int, float)
@@ -180,6 +182,48 @@ def check_scores(part: object, found: object, count: int, where: str) -> None:
         raise FrbenchError(
             f"{where}: {_named(part)} returned {_shown(found)} for {count} pairs, expected scores float32 ({count},)"
         )
+
+
+def check_pairs(dataset: object, pairs: object) -> None:
+    """Raises FrbenchError: what ``dataset`` opened to is no ``PairSet`` whose arrays fit together."""
+    if not isinstance(pairs, PairSet):
+        raise FrbenchError(f"dataset: {_named(dataset)} opened to {_shown(pairs)}, expected a PairSet")
+    count, images = len(pairs.probe), len(pairs.images)
+    rows = dict.fromkeys(("probe", "reference", "decoy"), ("iu", count, images))
+    others = {"same": ("b", count, None), "fold": ("iu", count, None), "identity": ("iu", images, None)}
+    wrong = _of_stack(pairs.images)
+    for name, (kinds, length, below) in (rows | others | {"attacked": ("iu", None, count)}).items():
+        wrong += _of_array(name, getattr(pairs, name), kinds, length, below)
+    if wrong:
+        raise FrbenchError(f"dataset: {_named(dataset)} opened to a PairSet with {'; '.join(wrong)}")
+
+
+def check_faces(source: object, faces: object) -> None:
+    """Raises FrbenchError: what ``source`` opened to is no ``FaceSet`` whose arrays fit together."""
+    if not isinstance(faces, FaceSet):
+        raise FrbenchError(f"identities: {_named(source)} opened to {_shown(faces)}, expected a FaceSet")
+    people = len(faces.people)
+    wrong = _of_stack(faces.images) + _of_array("identity", faces.identity, "iu", len(faces.images), people)
+    if wrong:
+        raise FrbenchError(f"identities: {_named(source)} opened to a FaceSet with {'; '.join(wrong)}")
+
+
+def _of_stack(images: ImageStack) -> list[str]:
+    if images.dtype == np.uint8 and len(images.shape) == 4 and images.shape[3] == 3:
+        return []
+    return [f"images {images.dtype} {tuple(images.shape)}, expected uint8 (M, H, W, 3)"]
+
+
+def _of_array(name: str, found: object, kinds: str, length: int | None, below: int | None) -> list[str]:
+    """What is wrong with an array of ``length`` whose dtype is one of ``kinds`` and whose values are ``below``."""
+    expected = f"{'bool' if kinds == 'b' else 'int64'} ({'A' if length is None else length},)"
+    if not isinstance(found, np.ndarray):
+        return [f"{name} as {type(found).__name__}, expected an array {expected}"]
+    if found.dtype.kind not in kinds or found.ndim != 1 or length not in (None, len(found)):
+        return [f"{name} {found.dtype} {found.shape}, expected {expected}"]
+    if below is not None and len(found) and not (found.min() >= 0 and found.max() < below):
+        return [f"{name} from {found.min()} to {found.max()}, expected 0 to {below - 1}"]
+    return []
 
 
 def _shown(found: object) -> str:

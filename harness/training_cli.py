@@ -17,6 +17,7 @@ from frbench.harness.fitting import Workshop
 from frbench.harness.flags import Flag
 from frbench.harness.overlap import overlap_flags
 from frbench.harness.parallel import leading
+from frbench.harness.part_contracts import check_faces
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.recognizers.untrained import member_names
 from frbench.harness.store import write_atomically
@@ -58,7 +59,9 @@ def train(
     recipe: Recipe = build.instantiate(config["training"], "training")
     recognizer = _beginning(config) if recipe.needs_recognizer else None
     cache, store = build.image_cache(config), build.store(config)
-    faces = build.instantiate(config["identities"], "identities").open(cache)
+    source = build.instantiate(config["identities"], "identities")
+    faces = source.open(cache)
+    check_faces(source, faces)
     flags = _apart(config, recipe, faces)
     device = resolve_device(config["device"])
     artifact = Workshop(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
@@ -126,11 +126,12 @@ def test_a_path_with_a_special_character_is_told_how_to_quote_it(path: str, frbe
     assert read == [path]
 
 
+@settings(deadline=None, max_examples=100)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\n\r", exclude_categories=["Cc", "Cs"])))
 def test_any_text_is_quoted_so_that_it_is_read_as_it_was(text: str) -> None:
     assume("$" not in text)  # of interpolations, which no quotes prevent
     parsed = OverridesParser.create().parse_override(quoted("key", text)).value()
-    assert parsed.text == text if isinstance(parsed, QuotedString) else str(parsed) == text or text.isascii()
+    assert (parsed.text if isinstance(parsed, QuotedString) else parsed) == text
 
 
 @pytest.mark.parametrize(
@@ -155,10 +156,10 @@ def test_a_key_that_another_value_reads_is_not_refused(frbench: Callable[..., An
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("--attack=pgd", "attack=pgd"), ("--multi", "-m"), ("--config-dir", "--config-dir=")],
+    [("--attack=pgd", "attack=pgd"), ("--multi", "-m")],
 )
 def test_a_flag_that_is_not_there_is_one_line(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
-    assert meant in one_line(frbench("attack=fgsm", typed))  # the fixture's paths come after
+    assert meant in one_line(frbench(typed))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from frbench.attacks.descent import ProjectedDescent
 from frbench.harness.contracts import Attack, AttackResult, Defense, Recognizer, Verifier
 from frbench.harness.errors import FrbenchError
 from frbench.harness.metering import Meter, metered
-from frbench.harness.part_contracts import check_part, check_result
+from frbench.harness.part_contracts import check_pairs, check_part, check_result
 from frbench.harness.threats import Transfer
 from frbench.harness.verifiers import Comparer
 
@@ -118,6 +119,25 @@ def test_that_a_result_of_another_kind_is_named_with_what_was_expected(result: o
     message = told(lambda: check_result(ProjectedDescent(), result, PROBE))
     assert "ProjectedDescent" in message and came in message
     check_result(ProjectedDescent(), AttackResult(PROBE, DONE, COUNT), PROBE)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": np.zeros((80, 8, 8, 3), np.float32)}, "images float32 (80, 8, 8, 3), expected uint8 (M, H, W, 3)"),
+        ({"same": np.zeros(40, np.int64)}, "same int64 (40,), expected bool (40,)"),
+        ({"probe": np.arange(41)}, "reference int64 (40,), expected int64 (41,)"),
+        ({"reference": np.full(40, 80)}, "reference from 80 to 80, expected 0 to 79"),
+        ({"identity": [0] * 80}, "identity as list"),
+        ({"attacked": np.array([-1])}, "attacked from -1 to -1"),
+    ],
+    ids=["images", "same", "count", "rows", "list", "attacked"],
+)
+def test_that_a_data_set_whose_arrays_do_not_fit_is_named(change: Any, said: str, pair_set: Callable) -> None:
+    check_pairs(Changeable(), pair_set())
+    message = told(lambda: check_pairs(Changeable(), replace(pair_set(), **change)))
+    assert "Changeable" in message and said in message
+    assert "expected a PairSet" in told(lambda: check_pairs(Changeable(), [1]))
 
 
 @dataclass(frozen=True)
