@@ -32,7 +32,7 @@ from frbench.harness.contracts import (
 )
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource, PairSet, PairSource, remark_flags
-from frbench.harness.flags import Flag
+from frbench.harness.flags import flag_named
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.part_contracts import check_faces, check_pairs, check_part

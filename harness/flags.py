@@ -56,6 +56,11 @@ class Flag(StrEnum):
     )
 
 
+def flag_named(name: str) -> Flag:
+    """The flag that records call ``name``."""
+    return next(flag for flag in Flag if flag.value == name)
+
+
 _HARMLESS = frozenset(flag.value for flag in Flag if not flag.doubt)
 
 

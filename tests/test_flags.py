@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from frbench.harness.audit import Audit
-from frbench.harness.flags import Flag, doubtful
+from frbench.harness.faces import REMARK_FLAGS, remark_flags
+from frbench.harness.flags import Flag, doubtful, flag_named
 from frbench.harness.telling import closing, sentence
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,10 @@ def test_that_every_check_of_the_audit_has_a_limit_and_is_a_flag() -> None:
     checks = set(Audit(full=True)._checks())
     assert len(checks) == 10 and checks <= set(Flag)
     assert checks <= {each.name for each in dataclasses.fields(Audit)}
+
+
+def test_that_what_is_odd_about_a_data_set_raises_flags_of_the_enumeration() -> None:
+    assert {flag_named(name) for name in remark_flags(dict.fromkeys(REMARK_FLAGS, 1))} == set(REMARK_FLAGS.values())
 
 
 def test_that_a_flag_that_only_names_a_kind_casts_no_doubt_and_an_unknown_one_does() -> None:
