@@ -31,7 +31,7 @@ from frbench.harness.contracts import (
     Verifier,
 )
 from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSource, PairSet, PairSource, remark_flags
+from frbench.harness.faces import FaceSet, FaceSource, PairSet, PairSource, remark_flags
 from frbench.harness.flags import flag_named
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
@@ -224,8 +224,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     remarks = {"dataset": pairs.remarks}
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
-        fitted_on = defense.faces.open(image_cache(config))
-        check_faces(defense.faces, fitted_on)
+        fitted_on = _faces(defense.faces, image_cache(config))
         remarks[FACES] = fitted_on.remarks
         flags += overlap_flags(fitted_on, pairs, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
@@ -245,6 +244,13 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
         **others,
     )
     return dataclasses.replace(cell, facts={**run_facts(cell, config), "remarks": _noted(remarks)})
+
+
+def _faces(source: FaceSource, cache: Path) -> FaceSet:
+    """What ``source`` opens to, checked."""
+    faces = source.open(cache)
+    check_faces(source, faces)
+    return faces
 
 
 def _noted(remarks: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

@@ -184,6 +184,7 @@ _INSIDE = {
     "network@training.start.network": "training=advt",
     "network@defense.recipe.network": "a trained ensemble such as defense=diverse_ensemble",
     "network@recognizer.architecture": "recognizer=trained",
+    "maker@defense.recipe.cloaks.makers.fawkes": "defense=puface",
 }
 
 
