@@ -45,7 +45,7 @@ class Flag(StrEnum):
         "images or pairs of the data set could not be read; the record counts them",
         False,
     )
-    PHOTO_WITH_ITSELF = "photo_with_itself", "pairs hold one and the same image twice, which any recognizer accepts"
+    PHOTO_WITH_ITSELF = "photo_with_itself", "more than 1 % of the pairs hold one and the same image twice"
     LEFT_NATURAL = "left_natural", "more than a tenth of the photos got no cloak"
     TRACKER_DID_NOT_LEARN = "tracker_did_not_learn", "the tracker misnames photos that it was trained on"
     GEOMETRY_LEAK = "geometry_leak", "the border of a photo alone tells cloaked from natural"

@@ -27,7 +27,7 @@ def test_that_every_check_of_the_audit_has_a_limit_and_is_a_flag() -> None:
 
 
 def test_that_what_is_odd_about_a_data_set_raises_flags_of_the_enumeration() -> None:
-    assert {flag_named(name) for name in remark_flags(dict.fromkeys(REMARK_FLAGS, 1))} == set(REMARK_FLAGS.values())
+    assert {flag_named(name) for name in remark_flags(dict.fromkeys(REMARK_FLAGS, 1), 10)} == set(REMARK_FLAGS.values())
 
 
 def test_that_a_flag_that_only_names_a_kind_casts_no_doubt_and_an_unknown_one_does() -> None:
