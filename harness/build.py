@@ -38,7 +38,7 @@ from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.part_contracts import check_faces, check_pairs, check_part
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
-from frbench.harness.validation import check_fields, check_targets
+from frbench.harness.validation import check_fields, check_names, check_targets
 from frbench.harness.verifiers import Comparer, compares, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
@@ -54,6 +54,7 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as build
 
+    check_names(config, where)
     try:
         thing = build(config, _convert_="all")
     except InstantiationException as error:

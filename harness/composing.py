@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.overrides import CONF, own_folder, prepared, tidied, unreadable
-from frbench.harness.validation import check_targets
+from frbench.harness.validation import check_targets, set_elsewhere
 
 
 def known_options(own: Path | None = None) -> dict[str, dict[str, Traversable]]:
@@ -138,6 +138,10 @@ def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
     if found[1].startswith("training.") and not training:
         return f"{found[1]} belongs to a training, and none was chosen; add training=single or another"
     whole = _chosen(name, [word for word in words if word.partition("=")[0] not in (found[1], "experiment")])
+    place, _, field = found[1].rpartition(".")
+    elsewhere = set_elsewhere(OmegaConf.select(whole, f"{place}._target_") if place else None, field)
+    if elsewhere:
+        return f"{found[1]} cannot be set: {elsewhere}"
     known = [key for key in (*whole.hydra.runtime.choices, *leaves(whole)) if not key.startswith("hydra")]
     near = difflib.get_close_matches(found[1], known, n=1)
     hint = f"did you mean {near[0]}?" if near else "frbench options lists the groups"

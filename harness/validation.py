@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import types
 import typing
@@ -35,6 +36,30 @@ def _targets(config: Any) -> Iterator[Any]:
             yield from _targets(value)
 
 
+def set_elsewhere(target: Any, name: str) -> str | None:
+    """Why an object of frbench has no field ``name`` and where it is set instead; None where the class does not say.
+
+    target: the ``_target_`` of the object. A class says so in its mapping ``elsewhere``.
+    """
+    module, _, kind = str(target).rpartition(".")
+    if not module.startswith("frbench."):
+        return None
+    found = getattr(importlib.import_module(module), kind, None)
+    reason: str | None = getattr(found, "elsewhere", {}).get(name)
+    return reason
+
+
+def check_names(config: Any, where: str) -> None:
+    """Refuse, however deep inside, what is set on an object that has it set elsewhere; see ``set_elsewhere``."""
+    if not isinstance(config, Mapping):
+        return
+    for name, value in config.items():
+        reason = set_elsewhere(config.get("_target_"), str(name))
+        if reason is not None:
+            raise FrbenchError(f"{where}.{name} cannot be set: {reason}")
+        check_names(value, f"{where}.{name}")
+
+
 def check_fields(thing: Any, where: str) -> None:
     """Refuse a field of a dataclass whose plain type (number, text, choice) is not the declared one, however deep
     inside; and a maker of networks that lacks an argument or has one too many or of another type."""
@@ -60,7 +85,10 @@ def _check_arguments(maker: partial[Any], where: str) -> None:
         taken = ", ".join(inspect.signature(maker.func).parameters)
         raise FrbenchError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
     made: Any = maker.func
-    hints = typing.get_type_hints(getattr(made, "__init__") if isinstance(made, type) else made)  # noqa: B009
+    try:
+        hints = typing.get_type_hints(getattr(made, "__init__") if isinstance(made, type) else made)  # noqa: B009
+    except (NameError, TypeError):  # annotations that only a type checker can read, or none at all
+        return
     for name, value in maker.keywords.items():
         _check_value(value, hints.get(name, Any), f"{where}.{name}")
 

@@ -98,7 +98,7 @@ def test_that_multipart_requests_have_the_fields_that_the_service_wants() -> Non
     with pretending(always(answer)) as (url, heard):
         service = CompareService(
             url, probe_field="image_1", reference_field="image_2", fields={"model": "v3", "top": 1},
-            score_path="result.0.confidence", scale=0.02, offset=-1, image_format="bmp",
+            score_path="result.0.confidence", score_scale=0.02, score_offset=-1, image_format="bmp",
         )  # fmt: skip
         assert service.compare(eight_bits(1), eight_bits(1, 1)).tolist() == pytest.approx([0.5])
     (body,) = heard.bodies

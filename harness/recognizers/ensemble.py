@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from frbench.harness.contracts import Embeddings, Images, Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import describe
+from frbench.harness.recognizers.preprocessing import FEEDING
 from frbench.harness.trained_people import known_people
 
 
@@ -26,6 +27,8 @@ class EnsembleRecognizer:
     """
 
     members: Mapping[str, Recognizer]
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "each member has its own, set below members.NAME")
 
     @property
     def name(self) -> str:

@@ -170,6 +170,14 @@ _PLAIN = ("torch.", "collections.", "_codecs.encode", "__builtin__.set", "builti
 _PICKLES = 5  # of PyTorch's older format; the tensors' bytes follow, which may look like one more
 
 
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is a ZIP archive with the constants of TorchScript code, as ``torch.jit.save`` writes."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
 def is_safetensors(path: Path) -> bool:
     """Whether the file begins as safetensors do: the length of a header, then the header."""
     with path.open("rb") as file:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from frbench.harness.contracts import Embeddings, Images, Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import describe
-from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.recognizers.preprocessing import FEEDING, unit_length
 from frbench.harness.trained_people import known_people
 
 
@@ -32,6 +33,8 @@ class FlipAveraged:
     """
 
     of: Recognizer | None = None
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the recognizer inside has its own, set below of")
 
     @property
     def name(self) -> str:

@@ -11,11 +11,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Images
+from frbench.harness.domains import Positive
 from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.onnx_file import OnnxFile
+from frbench.harness.recognizers.onnx_file import AutoStatistic, OnnxFile
 from frbench.harness.recognizers.onnx_graph import require
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import CPU, OnnxRuntimeRecognizer
+from frbench.harness.recognizers.preprocessing import Size
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class InsightfacePack:
 
     differentiable: through onnx2torch (white box), or by onnxruntime (black box).
     download: whether InsightFace may fetch a pack that is not there (hundreds of megabytes).
+    mean, std, scale, size, bgr: see ``OnnxFile``.
     floor, device, providers: see ``TorchRecognizer`` and ``OnnxRuntimeRecognizer``.
     """
 
@@ -31,9 +34,16 @@ class InsightfacePack:
     root: str = "~/.insightface"
     differentiable: bool = True
     download: bool = False
+    mean: AutoStatistic = "auto"
+    std: AutoStatistic = "auto"
+    scale: Positive = 255.0
+    size: Size | None = None
+    bgr: bool = False
     floor: float | Mapping[str, float] | None = None
     device: str = "cpu"
     providers: Sequence[str] | Literal["auto"] = "auto"
+
+    elsewhere = OnnxFile.elsewhere
 
     @property
     def name(self) -> str:
@@ -42,7 +52,16 @@ class InsightfacePack:
     @cached_property
     def recognizer(self) -> OnnxFile:
         """The ONNX recognizer inside."""
-        common: dict[str, Any] = {"name": self.name, "path": str(self._recognition()), "device": self.device}
+        common: dict[str, Any] = {
+            "name": self.name,
+            "path": str(self._recognition()),
+            "mean": self.mean,
+            "std": self.std,
+            "scale": self.scale,
+            "size": self.size,
+            "bgr": self.bgr,
+            "device": self.device,
+        }
         if self.differentiable:
             return OnnxRecognizer(**common)
         return OnnxRuntimeRecognizer(**common, providers=self.providers)

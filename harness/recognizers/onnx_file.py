@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.domains import Positive
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
@@ -22,10 +23,10 @@ from frbench.harness.recognizers.onnx_normalisation import (
     GraphNormalisation,
     graph_normalisation,
 )
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, unit_length
+from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
-Statistic = float | Sequence[float] | Literal["auto"]
+AutoStatistic = Statistic | Literal["auto"]
 PROBES = 3
 
 
@@ -44,9 +45,9 @@ class OnnxFile:
 
     name: str
     path: str
-    mean: Statistic = "auto"
-    std: Statistic = "auto"
-    scale: float = 255.0
+    mean: AutoStatistic = "auto"
+    std: AutoStatistic = "auto"
+    scale: Positive = 255.0
     size: Size | None = None
     bgr: bool = False
     output: str | int | None = None
@@ -56,6 +57,8 @@ class OnnxFile:
     obtain: str = ""
     floor: float | Mapping[str, float] | None = None
     device: str = "cpu"
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "an ONNX file holds its network, so no names are matched"}
 
     @cached_property
     def file(self) -> Path:

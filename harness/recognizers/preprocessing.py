@@ -14,6 +14,7 @@ from frbench.harness.contracts import Embeddings, Images
 from frbench.harness.domains import Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 
+FEEDING = ("mean", "std", "scale", "size", "bgr", "prefix", "preprocessing")  # mean the same in every recognizer
 Statistic = float | Sequence[float]  # one number, or one per RGB channel
 Size = PositiveInt | Sequence[PositiveInt]  # the side of a square, or (height, width)
 

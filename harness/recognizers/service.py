@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from frbench.harness.contracts import Images, Scores
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.courier import Courier, secrets
+from frbench.harness.recognizers.preprocessing import FEEDING
 from frbench.harness.survival import to_bytes
 
 _MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "bmp": "image/bmp"}
@@ -38,7 +39,7 @@ class CompareService:
         name the two pictures, ``fields`` are sent beside them.
     headers_from_env, fields_from_env: name -> the environment variable that holds the value; values are never kept.
     score_path: where the similarity stands in the answer, dots between keys and list numbers ("result.0.confidence").
-    scale, offset: score = value * scale + offset, to bring the service's values to [-1, 1].
+    score_scale, score_offset: score = value * score_scale + score_offset, to bring the service's values to [-1, 1].
     version: what the service runs, as far as you know. Kept scores belong to it. Without it the place version_path
         of the answer to a first, gray pair says so; without both, the URL stands for it.
     random: whether the service answers the same question differently each time.
@@ -58,8 +59,8 @@ class CompareService:
     headers_from_env: Mapping[str, str] | None = None
     fields_from_env: Mapping[str, str] | None = None
     score_path: str = "similarity"
-    scale: float = 1.0
-    offset: float = 0.0
+    score_scale: float = 1.0
+    score_offset: float = 0.0
     random: bool = False
     timeout_s: float = 30.0
     retries: int = 4
@@ -68,6 +69,7 @@ class CompareService:
     floor: float | Mapping[str, float] | None = None
 
     differentiable = False
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the service prepares pictures for its own network")
 
     def compare(self, probe: Images, reference: Images) -> Scores:
         """Scores float32 (N,) of N pairs, after rounding to 8 bits. Raises FrbenchError where the service fails."""
@@ -88,7 +90,7 @@ class CompareService:
 
     def fingerprint(self) -> dict[str, Any]:
         """What scores depend on; not the address where a version is known, nor how requests are paced."""
-        reading = {"score_path": self.score_path, "scale": self.scale, "offset": self.offset}
+        reading = {"score_path": self.score_path, "scale": self.score_scale, "offset": self.score_offset}
         return {"service": self._identity, "image_format": self.image_format, "random": self.random, **reading}
 
     @cached_property
@@ -115,7 +117,7 @@ class CompareService:
     def _score(self, courier: Courier, probe: Picture, reference: Picture) -> float:
         value = self._at(self.score_path, self._answer(courier, probe, reference))
         try:
-            score = float(value) * self.scale + self.offset
+            score = float(value) * self.score_scale + self.score_offset
         except (TypeError, ValueError):
             score = math.nan
         if isinstance(value, bool) or not math.isfinite(score):

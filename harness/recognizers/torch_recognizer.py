@@ -12,21 +12,28 @@ import numpy as np
 from torch import nn
 
 from frbench.harness.domains import Positive
+from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import file_sha256
-from frbench.harness.fingerprints import source_digest
+from frbench.harness.fingerprints import describe, fingerprint, source_digest
+from frbench.harness.recognizers.file_kinds import is_torchscript
+from frbench.harness.recognizers.outputs import embedding_of
 from frbench.harness.recognizers.preparation import Prepared
 from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
-from frbench.harness.recognizers.weight_files import find_weights, load_strictly, people_in, read_state
+from frbench.harness.recognizers.state_dicts import load_found
+from frbench.harness.recognizers.torchscript import read_torchscript
+from frbench.harness.recognizers.weight_files import find_weights, people_in, read_weights
 
 
 @dataclass(frozen=True)
 class TorchRecognizer(Prepared):
     """A checkpoint loaded strictly into ``architecture`` and prepared for attack, on first use.
 
-    architecture: makes the network (N, 3, H, W) -> (N, D), without arguments.
-    weights:  path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` for one shipped with frbench.
+    architecture: makes the network (N, 3, H, W) -> (N, D), without arguments; None: the file is a TorchScript archive.
+    weights:  path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` for one shipped with frbench; None where
+              ``architecture`` makes the network with its weights, as ``from_pretrained`` does.
     mean, std, scale, size, bgr: see ``Preprocessing``.
-    prefix:   what stands before the names of this network in the file, such as ``arcface.``.
+    prefix:   what stands before the names of this network in the file, such as ``arcface.``; the empty one is found.
+    output:   which output is the embedding, by number or name; None finds it, see ``embedding_of``.
     urls, sha256, cache: where to fetch ``weights`` from when the path does not exist, and where to keep it.
     obtain:   how to get the file where it has no URL; ends the error message.
     floor:    least clean accuracy in per cent, by dataset name; see ``preflight``.
@@ -34,14 +41,15 @@ class TorchRecognizer(Prepared):
     """
 
     name: str
-    architecture: Callable[[], nn.Module]
-    weights: str
+    architecture: Callable[[], nn.Module] | None
+    weights: str | None
     mean: Statistic = 0.0
     std: Statistic = 1.0
     scale: Positive = 1.0
     size: Size = 112
     bgr: bool = False
     prefix: str = ""
+    output: int | str | None = None
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
@@ -49,20 +57,25 @@ class TorchRecognizer(Prepared):
     floor: float | Mapping[str, float] | None = None
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        _ = self.preprocessing  # refuses numbers that make none
+
     @cached_property
-    def file(self) -> Path:
-        """The weight file, fetched where necessary."""
+    def file(self) -> Path | None:
+        """The weight file, fetched where necessary; None where there is none."""
+        if self.weights is None:
+            return None
         return find_weights(self.weights, self.urls, self.sha256, self.cache, self.obtain)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weight file."""
-        return file_sha256(self.file)
+        """SHA-256 of the weight file, or of the weights themselves where there is none."""
+        return file_sha256(self.file) if self.file else _state_sha256(self.as_shipped())
 
     @cached_property
     def trained_on(self) -> np.ndarray:
         """``people_digests`` of whom ``frbench fit`` trained the file on; none of a file from elsewhere."""
-        return people_in(self.file).numpy()
+        return people_in(self.file).numpy() if self.file else np.zeros(0, np.int64)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -70,22 +83,80 @@ class TorchRecognizer(Prepared):
 
     def as_shipped(self) -> nn.Module:
         """The network as its authors left it: unfolded, in evaluation mode, on the CPU. Loaded anew each time."""
-        network = self.architecture()
-        load_strictly(network, read_state(self.file, self.prefix), self.file)
-        return network.eval()
+        network = self._network().eval()
+        return embedding_of(network, self.preprocessing.height_width, self.output, self.name)
+
+    def _network(self) -> nn.Module:
+        if self.architecture is None:
+            if self.file is None or self.prefix:
+                raise FrbenchError(
+                    f"{self.name} has no recognizer.architecture, so it needs a TorchScript archive in "
+                    "recognizer.weights, and no recognizer.prefix"
+                )
+            return read_torchscript(self.file)
+        network = made(self.architecture)
+        if self.file is not None:
+            scripted = is_torchscript(self.file)
+            loaded = read_torchscript(self.file).network.state_dict() if scripted else read_weights(self.file)
+            load_found(network, loaded, self.file, self.prefix)
+        return network
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the class, path and device."""
         return {
-            "architecture": architecture_facts(self.architecture),
+            "architecture": architecture_facts(self.architecture) if self.architecture else "torchscript",
             "weights": self.digest,
             "preprocessing": self.preprocessing.facts(),
-        } | ({"prefix": self.prefix} if self.prefix else {})
+            **{name: given for name in ("prefix", "output") if (given := getattr(self, name)) not in ("", None)},
+        }
+
+
+def made(architecture: Callable[[], nn.Module]) -> nn.Module:
+    """The network that ``architecture`` makes. Raises FrbenchError: it makes none."""
+    if isinstance(architecture, nn.Module):
+        raise FrbenchError(
+            "recognizer.architecture is a network that is made already, expected what makes one: add "
+            "+recognizer.architecture._partial_=true"
+        )
+    try:
+        network = architecture()
+    except FrbenchError:
+        raise
+    except Exception as error:  # whatever an own class raises
+        raise FrbenchError(
+            f"{_called(architecture)} cannot be made ({type(error).__name__}: {shortened(error)}): give its arguments "
+            "with +recognizer.architecture.NAME=VALUE"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise FrbenchError(f"{_called(architecture)} makes {type(network).__name__}, expected a torch.nn.Module")
+    return network
+
+
+def _called(architecture: Callable[[], nn.Module]) -> str:
+    maker = architecture.func if isinstance(architecture, partial) else architecture
+    return f"recognizer.architecture {maker.__module__}.{maker.__qualname__}"
+
+
+def _state_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names and values of a network's weights."""
+    return fingerprint(network.state_dict())
 
 
 def architecture_facts(architecture: Callable[[], nn.Module]) -> dict[str, Any]:
     """What a maker of networks is, for a fingerprint: its name, its arguments and the source of its module."""
     if isinstance(architecture, partial):
-        return architecture_facts(architecture.func) | {"arguments": list(architecture.args), **architecture.keywords}
+        given = {name: _argument_facts(value) for name, value in architecture.keywords.items()}
+        return architecture_facts(architecture.func) | {"arguments": list(architecture.args), **given}
     module = architecture.__module__
     return {"network": f"{module}.{architecture.__qualname__}", "source": source_digest(module)}
+
+
+def _argument_facts(value: Any) -> Any:
+    """An argument for a fingerprint. An object that does not describe itself, such as Hugging Face's configs, is
+    described by its attributes."""
+    try:
+        return describe(value)
+    except TypeError:
+        kind = type(value)
+        attributes = {name: _argument_facts(each) for name, each in vars(value).items()}
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "attributes": attributes}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
+from frbench.harness.domains import Positive
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.preparation import Prepared
-from frbench.harness.recognizers.preprocessing import Preprocessing
+from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
+from frbench.harness.recognizers.state_dicts import load_strictly
 from frbench.harness.recognizers.untrained import Untrained, member_names
-from frbench.harness.recognizers.weight_files import find_weights, load_strictly, people_in, read_state
+from frbench.harness.recognizers.weight_files import find_weights, people_in, read_state
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Trained(Prepared):
     """One network of a trained file, prepared for attack on first use.
 
     architecture: the network that was trained. weights: the file. member: which of its networks, from 0.
+    mean, std, scale, size, bgr: in the place of those that it was trained with; see ``Preprocessing``.
     floor: least clean accuracy in per cent, by dataset name; see ``preflight``. device: see ``TorchRecognizer``.
     """
 
@@ -31,8 +34,18 @@ class Trained(Prepared):
     weights: str
     member: int = 0
     name: str = "trained"
+    mean: Statistic | None = None
+    std: Statistic | None = None
+    scale: Positive | None = None
+    size: Size | None = None
+    bgr: bool | None = None
     floor: float | Mapping[str, float] | None = None
     device: str = "cpu"
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}
+
+    def __post_init__(self) -> None:
+        _ = self.preprocessing  # refuses numbers that make none
 
     @cached_property
     def file(self) -> Path:
@@ -51,7 +64,9 @@ class Trained(Prepared):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return self.architecture.preprocessing
+        names = ("mean", "std", "scale", "size", "bgr")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(self.architecture.preprocessing, **given)
 
     def as_shipped(self) -> nn.Module:
         """Raises FrbenchError: the file is of no training, or of another architecture, or has no such member."""
@@ -69,4 +84,5 @@ class Trained(Prepared):
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings, whatever the path and device."""
-        return {**self.architecture.fingerprint(), "weights": self.digest, "member": self.member}
+        fed = {"preprocessing": self.preprocessing.facts()}
+        return {**self.architecture.fingerprint(), **fed, "weights": self.digest, "member": self.member}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import locate_weights, mirrored
@@ -42,18 +42,16 @@ def _existing(path: Path, remedy: str) -> Path:
     return path
 
 
-def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """State dict of a .safetensors or PyTorch file, without ``module.`` and ``prefix`` before the names.
+def read_state(path: Path) -> dict[str, Tensor]:
+    """State dict of a .safetensors or PyTorch file, without ``module.`` before the names. Errors: see ``read_weights``.
 
-    With a ``prefix``, entries outside it (a training head, say) are left out. A pickle that holds anything but
-    tensors in plain containers is refused by PyTorch's restricted reader and runs nothing.
+    Where the entries of a network stand in a file that wraps them otherwise is for ``state_dicts.load_found``.
     """
     loaded = read_weights(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise no_state_dict(path, loaded)
-    state = {str(name).removeprefix("module."): value for name, value in state.items()}
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def read_weights(path: Path) -> Any:
@@ -109,32 +107,3 @@ def people_in(path: Path) -> Tensor:
             return cast(Tensor, file.get_tensor(PEOPLE)) if PEOPLE in list(file.keys()) else none
     except Exception as error:
         raise unreadable(path, "network weights", error, forms=("safetensors",)) from error
-
-
-_REMEDY = "choose the recognizer option of its architecture, or set recognizer.prefix"
-
-
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path, remedy: str = _REMEDY) -> None:
-    """Copy ``state`` into ``network``; every name and shape must agree, else one line says which do not.
-
-    Only the step counters of batch normalisation may be absent: they decide nothing, and old files lack them.
-    """
-    counted = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    wanted = network.state_dict()
-    state = counted | dict(state)
-    missing = sorted(wanted.keys() - state.keys())
-    unexpected = sorted(state.keys() - wanted.keys())
-    shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted.keys() & state.keys()
-        if state[name].shape != wanted[name].shape
-    ]
-    wrong = {"missing": missing, "unexpected": unexpected, "wrong shape": sorted(shapes)}
-    found = "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in wrong.items() if names)
-    if found:
-        raise FrbenchError(f"{path} does not fit {type(network).__name__}: {found}; {remedy}")
-    network.load_state_dict(state)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
