@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from frbench.harness import fitting
+from frbench.harness import feeding, fitting
 from frbench.harness.card import run_facts
 from frbench.harness.cell import Cell, EvaluationProtocol
 from frbench.harness.cloaker import Cloaker
@@ -55,8 +55,13 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
     from hydra.utils import instantiate as build
 
     check_names(config, where)
+    for place in feeding.automatic(config, where):
+        raise FrbenchError(
+            f"{place}.preprocessing=auto needs clean pairs, which frbench run has: run that once with attack=none, and "
+            "give the fields that it prints"
+        )
     try:
-        thing = build(config, _convert_="all")
+        thing = build(feeding.without(config), _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, FrbenchError):
             raise error.__cause__ from error
@@ -205,17 +210,43 @@ def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
     """The cell that a resolved ``config`` describes. ``choices``: the option of each group, as Hydra resolved them."""
-    device = resolve_device(config["device"])
-    meter = Meter()
-    attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
-    others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
+    places = list(feeding.automatic({noun: config[noun] for noun in NOUNS}))
+    if not places:
+        return _made(config, choices, settings)
+    for noun in NOUNS:  # what is wrong with them is told before anything is measured
+        if config[noun].get("_target_"):
+            instantiate(feeding.without(config[noun]), noun)
+    pairs = _pairs(config)
+    where = feeding.Search(pairs, _embedder, store(config), config["batch_size"], resolve_device(config["device"]))
+    config, settings, tried = feeding.settled(config, settings, places, where)
+    cell = _made(config, choices, settings)
+    return dataclasses.replace(cell, flags=(*cell.flags, feeding.FLAG), facts={**cell.facts, "preprocessing": tried})
+
+
+def _embedder(text: str) -> Recognizer:
+    """The recognizer that a config (as JSON) describes, which has fields of preprocessing and so gives vectors."""
+    recognizer = _recognizer(text)
+    assert not compares(recognizer)
+    return recognizer
+
+
+def _pairs(config: Mapping[str, Any]) -> PairSet:
+    """The data set of ``config``, downloaded first where that is asked for."""
     if config["fetch"]:
         from frbench.harness.preparing import ensure_dataset
 
         ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
+    return _opened(json.dumps(config["dataset"]), image_cache(config))
+
+
+def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
+    device = resolve_device(config["device"])
+    meter = Meter()
+    attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
+    others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
+    pairs = _pairs(config)
     recognizer = _recognizer(json.dumps(config["recognizer"]))
     counting = metered(recognizer, meter)
-    pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
     defense = make_defense(config)
     names = _names(choices) | {"dataset": pairs.name}
     flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]

@@ -1,5 +1,6 @@
 """What every recognizer promises, for every option in conf/recognizer."""
 
+import importlib
 import json
 import re
 import warnings
@@ -13,37 +14,45 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
+from frbench.harness import build
 from frbench.harness.contracts import Recognizer
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.iresnet import IResNet
+from frbench.harness.recognizers.preprocessing import FEEDING
 
 CONF = Path(__file__).parents[2] / "conf" / "recognizer"
 NETWORK = CONF.parent / "network" / "tiny.yaml"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 REAL = {"bubbliiiing_mobilefacenet", "face_reid_0095", "foamliu_mobilefacenet", "mobileface_v2"}
 # The larger ones differ from this one in a number only; their parameter counts are tested elsewhere.
-BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "flip_averaged", "trained"}
+BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "flip_averaged", "trained", "torch", "torchscript"}
 
 
 def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
     config = OmegaConf.create({"paths": {"data": str(data), "cache": str(data)}, "device": "cpu"})
     config.recognizer = OmegaConf.merge(OmegaConf.load(CONF / f"{option}.yaml"), overrides)
     config.recognizer.pop("defaults", None)  # what they bring is among the overrides
-    recognizer: Recognizer = hydra.utils.instantiate(config.recognizer, _convert_="all")
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    recognizer: Recognizer = build.instantiate(plain["recognizer"], "recognizer")
     return recognizer
 
 
-def small_onnx(path: Path) -> Path:
+def small_network() -> torch.nn.Module:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
+    return torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3, 8, 1), torch.nn.PReLU(4), torch.nn.Flatten(), torch.nn.Linear(784, 8)
-    )
+    ).eval()
+
+
+def small_onnx(path: Path) -> Path:
+    network = small_network()
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["embedding"]}
     free = {"image": {0: "n"}, "embedding": {0: "n"}}
     with warnings.catch_warnings():  # the exporter that needs no further package is deprecated
         warnings.simplefilter("ignore")
         example = (torch.rand(1, 3, 112, 112),)
-        torch.onnx.export(network.eval(), example, str(path), dynamo=False, dynamic_axes=free, **names)
+        torch.onnx.export(network, example, str(path), dynamo=False, dynamic_axes=free, **names)
     return path
 
 
@@ -67,6 +76,16 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         small_onnx(folder / "models" / "mine" / "w.onnx")
         return {"pack": "mine", "root": str(folder)}
 
+    def own() -> dict[str, Any]:
+        torch.save({"model": small_network().state_dict()}, folder / "own.pth")
+        return {"weights": str(folder / "own.pth"), "architecture": {"_target_": f"{__name__}.small_network"}}
+
+    def archive() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.script(small_network()), str(folder / "archive.pt"))
+        return {"weights": str(folder / "archive.pt")}
+
     small = OmegaConf.to_container(OmegaConf.load(CONF / "tiny.yaml"))
 
     def ensemble() -> dict[str, Any]:
@@ -85,6 +104,8 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         "ensemble": ensemble,
         "flip_averaged": lambda: {"of": small},
         "trained": trained,
+        "torch": own,
+        "torchscript": archive,
     }
     return lambda option: makers[option]()
 
@@ -139,6 +160,43 @@ def test_gradients_flow_exactly_where_promised(recognizer: Recognizer, images: t
         assert gradient[0].abs().max() > 0
         assert gradient[1].abs().max() == 0
     assert not recognizer.embed(images[:2]).requires_grad
+
+
+FED: dict[str, Any] = {"mean": 0.3, "std": [0.7, 0.8, 0.9], "scale": 2, "bgr": True}
+
+
+@pytest.mark.parametrize("option", usable())
+def test_mean_std_scale_bgr_size_and_prefix_mean_the_same_everywhere_or_are_refused(
+    option: str, request: pytest.FixtureRequest, bring: Callable[[str], dict[str, Any]], images: torch.Tensor
+) -> None:
+    data = request.getfixturevalue("real_data") if option in REAL else "no_data"
+    brought = bring(option) if option in BROUGHT else {}
+    plain: Any = instantiate(option, data, **brought)
+    allowed = set(FEEDING) - set(type(plain).elsewhere if hasattr(type(plain), "elsewhere") else ())
+    written = OmegaConf.load(CONF / f"{option}.yaml")
+    assert allowed == set(FEEDING) & set(written), "each is set in the YAML, or the class says where it is set"
+    if "mean" not in allowed:
+        return
+    fed = instantiate(option, data, **brought, **FED, size=[112, 112])
+    bare = instantiate(option, data, **brought, mean=0, std=1, scale=1, bgr=False)
+    std = torch.tensor(FED["std"]).view(1, 3, 1, 1)
+    wanted = bare.embed(((FED["scale"] * images - FED["mean"]) / std).flip(1))
+    assert torch.allclose(fed.embed(images), wanted, atol=1e-5)
+    assert fed.fingerprint() != bare.fingerprint()  # type: ignore[attr-defined]
+    if "prefix" in allowed:
+        with pytest.raises(FrbenchError):
+            instantiate(option, data, **brought, prefix="nowhere.").embed(images)
+
+
+@pytest.mark.parametrize("option", ["service", "ensemble", "flip_averaged", "onnx", "insightface", "trained"])
+def test_what_is_set_elsewhere_is_refused_with_the_place(option: str, composed: Callable[..., dict[str, Any]]) -> None:
+    config = composed(f"recognizer={option}")["recognizer"]
+    module, _, kind = config["_target_"].rpartition(".")
+    elsewhere = getattr(importlib.import_module(module), kind).elsewhere
+    assert elsewhere and set(elsewhere) <= set(FEEDING)
+    for name, reason in elsewhere.items():
+        with pytest.raises(FrbenchError, match=f"recognizer.{name} cannot be set: {re.escape(reason)}"):
+            build.instantiate({**config, name: "auto"}, "recognizer")
 
 
 def test_the_digest_is_the_sha256_of_the_weights(recognizer: Recognizer) -> None:
