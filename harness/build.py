@@ -273,6 +273,7 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
         meter=meter,
         flags=tuple(dict.fromkeys(flags)),
         floors=_floors(recognizer, pairs.name),
+        allow_low_accuracy=config["allow_low_accuracy"],
         **others,
     )
     return dataclasses.replace(cell, facts={**run_facts(cell, config), "remarks": _noted(remarks)})

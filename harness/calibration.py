@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Draw, Verifier
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.part_contracts import check_part, check_scores
@@ -38,6 +39,7 @@ class Calibration:
             kept = self.store.cached("clean", key)
             if kept is None:
                 kept = {"scores": self._measured(verifier)}
+                _check_finite(kept["scores"], verifier, self.pairs.name)
                 self.store.cache("clean", key, kept)
         return kept["scores"]
 
@@ -76,3 +78,14 @@ class Calibration:
             check_scores(verifier, scores, len(batch), "defense")
             parts.append(scores.cpu())
         return torch.cat(parts).numpy()
+
+
+def _check_finite(scores: np.ndarray, verifier: Verifier, dataset: str) -> None:
+    """Refuse a recognizer or defense that gives no numbers for some pairs: no threshold could be set on them."""
+    broken = int((~np.isfinite(scores)).sum())
+    if broken:
+        kind = type(verifier)
+        raise FrbenchError(
+            f"{kind.__module__}.{kind.__qualname__} gives scores that are not finite for {broken} of the {len(scores)} "
+            f"clean pairs of {dataset}: look at the preprocessing of the recognizer and at the defense"
+        )

@@ -42,6 +42,7 @@ class Cell:
 
     names: the option chosen for each noun; settings: what differs from the options' own files.
     attack None evaluates clean accuracy alone. floors: lowest clean accuracy in percent, by dataset.
+    allow_low_accuracy: go on below the floor, with a flag.
     facts: what is known before the run (resolved config, digests), for the run card.
     """
 
@@ -62,6 +63,7 @@ class Cell:
     meter: Meter = field(compare=False)
     flags: tuple[Flag, ...] = ()
     floors: Mapping[str, float] = field(compare=False, default_factory=dict)
+    allow_low_accuracy: bool = field(compare=False, default=False)
     facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
 
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Draw, Embeddings, Images, Recognizer, Scores, Template, Verifier
+from frbench.harness.errors import FrbenchError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -71,6 +73,31 @@ class Purifier(Protocol):
     def random(self) -> bool: ...
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images: ...
+
+
+RANGE_TOLERANCE = 1e-3  # of purified pixels beyond [0, 1]: a quarter of a gray level, far above rounding
+
+
+def purify(purifier: Purifier, images: Images, index: Tensor, draw: Draw) -> Images:
+    """What ``purifier`` makes of ``images``. Raises FrbenchError: that is no batch of such images in [0, 1]."""
+    made: object = purifier(images, index, draw)
+    if not isinstance(made, Tensor) or made.shape != images.shape or made.dtype != images.dtype:
+        shown = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+        raise FrbenchError(
+            f"{_named(purifier)} gives {shown} for images {images.dtype} {tuple(images.shape)}, expected the same type "
+            "and shape: bring its output to them"
+        )
+    if len(made):
+        low, high = (float(end) for end in made.detach().aminmax())
+        if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):  # neither holds where a value is NaN
+            found = f"values from {low:g} to {high:g}" if math.isfinite(low + high) else "values that are not finite"
+            raise FrbenchError(f"{_named(purifier)} gives images with {found}, expected [0, 1]: scale or clamp them")
+    return made
+
+
+def _named(purifier: Purifier) -> str:
+    kind = type(purifier)
+    return f"the purifier {kind.__module__}.{kind.__qualname__}"
 
 
 @runtime_checkable
@@ -180,11 +207,11 @@ class Purified:
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
         if self.sides == "both":
             with torch.no_grad():  # steps count from zero, so the reference's draw is never a probe's
-                reference = self.purifier(reference, index, draw._replace(step=-1 - draw.step))
+                reference = purify(self.purifier, reference, index, draw._replace(step=-1 - draw.step))
         return self.verifier.enroll(reference, index, draw)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
-        return self.verifier.score(self.purifier(probe, template.index, draw), template, draw)
+        return self.verifier.score(purify(self.purifier, probe, template.index, draw), template, draw)
 
     def scorer(self, probe: Images, index: Tensor) -> Callable[[Template, Draw], Scores]:
         """``score`` of the same probes by any draw; what does not depend on the draw is done once."""
@@ -205,7 +232,7 @@ class PurifiedEmbedder(Purified):
     def embed_probe(self, images: Images) -> Embeddings:
         index = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         assert isinstance(self.verifier, Embedder)
-        return self.verifier.embed_probe(self.purifier(images, index, Draw()))
+        return self.verifier.embed_probe(purify(self.purifier, images, index, Draw()))
 
     def embed_reference(self, images: Images) -> Embeddings:
         assert isinstance(self.verifier, Embedder)

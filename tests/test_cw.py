@@ -16,6 +16,7 @@ from frbench.attacks.deepfool import DeepFool
 from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
 from frbench.datasets.lfw import read_pairs
+from frbench.harness import build
 from frbench.harness.budgets import L2, Unbounded
 from frbench.harness.contracts import Attack, Goal, Images, Scores, Template, View
 from frbench.harness.faces import PairBatch, load_images
@@ -141,12 +142,11 @@ def listed(root: Path, first: int, count: int) -> PairBatch:
 def faces(root: Path, goal: Goal) -> tuple[View, PairBatch]:
     """Eight pairs of LFW that the recognizer has right."""
     import hydra
-    from hydra.utils import instantiate
 
     words = ["recognizer=foamliu_mobilefacenet", f"paths.data={root}", "device=cpu"]
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        config = hydra.compose("run", words)
-    recognizer = instantiate(config.recognizer, _convert_="all")
+        config = build.plain(hydra.compose("run", words))
+    recognizer = build.instantiate(config["recognizer"], "recognizer")
     pairs = listed(root / "lfw", first=0 if goal == Dodging() else 300, count=12)
     view = View(CosineVerifier(recognizer), torch.full((6000,), 0.27), margin=1e-3)
     with torch.no_grad():

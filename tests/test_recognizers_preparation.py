@@ -3,7 +3,6 @@
 import copy
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from frbench.harness import build
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.folding import FrozenPReLU, simplify
 from frbench.harness.recognizers.iresnet import IResNet
@@ -281,7 +281,7 @@ def real_recognizer(option: str, real_data: Path):
     if option == "face_reid_0095":  # as a white box: squeeze-excite, pooling and PReLU through onnx2torch
         config.recognizer._target_ = "frbench.harness.recognizers.onnx_recognizer.OnnxRecognizer"
         del config.recognizer.providers
-    return hydra.utils.instantiate(config.recognizer, _convert_="all")
+    return build.instantiate(OmegaConf.to_container(config, resolve=True)["recognizer"], "recognizer")
 
 
 @pytest.mark.realdata

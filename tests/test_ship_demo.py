@@ -9,11 +9,11 @@ from types import ModuleType
 import pytest
 import torch
 from hydra import compose, initialize_config_module
-from hydra.utils import instantiate
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from frbench.datasets.synthetic import Synthetic
+from frbench.harness import build
 from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.untrained import member_names
 
@@ -56,8 +56,8 @@ def test_that_a_shipped_member_is_a_recognizer(script: ModuleType, tmp_path: Pat
     save_file(script.halved(states | {"head.rows": torch.zeros(3, 4)}), tmp_path / "two.safetensors")
     words = ["recognizer=trained", "network@recognizer.architecture=tiny", "recognizer.member=1", "device=cpu"]
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = compose("run", [*words, f"recognizer.weights={tmp_path / 'two.safetensors'}"])
-    member, images = instantiate(config.recognizer), torch.rand(2, 3, 112, 112)
+        config = build.plain(compose("run", [*words, f"recognizer.weights={tmp_path / 'two.safetensors'}"]))
+    member, images = build.instantiate(config["recognizer"], "recognizer"), torch.rand(2, 3, 112, 112)
     with torch.no_grad():
         own = torch.nn.functional.normalize(nets[1](images * 2 - 1))
         torch.testing.assert_close(member.embed(images), own, atol=5e-3, rtol=0)

@@ -18,6 +18,7 @@ from frbench.datasets.imagestore import Stack
 from frbench.datasets.rendering import render
 from frbench.datasets.synthetic import Synthetic, SyntheticFaces
 from frbench.datasets.synthetic_traits import PERSON, person_traits, shot_circumstances
+from frbench.harness import build
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairSet
 from frbench.harness.metrics import auc
@@ -226,7 +227,7 @@ def test_that_a_recognizer_of_real_faces_tells_synthetic_people_apart(real_data:
     """What was learned from photographs holds here: measured 95 % accuracy and an AUC of 0.99."""
     option = OmegaConf.load(CONF / "recognizer" / "foamliu_mobilefacenet.yaml")
     root = OmegaConf.create({"device": "cpu", "paths": {"data": str(real_data), "cache": str(cache)}, "one": option})
-    recognizer = instantiate(root.one)
+    recognizer = build.instantiate(OmegaConf.to_container(root, resolve=True)["one"], "recognizer")
     pairs = Synthetic(people=30, shots=3, pairs=60).open(cache)
     with torch.inference_mode():
         embeddings = recognizer.embed(pairs.load(np.arange(len(pairs.images)))).numpy()

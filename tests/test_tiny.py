@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from safetensors import safe_open
 
 from frbench.datasets.synthetic import Synthetic
+from frbench.harness import build
 from frbench.harness.faces import PairSet
 from frbench.harness.metrics import auc, kfold_accuracy
 from frbench.harness.recognizers import tiny as architecture
@@ -20,7 +21,8 @@ from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 @pytest.fixture(scope="module")
 def tiny() -> TorchRecognizer:
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        recognizer = instantiate(compose("run", ["recognizer=tiny", "device=cpu"]).recognizer)
+        config = build.plain(compose("run", ["recognizer=tiny", "device=cpu"]))
+    recognizer = build.instantiate(config["recognizer"], "recognizer")
     assert isinstance(recognizer, TorchRecognizer)
     return recognizer
 

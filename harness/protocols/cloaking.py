@@ -26,6 +26,7 @@ from frbench.harness.progress import over
 from frbench.harness.protocols.enrolling import Cloaks, Enrolment, Looks, Photos, cloaks
 from frbench.harness.protocols.geometry import border_accuracy
 from frbench.harness.protocols.measuring import views_measurements
+from frbench.harness.protocols.photo_pairs import preflight
 from frbench.harness.protocols.showing import pictures, plane
 from frbench.harness.protocols.splitting import Split, check_leak, published_cloaks, scenes, split
 from frbench.harness.protocols.tallying import (
@@ -68,6 +69,7 @@ class Cloaking:
         """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
         self._check(cell)
         bare, behind = _enrolments(cell, store)
+        weak = preflight(cell, bare)
         crafting = None if cell.attack is None else _crafting(cell, store)
         worn = None if crafting is None else cloaks(crafting)
         photos = bare.natural if worn is None else worn.photos
@@ -76,7 +78,7 @@ class Cloaking:
         rows, control = self._asked(cell, behind, photos, looks, rounds)
         clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
         if crafting is None or worn is None:
-            return Outcome(plain({"clean": clean, "attack": None}), [], None)
+            return Outcome(plain({"clean": clean, "attack": None}), weak, None)
         rows, users = with_control(rows, control), _users(cell.pairs)
         published = worn.table[published_cloaks(users, rounds)]
         cloaked = published.index[published["worn"]].to_numpy()
@@ -91,7 +93,7 @@ class Cloaking:
         store.write_scores(cell.fingerprint(), rows)
         kept = pictures(users, cloaked, photos, behind, self.pictures) | plane(users, cloaked, looks)
         store.write_pictures(cell.fingerprint(), kept)
-        return Outcome(plain({"clean": clean, "attack": attack}), self._flags(attack, worn), worn.generated)
+        return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
 
     def _check(self, cell: Cell) -> None:
         pairs, photos = cell.pairs, np.arange(len(cell.pairs))

@@ -24,7 +24,7 @@ from frbench.harness.progress import over
 from frbench.harness.sizes import GRAY_LEVELS, rms, sizes, ssim
 from frbench.harness.store import ResultStore
 from frbench.harness.survival import to_bytes
-from frbench.harness.verifiers import Purifier, cosine
+from frbench.harness.verifiers import Purifier, cosine, purify
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Enrolment:
         for first in over(range(0, len(images), self.batch_size), "purification", "photos", self.batch_size):
             part = slice(first, first + self.batch_size)
             index = torch.from_numpy(block[part]).to(self.device)
-            parts.append(purifier(images[part].to(self.device), index, Draw(self.seed, JUDGING)).cpu())
+            parts.append(purify(purifier, images[part].to(self.device), index, Draw(self.seed, JUDGING)).cpu())
         return torch.cat(parts)
 
     def _seen(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ class FeatureDistance:
         self._check(cell)
         calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
         bare = lifted(cell.recognizer)
-        flags = preflight(cell, calibration.scores(bare))
+        flags = preflight(cell, calibration, bare)
         victim = cell.defense.protect(bare)
         scores = calibration.scores(victim)
         clean = clean_measurements(scores, cell.pairs, self.fars)

@@ -62,7 +62,7 @@ class Verification:
         _check(cell)
         calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
         bare = lifted(cell.recognizer)
-        flags = preflight(cell, calibration.scores(bare))
+        flags = preflight(cell, calibration, bare)
         victim = cell.defense.protect(bare)
         clean = calibration.scores(victim)
         measurements: dict[str, Any] = {"clean": clean_measurements(clean, cell.pairs, self.fars), "attack": None}
@@ -144,15 +144,25 @@ class Verification:
         return pd.concat(parts, ignore_index=True), generated
 
 
-def preflight(cell: Cell, scores: np.ndarray) -> list[Flag]:
-    """Refuse a mis-fed recognizer, by its own clean ``scores``, before anything is attacked; the flags it earns."""
-    accuracy = metrics.kfold_accuracy(scores, cell.pairs.same, cell.pairs.fold).accuracy * 100
-    floor = cell.floors.get(cell.names["dataset"])
-    warning = check_clean_accuracy(cell.names["recognizer"], accuracy, cell.names["dataset"], floor)
-    if warning is None:
-        return []
-    warn_once(warning)
-    return [Flag.LOW_CLEAN_ACCURACY]
+def preflight(cell: Cell, calibration: Calibration, bare: Verifier) -> list[Flag]:
+    """The flags of a recognizer, and of a surrogate, that verifies clean pairs badly.
+
+    Raises FrbenchError: one of them is below its floor, and nobody allowed that. Nothing was attacked yet.
+    """
+    names, dataset = cell.names, cell.names["dataset"]
+    looked_at: list[tuple[str, Any, Verifier]] = [(names["recognizer"], cell.floors, bare)]
+    surrogate = getattr(cell.threat, "surrogate", None)
+    if surrogate is not None:
+        name = f"the surrogate {names.get('surrogate', surrogate.name)}"
+        looked_at.append((name, getattr(surrogate, "floor", None), lifted(surrogate)))
+    flags: list[Flag] = []
+    for name, floor, verifier in looked_at:
+        folds = metrics.kfold_accuracy(calibration.scores(verifier), cell.pairs.same, cell.pairs.fold)
+        warning = check_clean_accuracy(name, folds.accuracy * 100, dataset, floor, cell.allow_low_accuracy)
+        if warning is not None:
+            warn_once(warning)
+            flags.append(Flag.LOW_CLEAN_ACCURACY)
+    return list(dict.fromkeys(flags))
 
 
 def sight(cell: Cell, calibration: Calibration, bare: Verifier) -> Victim:

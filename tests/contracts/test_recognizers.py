@@ -72,7 +72,7 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 
     def pack() -> dict[str, Any]:
         pytest.importorskip("insightface")
-        (folder / "models" / "mine").mkdir(parents=True)
+        (folder / "models" / "mine").mkdir(parents=True, exist_ok=True)
         small_onnx(folder / "models" / "mine" / "w.onnx")
         return {"pack": "mine", "root": str(folder)}
 

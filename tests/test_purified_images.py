@@ -1,0 +1,139 @@
+"""What an own defense may give: images of the same type and shape in [0, 1]. Anything else is refused by its name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from frbench.defenses.purification import PurifierDefense
+from frbench.harness.contracts import Draw, Images, Scores, Verifier
+from frbench.harness.errors import FrbenchError
+from frbench.harness.faces import PairBatch
+from frbench.harness.verifiers import CosineVerifier, Purifier, Sides
+
+
+@dataclass(frozen=True)
+class Own:
+    """A purifier and the defense of it, made of one function."""
+
+    change: Callable[[Images], object] = field(compare=False)
+    differentiable: bool = True
+    random: bool = False
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        return self.change(images)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class OwnDefense(PurifierDefense):
+    own: Own
+    purify: Sides = "both"
+
+    def purifier(self) -> Purifier:
+        return self.own
+
+    def stand_ins(self) -> dict[str, Purifier]:
+        return {"exact": self.own}
+
+
+def scores(victim: Verifier, pairs: PairBatch) -> Scores:
+    return victim.score(pairs.probe, victim.enroll(pairs.reference, pairs.index, Draw()), Draw())
+
+
+def one_nan(images: Images) -> Images:
+    changed = images.clone()
+    changed[0, 0, 0, 0] = torch.nan
+    return changed
+
+
+BROKEN: dict[str, tuple[Callable[[Images], object], str]] = {
+    "gray levels": (lambda images: images * 255, ", expected [0, 1]: scale or clamp them"),
+    "normalised": (lambda images: images * 2 - 1, ", expected [0, 1]: scale or clamp them"),
+    "not a number": (one_nan, "values that are not finite"),
+    "infinite": (lambda images: images / 0, "values that are not finite"),
+    "smaller": (lambda images: images[..., 1:-1, 1:-1], "(12, 3, 6, 6) for images torch.float32 (12, 3, 8, 8)"),
+    "one channel": (lambda images: images.mean(1, keepdim=True), "(12, 1, 8, 8) for images"),
+    "one image less": (lambda images: images[1:], "(11, 3, 8, 8) for images"),
+    "bytes": (lambda images: (images * 255).byte(), "gives torch.uint8"),
+    "double": (lambda images: images.double(), "gives torch.float64"),
+    "an array": (lambda images: images.numpy(), "gives ndarray for images"),
+    "nothing": (lambda images: None, "gives NoneType for images"),
+}
+
+
+@pytest.mark.parametrize("sides", ["both", "probe"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_that_images_which_are_none_are_refused_by_the_name_of_the_purifier(
+    case: str, sides: Sides, linear: Callable, batch: Callable[..., PairBatch]
+) -> None:
+    change, expected = BROKEN[case]
+    pairs, victim = batch(), OwnDefense(Own(change), sides).protect(CosineVerifier(linear()))
+    with pytest.raises(FrbenchError) as error:
+        scores(victim, pairs)
+    text = str(error.value)
+    assert f"{Own.__module__}.Own gives" in text and expected in text
+    assert "\n" not in text
+
+
+def test_that_rounding_beyond_the_range_is_let_through(linear: Callable, batch: Callable[..., PairBatch]) -> None:
+    pairs = batch()
+    victim = OwnDefense(Own(lambda images: images * (1 + 2e-7) - 1e-7)).protect(CosineVerifier(linear()))
+    assert scores(victim, pairs).isfinite().all()
+
+
+MODULE = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Stretch:
+    by: float = 255.0
+    differentiable = True
+    random = False
+
+    def __call__(self, images, index, draw):
+        return images * self.by
+
+@dataclass(frozen=True)
+class Stretching:
+    by: float = 255.0
+
+    def purifier(self):
+        return Stretch(self.by)
+
+    def protect(self, verifier):
+        from frbench.harness.verifiers import purified
+        return purified(verifier, self.purifier(), "both")
+
+    def relaxations(self, verifier):
+        return {"exact": self.protect(verifier)}
+"""
+
+
+@pytest.mark.parametrize("protocol", ["verification", "cloaking"])
+def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one_line(
+    protocol: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (tmp_path / "my_parts.py").write_text(MODULE)
+    (tmp_path / "conf" / "defense").mkdir(parents=True)
+    (tmp_path / "conf" / "defense" / "stretch.yaml").write_text("_target_: my_parts.Stretching\nby: 255.0\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FRBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    faces = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "recognizer.floor=null"]
+    if protocol == "cloaking":
+        faces = ["dataset=synthetic_users", "goal=cloak", "dataset.people=20"]
+    command = [sys.executable, "-m", "frbench.harness.cli", "run", f"--config-dir={tmp_path / 'conf'}"]
+    command += [f"protocol={protocol}", "attack=none", "defense=stretch", "trust=[my_parts]", "device=cpu", *faces]
+    done = subprocess.run(
+        [*command, f"paths.results={tmp_path / 'results'}"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "the purifier my_parts.Stretch gives images with values from 0 to 255" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
