@@ -257,7 +257,7 @@ class Noise:
     random = True
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        return images + 0.05 * normal(index, draw, tuple(images.shape[1:]))
+        return (images + 0.05 * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
 
 
 def test_a_random_victim_is_attacked_through_the_mean_of_its_draws(

@@ -38,7 +38,7 @@ class Purify:
     differentiable: bool = True
 
     def __call__(self, images: Images, index: torch.Tensor, draw: Draw) -> Images:
-        return self.act(images, index, draw)
+        return self.act(images, index, draw).clamp(0, 1)
 
 
 def shattered(images: Images, index: torch.Tensor, draw: Draw) -> Images:

@@ -218,7 +218,7 @@ class Noise:
     random = True
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        return images + 0.05 * normal(index, draw, tuple(images.shape[1:]))
+        return (images + 0.05 * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
 
 
 def test_that_a_random_defense_takes_a_fresh_draw_for_each_question(verifier: CosineVerifier) -> None:

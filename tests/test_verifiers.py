@@ -27,7 +27,7 @@ class Noise:
     random = True
 
     def __call__(self, images: Images, index: torch.Tensor, draw: Draw) -> Images:
-        return images + self.sigma * normal(index, draw, tuple(images.shape[1:]))
+        return (images + self.sigma * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
 
 
 def test_a_genuine_copy_scores_one_and_scores_are_cosines(linear: Callable, batch: Callable) -> None:

@@ -33,7 +33,7 @@ class Noise:
 
     def __call__(self, images: Images, index: torch.Tensor, draw: Draw) -> Images:
         self.draws.append(draw)
-        return images + self.sigma * normal(index, draw, tuple(images.shape[1:]))
+        return (images + self.sigma * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
 
 
 @dataclass(frozen=True)
