@@ -24,6 +24,7 @@ class LowPass:
     sigma: float
 
     differentiable = True
+    unclamped = True
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:

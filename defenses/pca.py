@@ -22,6 +22,7 @@ class Projection:
     artifact: Fitted
 
     differentiable = True
+    unclamped = True
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:

@@ -71,6 +71,11 @@ class StraightThrough:
     def random(self) -> bool:
         return self.forward.random
 
+    @property
+    def unclamped(self) -> bool:
+        """Whether the values may leave [0, 1]: see ``verifiers.purify``."""
+        return getattr(self.forward, "unclamped", False)
+
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         smooth = images if self.backward is None else self.backward(images, index, draw)
         return smooth + (self.forward(images.detach(), index, draw) - smooth).detach()

@@ -26,6 +26,7 @@ class RandomlyKept:
     kept: int
 
     differentiable = True
+    unclamped = True
     random = True
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:

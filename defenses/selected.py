@@ -90,6 +90,7 @@ class Selected:
     gate: Gate = Direct()
 
     differentiable = True
+    unclamped = True
 
     @property
     def random(self) -> bool:
@@ -129,6 +130,7 @@ class WithinSubspace:
     leading: int = 200
 
     differentiable = True
+    unclamped = True
 
     @property
     def random(self) -> bool:

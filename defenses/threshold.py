@@ -32,6 +32,7 @@ class Thresholded:
     temperature: float
 
     differentiable = True
+    unclamped = True
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:

@@ -79,7 +79,11 @@ RANGE_TOLERANCE = 1e-3  # of purified pixels beyond [0, 1]: a quarter of a gray 
 
 
 def purify(purifier: Purifier, images: Images, index: Tensor, draw: Draw) -> Images:
-    """What ``purifier`` makes of ``images``. Raises FrbenchError: that is no batch of such images in [0, 1]."""
+    """What ``purifier`` makes of ``images``. Raises FrbenchError: that is no batch of such images in [0, 1].
+
+    A purifier that does not clamp by design, as a projection on eigenfaces, says so by ``unclamped = True``; its values
+    need only be finite.
+    """
     made: object = purifier(images, index, draw)
     if not isinstance(made, Tensor) or made.shape != images.shape or made.dtype != images.dtype:
         shown = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
@@ -87,12 +91,25 @@ def purify(purifier: Purifier, images: Images, index: Tensor, draw: Draw) -> Ima
             f"{_named(purifier)} gives {shown} for images {images.dtype} {tuple(images.shape)}, expected the same type "
             "and shape: bring its output to them"
         )
-    if len(made):
-        low, high = (float(end) for end in made.detach().aminmax())
-        if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):  # neither holds where a value is NaN
-            found = f"values from {low:g} to {high:g}" if math.isfinite(low + high) else "values that are not finite"
-            raise FrbenchError(f"{_named(purifier)} gives images with {found}, expected [0, 1]: scale or clamp them")
+    low, high = _ends(made)
+    finite = math.isfinite(low) and math.isfinite(high)
+    right = finite if getattr(purifier, "unclamped", False) else _within(low, high)
+    if not right and _within(*_ends(images)):  # an attack that breaks its images is told elsewhere
+        found = f"values from {low:g} to {high:g}" if finite else "values that are not finite"
+        raise FrbenchError(f"{_named(purifier)} gives images with {found}, expected [0, 1]: scale or clamp them")
     return made
+
+
+def _ends(images: Images) -> tuple[float, float]:
+    """The least and the greatest value, both NaN where one is; 0 and 0 of no images."""
+    if not images.numel():
+        return 0.0, 0.0
+    low, high = images.detach().aminmax()
+    return float(low), float(high)
+
+
+def _within(low: float, high: float) -> bool:
+    return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
 
 
 def _named(purifier: Purifier) -> str:

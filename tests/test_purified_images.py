@@ -127,7 +127,7 @@ def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FRBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
     faces = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "recognizer.floor=null"]
     if protocol == "cloaking":
-        faces = ["dataset=synthetic_users", "goal=cloak", "dataset.people=20"]
+        faces = ["dataset=synthetic_users", "goal=cloak"]
     command = [sys.executable, "-m", "frbench.harness.cli", "run", f"--config-dir={tmp_path / 'conf'}"]
     command += [f"protocol={protocol}", "attack=none", "defense=stretch", "trust=[my_parts]", "device=cpu", *faces]
     done = subprocess.run(

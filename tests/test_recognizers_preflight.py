@@ -53,7 +53,7 @@ def test_photos_of_users_are_verified_as_pairs() -> None:
 
 
 FED_WRONGLY = ["recognizer.scale=0.001", "recognizer.mean=0.5", "recognizer.floor=null"]
-SMALL = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=100", "dataset.limit=10", "device=cpu"]
+SMALL = ["dataset.people=30", "dataset.shots=4", "dataset.pairs=100", "dataset.limit=10", "device=cpu"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ SMALL = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=100", "dataset.l
     [
         FED_WRONGLY,
         ["threat=transfer", "recognizer@threat.surrogate=tiny", *(f"threat.surrogate{w[10:]}" for w in FED_WRONGLY)],
-        ["protocol=cloaking", "dataset=synthetic_users", "goal=cloak", "dataset.people=20", *FED_WRONGLY],
+        ["protocol=cloaking", "dataset=synthetic_users", "goal=cloak", *FED_WRONGLY],
     ],
     ids=["verification", "surrogate", "cloaking"],
 )
