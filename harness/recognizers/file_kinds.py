@@ -130,7 +130,7 @@ def _archive(path: Path) -> FileKind:
 
 
 _TORCHSCRIPT = FileKind("a TorchScript archive", "take recognizer=torchscript recognizer.weights=FILE", "TorchScript")
-_PYTORCH = FileKind("a PyTorch file", "take recognizer=torch recognizer.weights=FILE and name its network", "PyTorch")
+_PYTORCH = FileKind("a PyTorch file", "take recognizer=pytorch recognizer.weights=FILE and name its network", "PyTorch")
 
 
 def _pickle(file: IO[bytes]) -> FileKind:

@@ -16,7 +16,7 @@ GIVEN = {
     "recognizer=onnx": "recognizer.path=mine.onnx",
     "recognizer=insightface": "recognizer.pack=mine",
     "recognizer=trained": "recognizer.weights=mine.safetensors",
-    "recognizer=torch": "recognizer.weights=mine.pth "
+    "recognizer=pytorch": "recognizer.weights=mine.pth "
     "recognizer.architecture._target_=frbench.harness.recognizers.tiny.TinyNet",
     "recognizer=torchscript": "recognizer.weights=mine.pt",
     "attack=lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes

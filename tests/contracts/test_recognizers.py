@@ -25,7 +25,7 @@ NETWORK = CONF.parent / "network" / "tiny.yaml"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 REAL = {"bubbliiiing_mobilefacenet", "face_reid_0095", "foamliu_mobilefacenet", "mobileface_v2"}
 # The larger ones differ from this one in a number only; their parameter counts are tested elsewhere.
-BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "flip_averaged", "trained", "torch", "torchscript"}
+BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "flip_averaged", "trained", "pytorch", "torchscript"}
 
 
 def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
@@ -104,7 +104,7 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         "ensemble": ensemble,
         "flip_averaged": lambda: {"of": small},
         "trained": trained,
-        "torch": own,
+        "pytorch": own,
         "torchscript": archive,
     }
     return lambda option: makers[option]()
