@@ -271,7 +271,7 @@ def test_that_an_archive_that_does_more_than_compute_is_refused_and_runs_nothing
 
 def test_that_an_archive_needs_no_architecture_and_anything_else_does(tmp_path: Path) -> None:
     save_file(network().state_dict(), tmp_path / "state.safetensors")
-    with pytest.raises(FrbenchError, match="is a safetensors file, not a TorchScript archive: take recognizer=pytorch "):
+    with pytest.raises(FrbenchError, match="safetensors file, not a TorchScript archive: take recognizer=pytorch "):
         recognizer(tmp_path / "state.safetensors", None).embed(IMAGES)
     with pytest.raises(FrbenchError, match=r"and no recognizer\.prefix"):
         recognizer(tmp_path / "state.safetensors", None, prefix="a.").embed(IMAGES)
