@@ -32,7 +32,7 @@ from frbench.harness.contracts import (
 )
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource, PairSet, PairSource, remark_flags
-from frbench.harness.flags import flag_named
+from frbench.harness.flags import Flag, flag_named
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.part_contracts import check_faces, check_pairs, check_part
@@ -220,7 +220,8 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     where = feeding.Search(pairs, _embedder, store(config), config["batch_size"], resolve_device(config["device"]))
     config, settings, tried = feeding.settled(config, settings, places, where)
     cell = _made(config, choices, settings)
-    return dataclasses.replace(cell, flags=(*cell.flags, feeding.FLAG), facts={**cell.facts, "preprocessing": tried})
+    facts = {**cell.facts, "preprocessing": tried}
+    return dataclasses.replace(cell, flags=(*cell.flags, Flag.PREPROCESSING_TUNED), facts=facts)
 
 
 def _embedder(text: str) -> Recognizer:

@@ -18,7 +18,6 @@ from frbench.harness.recognizers.preprocessing_search import PAIRS, UNFED, USUAL
 from frbench.harness.store import ResultStore
 
 FIELD = "preprocessing"  # of a recognizer's config, beside the fields of ``Preprocessing``: null or auto
-FLAG = "preprocessing_tuned"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Flag(StrEnum):
     BROKEN_IMAGES = "broken_images", "the attack returned NaN or infinity; such images count as failed attacks"
     BOUNDARY_ATTACK = "boundary_attack", "the attack stops at success, so read its sizes and not its rate", False
     LOW_CLEAN_ACCURACY = "low_clean_accuracy", "clean accuracy is too low for a recognizer that is fed as it should be"
+    PREPROCESSING_TUNED = "preprocessing_tuned", "mean, std, scale and bgr were chosen on clean pairs", False
     OVERLAPPING_IDENTITIES = "overlapping_identities", "fitted or trained on people or images of the test set"
     IMAGES_LEFT_OUT = (
         "images_left_out",

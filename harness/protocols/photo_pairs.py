@@ -8,12 +8,13 @@ import torch
 from frbench.harness import metrics
 from frbench.harness.cell import Cell
 from frbench.harness.errors import warn_once
+from frbench.harness.flags import Flag
 from frbench.harness.protocols.enrolling import Enrolment
-from frbench.harness.recognizers.preflight import FLAG, check_clean_accuracy
+from frbench.harness.recognizers.preflight import check_clean_accuracy
 from frbench.harness.verifiers import cosine
 
 
-def preflight(cell: Cell, bare: Enrolment) -> list[str]:
+def preflight(cell: Cell, bare: Enrolment) -> list[Flag]:
     """The flag of a recognizer that verifies the natural photos badly.
 
     bare: the recognizer without its defense. Raises FrbenchError: it is below its floor, and nobody allowed that.
@@ -25,7 +26,7 @@ def preflight(cell: Cell, bare: Enrolment) -> list[str]:
     if warning is None:
         return []
     warn_once(warning)
-    return [FLAG]
+    return [Flag.LOW_CLEAN_ACCURACY]
 
 
 def pair_accuracy(users: np.ndarray, vectors: torch.Tensor) -> float:

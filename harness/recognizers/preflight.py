@@ -8,7 +8,6 @@ from frbench.harness.errors import FrbenchError
 
 USUAL = 90.0
 FLOOR = 75.0  # least accuracy in per cent where nothing is stated: recognizers of faces have more on any pairs in use
-FLAG = "low_clean_accuracy"
 CAUSES = (
     "the usual causes are swapped channels (recognizer.bgr), a wrong range or normalisation "
     "(recognizer.mean, .std, .scale), and a crop or alignment other than the five-point 112x112 template; "
