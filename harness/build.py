@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness import feeding, fitting
 from frbench.harness.card import run_facts
 from frbench.harness.cell import Cell, EvaluationProtocol
+from frbench.harness.cell_labels import FACES as FACES
+from frbench.harness.cell_labels import apart, floors_of
+from frbench.harness.cell_labels import named as named
 from frbench.harness.cloaker import Cloaker
 from frbench.harness.contracts import (
     Attack,
@@ -45,7 +47,6 @@ NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense
 SURROGATE = "recognizer@threat.surrogate"
 TRACKER = "tracker@protocol.tracker"
 MEMBERS = "recognizer@defense.members."
-FACES = "identities"
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
@@ -201,13 +202,6 @@ def protected_photos(config: Mapping[str, Any], source: Path) -> int:
     return code
 
 
-def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is set of the people that a defense is fitted on, under the defense's name; and all other settings."""
-    faces = {key: value for key, value in settings.items() if key.startswith(f"{FACES}.")}
-    others = {key: value for key, value in settings.items() if key not in faces}
-    return {f"defense.faces{key.removeprefix(FACES)}": value for key, value in faces.items()}, others
-
-
 def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mapping[str, Any]) -> Cell:
     """The cell that a resolved ``config`` describes. ``choices``: the option of each group, as Hydra resolved them."""
     places = list(feeding.automatic({noun: config[noun] for noun in NOUNS}))
@@ -253,7 +247,7 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
     flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]
     flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
     flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
-    faces, settings = _apart(settings)
+    faces, settings = apart(settings)
     remarks = {"dataset": pairs.remarks}
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
@@ -273,7 +267,7 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
         device=device,
         meter=meter,
         flags=tuple(dict.fromkeys(flags)),
-        floors=_floors(recognizer, pairs.name),
+        floors=floors_of(recognizer, pairs.name),
         allow_low_accuracy=config["allow_low_accuracy"],
         **others,
     )
@@ -300,16 +294,3 @@ def _names(choices: Mapping[str, str]) -> dict[str, str]:
     if TRACKER in choices:
         names["tracker"] = choices[TRACKER]
     return names
-
-
-def named(choices: Mapping[str, str], group: str) -> str:
-    """The option of ``group`` with the recognizers inside it: ``ensemble(one+other)``, ``flip_averaged(one)``."""
-    place = re.escape(group.partition("@")[2] or group)
-    within = re.compile(rf"recognizer@{place}\.(members\.[^.]+|of)")
-    inside = sorted(named(choices, key) for key in choices if within.fullmatch(key))
-    return f"{choices[group]}({'+'.join(inside)})" if inside else choices[group]
-
-
-def _floors(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:
-    floor = getattr(recognizer, "floor", None)
-    return floor if isinstance(floor, Mapping) else {} if floor is None else {dataset: floor}
