@@ -124,7 +124,7 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["recognizer=foamliu"], "foamliu_mobilefacenet"),
         (["qualty=90"], "did you mean quality?"),
         (["attack=pgd", "attack.stepz=3"], "did you mean attack.steps?"),
-        (["defense=jpeg"], "defense is not something"),
+        (["defense=jpeg"], "unknown setting defense"),
         (["quality=high"], "quality=high is not int"),
         (["attack=none"], "attack that changes nothing"),
         (["recognizer=face_reid_0095"], "black box"),
