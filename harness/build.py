@@ -30,15 +30,17 @@ from frbench.harness.contracts import (
     ThreatModel,
     Verifier,
 )
+from frbench.harness.domains import BelowOne, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource, PairSet, PairSource, remark_flags
 from frbench.harness.flags import flag_named
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.part_contracts import check_faces, check_pairs, check_part
+from frbench.harness.ratios import with_numbers
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
-from frbench.harness.validation import check_fields, check_targets
+from frbench.harness.validation import check_fields, check_targets, check_values
 from frbench.harness.verifiers import Comparer, compares, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
@@ -46,6 +48,15 @@ SURROGATE = "recognizer@threat.surrogate"
 TRACKER = "tracker@protocol.tracker"
 MEMBERS = "recognizer@defense.members."
 FACES = "identities"
+TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, cloak, serve and report
+    "seed": Seed,
+    "fit_seed": Seed,
+    "batch_size": PositiveInt,
+    "allow_overlap": bool,
+    "fetch": bool,
+    "spread": BelowOne,
+    "top": NonNegativeInt,
+}
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
@@ -95,7 +106,7 @@ def _root(error: BaseException) -> str:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """``cfg`` resolved to plain Python, its targets checked."""
+    """``cfg`` resolved to plain Python: its targets and its top-level settings checked, ratios read as numbers."""
     try:
         resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -105,7 +116,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         raise FrbenchError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
     config = {str(key): value for key, value in resolved.items()}
-    check_targets(config, config["trust"])
+    check_targets(config, config.get("trust", ()))
+    config = with_numbers(config, TOP_LEVEL)
+    check_values(config, TOP_LEVEL, "")
     return config
 
 
@@ -152,7 +165,8 @@ def image_cache(config: Mapping[str, Any]) -> Path:
 
 
 def make_defense(config: Mapping[str, Any]) -> Defense:
-    """The defense of ``config``, perhaps still to be fitted."""
+    """The defense of ``config``, perhaps still to be fitted; what it is fitted on is checked under its own name."""
+    instantiate(config[FACES], FACES)
     defense: Defense = instantiate(config["defense"], "defense")
     return defense
 
@@ -190,7 +204,7 @@ def cloaker(config: Mapping[str, Any]) -> Cloaker:
 
 def protected_photos(config: Mapping[str, Any], source: Path) -> int:
     """Cloak the photos of ``source`` as ``config`` has it; the exit code."""
-    protecting, finder = instantiate(config["protecting"], "cloak"), instantiate(config["finder"], "finder")
+    protecting, finder = instantiate(config["protecting"], ""), instantiate(config["finder"], "finder")
     code: int = protecting.run(source, cloaker(config), finder.load)
     return code
 
@@ -208,14 +222,14 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     meter = Meter()
     attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
     others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
+    recognizer, defense = _recognizer(json.dumps(config["recognizer"])), make_defense(config)
+    instantiate(config["dataset"], "dataset")  # so that nothing is fetched or decoded before all is checked
     if config["fetch"]:
         from frbench.harness.preparing import ensure_dataset
 
         ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
-    recognizer = _recognizer(json.dumps(config["recognizer"]))
     counting = metered(recognizer, meter)
     pairs = _opened(json.dumps(config["dataset"]), image_cache(config))
-    defense = make_defense(config)
     names = _names(choices) | {"dataset": pairs.name}
     flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]
     flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])

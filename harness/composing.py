@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import resources
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.overrides import CONF, own_folder, prepared, tidied, unreadable
+from frbench.harness.ratios import as_number, with_numbers
 from frbench.harness.validation import check_targets
 
 
@@ -88,6 +90,10 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
         hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name=name)(guarded)()
     except MissingConfigException as error:
         raise FrbenchError(_missing(error)) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise FrbenchError(_number_for_option(words) or _flat(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
     except OSError as error:
@@ -123,8 +129,21 @@ def _packaged(file: str) -> dict[str, Any]:
 def _missing(error: MissingConfigException) -> str:
     if not error.options or not error.missing_cfg_file:
         return _flat(error)
-    group, _, name = error.missing_cfg_file.rpartition("/")
+    there = re.search(r"Available options in '(.+?)'", str(error))
+    group = there[1] if there else error.missing_cfg_file.rpartition("/")[0]
+    name = error.missing_cfg_file.removeprefix(f"{group}/")
     return unknown(name, list(error.options), group)
+
+
+def _number_for_option(words: list[str]) -> str | None:
+    """``budget=8``, which Hydra takes for a number and not for a name."""
+    for word in words:
+        group, _, value = word.lstrip("+~").partition("=")
+        options = list(known_options().get(group.partition("@")[0], []))
+        for each in value.split(",") if options else []:
+            if each not in options:
+                return unknown(each, options, group)
+    return None
 
 
 def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
@@ -206,8 +225,31 @@ def _inside(key: str) -> str:
 def unknown(name: str, known: list[str], group: str) -> str:
     """What to say of an option, or a group, that is not there: the nearest that is, and all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? There is" if near else "there is"
+    meant = _meant_number(name, group) or "".join(near)
+    hint = f"did you mean {meant}? There is" if meant else "there is"
     return f"{group}={name} is not known; {hint} {', '.join(known)}"
+
+
+def _meant_number(typed: str, group: str) -> str | None:
+    """For a number in the place of an option: the options with that number, and the setting that most options have."""
+    try:
+        number = float(as_number(typed))
+    except ValueError:
+        return None
+    found = {option: _numbers_of(file) for option, file in known_options().get(group, {}).items()}
+    count = Counter(name for held in found.values() for name in held)
+    settings = [name for name in count if 2 * count[name] > len(found)]
+    if not settings:
+        return None
+    alike = [option for option, held in found.items() if any(held.get(each) == number for each in settings)]
+    few = alike if len(alike) < 3 else []  # of many, a list of all is no hint
+    return " or ".join([*(f"{group}={each}" for each in few), *(f"{group}.{each}={typed}" for each in settings)])
+
+
+def _numbers_of(file: Traversable) -> dict[str, float]:
+    written = leaves(OmegaConf.create(file.read_text(encoding="utf-8")))
+    written = {key: as_number(value) for key, value in written.items()}
+    return {key: value for key, value in written.items() if _is_number(value)}
 
 
 def _flat(error: BaseException) -> str:
@@ -243,11 +285,12 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     if inside:
         outward = sorted(chosen, key=lambda group: group.count("."))  # an option before those inside it
         _, plain = _alone([f"{'' if group in usual else '+'}{group}={chosen[group]}" for group in outward])
-    given = leaves(cfg)
+    given = _leaves(with_numbers(OmegaConf.to_container(cfg, resolve=False)))
+    usual_values = {key: as_number(plain[key]) if _is_number(given.get(key)) else plain[key] for key in plain}
     shown = {
         key: _placed(value)
         for key, value in given.items()
-        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
+        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and usual_values.get(key, _ABSENT) != value
     }
     elsewhere = ("recognizer@recognizer.", SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
@@ -272,6 +315,14 @@ _ABSENT = object()
 
 def leaves(cfg: DictConfig) -> dict[str, Any]:
     """Dotted key -> value as written."""
+    return _leaves(OmegaConf.to_container(cfg, resolve=False))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _leaves(container: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(node: Any, prefix: str) -> None:
@@ -281,5 +332,5 @@ def leaves(cfg: DictConfig) -> dict[str, Any]:
         else:
             flat[prefix] = node
 
-    walk(OmegaConf.to_container(cfg, resolve=False), "")
+    walk(container, "")
     return flat

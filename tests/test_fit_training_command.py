@@ -187,12 +187,24 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
         ("fit", ["training=single", *TINY, "training.schedule.batch=1000"], "batch=1000 is more than the 60 faces"),
-        ("fit", ["training=single", *TINY, "training.schedule.batch=1"], "batch=1, every=1: expected a batch of 2"),
-        ("fit", ["training=single", *TINY, "training.every=0"], "every of 1 or more"),
+        (
+            "fit",
+            ["training=single", *TINY, "training.schedule.batch=1"],
+            "batch=1: batch normalisation needs 2",
+        ),
+        ("fit", ["training=single", *TINY, "training.every=0"], "training.every=0 is not an integer above 0"),
         ("fit", ["training=single", *TINY, "training.schedule.optimizer=SGD"], "optimizer=SGD is not sgd or adam"),
-        ("fit", ["training=single", *TINY, "training.schedule.rate=fast"], "training.schedule.rate=fast is not float"),
+        (
+            "fit",
+            ["training=single", *TINY, "training.schedule.rate=fast"],
+            "schedule.rate=fast is not a number",
+        ),
         ("fit", ["training=diverse", *TINY, "training.terms.diversity.kind=det"], "diversity.kind=det is not logdet"),
-        ("fit", ["training=single", *TINY, "training.network.make.dim=wide"], "network.make.dim=wide is not int"),
+        (
+            "fit",
+            ["training=single", *TINY, "training.network.make.dim=wide"],
+            "make.dim=wide is not an integer",
+        ),
         ("fit", ["training=single", *TINY, "+training.network.make.deep=3"], "TinyNet takes width, dim"),
         (
             "fit",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Images
+from frbench.harness.domains import Percent
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.onnx_file import OnnxFile
 from frbench.harness.recognizers.onnx_graph import require
@@ -31,7 +32,7 @@ class InsightfacePack:
     root: str = "~/.insightface"
     differentiable: bool = True
     download: bool = False
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
     providers: Sequence[str] | Literal["auto"] = "auto"
 

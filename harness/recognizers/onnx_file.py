@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
@@ -22,10 +23,9 @@ from frbench.harness.recognizers.onnx_normalisation import (
     GraphNormalisation,
     graph_normalisation,
 )
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, unit_length
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
-Statistic = float | Sequence[float] | Literal["auto"]
 PROBES = 3
 
 
@@ -44,17 +44,17 @@ class OnnxFile:
 
     name: str
     path: str
-    mean: Statistic = "auto"
-    std: Statistic = "auto"
-    scale: float = 255.0
+    mean: Mean | Literal["auto"] = "auto"
+    std: Deviation | Literal["auto"] = "auto"
+    scale: Positive = 255.0
     size: Size | None = None
     bgr: bool = False
-    output: str | int | None = None
+    output: str | NonNegativeInt | None = None
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
     obtain: str = ""
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     @cached_property

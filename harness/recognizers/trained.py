@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from frbench.harness.domains import NonNegativeInt, Percent
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.preparation import Prepared
@@ -29,9 +30,9 @@ class Trained(Prepared):
 
     architecture: Untrained
     weights: str
-    member: int = 0
+    member: NonNegativeInt = 0
     name: str = "trained"
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     @cached_property
