@@ -69,26 +69,26 @@ class Synthetic(Subset):
         Raises FrbenchError: numbers that do not go together.
         """
         self.check(self.name)
-        self._check()
+        self._check("dataset")
         stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
         identity = np.repeat(np.arange(self.people), self.shots)
         return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
 
     def check_combination(self, where: str) -> None:
         super().check_combination(where)
-        self._check()
+        self._check(where)
 
-    def _check(self) -> None:
+    def _check(self, where: str) -> None:
         if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
             raise FrbenchError(
-                f"dataset {self.name}: people={self.people}, shots={self.shots}, expected a multiple of {FOLDS} "
+                f"{where}.people={self.people}, {where}.shots={self.shots}, expected a multiple of {FOLDS} "
                 f"people from {3 * FOLDS} up and at least 2 shots of each"
             )
         group = self.people // FOLDS
         each = min(group * self.shots * (self.shots - 1) // 2, group * ((group - 1) // 2) * self.shots**2)
         if self.pairs % (2 * FOLDS) or not 0 < self.pairs <= 2 * FOLDS * each:
             raise FrbenchError(
-                f"dataset {self.name}: pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
+                f"{where}.pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
                 f"{2 * FOLDS * each} for {self.people} people with {self.shots} shots"
             )
 

@@ -19,7 +19,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
@@ -313,7 +313,7 @@ def _alone(picked: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
 _ABSENT = object()
 
 
-def leaves(cfg: DictConfig) -> dict[str, Any]:
+def leaves(cfg: DictConfig | ListConfig) -> dict[str, Any]:
     """Dotted key -> value as written."""
     return _leaves(OmegaConf.to_container(cfg, resolve=False))
 
