@@ -30,7 +30,7 @@ from frbench.harness.contracts import (
     ThreatModel,
     Verifier,
 )
-from frbench.harness.domains import BelowOne, NonNegativeInt, PositiveInt, Seed
+from frbench.harness.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource, PairSet, PairSource, remark_flags
 from frbench.harness.flags import flag_named
@@ -56,6 +56,10 @@ TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, c
     "fetch": bool,
     "spread": BelowOne,
     "top": NonNegativeInt,
+    "quality": JpegQuality,
+    "recursive": bool,
+    "small": NonNegativeInt,
+    "smallest": PositiveInt,
 }
 
 
@@ -204,7 +208,7 @@ def cloaker(config: Mapping[str, Any]) -> Cloaker:
 
 def protected_photos(config: Mapping[str, Any], source: Path) -> int:
     """Cloak the photos of ``source`` as ``config`` has it; the exit code."""
-    protecting, finder = instantiate(config["protecting"], ""), instantiate(config["finder"], "finder")
+    protecting, finder = instantiate(config["protecting"], "cloak"), instantiate(config["finder"], "finder")
     code: int = protecting.run(source, cloaker(config), finder.load)
     return code
 
