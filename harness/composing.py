@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import resources
@@ -23,8 +22,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.number_hints import flattened, meant_number, misplaced_number
 from frbench.harness.overrides import CONF, own_folder, prepared, tidied, unreadable
-from frbench.harness.ratios import as_number, with_numbers
+from frbench.harness.ratios import as_number, is_number, with_numbers
 from frbench.harness.validation import check_targets
 
 
@@ -93,7 +93,7 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
     except ValueError as error:
         if "Config group override" not in str(error):
             raise
-        raise FrbenchError(_number_for_option(words) or _flat(error)) from error
+        raise FrbenchError(unknown(*misplaced_number(words, known_options()))) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
     except OSError as error:
@@ -133,17 +133,6 @@ def _missing(error: MissingConfigException) -> str:
     group = there[1] if there else error.missing_cfg_file.rpartition("/")[0]
     name = error.missing_cfg_file.removeprefix(f"{group}/")
     return unknown(name, list(error.options), group)
-
-
-def _number_for_option(words: list[str]) -> str | None:
-    """``budget=8``, which Hydra takes for a number and not for a name."""
-    for word in words:
-        group, _, value = word.lstrip("+~").partition("=")
-        options = list(known_options().get(group.partition("@")[0], []))
-        for each in value.split(",") if options else []:
-            if each not in options:
-                return unknown(each, options, group)
-    return None
 
 
 def _misspelt(error: Exception, name: str, words: list[str]) -> str | None:
@@ -225,31 +214,9 @@ def _inside(key: str) -> str:
 def unknown(name: str, known: list[str], group: str) -> str:
     """What to say of an option, or a group, that is not there: the nearest that is, and all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    meant = _meant_number(name, group) or "".join(near)
+    meant = meant_number(name, group, known_options().get(group, {})) or "".join(near)
     hint = f"did you mean {meant}? There is" if meant else "there is"
     return f"{group}={name} is not known; {hint} {', '.join(known)}"
-
-
-def _meant_number(typed: str, group: str) -> str | None:
-    """For a number in the place of an option: the options with that number, and the setting that most options have."""
-    try:
-        number = float(as_number(typed))
-    except ValueError:
-        return None
-    found = {option: _numbers_of(file) for option, file in known_options().get(group, {}).items()}
-    count = Counter(name for held in found.values() for name in held)
-    settings = [name for name in count if 2 * count[name] > len(found)]
-    if not settings:
-        return None
-    alike = [option for option, held in found.items() if any(held.get(each) == number for each in settings)]
-    few = alike if len(alike) < 3 else []  # of many, a list of all is no hint
-    return " or ".join([*(f"{group}={each}" for each in few), *(f"{group}.{each}={typed}" for each in settings)])
-
-
-def _numbers_of(file: Traversable) -> dict[str, float]:
-    written = leaves(OmegaConf.create(file.read_text(encoding="utf-8")))
-    written = {key: as_number(value) for key, value in written.items()}
-    return {key: value for key, value in written.items() if _is_number(value)}
 
 
 def _flat(error: BaseException) -> str:
@@ -285,8 +252,8 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     if inside:
         outward = sorted(chosen, key=lambda group: group.count("."))  # an option before those inside it
         _, plain = _alone([f"{'' if group in usual else '+'}{group}={chosen[group]}" for group in outward])
-    given = _leaves(with_numbers(OmegaConf.to_container(cfg, resolve=False)))
-    usual_values = {key: as_number(plain[key]) if _is_number(given.get(key)) else plain[key] for key in plain}
+    given = flattened(with_numbers(OmegaConf.to_container(cfg, resolve=False)))
+    usual_values = {key: as_number(plain[key]) if is_number(given.get(key)) else plain[key] for key in plain}
     shown = {
         key: _placed(value)
         for key, value in given.items()
@@ -315,22 +282,4 @@ _ABSENT = object()
 
 def leaves(cfg: DictConfig | ListConfig) -> dict[str, Any]:
     """Dotted key -> value as written."""
-    return _leaves(OmegaConf.to_container(cfg, resolve=False))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _leaves(container: Any) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(value, f"{prefix}.{key}" if prefix else str(key))
-        else:
-            flat[prefix] = node
-
-    walk(container, "")
-    return flat
+    return flattened(OmegaConf.to_container(cfg, resolve=False))

@@ -22,6 +22,11 @@ def as_number(text: Any) -> Any:
     return float(found[1]) / float(found[2]) if found and float(found[2]) else text
 
 
+def is_number(value: Any) -> bool:
+    """A number, and no switch."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def with_numbers(config: Any, hints: Mapping[str, Any] | None = None) -> Any:
     """``config`` with a number in the place of each ratio that its field does not accept as a text.
 
