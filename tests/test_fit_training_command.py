@@ -183,7 +183,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training.schedule.epochs=1"], "add training=single or another"),
         ("fit", ["training=single", "training.schedule.epoch=1"], "did you mean training.schedule.epochs"),
         ("fit", ["training=single", "network@training.network=tinny"], "did you mean tiny"),
-        ("fit", ["network@training.network=tiny"], "network@training.network to training=NAME"),
+        ("fit", ["network@training.network=tiny"], "write network@training.network=NAME with training="),
         ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
         ("fit", ["training=single", *TINY, "training.schedule.batch=1000"], "batch=1000 is more than the 60 faces"),
