@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frbench.attacks.front import Front, Ledger, gradient
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.domains import PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
@@ -99,8 +100,8 @@ class Apgd:
     """
 
     loss: Literal["cosine", "hinge"] = "cosine"
-    steps: int = 100
-    starts: int = 1
+    steps: PositiveInt = 100
+    starts: PositiveInt = 1
     stop: Literal["never", "on_success"] = "never"
 
     needs_gradient = True

@@ -17,6 +17,7 @@ from frbench.attacks.deepfool import newton
 from frbench.attacks.smallest import Pending, Smallest, begin, line_search, look
 from frbench.harness.budgets import L2
 from frbench.harness.contracts import AttackResult, Budget, Goal, Mask, View
+from frbench.harness.domains import AtLeastOne, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.faces import PairBatch
 
 _L2 = L2(1.0)
@@ -57,12 +58,12 @@ class CarliniWagner:
     refine:   bisections between the clean and the found image at the end, one score each.
     """
 
-    approach: int = 3
-    rounds: int = 5
-    steps: int = 60
-    lr: float = 0.7
-    excess: float = 10.0
-    refine: int = 6
+    approach: NonNegativeInt = 3
+    rounds: PositiveInt = 5
+    steps: PositiveInt = 60
+    lr: Positive = 0.7
+    excess: AtLeastOne = 10.0
+    refine: NonNegativeInt = 6
 
     needs_gradient = True
     bounded = False

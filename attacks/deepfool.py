@@ -15,6 +15,7 @@ from torch import Tensor
 from frbench.attacks.smallest import begin, last_look, line_search, look
 from frbench.harness.budgets import L2, Linf
 from frbench.harness.contracts import AttackResult, Budget, Goal, Images, View
+from frbench.harness.domains import NonNegative, NonNegativeInt, PositiveInt
 from frbench.harness.faces import PairBatch
 
 _TINY = 1e-12
@@ -35,9 +36,9 @@ class DeepFool:
     """
 
     norm: Norm = "l2"
-    steps: int = 50
-    overshoot: float = 0.02
-    refine: int = 8
+    steps: PositiveInt = 50
+    overshoot: NonNegative = 0.02
+    refine: NonNegativeInt = 8
 
     needs_gradient = True
     bounded = False

@@ -15,6 +15,7 @@ from torch import Tensor
 from frbench.attacks.diversity import Diversity, Smoothing
 from frbench.attacks.front import Front, Ledger, gradient
 from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.domains import Decay, PositiveInt, Stride
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
@@ -39,10 +40,10 @@ class ProjectedDescent:
     is still judged as it is: ``best`` and ``on_success`` then cost a forward pass a step more, ``last`` costs nothing.
     """
 
-    steps: int = 20
-    stride: float = 1.5
-    starts: int = 1
-    momentum: float | None = None
+    steps: PositiveInt = 20
+    stride: Stride = 1.5
+    starts: PositiveInt = 1
+    momentum: Decay | None = None
     diversity: Diversity | None = None
     smoothing: Smoothing | None = None
     stop: Literal["never", "on_success"] = "never"

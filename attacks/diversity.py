@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.domains import CropPixels, Positive, ShrinkFactor
 from frbench.harness.noise import uniform
 
 _OUTSIDE = 3.0  # a coordinate beyond [-1, 1], which ``grid_sample`` answers with zero
@@ -38,7 +39,7 @@ class ResizeAndPad:
     own, so that no lucky draw is shared by all pairs of a table, and pairs can be attacked in any company.
     """
 
-    smallest: float = 0.9
+    smallest: ShrinkFactor = 0.9
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         """Images (N, 3, H, W) of the same size."""
@@ -73,8 +74,8 @@ class GaussianSmoothing:
     Dong et al., CVPR 2019; beyond the border the gradient is zero.
     """
 
-    length: int = 7
-    nsig: float = 3.0
+    length: CropPixels = 7
+    nsig: Positive = 3.0
 
     def kernel(self) -> Tensor:
         """Weights (length, length), of sum 1."""

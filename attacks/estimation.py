@@ -12,6 +12,7 @@ from torch.nn import functional
 from frbench.attacks.front import Front, Ledger
 from frbench.attacks.square import allowance
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.domains import AtLeastThree, CropPixels, EvenCount, Fraction, PixelChange, Stride
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 
@@ -32,13 +33,13 @@ class GradientEstimate:
     stop:       as in ``Square``.
     """
 
-    queries: int = 1000
-    samples: int = 40
+    queries: AtLeastThree = 1000
+    samples: EvenCount = 40
     directions: Literal["gaussian", "signs"] = "gaussian"
-    spread: float = 0.01
-    grid: int | None = 14
-    stride: float = 0.2
-    momentum: float = 0.9
+    spread: PixelChange = 0.01
+    grid: CropPixels | None = 14
+    stride: Stride = 0.2
+    momentum: Fraction = 0.9
     stop: Literal["never", "on_success"] = "on_success"
 
     needs_gradient = False

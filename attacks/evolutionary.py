@@ -16,6 +16,16 @@ from torch.nn import functional
 from frbench.attacks.square import allowance
 from frbench.harness.budgets import norm
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, View
+from frbench.harness.domains import (
+    CropPixels,
+    Fraction,
+    NonNegativeInt,
+    OpenFraction,
+    Positive,
+    PositiveFraction,
+    PositiveInt,
+)
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import normal, uniform
 
@@ -40,22 +50,28 @@ class Evolutionary:
     The clean image is never asked about: who is attacked is known to be decided correctly.
     """
 
-    queries: int = 1000
-    votes: int = 1
-    tries: int = 5
-    bisections: int = 10
-    grid: int = 32
-    share: float = 0.05
-    pull: float = 0.01
-    spread: float = 0.1
-    forgetting: float = 0.01
-    learning: float = 0.001
-    window: int = 30
+    queries: PositiveInt = 1000
+    votes: PositiveInt = 1
+    tries: PositiveInt = 5
+    bisections: NonNegativeInt = 10
+    grid: CropPixels = 32
+    share: PositiveFraction = 0.05
+    pull: OpenFraction = 0.01
+    spread: Positive = 0.1
+    forgetting: Fraction = 0.01
+    learning: Fraction = 0.001
+    window: PositiveInt = 30
 
     needs_gradient = False
     bounded = False
     stops_early = True
     batch_dependent = False
+
+    def check_combination(self, where: str) -> None:
+        if self.votes > self.queries:
+            raise FrbenchError(
+                f"{where}.votes={self.votes} is above {where}.queries={self.queries}: no decision is left"
+            )
 
     @torch.no_grad()
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frbench.attacks.cloaking import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Template, View
+from frbench.harness.domains import Dissimilarity, GrayLevels, NonNegative, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 from frbench.harness.sizes import GRAY_LEVELS, Structure
@@ -39,15 +40,15 @@ class Fawkes:
     Distances are squared, between unit features: 2 - 2 ``goal.loss``. ``budget`` is not looked at.
     """
 
-    threshold: float = 0.017
-    steps: int = 150
-    rate: float = 15.0
-    sd: float = 1e6
-    cap: float = 15.0
-    extractors: int = 1
+    threshold: Dissimilarity = 0.017
+    steps: PositiveInt = 150
+    rate: Positive = 15.0
+    sd: NonNegative = 1e6
+    cap: GrayLevels = 15.0
+    extractors: PositiveInt = 1
     rounding: Rounding = "truncate"
     straight_through: bool = False
-    patience: int = 0
+    patience: NonNegativeInt = 0
 
     needs_gradient = True
     bounded = False

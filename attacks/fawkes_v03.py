@@ -11,6 +11,7 @@ import torch
 
 from frbench.attacks.cloaking import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
 from frbench.harness.contracts import AttackResult, Budget, Goal, Images, Scores, Template, View
+from frbench.harness.domains import Dissimilarity, NonNegative, Positive, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.sizes import Structure
 
@@ -30,11 +31,11 @@ class FawkesTargeted:
     features are of unit length, of several networks side by side. ``budget`` is not looked at.
     """
 
-    threshold: float = 0.008
-    steps: int = 500
-    rate: float = 10.0
-    sd: float = 1e6
-    extractors: int = 1
+    threshold: Dissimilarity = 0.008
+    steps: PositiveInt = 500
+    rate: Positive = 10.0
+    sd: NonNegative = 1e6
+    extractors: PositiveInt = 1
     rounding: Rounding = "truncate"
 
     needs_gradient = True

@@ -17,6 +17,7 @@ from frbench.attacks.nested import Firsts, Nesting
 from frbench.attacks.smallest import begin, last_look, look
 from frbench.harness.budgets import L2
 from frbench.harness.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Scores, Template, Verifier, View
+from frbench.harness.domains import PixelChange, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.verifiers import Wrapping
 
@@ -38,8 +39,8 @@ class Walk:
     direction: ``max`` scales the slope by its largest entry, ``sign`` moves all pixels alike.
     """
 
-    step: float = 1 / 255
-    steps: int = 500
+    step: PixelChange = 1 / 255
+    steps: PositiveInt = 500
     direction: Literal["max", "sign"] = "max"
 
     needs_gradient = True

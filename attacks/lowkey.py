@@ -12,6 +12,7 @@ import torch
 from frbench.attacks.cloaking import Rounding, as_filed, result
 from frbench.attacks.perception import Likeness
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
+from frbench.harness.domains import BlurSigma, NonNegative, OddPixels, PixelChange, PixelNoise, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
 
@@ -33,13 +34,13 @@ class LowKey:
     """
 
     likeness: Likeness
-    weight: float = 0.05
-    dimensions: int = 512
-    steps: int = 50
-    step: float = 0.0025
-    start: float = 0.005
-    kernel: int = 7
-    sigma: float = 3.0
+    weight: NonNegative = 0.05
+    dimensions: PositiveInt = 512
+    steps: PositiveInt = 50
+    step: PixelChange = 0.0025
+    start: PixelNoise = 0.005
+    kernel: OddPixels = 7
+    sigma: BlurSigma = 3.0
     rounding: Rounding = "nearest"
 
     needs_gradient = True

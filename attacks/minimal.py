@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frbench.attacks.smallest import Smallest
 from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, Images, View
+from frbench.harness.domains import NonNegativeInt, PositiveInt
 from frbench.harness.faces import PairBatch
 
 _LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
@@ -39,9 +40,9 @@ class Minimal:
 
     inner: Attack
     budget: Sized
-    doublings: int = 5
-    grid: int = 0
-    bisections: int = 10
+    doublings: PositiveInt = 5
+    grid: NonNegativeInt = 0
+    bisections: NonNegativeInt = 10
 
     bounded = False
     stops_early = True

@@ -18,6 +18,7 @@ from torch import Tensor
 from frbench.attacks.front import Ledger
 from frbench.harness.budgets import L2Ball, LinfBall, norm
 from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
+from frbench.harness.domains import PositiveFraction, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairBatch
 from frbench.harness.noise import uniform
@@ -43,8 +44,8 @@ class Square:
     The clean image is never asked about: who is attacked is known to be decided correctly.
     """
 
-    queries: int = 1000
-    share: float = 0.8
+    queries: PositiveInt = 1000
+    share: PositiveFraction = 0.8
     stop: Literal["never", "on_success"] = "on_success"
 
     needs_gradient = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack
+from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack, Params
 from frbench.harness.budgets import L2, Linf
 from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.errors import FrbenchError, Refused
@@ -114,7 +114,13 @@ class TorchAttack:
     """
 
     name: str = "PGD"
-    params: Mapping[str, Any] | None = None
+    params: Params | None = None
+
+    def check_combination(self, where: str) -> None:
+        """Names of the attack and of its parameters, without loading the library where none is given."""
+        kind = self._kind
+        if self.params and not kind.refused:
+            self._check_params(_class(self.name), where)
 
     @property
     def needs_gradient(self) -> bool:
@@ -178,22 +184,26 @@ class TorchAttack:
 
     def _library(self, model: PairVerifier, budget: Budget, seed: int) -> Any:
         kind = _class(self.name)
-        told = self._of_the_budget(budget)
-        known, params = list(inspect.signature(kind).parameters)[1:], self.params or {}
-        for name, value in params.items():
-            if name not in known:
-                raise FrbenchError(f"attack.params: {self.name} has no {name}; it takes {', '.join(known)}")
-            if name in told:
-                raise FrbenchError(f"attack.params: {self.name} takes its {name} from the budget; set budget= instead")
-            if self._kind.fixed.get(name, value) != value:
-                raise FrbenchError(
-                    f"attack.params: {self.name} works on pairs with {name}={self._kind.fixed[name]} alone, got {value}"
-                )
-        defaults = {"seed": seed} if "seed" in known else {}
+        self._check_params(kind, "attack")
+        told, params = self._of_the_budget(budget), self.params or {}
+        defaults = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
         if self._kind.queries and model.view.queries is not None:
             defaults[self._kind.queries] = max(model.view.queries - self._kind.spare - 1, 1)
         with _told(self.name):
             return kind(model, **{**defaults, **params, **self._kind.fixed, **told})
+
+    def _check_params(self, kind: Any, where: str) -> None:
+        known, of_budget = list(inspect.signature(kind).parameters)[1:], self._kind.of_budget
+        for name, value in (self.params or {}).items():
+            if name not in known:
+                raise FrbenchError(f"{where}.params: {self.name} has no {name}; it takes {', '.join(known)}")
+            if name in of_budget:
+                raise FrbenchError(f"{where}.params: {self.name} takes its {name} from the budget; set budget= instead")
+            if self._kind.fixed.get(name, value) != value:
+                raise FrbenchError(
+                    f"{where}.params: {self.name} works on pairs with {name}={self._kind.fixed[name]} alone, "
+                    f"got {value}"
+                )
 
     def _of_the_budget(self, budget: Budget) -> dict[str, Any]:
         """What the constructor is told of ``budget``; nothing where the attack knows no limit."""

@@ -5,12 +5,25 @@ One line an attack: a new release of the library is a new table, and no code ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import TypedDict  # typing's own is unknown to pydantic before Python 3.12
+
 from frbench.harness.budgets import L2, Linf
 from frbench.harness.contracts import Budget
+from frbench.harness.domains import (
+    AtLeastTwo,
+    Fraction,
+    NonNegative,
+    OddPixels,
+    PixelChange,
+    Positive,
+    PositiveFraction,
+    PositiveInt,
+    Seed,
+)
 
 VERSION = "3.5.1"
 
@@ -47,6 +60,11 @@ class LibraryAttack:
     @property
     def bounded(self) -> bool:
         return bool(self.norms)
+
+    @property
+    def of_budget(self) -> set[str]:
+        """Names of the parameters that the budget sets."""
+        return {self.radius, *(name for norm in self.norms.values() for name in norm)} if self.bounded else set()
 
 
 _LINF: Mapping[type[Budget], Mapping[str, Any]] = {Linf: {}}
@@ -112,3 +130,70 @@ ATTACKS: Mapping[str, LibraryAttack] = {
         "take threat=transfer with another recognizer"
     ),
 }
+
+
+class Params(TypedDict, total=False):
+    """Domains of the library's own parameters, by name: where two attacks share a name, it means the same."""
+
+    N: PositiveInt
+    abort_early: bool
+    alpha: Positive
+    alpha_max: PositiveFraction
+    amplification: Positive
+    batch_max: PositiveInt
+    beta: NonNegative
+    binary_search_steps: PositiveInt
+    c: Positive
+    decay: NonNegative
+    delta: Positive
+    diversity_prob: Fraction
+    eot_iter: PositiveInt
+    eps: PixelChange
+    eps_for_division: Positive
+    eta: Positive
+    inf_batch: PositiveInt
+    initial_const: Positive
+    kappa: NonNegative
+    kernel_name: str
+    lam: Positive
+    len_kernel: OddPixels
+    loss: str
+    lr: Positive
+    m: PositiveInt
+    max_batch_size: PositiveInt
+    max_epsilon: PixelChange
+    max_iterations: PositiveInt
+    momentum: NonNegative
+    multi_targeted: bool
+    n_classes: AtLeastTwo
+    n_queries: PositiveInt
+    n_restarts: PositiveInt
+    nb_iter: PositiveInt
+    nb_sample: PositiveInt
+    noise_batch_size: PositiveInt
+    noise_sd: NonNegative
+    noise_type: str
+    norm: str
+    nsig: Positive
+    num_iter_set: PositiveInt
+    overshoot: NonNegative
+    p_init: PositiveFraction
+    pixel_mapping: str
+    pixels: PositiveInt
+    popsize: PositiveInt
+    prob: Fraction
+    project_factor: Positive
+    random_start: bool
+    resc_schedule: bool
+    resize_rate: Positive
+    restarts: PositiveInt
+    rho: PositiveFraction
+    scale: Positive
+    seed: Seed | None
+    std: NonNegative
+    steps: PositiveInt
+    update_each_iteration: bool
+    verbose: bool
+    version: str
+    x_dimensions: Sequence[Positive]
+    y_dimensions: Sequence[Positive]

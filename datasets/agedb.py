@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
 from frbench.datasets.subsets import Subset
+from frbench.harness.domains import AtLeastTwo, NonNegativeInt, PositiveInt
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet
 from frbench.harness.image_files import find_images, image_files
@@ -49,9 +50,9 @@ class AgeDB(Subset):
 
     name: str
     root: str | Path
-    gap: int = 30
-    folds: int = 10
-    each: int = 300
+    gap: NonNegativeInt = 30
+    folds: AtLeastTwo = 10
+    each: PositiveInt = 300
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> PairSet:

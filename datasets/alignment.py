@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from frbench.harness.domains import Fraction, NonNegativeInt
 from frbench.harness.errors import FrbenchError
 
 TEMPLATE = np.array(
@@ -96,7 +97,14 @@ class YuNet:
     """
 
     model: str | Path
-    looks: tuple[tuple[int, float], ...] = ((0, 0.6), (640, 0.6), (320, 0.6), (0, 0.3), (640, 0.3), (320, 0.3))
+    looks: Sequence[tuple[NonNegativeInt, Fraction]] = (
+        (0, 0.6),
+        (640, 0.6),
+        (320, 0.6),
+        (0, 0.3),
+        (640, 0.3),
+        (320, 0.3),
+    )
 
     def fingerprint(self) -> dict[str, Any]:
         """What is looked for and how, not where the file lies; null while the file or OpenCV is missing."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from frbench.datasets.imagestore import combined_digest, open_files
+from frbench.harness.domains import PositiveInt
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import FaceSet, person_key
 from frbench.harness.image_files import SUFFIXES, image_files, is_hidden
@@ -27,7 +28,7 @@ class IdentityFolders:
 
     name: str
     root: str | Path
-    limit_people: int | None = None
+    limit_people: PositiveInt | None = None
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> FaceSet:

@@ -24,6 +24,7 @@ from filelock import FileLock
 from frbench.datasets.file_states import file_state
 from frbench.datasets.imagestore import combined_digest, decoded
 from frbench.harness.aligned_images import SIDE
+from frbench.harness.domains import PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, person_key
 from frbench.harness.progress import count_bar
@@ -52,7 +53,7 @@ class RecordFaces:
 
     name: str
     path: str | Path
-    limit_people: int | None = None
+    limit_people: PositiveInt | None = None
 
     def open(self, cache: Path) -> FaceSet:
         """Images in the order of their keys, decoded when they are asked for.

@@ -9,6 +9,7 @@ import torch
 
 from frbench.datasets.alignment import Detect, YuNet, most_prominent, norm_crop
 from frbench.harness.contracts import Images
+from frbench.harness.domains import CanvasMargin
 from frbench.harness.survival import Survived, from_bytes, to_bytes
 
 
@@ -25,7 +26,7 @@ class Redetected:
     """
 
     detector: YuNet
-    margin: float = 0.5
+    margin: CanvasMargin = 0.5
 
     def __call__(self, images: Images) -> Survived:
         """Raises FrbenchError: OpenCV or the detector's file is missing."""

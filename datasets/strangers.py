@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Recognizer
+from frbench.harness.domains import PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource
 
@@ -26,8 +27,8 @@ class Strangers:
 
     faces: FaceSource
     eyes: Recognizer
-    among: int = 20
-    photos: int = 10
+    among: PositiveInt = 20
+    photos: PositiveInt = 10
 
     def chosen(self, users: FaceSet, cache: Path, seed: int) -> tuple[FaceSet, list[np.ndarray]]:
         """The strangers' faces, and for each user the rows of the one whom the user aims at.

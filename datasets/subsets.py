@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from frbench.harness.contracts import Draw
-from frbench.harness.domains import PositiveInt
+from frbench.harness.domains import CalibrationPairs, EvenCount, Seed
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.noise import uniform
 
@@ -25,9 +25,12 @@ class Subset:
     among them; None for all. Both are half genuine and half impostor. seed: chooses them, and the decoys.
     """
 
-    limit: PositiveInt | None = None
-    calibrate: PositiveInt | None = None
-    seed: int = 0
+    limit: EvenCount | None = None
+    calibrate: CalibrationPairs | None = None
+    seed: Seed = 0
+
+    def check_combination(self, where: str) -> None:
+        self.check(getattr(self, "name", where))
 
     def check(self, name: str) -> None:
         """Refuses numbers that cannot be balanced, before anything is decoded."""

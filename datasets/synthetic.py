@@ -28,6 +28,7 @@ from frbench.datasets.imagestore import Contents, Encoded, Stack, combined_diges
 from frbench.datasets.pairs import PairList, assemble
 from frbench.datasets.subsets import Subset
 from frbench.harness.contracts import Draw
+from frbench.harness.domains import AtLeastTwo, PositiveInt, Seed, SyntheticPairs, SyntheticPeople
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, PairSet
 from frbench.harness.noise import uniform
@@ -57,10 +58,10 @@ class Synthetic(Subset):
     """
 
     name: str = "synthetic"
-    people: int = 120
-    shots: int = 8
-    pairs: int = 1200
-    people_seed: int = 2
+    people: SyntheticPeople = 120
+    shots: AtLeastTwo = 8
+    pairs: SyntheticPairs = 1200
+    people_seed: Seed = 2
 
     def open(self, cache: Path) -> PairSet:
         """Renders on first use (minutes per ten thousand images), then opens in milliseconds.
@@ -68,22 +69,26 @@ class Synthetic(Subset):
         Raises FrbenchError: numbers that do not go together.
         """
         self.check(self.name)
-        self._check()
+        self._check("dataset")
         stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
         identity = np.repeat(np.arange(self.people), self.shots)
         return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
 
-    def _check(self) -> None:
+    def check_combination(self, where: str) -> None:
+        super().check_combination(where)
+        self._check(where)
+
+    def _check(self, where: str) -> None:
         if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
             raise FrbenchError(
-                f"dataset {self.name}: people={self.people}, shots={self.shots}, expected a multiple of {FOLDS} "
+                f"{where}.people={self.people}, {where}.shots={self.shots}, expected a multiple of {FOLDS} "
                 f"people from {3 * FOLDS} up and at least 2 shots of each"
             )
         group = self.people // FOLDS
         each = min(group * self.shots * (self.shots - 1) // 2, group * ((group - 1) // 2) * self.shots**2)
         if self.pairs % (2 * FOLDS) or not 0 < self.pairs <= 2 * FOLDS * each:
             raise FrbenchError(
-                f"dataset {self.name}: pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
+                f"{where}.pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
                 f"{2 * FOLDS * each} for {self.people} people with {self.shots} shots"
             )
 
@@ -128,9 +133,9 @@ class SyntheticFaces:
     """An identity set for fitting. People of another ``people_seed`` than a test set's are other people."""
 
     name: str = "synthetic_faces"
-    people: int = 120
-    shots: int = 10
-    people_seed: int = 3
+    people: PositiveInt = 120
+    shots: PositiveInt = 10
+    people_seed: Seed = 3
 
     def open(self, cache: Path) -> FaceSet:
         """Images ordered by person and shot. Raises FrbenchError: no people or no shots."""

@@ -11,6 +11,7 @@ import torch
 from frbench.datasets.imagestore import combined_digest
 from frbench.datasets.strangers import Strangers
 from frbench.harness.contracts import Draw
+from frbench.harness.domains import AtLeastTwo, Seed, UserPhotos
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, FaceSource, PairSet
 from frbench.harness.noise import uniform
@@ -31,9 +32,9 @@ class Users:
 
     name: str
     faces: FaceSource
-    people: int | None = 20
-    shots: int | None = 14
-    seed: int = 0
+    people: AtLeastTwo | None = 20
+    shots: UserPhotos | None = 14
+    seed: Seed = 0
     strangers: Strangers | None = None
 
     def open(self, cache: Path) -> PairSet:

@@ -22,7 +22,7 @@ from frbench.defenses.tensor_names import named, under
 from frbench.defenses.unclamped import Unclamped
 from frbench.harness.budgets import Linf
 from frbench.harness.contracts import Artifact, Attack, FitContext, Fitted, Recognizer, View
-from frbench.harness.domains import Fraction, Positive, PositiveInt
+from frbench.harness.domains import Components, Fraction, NonNegative, OpenFraction, PixelChange, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images, PairBatch
 from frbench.harness.goals import Dodging
@@ -38,10 +38,14 @@ class AisCost:
     through ``draws`` masks whose bits have the derivative of their probability, with far less variance.
     """
 
-    sparsity: float = 3e-3
-    identity: float = 8.0
+    sparsity: NonNegative = 3e-3
+    identity: NonNegative = 8.0
     estimator: Literal["reinforce", "straight_through"] = "reinforce"
-    draws: int = 25
+    draws: PositiveInt = 25
+
+    def check_combination(self, where: str) -> None:
+        if self.estimator == "reinforce" and self.draws < 2:
+            raise FrbenchError(f"{where}.draws={self.draws}: the baseline of reinforce is a mean over 2 draws or more")
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,18 @@ class Antibody:
     initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
 
-    components: int
-    width: int
-    hidden: int
-    items: int = 128
+    components: Components
+    width: PositiveInt
+    hidden: PositiveInt
+    items: PositiveInt = 128
     update: Literal["reference", "hit_only"] = "reference"
-    start: float = 0.5
-    leading: int | None = None
+    start: OpenFraction = 0.5
+    leading: PositiveInt | None = None
     initial: Initial = "he"
+
+    def check_combination(self, where: str) -> None:
+        if self.leading is not None and self.leading > self.components:
+            raise FrbenchError(f"{where}.leading={self.leading} is above {where}.components={self.components}")
 
     def network(self) -> AisNetwork:
         network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update, initial=self.initial)
@@ -214,7 +222,7 @@ class WarmUp:
     antibody: Antibody
     cost: AisCost
     schedule: Schedule
-    noise: float = 0.04
+    noise: NonNegative = 0.04
 
     needs_recognizer = True
 
@@ -245,7 +253,7 @@ class Rehearsal:
     warmup: WarmUp
     attack: Attack
     schedule: Schedule
-    radius: Positive = 0.02
+    radius: PixelChange = 0.02
     lag: PositiveInt = 20000
     memory_of_average: Fraction = 0.9
     attacked_in: Literal["eval", "train"] = "eval"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Images
+from frbench.harness.domains import BelowOne, NonEmpty, Positive
 from frbench.harness.errors import FrbenchError
 
 Mode = Literal["plain", "dev"]
@@ -29,9 +30,9 @@ def amplify(natural: Images, delta: Tensor, k: float | Tensor, mode: Mode = "pla
 class Amplification:
     """k: a number, or several that are drawn alike, photo by photo. natural: the share of photos left as they are."""
 
-    k: float | Sequence[float] = 5
+    k: Positive | Annotated[Sequence[Positive], NonEmpty] = 5
     mode: Mode = "plain"
-    natural: float = 0.2
+    natural: BelowOne = 0.2
 
     def __call__(self, natural: Images, delta: Tensor, generator: torch.Generator) -> Images:
         """Raises FrbenchError: no k."""

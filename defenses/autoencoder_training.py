@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn.functional import mse_loss
 
 from frbench.defenses.tensor_names import named
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.domains import NonEmpty, PositiveInt
 from frbench.harness.faces import Images
 from frbench.harness.training import Schedule, train
 
@@ -71,8 +73,8 @@ class _Reproducing(nn.Module):
 class AutoencoderRecipe:
     """A ``SegNet`` of natural photos alone; VGG's (five stages of 64 to 512 channels) is the published size."""
 
-    widths: Sequence[int]
-    convolutions: int
+    widths: Annotated[Sequence[PositiveInt], NonEmpty]
+    convolutions: PositiveInt
     schedule: Schedule
 
     needs_recognizer = False

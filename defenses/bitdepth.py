@@ -9,6 +9,7 @@ from torch import Tensor
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.domains import Bits
 from frbench.harness.verifiers import Purifier, Sides
 
 
@@ -30,7 +31,7 @@ class BitDepth:
 class BitDepthDefense(PurifierDefense):
     """``bits`` per channel, 1 to 8."""
 
-    bits: int = 4
+    bits: Bits = 4
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:

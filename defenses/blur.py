@@ -9,6 +9,7 @@ from torch import Tensor
 
 from frbench.defenses.purification import PurifierDefense
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.domains import BlurSigma
 from frbench.harness.verifiers import Purifier, Sides
 
 
@@ -32,7 +33,7 @@ class Blur:
 class BlurDefense(PurifierDefense):
     """``sigma`` in pixels of the 112x112 crop."""
 
-    sigma: float = 1.0
+    sigma: BlurSigma = 1.0
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:

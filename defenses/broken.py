@@ -17,6 +17,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from frbench.defenses.blur import Blur
 from frbench.defenses.purification import PurifierDefense
 from frbench.harness.contracts import Draw, Images, Scores, Template, Verifier
+from frbench.harness.domains import BlurSigma, Cosine, CosineGap, Levels, Positive, ShrinkFactor
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Purifier, Sides, Wrapping
 
@@ -43,7 +44,7 @@ class Shattered(PurifierDefense):
     limit; misleading gradient.
     """
 
-    levels: int = 16
+    levels: Levels = 16
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:
@@ -73,8 +74,8 @@ class Saturated:
     wherever its cosine is further than ``9 / steepness`` from it. To be caught by: zero gradients; weak without limit.
     """
 
-    centre: float = 0.3
-    steepness: float = 100.0
+    centre: Cosine = 0.3
+    steepness: Positive = 100.0
 
     def protect(self, verifier: Verifier) -> Verifier:
         return SteepHead(verifier, self.centre, self.steepness)
@@ -112,7 +113,7 @@ class RandomResize(PurifierDefense):
     caught by: not reproducible.
     """
 
-    smallest: float = 0.9
+    smallest: ShrinkFactor = 0.9
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:
@@ -142,7 +143,7 @@ class Detached(PurifierDefense):
     To be caught by: zero gradients; weak without limit; misleading gradient.
     """
 
-    sigma: float = 1.0
+    sigma: BlurSigma = 1.0
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:
@@ -176,8 +177,8 @@ class Noisy:
     direction, forth or back. To be caught by: misleading gradient; weak without limit.
     """
 
-    height: float = 0.02
-    frequency: float = 5000.0
+    height: CosineGap = 0.02
+    frequency: Positive = 5000.0
 
     def protect(self, verifier: Verifier) -> Verifier:
         return Rippled(verifier, self.height, self.frequency)

@@ -64,6 +64,9 @@ class CloakedFaces:
     count: PositiveInt
     each: bool = False
 
+    def check_combination(self, where: str) -> None:
+        self._active()
+
     def made(self, context: FitContext) -> Cloaked:
         """The cloaks, found or made, one artifact per maker.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.domains import CropPixels, NonEmpty, OddPixels, Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -51,8 +52,8 @@ class Denoiser(Protocol):
 class Chambolle:
     """Total variation (Chambolle, 2004), the whole of the image; ``weight`` against the squared error on [0, 1]."""
 
-    weight: float = 0.3
-    iterations: int = 200
+    weight: Positive = 0.3
+    iterations: PositiveInt = 200
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = restoration()
@@ -65,10 +66,10 @@ class Chambolle:
 class NonLocalMeans:
     """Buades, Coll, Morel, CVPR 2005, with uniform patches; ``strength``: h in units of ``sigma``; sizes in pixels."""
 
-    sigma: float = 0.05
-    strength: float = 0.8
-    patch: int = 5
-    distance: int = 6
+    sigma: Positive = 0.05
+    strength: Positive = 0.8
+    patch: CropPixels = 5
+    distance: CropPixels = 6
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = restoration()
@@ -82,9 +83,9 @@ class NonLocalMeans:
 class Bilateral:
     """Tomasi, Manduchi, ICCV 1998. ``window`` in pixels, or None for three ``sigma_spatial`` to each side."""
 
-    sigma_color: float = 0.02
-    sigma_spatial: float = 10.0
-    window: int | None = None
+    sigma_color: Positive = 0.02
+    sigma_spatial: Positive = 10.0
+    window: OddPixels | None = None
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = restoration()
@@ -97,7 +98,7 @@ class Bilateral:
 class Wavelet:
     """Soft thresholds by BayesShrink (Chang, Yu, Vetterli, 2000) for noise of ``sigma``, in YCbCr."""
 
-    sigma: float = 0.05
+    sigma: Positive = 0.05
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = with_wavelets()
@@ -110,7 +111,7 @@ class Wavelet:
 class CalibratedWavelet:
     """Of all combinations the one that foretells left-out pixels of the image best (Batson, Royer, ICML 2019)."""
 
-    sigmas: Sequence[float] = tuple(each / 1000 for each in range(1, 20))
+    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(each / 1000 for each in range(1, 20))
     wavelets: Sequence[str] = ("db1", "db2")
     methods: Sequence[str] = ("BayesShrink", "VisuShrink")
     ycbcr: Sequence[bool] = (True, False)

@@ -87,8 +87,15 @@ class TrainedEnsemble:
     def fitted(self, artifact: Fitted) -> Self:
         return replace(self, artifact=artifact)
 
+    def check_combination(self, where: str) -> None:
+        if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared:
+            raise FrbenchError(
+                f"{where}.fusion=mean: the members have class vectors of their own, so the mean of their vectors means "
+                f"nothing; take {where}.fusion=concat or min, or a training with shared=true"
+            )
+
     def protect(self, verifier: Verifier) -> Verifier:
-        """Raises FrbenchError: not fitted, or a mean over spaces that are not the same. Refused: no recognizer."""
+        """Raises FrbenchError: not fitted. Refused: no recognizer."""
         return fused(self._members(_replaced(verifier)), self.fusion)
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
@@ -102,11 +109,6 @@ class TrainedEnsemble:
         """The networks, prepared once for each recognizer, counting where it counts."""
         if self.artifact is None:
             raise FrbenchError(f"defense={self.option} is not fitted; run: frbench fit defense={self.option}")
-        if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared:
-            raise FrbenchError(
-                f"defense={self.option} with fusion=mean: its members have class vectors of their own, so the mean of "
-                "their vectors means nothing; take defense.fusion=concat or min, or a training with shared=true"
-            )
         if recognizer.digest not in self._made:
             self._made[recognizer.digest] = self._networks(recognizer, self.artifact)
         return [counting_as(recognizer, member) for member in self._made[recognizer.digest]]
@@ -134,21 +136,21 @@ class FusedDefense:
     fusion: Fusion = "concat"
     shared: bool = False
 
+    def check_combination(self, where: str) -> None:
+        if self.fusion == "mean" and not self.shared:
+            raise FrbenchError(
+                f"{where}.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
+                f"their vectors means nothing; take {where}.fusion=concat or min"
+            )
+
     @property
     def trained_on(self) -> np.ndarray:
         """Of all members, as far as they say; see ``trained_people.known_people``."""
         return EnsembleRecognizer(self.members).trained_on
 
     def protect(self, verifier: Verifier) -> Verifier:
-        """Raises FrbenchError: members that make no ensemble, or a mean over spaces that are not the same. Refused:
-        no recognizer to replace.
-        """
+        """Raises FrbenchError: members that make no ensemble. Refused: no recognizer to replace."""
         counting = _replaced(verifier)
-        if self.fusion == "mean" and not self.shared:
-            raise FrbenchError(
-                "defense.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
-                "their vectors means nothing; take defense.fusion=concat or min"
-            )
         several = EnsembleRecognizer(self.members).distinct
         return fused([counting_as(counting, member) for member in several], self.fusion)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
+from frbench.harness.domains import JpegQuality
 from frbench.harness.survival import JpegFile
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -47,7 +48,7 @@ class SoftJpeg:
 class JpegDefense(PurifierDefense):
     """``quality`` 1 to 100, as libjpeg counts it."""
 
-    quality: int = 75
+    quality: JpegQuality = 75
     purify: Sides = "both"
 
     def purifier(self) -> Purifier:

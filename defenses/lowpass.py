@@ -12,6 +12,7 @@ from frbench.defenses.eigenspace import colour, gray
 from frbench.defenses.equal_energy import EqualEnergy, low_passed
 from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.domains import Components
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -37,7 +38,7 @@ class LowPassDefense(FittedPurifierDefense):
     """Leaves out of ``faces`` as much energy as the projection on ``components`` of their eigenfaces does."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    components: int = 400
+    components: Components = 400
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from frbench.harness.domains import NonNegative
+
 
 @dataclass(frozen=True)
 class MaskCost:
@@ -21,7 +23,7 @@ class MaskCost:
     Published: mean and 0.015, which keeps almost nothing; sum and 0.015 is mean and 1.2e-6 at 112x112 pixels.
     """
 
-    sparsity: float
+    sparsity: NonNegative
     reduction: Literal["mean", "sum"] = "mean"
 
     def per_eigenvector(self, clean: Tensor, noisy: Tensor, pixels: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace
 from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.domains import Components
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -34,7 +35,7 @@ class PcaDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces``, people other than those of the test set."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    components: int = 800
+    components: Components = 800
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 

@@ -15,7 +15,8 @@ from frbench.defenses.mask_costs import MaskCost, draw_masks, score_function_los
 from frbench.defenses.selection import Denoiser, Encoder, Initial, SelectionHead
 from frbench.defenses.tensor_names import named, under
 from frbench.harness.contracts import Artifact, FitContext
-from frbench.harness.domains import NonNegative, PositiveInt
+from frbench.harness.domains import Components, NonNegative, PositiveInt
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images
 from frbench.harness.training import Schedule, train
 
@@ -153,7 +154,7 @@ class PinRecipe:
     initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
 
-    components: PositiveInt
+    components: Components
     width: PositiveInt
     hidden: PositiveInt
     denoiser: DenoiserRecipe
@@ -165,6 +166,12 @@ class PinRecipe:
     draws: PositiveInt = 30
     informed: bool = True
     initial: Initial = "he"
+
+    def check_combination(self, where: str) -> None:
+        if self.estimator == "reinforce" and self.baseline != "batch" and self.draws < 2:
+            raise FrbenchError(
+                f"{where}.draws={self.draws}: baseline={self.baseline} is a mean over 2 draws of an image or more"
+            )
 
     needs_recognizer = False
 

@@ -19,6 +19,7 @@ from frbench.defenses.cloaked_faces import CloakedFaces
 from frbench.defenses.rednet import RedNet
 from frbench.defenses.tensor_names import named, under
 from frbench.harness.contracts import Artifact, FitContext, Recognizer
+from frbench.harness.domains import EvenCount, NonNegative, OpenFraction, Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet, Images
 from frbench.harness.training import Schedule, train
@@ -128,10 +129,10 @@ class Course:
     """
 
     cloaks: CloakedFaces
-    layers: int
-    channels: int
+    layers: EvenCount
+    channels: PositiveInt
     amplification: Amplification
-    validation: float
+    validation: OpenFraction
 
     def network(self) -> RedNet:
         return RedNet(self.layers, self.channels)
@@ -191,8 +192,8 @@ class PufaceRecipe(Course):
     features: Recognizer | None
     schedule: Schedule
     warmup: Schedule | None = None
-    feature_weight: float = 20.0
-    validation_k: float = 1.0
+    feature_weight: NonNegative = 20.0
+    validation_k: Positive = 1.0
 
     needs_recognizer = False
 

@@ -17,6 +17,8 @@ from frbench.defenses.blur import Blur
 from frbench.defenses.patches import PatchBank
 from frbench.defenses.purification import FittedPurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.domains import BlurSigma, CropPixels, PositiveInt
+from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -76,14 +78,21 @@ class QuiltingDefense(FittedPurifierDefense):
     """
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    bank: int = 20000
-    patch: int = 11
-    stride: int = 9
-    sigma: float = 2.0
+    bank: PositiveInt = 20000
+    patch: CropPixels = 11
+    stride: CropPixels = 9
+    sigma: BlurSigma = 2.0
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "quilting"
+
+    def check_combination(self, where: str) -> None:
+        if self.stride > self.patch:
+            raise FrbenchError(
+                f"{where}.stride={self.stride} is above {where}.patch={self.patch}: pixels between patches would be "
+                "covered by none"
+            )
 
     @property
     def recipe(self) -> PatchBank:

@@ -12,6 +12,7 @@ from torch import Tensor
 from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
 from frbench.defenses.purification import FittedPurifierDefense
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.domains import Components, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSource
 from frbench.harness.noise import uniform
@@ -49,8 +50,8 @@ class RandomMaskDefense(FittedPurifierDefense):
     """``kept`` of ``components`` eigenfaces of ``faces``; probe and reference of a pair see different draws."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    components: int = 800
-    kept: int = 400
+    components: Components = 800
+    kept: PositiveInt = 400
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
@@ -60,12 +61,15 @@ class RandomMaskDefense(FittedPurifierDefense):
     def recipe(self) -> Eigenfaces:
         return Eigenfaces(self.components)
 
-    def purifier(self) -> RandomlyKept:
-        """Raises FrbenchError: not fitted, or more to keep than there are."""
+    def check_combination(self, where: str) -> None:
         if self.kept > self.components:
             raise FrbenchError(
-                f"kept={self.kept} of components={self.components} eigenfaces: set defense.kept to at most as many"
+                f"{where}.kept={self.kept} is above {where}.components={self.components}: keep at most as many "
+                "eigenfaces as there are"
             )
+
+    def purifier(self) -> RandomlyKept:
+        """Raises FrbenchError: not fitted."""
         return RandomlyKept(self.ready, self.kept)
 
     def stand_ins(self) -> Mapping[str, Purifier]:

@@ -19,6 +19,7 @@ from frbench.defenses.cloaked_faces import CloakedFaces
 from frbench.defenses.puface_training import chosen
 from frbench.defenses.tensor_names import named
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.domains import Fraction
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images
 from frbench.harness.recognizers.preprocessing import unit_length
@@ -67,7 +68,7 @@ class RobustRecipe:
 
     cloaks: CloakedFaces
     schedule: Schedule
-    share: float = 0.5
+    share: Fraction = 0.5
 
     needs_recognizer = True
 

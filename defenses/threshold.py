@@ -13,6 +13,7 @@ from frbench.defenses.eigenspace import Eigenfaces, Eigenspace, colour, gray
 from frbench.defenses.purification import FittedPurifierDefense
 from frbench.defenses.selected import Direct, Gate, ThroughMask
 from frbench.harness.contracts import Draw, Fitted, Images
+from frbench.harness.domains import Components, NonNegative, Positive
 from frbench.harness.faces import FaceSource
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -49,9 +50,9 @@ class ThresholdDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean square."""
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    components: int = 800
-    sparsity: float = 1e-5
-    temperature: float = 0.5
+    components: Components = 800
+    sparsity: NonNegative = 1e-5
+    temperature: Positive = 0.5
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from frbench.defenses.purification import PurifierDefense, StraightThrough
 from frbench.harness.contracts import Draw, Images
-from frbench.harness.errors import FrbenchError
+from frbench.harness.domains import Positive, PositiveFraction, PositiveInt, Seed
 from frbench.harness.noise import uniform
 from frbench.harness.verifiers import Purifier, Sides
 
@@ -115,17 +115,14 @@ class TotalVariation:
 class TotalVariationDefense(PurifierDefense):
     """``mask``: ``fixed`` by ``seed`` once and for all, as PIN's authors had it, or ``fresh`` at each look."""
 
-    keep: float = 0.5
-    weight: float = 0.1
-    iterations: int = 30
+    keep: PositiveFraction = 0.5
+    weight: Positive = 0.1
+    iterations: PositiveInt = 30
     mask: Literal["fixed", "fresh"] = "fixed"
-    seed: int = 0
+    seed: Seed = 0
     purify: Sides = "both"
 
     def purifier(self) -> TotalVariation:
-        """Raises FrbenchError: no weight, so that nothing says what a dropped pixel is."""
-        if self.weight <= 0:
-            raise FrbenchError(f"weight={self.weight} of the total variation: set defense.weight above 0, such as 0.1")
         return TotalVariation(self.keep, self.weight, self.iterations, self.mask, self.seed)
 
     def stand_ins(self) -> Mapping[str, Purifier]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from frbench.harness.contracts import Budget, Draw, Images, View
 from frbench.harness.crafting import Crafting, enforced
+from frbench.harness.domains import Cosine, CosineGap, Fraction, PositiveInt
 from frbench.harness.faces import PairBatch
 from frbench.harness.flags import Flag
 from frbench.harness.noise import normal, uniform
@@ -78,18 +79,18 @@ class Audit:
     """
 
     full: bool = False
-    sample: int = 32
-    zero_gradients: float = 0.01
-    nonfinite_gradients: float = 0.0
-    frozen_pixels: float = 0.1
-    still_rising: float = 0.05
-    late_gain: float = 0.05
-    no_better_than_noise: float = 0.75
-    budget_violated: float = 0.0
-    unstable_under_redraw: float = 0.1
-    not_reproducible: float = 1e-3
-    weak_without_limit: float = 0.99
-    misleading_gradient: float = 0.3
+    sample: PositiveInt = 32
+    zero_gradients: Fraction = 0.01
+    nonfinite_gradients: Fraction = 0.0
+    frozen_pixels: Fraction = 0.1
+    still_rising: Fraction = 0.05
+    late_gain: Fraction = 0.05
+    no_better_than_noise: Fraction = 0.75
+    budget_violated: Fraction = 0.0
+    unstable_under_redraw: Fraction = 0.1
+    not_reproducible: CosineGap = 1e-3
+    weak_without_limit: Fraction = 0.99
+    misleading_gradient: Cosine = 0.3
 
     def examine(self, evidence: Evidence) -> Audited:
         """All checks of this level on one cell."""

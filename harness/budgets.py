@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Ball, Images, Mask
+from frbench.harness.domains import L2Radius, PixelChange, PositiveFraction, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.sizes import ssim
 
@@ -66,7 +67,7 @@ class LinfBall:
 class Linf:
     """Largest change of any channel of any pixel."""
 
-    radius: Radius
+    radius: PixelChange | Tensor
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         radius = column(self.radius, clean)
@@ -124,7 +125,7 @@ def _onto_l2(images: Images, clean: Images, radius: Tensor) -> Images:
 class L2:
     """Euclidean norm of the change of the image in [0, 1]."""
 
-    radius: Radius
+    radius: L2Radius | Tensor
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         return _onto_l2(adversarial, clean, column(self.radius, clean))
@@ -149,7 +150,7 @@ class L2:
 class Unbounded:
     """No limit but [0, 1]. ``reach`` is the unit of a step, as a radius is elsewhere."""
 
-    reach: float = 64 / 255
+    reach: PixelChange = 64 / 255
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         return adversarial.clamp(0, 1)
@@ -199,10 +200,14 @@ class Dssim:
     ``cap`` bounds L-inf beside it.
     """
 
-    radius: Radius
-    tolerance: float = 1e-4
-    cap: float = 16 / 255
-    bisections: int = 12
+    radius: PositiveFraction | Tensor
+    tolerance: PositiveFraction = 1e-4
+    cap: PixelChange = 16 / 255
+    bisections: PositiveInt = 12
+
+    def check_combination(self, where: str) -> None:
+        if not isinstance(self.radius, Tensor) and self.tolerance >= self.radius:
+            raise FrbenchError(f"{where}.tolerance={self.tolerance} is not below {where}.radius={self.radius}")
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         capped = Linf(self.cap).project(adversarial, clean)

@@ -38,9 +38,10 @@ from frbench.harness.flags import Flag, flag_named
 from frbench.harness.metering import Meter, metered
 from frbench.harness.overlap import overlap_flags, trained_flags
 from frbench.harness.part_contracts import check_faces, check_pairs, check_part
+from frbench.harness.ratios import with_numbers
 from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.store import ResultStore
-from frbench.harness.validation import check_fields, check_names, check_targets
+from frbench.harness.validation import TOP_LEVEL, check_fields, check_names, check_targets, check_values
 from frbench.harness.verifiers import Comparer, compares, lifted
 
 NOUNS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
@@ -102,7 +103,7 @@ def _root(error: BaseException) -> str:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """``cfg`` resolved to plain Python, its targets checked."""
+    """``cfg`` resolved to plain Python: its targets and its top-level settings checked, ratios read as numbers."""
     try:
         resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -112,7 +113,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         raise FrbenchError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
     config = {str(key): value for key, value in resolved.items()}
-    check_targets(config, config["trust"])
+    check_targets(config, config.get("trust", ()))
+    config = with_numbers(config, TOP_LEVEL)
+    check_values(config, TOP_LEVEL, "")
     return config
 
 
@@ -159,7 +162,8 @@ def image_cache(config: Mapping[str, Any]) -> Path:
 
 
 def make_defense(config: Mapping[str, Any]) -> Defense:
-    """The defense of ``config``, perhaps still to be fitted."""
+    """The defense of ``config``, perhaps still to be fitted; what it is fitted on is checked under its own name."""
+    instantiate(config[FACES], FACES)
     defense: Defense = instantiate(config["defense"], "defense")
     return defense
 
@@ -239,10 +243,10 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
     meter = Meter()
     attack = instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
     others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
+    recognizer, defense = _recognizer(json.dumps(config["recognizer"])), make_defense(config)
+    instantiate(config["dataset"], "dataset")  # so that nothing is fetched or decoded before all is checked
     pairs = _pairs(config)
-    recognizer = _recognizer(json.dumps(config["recognizer"]))
     counting = metered(recognizer, meter)
-    defense = make_defense(config)
     names = _names(choices) | {"dataset": pairs.name}
     flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]
     flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])

@@ -60,10 +60,6 @@ class Cloaker:
 
     def ready(self) -> None:
         """Raises FrbenchError where the attack cannot be made on this recognizer, or its weights cannot be had."""
-        if self.batch_size < 1:
-            raise FrbenchError(f"batch_size={self.batch_size}, expected 1 or more")
-        if not 0 <= self.spread < 1:
-            raise FrbenchError(f"spread={self.spread}, expected a share of a face's side, such as 0.02")
         if self.attack.needs_gradient and not self.verifier.differentiable:
             raise FrbenchError(
                 f"{type(self.attack).__name__} needs gradients and this recognizer is a black box that gives none; "

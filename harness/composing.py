@@ -18,11 +18,13 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.errors import FrbenchError, Refused
+from frbench.harness.number_hints import flattened, meant_number, misplaced_number
 from frbench.harness.overrides import CONF, own_folder, prepared, tidied, unreadable
+from frbench.harness.ratios import as_number, is_number, with_numbers
 from frbench.harness.validation import check_targets, set_elsewhere
 
 
@@ -88,6 +90,10 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
         hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name=name)(guarded)()
     except MissingConfigException as error:
         raise FrbenchError(_missing(error)) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise FrbenchError(unknown(*misplaced_number(words, known_options()))) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
     except OSError as error:
@@ -123,7 +129,9 @@ def _packaged(file: str) -> dict[str, Any]:
 def _missing(error: MissingConfigException) -> str:
     if not error.options or not error.missing_cfg_file:
         return _flat(error)
-    group, _, name = error.missing_cfg_file.rpartition("/")
+    there = re.search(r"Available options in '(.+?)'", str(error))
+    group = there[1] if there else error.missing_cfg_file.rpartition("/")[0]
+    name = error.missing_cfg_file.removeprefix(f"{group}/")
     return unknown(name, list(error.options), group)
 
 
@@ -210,7 +218,8 @@ def _inside(key: str) -> str:
 def unknown(name: str, known: list[str], group: str) -> str:
     """What to say of an option, or a group, that is not there: the nearest that is, and all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? There is" if near else "there is"
+    meant = meant_number(name, group, known_options().get(group, {})) or "".join(near)
+    hint = f"did you mean {meant}? There is" if meant else "there is"
     return f"{group}={name} is not known; {hint} {', '.join(known)}"
 
 
@@ -247,11 +256,12 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     if inside:
         outward = sorted(chosen, key=lambda group: group.count("."))  # an option before those inside it
         _, plain = _alone([f"{'' if group in usual else '+'}{group}={chosen[group]}" for group in outward])
-    given = leaves(cfg)
+    given = flattened(with_numbers(OmegaConf.to_container(cfg, resolve=False)))
+    usual_values = {key: as_number(plain[key]) if is_number(given.get(key)) else plain[key] for key in plain}
     shown = {
         key: _placed(value)
         for key, value in given.items()
-        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and plain.get(key, _ABSENT) != value
+        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and usual_values.get(key, _ABSENT) != value
     }
     elsewhere = ("recognizer@recognizer.", SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}
@@ -274,16 +284,6 @@ def _alone(picked: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
 _ABSENT = object()
 
 
-def leaves(cfg: DictConfig) -> dict[str, Any]:
+def leaves(cfg: DictConfig | ListConfig) -> dict[str, Any]:
     """Dotted key -> value as written."""
-    flat: dict[str, Any] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(value, f"{prefix}.{key}" if prefix else str(key))
-        else:
-            flat[prefix] = node
-
-    walk(OmegaConf.to_container(cfg, resolve=False), "")
-    return flat
+    return flattened(OmegaConf.to_container(cfg, resolve=False))

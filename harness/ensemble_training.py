@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.domains import PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images, PairSource
 from frbench.harness.objectives.classification import CLASSIFICATIONS, Classify
@@ -23,7 +24,7 @@ from frbench.harness.objectives.seen import Seen, Term
 from frbench.harness.pair_accuracy import Validation
 from frbench.harness.recognizers.untrained import Untrained, redraw_end
 from frbench.harness.recognizers.whole import network_of
-from frbench.harness.students import Lesson, Students, member_seed
+from frbench.harness.students import Lesson, Students, check_batch, member_seed
 from frbench.harness.training import Schedule
 
 
@@ -46,27 +47,25 @@ class EnsembleRecipe:
     margin: Margin
     schedule: Schedule
     network: Untrained | None = None
-    members: int = 1
+    members: PositiveInt = 1
     shared: bool = True
     classify: Classify = "member"
     terms: Mapping[str, Term] = field(default_factory=dict)
     flip: bool = True
     validation: Mapping[str, PairSource] = field(default_factory=dict, compare=False)
-    every: int = field(default=1, compare=False)
+    every: PositiveInt = field(default=1, compare=False)
 
-    def __post_init__(self) -> None:
-        if self.members < 1 or self.classify not in CLASSIFICATIONS:
-            raise FrbenchError(
-                f"members={self.members}, classify={self.classify}: expected one member or more, and "
-                f"{', '.join(CLASSIFICATIONS)}"
-            )
+    def check_combination(self, where: str) -> None:
+        check_batch(self.schedule, where)
         if self.members > 1 and not self.shared and self.classify in ("mean", "both"):
             raise FrbenchError(
-                f"classify={self.classify} takes the mean of vectors that have no coordinates in common; set "
+                f"{where}.classify={self.classify} takes the mean of vectors that have no coordinates in common; set "
                 "shared=true, or classify=member"
             )
         if self.members == 1 and self.terms:
-            raise FrbenchError(f"{', '.join(self.terms)}: one member has none to differ from; set members=3")
+            raise FrbenchError(
+                f"{where}.terms={', '.join(self.terms)}: one member has none to differ from; set members=3"
+            )
 
     @property
     def needs_recognizer(self) -> bool:

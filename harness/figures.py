@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,16 +14,16 @@ from frbench.harness import plots, plots_pictures
 from frbench.harness.canvas import save
 from frbench.harness.figures_cloaking import grids, line_figures, scatters
 from frbench.harness.figures_distance import distance_figures
+from frbench.harness.figures_story import AXIS, RADIUS, story_figures
 from frbench.harness.flags import Flag
 from frbench.harness.intervals import wilson
 from frbench.harness.metrics import security_curve
 from frbench.harness.outcomes import counted, sizes
 from frbench.harness.records import NULL, Record, by_distance, label, measured, natural, rest, tracks
+from frbench.harness.story import Story
 from frbench.harness.tables import file_name
 from frbench.harness.tabulate_sizes import REACH, asks
 
-_RADIUS = re.compile(r"([a-z][a-z0-9]*)_(\d+(?:p\d+)?)")
-_AXIS = {"linf": "L∞ radius, gray levels of 255", "l2": "L2 radius on [0, 1]"}
 _BOARD = ("dataset", "recognizer", "protocol", "surrogate", "settings")  # what all panels of a figure share
 _SIZES = {"linf": "L∞, gray levels of 255", "rms": "RMS, gray levels of 255"}  # sizes with a curve of their own
 _Costs = list[tuple[Record, NDArray[np.float64]]]  # cells with what success cost each attacked pair
@@ -39,7 +38,9 @@ class Kept(Protocol):
     def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
 
 
-def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Path, top: int) -> list[Path]:
+def draw(
+    store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Path, top: int, told: Story | None
+) -> list[Path]:
     """Draw everything that ``records`` (in natural order, ``frame`` their tidy rows) allow; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     of_pairs = [r["names"]["attack"] != NULL and not tracks(r) and not by_distance(r) for r in records]
@@ -48,7 +49,14 @@ def draw(store: Kept, records: Sequence[Record], frame: pd.DataFrame, folder: Pa
     written: list[Path] = []
     chosen = (_curves(cells), _heat_maps(cells), _security(store, attacked), _queries(store, attacked))
     walks = distance_figures([r for r in records if by_distance(r)])
-    for figures in (*chosen, _histograms(store, attacked), walks, line_figures(cloaks), scatters(store, cloaks)):
+    for figures in (
+        story_figures(told),
+        *chosen,
+        _histograms(store, attacked),
+        walks,
+        line_figures(cloaks),
+        scatters(store, cloaks),
+    ):
         for name, figure in figures:
             written += save(figure, folder / name, "png", "pdf")
     for figures in (_grids(store, attacked, top), grids(store, cloaks, top)):
@@ -78,7 +86,7 @@ def _boards(cells: pd.DataFrame, *more: str) -> Iterator[tuple[tuple[str, ...], 
 
 def _curves(cells: pd.DataFrame) -> Iterator[tuple[str, Any]]:
     """One figure per attack with a line for each defense, one per defense with a line for each attack."""
-    parsed = [_RADIUS.fullmatch(budget) for budget in cells["budget"]] if len(cells) else []
+    parsed = [RADIUS.fullmatch(budget) for budget in cells["budget"]] if len(cells) else []
     points = cells[[p is not None for p in parsed]].assign(
         norm=[p[1] for p in parsed if p], radius=[float(p[2].replace("p", ".")) for p in parsed if p]
     )
@@ -89,7 +97,7 @@ def _curves(cells: pd.DataFrame) -> Iterator[tuple[str, Any]]:
                 norm, name = key[-2:]
                 ranked = group.sort_values(lines, key=lambda column: column.map(_rank(column)), kind="stable")
                 title = f"{fixed.capitalize()} {name}: success against budget · {_on(key)}"
-                figure = plots.asr_curves(ranked, lines, _AXIS.get(norm, norm), title)
+                figure = plots.asr_curves(ranked, lines, AXIS.get(norm, norm), title)
                 yield file_name(["curve", *key[:-2], norm, fixed, name]), figure
 
 

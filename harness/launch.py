@@ -7,11 +7,10 @@ import traceback
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from frbench.harness import option_docs
 from frbench.harness.composing import (
@@ -107,7 +106,7 @@ def report(words: list[str]) -> int:
         from frbench.harness import build
         from frbench.harness import report as reporting
 
-        config: Any = OmegaConf.to_container(cfg, resolve=True)
+        config = build.plain(cfg)
         out = Path(config["out"]).expanduser()
         if config["format"] == "files":
             build.check_writable(out, "out")

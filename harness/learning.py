@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.domains import BelowOne, NonNegative, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.faces import Images
 
 Told = tuple[Tensor, Mapping[str, Tensor]]  # a loss, and figures to log by name
@@ -58,17 +58,9 @@ class Parted(Protocol):
     def parts(self) -> Sequence[Sequence[nn.Parameter]]: ...
 
 
-_NUMBERS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("epochs", "rate", "weight_decay"), (0, math.inf)),
-    **dict.fromkeys(("batch", "accumulate", "decay_epochs", "patience"), (1, math.inf)),
-    "momentum": (0, 1),
-    "clip": (1e-9, math.inf),  # at nothing, no gradient would be left
-}
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """epochs over all faces in batches (the last incomplete step is left out).
+    """epochs over all faces in batches (the last incomplete step is left out); 0 epochs train nothing.
 
     optimizer: SGD with ``momentum``, or Adam. curve of the rate: ``steps`` multiplies it by ``decay`` after every
     ``decay_epochs`` epochs (where the learner is examined, after every ``decay_epochs`` epochs without a better
@@ -81,28 +73,20 @@ class Schedule:
     number, and how many there are changes no result but the statistics of batch normalisation.
     """
 
-    epochs: int
-    batch: int
-    rate: float
+    epochs: NonNegativeInt
+    batch: PositiveInt
+    rate: NonNegative
     optimizer: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.9
-    decay: float = 1.0
-    decay_epochs: int = 1
+    momentum: BelowOne = 0.9
+    decay: Positive = 1.0
+    decay_epochs: PositiveInt = 1
     precision: Literal["full", "mixed"] = "full"
-    clip: float | None = None
-    patience: int | None = None
+    clip: Positive | None = None
+    patience: PositiveInt | None = None
     curve: Literal["steps", "polynomial", "cosine"] = "steps"
-    power: float = 2.0
-    weight_decay: float = 0.0
-    accumulate: int = 1
-
-    def __post_init__(self) -> None:
-        """Raises FrbenchError: a number that no training can go by. No epochs are well: nothing is learned."""
-        for name, (least, below) in _NUMBERS.items():
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not least <= value < below:  # a word is told by its type later
-                wanted = f"{least} or more" + ("" if below == math.inf else f", below {below}")
-                raise FrbenchError(f"schedule.{name}={value}, expected {wanted}")
+    power: NonNegative = 2.0
+    weight_decay: NonNegative = 0.0
+    accumulate: PositiveInt = 1
 
     def per_epoch(self, faces: int) -> int:
         """Steps of the optimiser in an epoch over so many ``faces``."""

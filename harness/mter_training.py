@@ -15,6 +15,7 @@ from torch import Tensor
 
 from frbench.harness.allocation import give_back_freed_memory
 from frbench.harness.contracts import Artifact, FitContext
+from frbench.harness.domains import CosineGap, NonNegative, PositiveInt
 from frbench.harness.ensemble_training import EnsembleRecipe
 from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import Images, PairSource
@@ -24,7 +25,7 @@ from frbench.harness.objectives.mter import Search, triplet
 from frbench.harness.objectives.seen import Seen
 from frbench.harness.pair_accuracy import Validation
 from frbench.harness.recognizers.untrained import Untrained, load_member
-from frbench.harness.students import Lesson, Students
+from frbench.harness.students import Lesson, Students, check_batch
 from frbench.harness.training import Schedule
 
 _HALVES = 2  # what a seed is of
@@ -46,19 +47,22 @@ class MterRecipe:
     margin: Margin
     search: Search
     schedule: Schedule
-    alpha: float = 0.2
-    weight: float = 1.0
-    class_weight: float = 1 / 3
+    alpha: CosineGap = 0.2
+    weight: NonNegative = 1.0
+    class_weight: NonNegative = 1 / 3
     flip: bool = True
     validation: Mapping[str, PairSource] = field(default_factory=dict, compare=False)
-    every: int = field(default=1, compare=False)
+    every: PositiveInt = field(default=1, compare=False)
 
     members = 1
     shared = True
 
-    def __post_init__(self) -> None:
+    def check_combination(self, where: str) -> None:
+        check_batch(self.schedule, where)
         if self.start.members != 1:
-            raise FrbenchError(f"adversarial training goes on from one recognizer, and start has {self.start.members}")
+            raise FrbenchError(
+                f"{where}.start.members={self.start.members}: adversarial training continues one network"
+            )
 
     @property
     def network(self) -> Untrained | None:

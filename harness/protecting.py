@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from frbench.harness.cloaker import Cloaker
-from frbench.harness.domains import NonNegativeInt
+from frbench.harness.domains import JpegQuality, NonNegativeInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.pasting import Aligned, paste
 from frbench.harness.photo_formats import is_picture, suffixes
@@ -56,7 +56,7 @@ class Protecting:
 
     out: str | None = None
     suffix: str = "_cloaked"
-    quality: int = 95
+    quality: JpegQuality = 95
     recursive: bool = False
     small: NonNegativeInt = 64
 
@@ -82,8 +82,6 @@ class Protecting:
 
     def _found(self, source: Path) -> tuple[Copies, list[Path]]:
         """The files to look at, without copies, and where copies are."""
-        if not 1 <= self.quality <= 100:
-            raise FrbenchError(f"quality={self.quality}, expected 1 to 100")
         if not os.path.exists(source):
             raise FrbenchError(f"{source} is not there; give a folder of photos: frbench cloak FOLDER [overrides]")
         folder = source if source.is_dir() else source.parent

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from frbench.harness.errors import FrbenchError
+from frbench.harness.ratios import as_number
 
 Record = Mapping[str, Any]
 
@@ -71,9 +72,8 @@ def select(records: Iterable[Record], where: Mapping[str, Any] | None) -> list[R
     """
     chosen = sorted(records, key=order)
     for key, wanted in _flat(where or {}).items():
-        values = (
-            [str(v) for v in wanted] if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [str(wanted)]
-        )
+        several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+        values = [str(as_number(each)) for each in (wanted if several else [wanted])]
         kept = [r for r in chosen if any(_matches(r, key, value) for value in values)]
         if chosen and not kept:
             there = sorted({v for r in chosen for v in _values(r, key)}, key=natural)

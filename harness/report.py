@@ -16,7 +16,8 @@ from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
 from frbench.harness.outcomes import Outcomes
 from frbench.harness.records import Record, by_distance, json_line, order, select, tidy_row, tracks
-from frbench.harness.tables import Table, csv_text, latex, markdown, table_csv
+from frbench.harness.story import FIGURES, METHOD, Story, story
+from frbench.harness.tables import Table, csv_text, latex, left_out, markdown, table_csv, telling
 from frbench.harness.tabulate_audit import audit_tables
 from frbench.harness.tabulate_cloaking import cloaking_tables
 from frbench.harness.tabulate_distance import distance_tables
@@ -71,8 +72,10 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
 
     frame = tidy(records, findings)
     sections = _sections(store, records, findings)
-    drawn = figures.draw(store, records, frame, out / "figures", top)
-    return [*_write(sections, frame, drawn, _left_out_of_figures(records), out), *drawn]
+    told = story(records, findings, Outcomes(store.scores))
+    drawn = figures.draw(store, records, frame, out / "figures", top, told)
+    document = _document(sections, drawn, _left_out_of_figures(records), told)
+    return [*_write(sections, frame, document, out), *drawn]
 
 
 def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
@@ -103,9 +106,7 @@ def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
     return pd.DataFrame([tidy_row(record, findings.all_flags(record)) for record in records])
 
 
-def _write(
-    sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, drawn: Sequence[Path], note: str, out: Path
-) -> list[Path]:
+def _write(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, document: str, out: Path) -> list[Path]:
     folder = out / "tables"
     texts = {"cells.csv": _cells_csv(frame)}
     for table in (table for tables in sections.values() for table in tables):
@@ -114,7 +115,7 @@ def _write(
             f"{table.slug}.tex": latex(table),
             f"{table.slug}.csv": table_csv(table),
         }
-    texts["report.md"] = _document(sections, drawn, note)
+    texts["report.md"] = document
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -133,26 +134,36 @@ def _left_out_of_figures(records: Sequence[Record]) -> str:
     )
 
 
-def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path], note: str) -> str:
-    parts = ["# Report", ""]
-    for title, tables in sections.items():
-        if tables:
-            parts += [f"## {title}", "", *(_shown(table) for table in tables)]
+def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path], note: str, told: Story | None) -> str:
+    """The story with its figures, the tables that have a result, the other figures, and what has no result."""
     pictures = [path for path in drawn if path.suffix == ".png"]
-    if pictures:
-        parts += [
-            "## Figures",
-            "",
-            *([note] if note else []),
-            *(f"![{p.stem}](../figures/{p.name})\n" for p in pictures),
-        ]
+    first = [path for path in pictures if path.stem.startswith(FIGURES)]
+    parts = ["# Report", ""]
+    if told:
+        parts += [*(f"{sentence}\n" for sentence in told.sentences), f"*{METHOD}*\n", *map(_figure, first)]
+    empty: list[str] = []
+    for title, tables in sections.items():
+        shown = [(table, telling(table)) for table in tables]
+        empty += [f"- {title}: [{table.title}]({table.slug}.md)" for table, rest in shown if rest is None]
+        texts = [_shown(table, rest) for table, rest in shown if rest is not None]
+        parts += [f"## {title}", "", *texts] if texts else []
+    others = [path for path in pictures if path not in first]
+    if others:
+        parts += ["## Figures", "", *([note] if note else []), *map(_figure, others)]
+    if empty:
+        parts += ["## Tables without a result", "", "Every row is `=` or `n/a`.", "", *empty, ""]
     return "\n".join(parts)
 
 
-def _shown(table: Table) -> str:
-    if len(table.rows) <= _LONG:
-        return markdown(table)
-    return f"### {table.title}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
+def _figure(path: Path) -> str:
+    return f"![{path.stem}](../figures/{path.name})\n"
+
+
+def _shown(table: Table, rest: Table) -> str:
+    """``rest`` of ``table``, and what is left out of it."""
+    if len(rest.rows) > _LONG:
+        return f"### {table.title}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
+    return "\n".join(part for part in (markdown(rest), left_out(table, rest)) if part)
 
 
 def _cells_csv(frame: pd.DataFrame) -> str:

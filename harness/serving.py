@@ -19,6 +19,7 @@ import torch
 from frbench.harness.aligned_images import SIDE
 from frbench.harness.comparing import Answers, BadUpload, Batcher, Question, pixels
 from frbench.harness.contracts import Verifier
+from frbench.harness.domains import Cosine, NonNegative, Port, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fingerprints import fingerprint
 
@@ -54,11 +55,11 @@ class Serving:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8008
-    threshold: float | None = None
-    max_bytes: int = 2 << 20
-    max_batch: int = 32
-    wait_ms: float = 2.0
+    port: Port = 8008
+    threshold: Cosine | None = None
+    max_bytes: PositiveInt = 2 << 20
+    max_batch: PositiveInt = 32
+    wait_ms: NonNegative = 2.0
 
     def run(self, served: Served) -> None:
         """Serve until interrupted. Raises FrbenchError where the address is taken or the recognizer cannot be used."""

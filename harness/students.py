@@ -41,6 +41,12 @@ class Lesson:
     every: int
 
 
+def check_batch(schedule: Schedule, where: str) -> None:
+    """Raises FrbenchError: a batch of one, which batch normalisation cannot train on."""
+    if schedule.batch < 2:
+        raise FrbenchError(f"{where}.schedule.batch={schedule.batch}: batch normalisation needs 2 faces or more")
+
+
 class Students(nn.Module):
     """Members, each from images in [0, 1] to raw embeddings, and their heads (n, d): one each, or one for all.
 
@@ -49,11 +55,6 @@ class Students(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module], lesson: Lesson, context: FitContext, shared: bool) -> None:
         super().__init__()
-        if lesson.schedule.batch < 2 or lesson.every < 1:
-            raise FrbenchError(
-                f"schedule.batch={lesson.schedule.batch}, every={lesson.every}: expected a batch of 2 or more, whose "
-                "statistics normalise it, and every of 1 or more"
-            )
         self.members = nn.ModuleList(each.cpu().requires_grad_(True) for each in members)
         for member in self.members:
             member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

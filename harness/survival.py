@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from frbench.harness.contracts import Images, Mask
+from frbench.harness.domains import ImageSide, JpegQuality
 
 
 class Survived(NamedTuple):
@@ -44,7 +45,7 @@ class Png:
 class JpegFile:
     """Kept as JPEG by Pillow (libjpeg, 4:2:0) at ``quality`` 1 to 100."""
 
-    quality: int
+    quality: JpegQuality
 
     def __call__(self, images: Images) -> Survived:
         return _arrived(images, lambda pixels: _file(pixels, "JPEG", quality=self.quality))
@@ -58,7 +59,7 @@ class Resized:
     demands (antialiasing).
     """
 
-    side: int = 160
+    side: ImageSide = 160
 
     def __call__(self, images: Images) -> Survived:
         return _arrived(images, self._there_and_back)

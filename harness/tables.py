@@ -6,12 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from string import ascii_lowercase
 
 MISSING = "–"
+NOTHING = frozenset({MISSING, "n/a", "="})  # what a cell that has nothing to say holds
 CLEAN, DOUBTED = "✓", "⚠"  # badges: an audit found nothing; something must be explained first
 
 
@@ -34,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """``stub`` leading columns name the rows; where the first repeats, it is printed once."""
+    """``stub`` leading columns name the rows; where the first repeats, it is printed once.
+
+    results: how many of the last columns hold what the table is for; None for all beside the stub.
+    """
 
     slug: str
     title: str
@@ -42,11 +46,42 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     stub: int
+    results: int | None = None
 
     def marks(self) -> dict[str, str]:
         """Note -> letter, in order of appearance."""
         notes = dict.fromkeys(note for row in self.rows for cell in row for note in cell.notes)
         return {note: _letters(i) for i, note in enumerate(notes)}
+
+
+def telling(table: Table) -> Table | None:
+    """The table without rows that have no result and columns that are empty; None where no result is left."""
+    first = table.stub if table.results is None else len(table.header) - table.results
+    rows = [row for row in table.rows if any(cell.value not in NOTHING for cell in row[first:])]
+    if not rows:
+        return None
+    kept = [
+        column
+        for column in range(len(table.header))
+        if column < table.stub or any(row[column].value not in NOTHING for row in rows)
+    ]
+    return replace(
+        table,
+        header=tuple(table.header[column] for column in kept),
+        rows=tuple(tuple(row[column] for column in kept) for row in rows),
+    )
+
+
+def left_out(table: Table, shown: Table) -> str:
+    """What of ``table`` is not in ``shown``, and why, in one line; empty where all is."""
+    rows = len(table.rows) - len(shown.rows)
+    columns = [name for name in table.header if name not in shown.header]
+    parts = [f"{rows} rows without a result" if rows > 1 else "a row without a result"] if rows else []
+    for name in columns:
+        at = table.header.index(name)
+        notes = dict.fromkeys(note for row in table.rows for note in row[at].notes)
+        parts.append(f"{name} ({'; '.join(notes)})" if notes else name)
+    return f"Left out here, in [{table.slug}.md]({table.slug}.md): {'; '.join(parts)}.\n" if parts else ""
 
 
 def joined(cells: Sequence[Cell], note: str) -> Cell:

@@ -93,7 +93,8 @@ def attack_tables(records: Sequence[Record], findings: Findings, reading: Readin
         if reading.at_far:
             beside["realised FAR %"] = lambda rows: _realised(rows, reading)
         header, rows = grid(group, beside, cell)
-        tables.append(Table(slug("asr", group[0]) + reading.slug, title, caption, header, rows, 2))
+        results = len(header) - 2 - len(beside)
+        tables.append(Table(slug("asr", group[0]) + reading.slug, title, caption, header, rows, 2, results))
     return tables
 
 

@@ -89,7 +89,7 @@ def tested(
     p = [each.p for each in found]
     rows = tuple(row(*each) for each in zip(found, p, holm(p), strict=True))
     words = f"{title}: {label(group[0], 'goal')}, {setting(group[0])}"
-    return Table(slug(name, group[0]), words, f"{caption.format(count=len(found))} {facts(group)}", header, rows, 4)
+    return Table(slug(name, group[0]), words, f"{caption.format(count=len(found))} {facts(group)}", header, rows, 4, 1)
 
 
 def _comparisons(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:

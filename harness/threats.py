@@ -10,6 +10,7 @@ import torch
 
 from frbench.harness.answers import DecisionsOnly, ScoresOnly
 from frbench.harness.contracts import Recognizer, Verifier, Victim, View
+from frbench.harness.domains import CosineGap, PositiveInt
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.verifiers import Averaged
 
@@ -21,7 +22,7 @@ class Oblivious:
     ``margin``: attacks that stop at success aim that far beyond the bare verifier's threshold, on the cosine.
     """
 
-    margin: float = 0.05
+    margin: CosineGap = 0.05
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         bare = victim.verifier
@@ -33,7 +34,7 @@ class Transfer:
     """The attacker has another recognizer, the surrogate, and no sight of the victim."""
 
     surrogate: Recognizer
-    margin: float = 0.05
+    margin: CosineGap = 0.05
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         look = victim.lift(self.surrogate)
@@ -51,8 +52,8 @@ class Adaptive:
     """
 
     relaxation: str = "first"
-    draws: int = 10
-    margin: float = 1e-3
+    draws: PositiveInt = 10
+    margin: CosineGap = 1e-3
     also_bare: bool = True
 
     def views(self, victim: Victim) -> Mapping[str, View]:
@@ -89,9 +90,9 @@ class Query:
     margin:  as for the adaptive attacker; a decision has none.
     """
 
-    queries: int = 1000
+    queries: PositiveInt = 1000
     answer: Literal["score", "decision"] = "score"
-    margin: float = 1e-3
+    margin: CosineGap = 1e-3
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         asked = victim.defense.protect(victim.verifier)

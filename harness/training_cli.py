@@ -12,7 +12,7 @@ from typing import Any
 from frbench.harness import build
 from frbench.harness.contracts import Artifact, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
+from frbench.harness.faces import FaceSet, PairSource
 from frbench.harness.fitting import Workshop
 from frbench.harness.flags import Flag
 from frbench.harness.overlap import overlap_flags
@@ -59,10 +59,10 @@ def train(
     recipe: Recipe = build.instantiate(config["training"], "training")
     recognizer = _beginning(config) if recipe.needs_recognizer else None
     cache, store = build.image_cache(config), build.store(config)
-    source = build.instantiate(config["identities"], "identities")
+    source, tested = (build.instantiate(config[noun], noun) for noun in ("identities", "dataset"))
     faces = source.open(cache)
     check_faces(source, faces)
-    flags = _apart(config, recipe, faces)
+    flags = _apart(config, recipe, faces, tested)
     device = resolve_device(config["device"])
     artifact = Workshop(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)
     path = store.artifact(artifact.key)
@@ -110,10 +110,10 @@ def _beginning(config: Mapping[str, Any]) -> Recognizer:
     return recognizer
 
 
-def _apart(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet) -> list[Flag]:
+def _apart(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet, tested: PairSource) -> list[Flag]:
     """Flags of what ``faces`` share with the test set and the validation sets, where that is allowed."""
     cache, allowed = build.image_cache(config), config["allow_overlap"]
-    sets = [build.instantiate(config["dataset"], "dataset"), *getattr(recipe, "validation", {}).values()]
+    sets = [tested, *getattr(recipe, "validation", {}).values()]
     return sorted({flag for each in sets for flag in overlap_flags(faces, each.open(cache), allowed)})
 
 

@@ -1,19 +1,46 @@
-"""Checks of what comes from configs: only trusted targets are built, and fields hold what they are declared to."""
+"""Checks of what comes from configs: only trusted targets are built, and every field is inside its domain.
+
+A field's domain is its annotation (see ``domains``).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import inspect
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Union
+from typing import Any, Protocol, runtime_checkable
 
+from frbench.harness.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.errors import FrbenchError
+from frbench.harness.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
-_PLAIN = (int, float, str, bool, type(None))
+
+TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, cloak, serve and report
+    "seed": Seed,
+    "fit_seed": Seed,
+    "batch_size": PositiveInt,
+    "allow_overlap": bool,
+    "allow_low_accuracy": bool,
+    "fetch": bool,
+    "spread": BelowOne,
+    "top": NonNegativeInt,
+    "quality": JpegQuality,
+    "recursive": bool,
+    "small": NonNegativeInt,
+    "smallest": PositiveInt,
+}
+
+
+@runtime_checkable
+class Combined(Protocol):
+    """An option with settings that must fit together: ``check_combination`` raises FrbenchError where they do not.
+
+    It is called after each field was found inside its domain. ``where``: the name of the option as a user types it.
+    """
+
+    def check_combination(self, where: str) -> None: ...
 
 
 def check_targets(config: Any, trusted: Sequence[str]) -> None:
@@ -61,20 +88,36 @@ def check_names(config: Any, where: str) -> None:
 
 
 def check_fields(thing: Any, where: str) -> None:
-    """Refuse a field of a dataclass whose plain type (number, text, choice) is not the declared one, however deep
-    inside; and a maker of networks that lacks an argument or has one too many or of another type."""
+    """Refuse a field of a dataclass that is outside its domain, however deep inside; settings that do not fit together
+    (``Combined``); and a maker of networks that lacks an argument or has one too many or outside its domain."""
     if isinstance(thing, partial):
         _check_arguments(thing, where)
     if isinstance(thing, Mapping | list | tuple):
         for name, each in thing.items() if isinstance(thing, Mapping) else enumerate(thing):
-            check_fields(each, f"{where}.{name}")
-    if not dataclasses.is_dataclass(thing):
+            check_fields(each, named(where, name))
+    if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
         return
-    hints = typing.get_type_hints(type(thing))
-    for field in dataclasses.fields(thing):
-        value = getattr(thing, field.name)
-        _check_value(value, hints[field.name], f"{where}.{field.name}")
-        check_fields(value, f"{where}.{field.name}")
+    values = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+    check_values(values, hints_of(type(thing)), where)
+    for name, value in values.items():
+        check_fields(value, named(where, name))
+    if isinstance(thing, Combined):
+        thing.check_combination(where)
+
+
+def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> None:
+    """Refuse a plain value that does not fit the type hint of its name; other values and names are left alone."""
+    for name, value in values.items():
+        hint = hints.get(name, Any)
+        if isinstance(value, Mapping):
+            check_values(value, keys_of(hint), named(where, name))
+        if is_plain(value) and not accepts(hint, value):
+            raise FrbenchError(f"{named(where, name)}={shown(value)} is not {expected(hint)}")
+
+
+def named(where: str, name: Any) -> str:
+    """The setting ``name`` of the option ``where`` as a user types it."""
+    return f"{where}.{name}" if where else str(name)
 
 
 def _check_arguments(maker: partial[Any], where: str) -> None:
@@ -84,34 +127,4 @@ def _check_arguments(maker: partial[Any], where: str) -> None:
     except TypeError as error:
         taken = ", ".join(inspect.signature(maker.func).parameters)
         raise FrbenchError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
-    made: Any = maker.func
-    try:
-        hints = typing.get_type_hints(getattr(made, "__init__") if isinstance(made, type) else made)  # noqa: B009
-    except (NameError, TypeError):  # annotations that only a type checker can read, or none at all
-        return
-    for name, value in maker.keywords.items():
-        _check_value(value, hints.get(name, Any), f"{where}.{name}")
-
-
-def _check_value(value: Any, hint: Any, where: str) -> None:
-    parts = list(_choices(hint))
-    kinds = [each for each in parts if each in _PLAIN]
-    words = [word for each in parts if typing.get_origin(each) is Literal for word in typing.get_args(each)]
-    if not isinstance(value, _PLAIN) or not (kinds or words) or value in words or _fits(value, kinds):
-        return
-    wanted = ["null" if each is type(None) else each.__name__ for each in kinds] + [str(word) for word in words]
-    raise FrbenchError(f"{where}={value} is not {' or '.join(wanted)}")
-
-
-def _choices(hint: Any) -> Iterator[Any]:
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        for part in typing.get_args(hint):
-            yield from _choices(part)
-    else:
-        yield hint
-
-
-def _fits(value: Any, kinds: Sequence[type]) -> bool:
-    if isinstance(value, bool):
-        return bool in kinds
-    return any(isinstance(value, kind) or (kind is float and isinstance(value, int)) for kind in kinds)
+    check_values(maker.keywords, hints_of(maker.func), where)

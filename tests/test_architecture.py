@@ -46,7 +46,7 @@ PURE = {
 # Who may see the configuration library. The first four compose; the two others only read YAML that is data (where
 # files come from, where they belong), and never a config of a run.
 COMPOSERS = {"harness/build.py", "harness/composing.py", "harness/launch.py", "harness/overrides.py"}
-YAML_READERS = {"harness/sources.py", "harness/data_cli.py"}
+YAML_READERS = {"harness/sources.py", "harness/data_cli.py", "harness/number_hints.py"}
 
 # Where the harness names a module of ours as text, because the user and no config asks for it.
 BY_NAME = {"harness/preparing.py"}  # `frbench data prepare` aligns, which the datasets folder does

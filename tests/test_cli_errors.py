@@ -98,9 +98,9 @@ def test_a_mistyped_option_in_a_sweep_stops_it_before_it_starts(frbench: Callabl
     ("typed", "wanted"),
     [
         ("attack.steps=abc", "int"),
-        ("attack.steps=1.5", "int"),
+        ("attack.steps=1.5", "an integer above 0"),
         ("attack.stop=sometimes", "on_success"),
-        ("budget.radius=wide", "float"),
+        ("budget.radius=wide", "a number above 0"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_shown_with_what_was_expected(

@@ -63,9 +63,7 @@ class Refusing(Lazy):
         raise Refused("this cannot be")
 
 
-def test_that_a_black_box_a_late_refusal_and_senseless_numbers_are_one_line(
-    folder: Path, cloaker: Cloaker, linear: Callable
-) -> None:
+def test_that_a_black_box_and_a_late_refusal_are_one_line(folder: Path, cloaker: Cloaker, linear: Callable) -> None:
     blind = CosineVerifier(replace(linear(size=112), differentiable=False))
     wrong: Iterator[tuple[Cloaker, str]] = iter(
         [
@@ -73,16 +71,13 @@ def test_that_a_black_box_a_late_refusal_and_senseless_numbers_are_one_line(
             (replace(cloaker, attack=Refusing()), "this cannot be"),  # type: ignore[arg-type]
             (replace(cloaker, attack=FawkesTargeted(steps=2)), "resemble another person's, and there is none here"),
             (replace(cloaker, attack=CarliniWagner()), "CarliniWagner goes on until a verifier is fooled"),
-            (replace(cloaker, batch_size=0), "batch_size=0"),
-            (replace(cloaker, spread=-0.1), "spread=-0.1"),
         ]
     )
     for each, told in wrong:
         with pytest.raises(FrbenchError, match=told):
             Protecting().run(folder, each, lambda: find)
-    for options in ({"quality": 0}, {"quality": 101}, {"suffix": ""}):
-        with pytest.raises(FrbenchError):
-            Protecting(**options).run(folder, cloaker, lambda: find)
+    with pytest.raises(FrbenchError):
+        Protecting(suffix="").run(folder, cloaker, lambda: find)
     assert not list(folder.glob("*_cloaked*"))
 
 
@@ -124,8 +119,11 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["recognizer=foamliu"], "foamliu_mobilefacenet"),
         (["qualty=90"], "did you mean quality?"),
         (["attack=pgd", "attack.stepz=3"], "did you mean attack.steps?"),
-        (["defense=jpeg"], "defense is not something"),
-        (["quality=high"], "quality=high is not int"),
+        (["defense=jpeg"], "unknown setting defense"),
+        (["quality=high"], "quality=high is not an integer from 1 to 100"),
+        (["quality=101"], "quality=101 is not an integer from 1 to 100"),
+        (["batch_size=0"], "batch_size=0 is not an integer above 0"),
+        (["spread=-0.1"], "spread=-0.1 is not a number of at least 0 and below 1"),
         (["attack=none"], "attack that changes nothing"),
         (["recognizer=face_reid_0095"], "black box"),
         (["finder._target_=os.system"], "trust=[os]"),

@@ -258,14 +258,7 @@ class Opaque:
     ("changes", "said"),
     [
         ({"goal": Dodging()}, "add goal=cloak"),
-        ({"protocol": {"leak": -1}}, "leak=-1"),
         ({"protocol": {"leak": 7}}, "leak=7 leaves natural all 7 photos"),
-        ({"protocol": {"fraction": 1.5}}, "fraction=1.5"),
-        ({"protocol": {"splits": 0}}, "splits=0, expected at least 1"),
-        ({"protocol": {"bootstrap": 1}}, "bootstrap=1"),
-        ({"protocol": {"pictures": -1}}, "pictures=-1"),
-        ({"protocol": {"tracker": NearestNeighbour(users=0)}}, "tracker.users=0"),
-        ({"protocol": {"tracker": LinearProbe(strength=0)}}, "strength=0"),
         ({"pairs": replace(users(), reference=np.roll(np.arange(50), 1))}, "take dataset=cfp_users"),
     ],
 )

@@ -33,6 +33,7 @@ from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import FaceSet
 from frbench.harness.fitting import Workshop
 from frbench.harness.store import ResultStore
+from frbench.harness.validation import check_fields
 
 SIDE, COMPONENTS = 16, 6
 PIXELS = SIDE * SIDE
@@ -163,8 +164,8 @@ def test_that_keeping_all_at_random_is_the_projection_and_more_than_all_is_refus
 ) -> None:
     found = RandomlyKept(space, COMPONENTS)(images, INDEX, DRAW)
     assert torch.allclose(found, Projection(space)(images, INDEX, DRAW), atol=1e-6)
-    with pytest.raises(FrbenchError, match=r"kept=7 of components=6.*defense\.kept"):
-        RandomMaskDefense(None, COMPONENTS, 7, artifact=space).purifier()  # type: ignore[arg-type]
+    with pytest.raises(FrbenchError, match=r"defense\.kept=7 is above defense\.components=6"):
+        RandomMaskDefense(None, COMPONENTS, 7, artifact=space).check_combination("defense")  # type: ignore[arg-type]
 
 
 def test_that_the_low_pass_takes_the_energy_that_scikit_learns_components_leave(tmp_path: Path) -> None:
@@ -239,8 +240,8 @@ def test_that_the_gradient_of_the_total_variation_minimum_is_exact() -> None:
 
 
 def test_that_total_variation_without_weight_is_refused() -> None:
-    with pytest.raises(FrbenchError, match=r"defense\.weight above 0"):
-        TotalVariationDefense(weight=0.0).purifier()
+    with pytest.raises(FrbenchError, match=r"defense\.weight=0.0 is not a number above 0"):
+        check_fields(TotalVariationDefense(weight=0.0), "defense")
 
 
 @settings(max_examples=25, deadline=None)

@@ -26,6 +26,7 @@ from frbench.harness.recognizers.fused import Fusion
 from frbench.harness.recognizers.untrained import Untrained
 from frbench.harness.store import ResultStore
 from frbench.harness.threats import Adaptive, Oblivious
+from frbench.harness.validation import check_fields
 from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, lifted
 
 
@@ -110,10 +111,10 @@ def test_that_a_tracker_may_have_it_unless_it_has_no_vectors(other: Recognizer) 
 
 def test_that_a_mean_over_spaces_that_differ_is_refused_in_one_line(other: Recognizer) -> None:
     with pytest.raises(FrbenchError, match="class vectors of their own.*defense.fusion=concat") as error:
-        ensemble("mean", shared=False).protect(CosineVerifier(other))
+        ensemble("mean", shared=False).check_combination("defense")
     told(error)
-    ensemble("concat", shared=False).protect(CosineVerifier(other))
-    ensemble("mean", shared=False, members=1).protect(CosineVerifier(other))  # one space is no other's
+    ensemble("concat", shared=False).check_combination("defense")
+    ensemble("mean", shared=False, members=1).check_combination("defense")  # one space is no other's
 
 
 def test_that_an_ensemble_that_is_not_fitted_says_how(other: Recognizer) -> None:
@@ -155,7 +156,7 @@ def test_that_any_recognizers_make_a_defense(several: tuple[Recognizer, ...], ba
 
 def test_that_recognizers_trained_apart_have_no_mean(several: tuple[Recognizer, ...]) -> None:
     with pytest.raises(FrbenchError, match="trained apart.*defense.fusion=concat") as error:
-        FusedDefense({each.name: each for each in several}, "mean").protect(CosineVerifier(several[0]))
+        check_fields(FusedDefense({each.name: each for each in several}, "mean"), "defense")
     told(error)
 
 

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness import canvas, plots, plots_pictures
+from frbench.harness import canvas, plots, plots_pictures, plots_story
 
 
 def points() -> pd.DataFrame:
@@ -76,6 +76,12 @@ def corners() -> pd.DataFrame:
     return frame.assign(low=0.9 * frame["share"], high=0.1 + 0.9 * frame["share"])
 
 
+def twin_rates() -> pd.DataFrame:
+    frame = points().query("radius == 8")
+    names = frame["defense"].replace("pca", "pca(faces=synthetic, components=800, purify=probe)")
+    return frame.assign(defense=names, side=frame["threat"])
+
+
 def queries() -> pd.DataFrame:
     frame = corners().query("cost == 'RMS, gray levels of 255'").assign(cost="queries of a pair")
     return frame.assign(x=np.rint(1000 ** (frame["x"] / 8)))
@@ -88,6 +94,7 @@ FIGURES = {
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: plots.score_histograms(scores(), "Title"),
     "pictures": lambda: plots_pictures.picture_grid(rows(), "Title"),
+    "twins": lambda: plots_story.twins(twin_rates(), ["oblivious", "adaptive"], "Title"),
 }
 
 
@@ -134,6 +141,9 @@ def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
         "pictures": lambda: plots_pictures.picture_grid(rows(count=1), "Title " * 30),
+        "twins": lambda: plots_story.twins(
+            twin_rates().query("goal == 'dodging'"), ["oblivious", "adaptive"], "Title " * 30
+        ),
     }
     figure = one[kind]()
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -204,6 +214,16 @@ def test_a_panel_that_lacks_some_lines_and_radii_keeps_its_place_and_its_axis() 
     assert np.allclose([box.width for box in boxes], boxes[0].width, atol=0.01)
     assert min(box.height for box in boxes) > 0.2
     assert len({panel.get_xlim() for panel in figure.axes}) == 1
+
+
+def test_twins_show_both_attackers_of_each_defense_in_percent_with_intervals() -> None:
+    panel = FIGURES["twins"]().axes[0]
+    first, second = panel.get_lines()
+    assert list(first.get_xdata()) == list(second.get_xdata()) == pytest.approx([80, 40, 80 / 3])
+    assert (second.get_ydata() - first.get_ydata() > 0).all()
+    assert sorted(segment[:, 0].tolist() for segment in panel.collections[0].get_segments())[2] == pytest.approx(
+        [75, 85]
+    )
 
 
 def test_more_lines_than_colours_are_still_told_apart() -> None:

@@ -27,7 +27,7 @@ from frbench.harness.errors import FrbenchError
 from frbench.harness.intervals import wilson
 from frbench.harness.report import report
 
-FIGURES = {"curve", "heat", "scores", "pictures"}
+FIGURES = {"curve", "heat", "scores", "pictures", "story"}
 
 
 @pytest.fixture(autouse=True)
@@ -106,21 +106,40 @@ def test_what_success_costs_has_curves_and_every_section_stands_in_the_document(
     by_defense = [path.stem for path in written if path.stem.startswith("security-by-defense")]
     assert len(set(by_defense)) == 1 and by_defense[0].endswith("-lots")  # cw met one defense alone
     text = tables(tmp_path)
-    for title in ("Smallest perturbations", "Queries", "Paired comparisons", "Figures"):
+    for title in ("Smallest perturbations", "Queries", "Figures", "Tables without a result"):
         assert f"## {title}\n" in text
+    assert "\n- Paired comparisons: [" in text  # three pairs tell nothing apart
     assert "Audit" not in text
     assert pd.read_csv(tmp_path / "tables" / "cells.csv")["views"].dropna().tolist() == ["victim"]
 
 
 def test_a_table_too_long_to_read_is_linked_and_not_shown(tmp_path: Path) -> None:
     store = FakeStore()
-    for number in range(15):
-        decided(store, {"attack": f"a{number}"}, [True, False])
+    for number in range(30):  # 15 pairs of attacks that no test tells apart from each other, and 225 that it does
+        decided(store, {"attack": f"a{number}"}, [number < 15] * 40)
     report(store, tmp_path)
     name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
-    assert f"105 rows: [{name}]({name})" in tables(tmp_path)
-    assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("defense jpeg") == 105
+    assert f"435 rows: [{name}]({name})" in tables(tmp_path)
+    assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("defense jpeg") == 435
     assert "A − B" not in tables(tmp_path)
+
+
+def test_what_has_no_result_stands_in_its_own_file_and_at_the_end_of_the_document(tmp_path: Path) -> None:
+    store = FakeStore()
+    for attack, won in (("a", 40), ("b", 40), ("c", 0)):
+        decided(
+            store, {"attack": attack}, [k < won for k in range(40)], attack={"at_far": {"0.001": {"reason": "few"}}}
+        )
+    decided(store, {"attack": "a", "goal": "impersonation"}, [True] * 40)
+    decided(store, {"attack": "b", "goal": "impersonation"}, [True] * 40)
+    report(store, tmp_path)
+    body, end = tables(tmp_path).split("## Tables without a result")
+    name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
+    assert f"Left out here, in [{name}]({name}): a row without a result." in body
+    assert "| =" not in body and "| n/a" not in body and body.count("| A higher") == 2
+    assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("| =") == 1
+    assert "- Paired comparisons: [Paired comparisons: impersonation" in end
+    assert "FAR 0.001 on the other folds: [Success of dodging" in end and end.count("\n- ") == 3
 
 
 def test_refused_and_crashed_cells_stand_in_the_table_with_their_reason(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from frbench.harness.domains import NonNegative, Positive
 from frbench.harness.objectives.diversity import log_volume
 from frbench.harness.objectives.seen import Seen
 
@@ -26,10 +27,10 @@ class Adp:
     The classification beside it is summed over the members: ``classify=sum``.
     """
 
-    alpha: float = 2.0
-    beta: float = 0.5
-    scale: float = 64.0
-    delta: float = 1e-6
+    alpha: NonNegative = 2.0
+    beta: NonNegative = 0.5
+    scale: Positive = 64.0
+    delta: Positive = 1e-6
 
     def __call__(self, seen: Seen) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Figures: ``entropy``, ``log_volume``; ``raised``, whether the determinants needed more than ``delta``."""

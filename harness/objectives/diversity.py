@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from frbench.harness.domains import Fraction, NonNegative, Positive
 from frbench.harness.objectives.seen import Seen
 
 Kind = Literal["logdet", "cos", "res_logdet", "res_cos"]
@@ -25,9 +26,9 @@ class Diversity:
     """
 
     kind: Kind = "logdet"
-    weight: float = 0.5
-    ramp: float = 0.1
-    delta: float = 1e-6
+    weight: NonNegative = 0.5
+    ramp: Fraction = 0.1
+    delta: Positive = 1e-6
 
     def __call__(self, seen: Seen) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Figures: ``value``, unweighted; ``raised``, whether the determinants needed more than ``delta``."""

@@ -13,6 +13,8 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from frbench.harness.domains import Angle, CosineGap, NonNegativeInt, Positive
+
 _LEAST = 1e-9  # of the squared sine
 
 
@@ -32,10 +34,10 @@ class ArcFace:
     first: the margin of the ``first_epochs`` epochs; None for the same.
     """
 
-    scale: float = 64.0
-    margin: float = 0.5
-    first: float | None = None
-    first_epochs: int = 0
+    scale: Positive = 64.0
+    margin: Angle = 0.5
+    first: Angle | None = None
+    first_epochs: NonNegativeInt = 0
 
     def worse(self, own: Tensor, epoch: float) -> Tensor:
         margin = _current(self.margin, self.first, self.first_epochs, epoch)
@@ -48,10 +50,10 @@ class ArcFace:
 class CosFace:
     """The cosine less ``margin``. first, first_epochs: as in ``ArcFace``."""
 
-    scale: float = 64.0
-    margin: float = 0.4
-    first: float | None = None
-    first_epochs: int = 0
+    scale: Positive = 64.0
+    margin: CosineGap = 0.4
+    first: CosineGap | None = None
+    first_epochs: NonNegativeInt = 0
 
     def worse(self, own: Tensor, epoch: float) -> Tensor:
         return own - _current(self.margin, self.first, self.first_epochs, epoch)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frbench.harness.domains import CosineGap, GrayLevels, PositiveInt
 from frbench.harness.faces import Images
 
 
@@ -21,9 +22,9 @@ class Search:
     close: over, after at least one step, when no face of the batch is farther from its target in 1 - cosine.
     """
 
-    rounds: int = 10
-    step: float = 1.0
-    close: float = 0.1
+    rounds: PositiveInt = 10
+    step: GrayLevels = 1.0
+    close: CosineGap = 0.1
 
     def __call__(self, embed: Callable[[Images], Tensor], source: Images, target: Images) -> Images:
         """``source`` changed until it resembles ``target``. No gradient reaches the network's weights.

@@ -18,6 +18,7 @@ import torch
 from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Images, Victim
 from frbench.harness.crafting import Crafting
+from frbench.harness.domains import AtLeastTwo, Fraction, NonNegativeInt, OpenFraction, PositiveInt
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairSet
 from frbench.harness.flags import Flag
@@ -57,13 +58,13 @@ class Cloaking:
     """
 
     tracker: Tracker
-    splits: int = 3
-    test_share: float = 0.3
-    leak: int = 0
-    fraction: float = 0.0
-    bootstrap: int = 2000
-    pictures: int = 6
-    geometry: float = 0.75
+    splits: PositiveInt = 3
+    test_share: OpenFraction = 0.3
+    leak: NonNegativeInt = 0
+    fraction: Fraction = 0.0
+    bootstrap: AtLeastTwo = 2000
+    pictures: NonNegativeInt = 6
+    geometry: Fraction = 0.75
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
@@ -107,23 +108,8 @@ class Cloaking:
             raise FrbenchError(
                 f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
             )
-        self._check_numbers()
         if cell.attack is not None:
             check_leak(_users(pairs), self.test_share, self.leak)
-
-    def _check_numbers(self) -> None:
-        given = {
-            "splits": (self.splits, 1),
-            "leak": (self.leak, 0),
-            "bootstrap": (self.bootstrap, 2),
-            "pictures": (self.pictures, 0),
-            "tracker.users": (self.tracker.users, 1),
-        }
-        for name, (value, least) in given.items():
-            if value is not None and value < least:
-                raise FrbenchError(f"protocol.{name}={value}, expected at least {least}")
-        if not 0 <= self.fraction <= 1:
-            raise FrbenchError(f"protocol.fraction={self.fraction}, expected 0 to 1")
 
     def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
         """Every split, with the scenes that are played in it: the control alone where nobody attacks."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from frbench.harness import metrics
 from frbench.harness.calibration import Calibration
 from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Images, Verifier, View
+from frbench.harness.domains import Distance, NonEmpty, OddCount, OpenFraction
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairBatch
 from frbench.harness.flags import Flag
@@ -49,9 +51,13 @@ class FeatureDistance:
     draws: verdicts on a random victim, an odd number.
     """
 
-    distances: tuple[float, ...] = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-    fars: tuple[float, ...] = (1e-2, 1e-3)
-    draws: int = 5
+    distances: Annotated[Sequence[Distance], NonEmpty] = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+    fars: Sequence[OpenFraction] = (1e-2, 1e-3)
+    draws: OddCount = 5
+
+    def check_combination(self, where: str) -> None:
+        if not all(far > near for far, near in pairwise(self.distances)):
+            raise FrbenchError(f"{where}.distances={list(self.distances)}: expected each nearer than the one before")
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; one row per attacked pair and distance goes to ``store`` under its fingerprint."""
@@ -79,12 +85,6 @@ class FeatureDistance:
             raise FrbenchError(
                 f"dataset {cell.pairs.name} has no impostor pairs, so nobody can be impersonated on it; take "
                 "dataset=lfw or another set of pairs"
-            )
-        falling = all(far > near for far, near in pairwise(self.distances))
-        if not self.distances or not falling or not 0 < self.distances[-1] <= self.distances[0] <= 2:
-            raise FrbenchError(
-                f"protocol.distances={list(self.distances)}: expected distances from 2 down to above 0, each nearer "
-                "than the one before"
             )
         if cell.attack is None:
             return

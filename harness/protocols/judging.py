@@ -19,7 +19,6 @@ from frbench.harness.budgets import L2, norm
 from frbench.harness.calibration import JUDGING
 from frbench.harness.contracts import Budget, Draw, Goal, Images, Template, Verifier
 from frbench.harness.crafting import Block
-from frbench.harness.errors import FrbenchError
 from frbench.harness.faces import PairBatch, PairSet
 from frbench.harness.fingerprints import fingerprint
 from frbench.harness.noise import normal
@@ -59,10 +58,6 @@ class Judge:
     seed: int
     batch_size: int
     device: torch.device
-
-    def __post_init__(self) -> None:
-        if self.draws < 1 or self.draws % 2 == 0:
-            raise FrbenchError(f"protocol.draws={self.draws}: a majority needs an odd number of draws, such as 5")
 
     def table(self, block: Block) -> pd.DataFrame:
         """One row per pair of ``block``; a pair counts as ``correct`` by its clean score, behind the defense."""

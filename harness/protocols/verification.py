@@ -21,6 +21,7 @@ from frbench.harness.calibration import Calibration
 from frbench.harness.cell import Cell, Outcome
 from frbench.harness.contracts import Verifier, Victim
 from frbench.harness.crafting import Crafting
+from frbench.harness.domains import AtLeastTwo, NonNegativeInt, OddCount, OpenFraction
 from frbench.harness.errors import FrbenchError, warn_once
 from frbench.harness.faces import PairSet
 from frbench.harness.flags import Flag
@@ -51,10 +52,10 @@ class Verification:
     survival: ways in which adversarial images are kept and sent, each judged beside the images themselves.
     """
 
-    fars: tuple[float, ...] = (1e-2, 1e-3)
-    bootstrap: int = 2000
-    pictures: int = 8
-    draws: int = 5
+    fars: Sequence[OpenFraction] = (1e-2, 1e-3)
+    bootstrap: AtLeastTwo = 2000
+    pictures: NonNegativeInt = 8
+    draws: OddCount = 5
     survival: Mapping[str, Survival] | None = None
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:

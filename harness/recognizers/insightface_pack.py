@@ -11,9 +11,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings, Images
-from frbench.harness.domains import Positive
+from frbench.harness.domains import Percent, Positive
 from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.onnx_file import AutoStatistic, OnnxFile
+from frbench.harness.recognizers.onnx_file import AutoDeviation, AutoMean, OnnxFile
 from frbench.harness.recognizers.onnx_graph import require
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import CPU, OnnxRuntimeRecognizer
@@ -34,12 +34,12 @@ class InsightfacePack:
     root: str = "~/.insightface"
     differentiable: bool = True
     download: bool = False
-    mean: AutoStatistic = "auto"
-    std: AutoStatistic = "auto"
+    mean: AutoMean = "auto"
+    std: AutoDeviation = "auto"
     scale: Positive = 255.0
     size: Size | None = None
     bgr: bool = False
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
     providers: Sequence[str] | Literal["auto"] = "auto"
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Len
 from torch import Tensor, nn
+
+from frbench.harness.domains import PositiveInt
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -40,7 +44,7 @@ class IResNet(nn.Module):
     layer3: nn.Sequential
     layer4: nn.Sequential
 
-    def __init__(self, blocks: Sequence[int], embedding: int = 512) -> None:
+    def __init__(self, blocks: Annotated[Sequence[PositiveInt], Len(4, 4)], embedding: PositiveInt = 512) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])

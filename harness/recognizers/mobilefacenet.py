@@ -10,6 +10,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from frbench.harness.domains import Positive, PositiveInt
+
 # (channels, expanded channels, stride) of each bottleneck after the 64-channel stem.
 BOTTLENECKS = (
     ((64, 128, 2),)
@@ -71,7 +73,7 @@ class MobileFaceNet(nn.Module):
     width: times the published channels, each rounded to a multiple of 8.
     """
 
-    def __init__(self, embedding: int = 128, width: float = 1.0) -> None:
+    def __init__(self, embedding: PositiveInt = 128, width: Positive = 1.0) -> None:
         super().__init__()
         stem, last, wide = (_scaled(channels, width) for channels in (64, 128, 512))
         self.conv1 = _relu6_unit(3, stem, 3, stride=2)
@@ -141,7 +143,7 @@ class Repeated(nn.Module):
 class PreluMobileFaceNet(nn.Module):
     """The PReLU variant with the names of github bubbliiiing/arcface-pytorch. (N, 3, 112, 112) -> (N, embedding)."""
 
-    def __init__(self, embedding: int = 128) -> None:
+    def __init__(self, embedding: PositiveInt = 128) -> None:
         super().__init__()
         self.conv1 = _prelu_unit(3, 64, 3, stride=2)
         self.conv2_dw = _prelu_unit(64, 64, 3, groups=64)

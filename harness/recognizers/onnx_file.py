@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.domains import Positive
+from frbench.harness.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
@@ -23,10 +23,11 @@ from frbench.harness.recognizers.onnx_normalisation import (
     GraphNormalisation,
     graph_normalisation,
 )
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic, unit_length
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
 
-AutoStatistic = Statistic | Literal["auto"]
+AutoMean = Mean | Literal["auto"]
+AutoDeviation = Deviation | Literal["auto"]
 PROBES = 3
 
 
@@ -45,17 +46,17 @@ class OnnxFile:
 
     name: str
     path: str
-    mean: AutoStatistic = "auto"
-    std: AutoStatistic = "auto"
+    mean: AutoMean = "auto"
+    std: AutoDeviation = "auto"
     scale: Positive = 255.0
     size: Size | None = None
     bgr: bool = False
-    output: str | int | None = None
+    output: str | NonNegativeInt | None = None
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
     obtain: str = ""
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "an ONNX file holds its network, so no names are matched"}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Len
 
 from frbench.harness.contracts import Embeddings, Images
-from frbench.harness.domains import Positive, PositiveInt
+from frbench.harness.domains import AnyFloat, ImageSide, Positive
 from frbench.harness.errors import FrbenchError
 
 FEEDING = ("mean", "std", "scale", "size", "bgr", "prefix", "preprocessing")  # mean the same in every recognizer
-Statistic = float | Sequence[float]  # one number, or one per RGB channel
-Size = PositiveInt | Sequence[PositiveInt]  # the side of a square, or (height, width)
+Mean = AnyFloat | Annotated[Sequence[AnyFloat], Len(3, 3)]  # one number, or one per RGB channel
+Deviation = Positive | Annotated[Sequence[Positive], Len(3, 3)]
+Size = ImageSide | Annotated[Sequence[ImageSide], Len(2, 2)]  # the side of a square, or (height, width)
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Preprocessing:
     Raises FrbenchError: a number that is no mean, deviation, scale or size.
     """
 
-    mean: Statistic = 0.0
-    std: Statistic = 1.0
+    mean: Mean = 0.0
+    std: Deviation = 1.0
     scale: Positive = 1.0
     size: Size = 112
     bgr: bool = False
@@ -96,11 +98,11 @@ def _per_channel(values: list[float], images: Images) -> torch.Tensor | float:
     return torch.tensor(values, dtype=images.dtype, device=images.device).view(1, -1, 1, 1)
 
 
-def _plain(value: Statistic) -> float | list[float]:
+def _plain(value: float | Sequence[float]) -> float | list[float]:
     return float(value) if isinstance(value, int | float) else [float(number) for number in value]
 
 
-def _listed(value: Statistic) -> Sequence[float]:
+def _listed(value: float | Sequence[float]) -> Sequence[float]:
     return [value] if isinstance(value, int | float) else value
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from frbench.harness.contracts import Images, Scores
+from frbench.harness.domains import AnyFloat, NonNegativeInt, NonZero, Percent, Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.recognizers.courier import Courier, secrets
 from frbench.harness.recognizers.preprocessing import FEEDING
@@ -59,14 +60,14 @@ class CompareService:
     headers_from_env: Mapping[str, str] | None = None
     fields_from_env: Mapping[str, str] | None = None
     score_path: str = "similarity"
-    score_scale: float = 1.0
-    score_offset: float = 0.0
+    score_scale: NonZero = 1.0
+    score_offset: AnyFloat = 0.0
     random: bool = False
-    timeout_s: float = 30.0
-    retries: int = 4
-    requests_per_second: float | None = None
-    concurrency: int = 16
-    floor: float | Mapping[str, float] | None = None
+    timeout_s: Positive = 30.0
+    retries: NonNegativeInt = 4
+    requests_per_second: Positive | None = None
+    concurrency: PositiveInt = 16
+    floor: Percent | Mapping[str, Percent] | None = None
 
     differentiable = False
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the service prepares pictures for its own network")
@@ -107,10 +108,6 @@ class CompareService:
 
     @cached_property
     def _courier(self) -> Courier:
-        for name, least in (("concurrency", 1), ("retries", 0), ("timeout_s", 0.001), ("requests_per_second", 1e-6)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise FrbenchError(f"recognizer.{name}={value}, expected at least {least:g}")
         headers = secrets(self.headers_from_env, "recognizer.headers_from_env")
         return Courier(self.url, headers, self.timeout_s, self.retries, self.requests_per_second, self.concurrency)
 

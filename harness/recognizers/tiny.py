@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from frbench.harness.domains import PositiveInt
+
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """Convolution, batch normalisation, PReLU."""
@@ -34,7 +36,7 @@ class TinyNet(nn.Module):
     depthwise convolution weighs each place of the face by itself, as in MobileFaceNet.
     """
 
-    def __init__(self, width: int = 24, dim: int = 128) -> None:
+    def __init__(self, width: PositiveInt = 24, dim: PositiveInt = 128) -> None:
         super().__init__()
         self.dim = dim
         wide, wider = 2 * width, 4 * width

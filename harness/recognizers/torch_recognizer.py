@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from frbench.harness.domains import Positive
+from frbench.harness.domains import Percent, Positive
 from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import file_sha256
 from frbench.harness.fingerprints import describe, fingerprint, source_digest
 from frbench.harness.recognizers.file_kinds import is_torchscript
 from frbench.harness.recognizers.outputs import embedding_of
 from frbench.harness.recognizers.preparation import Prepared
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_found
 from frbench.harness.recognizers.torchscript import read_torchscript
 from frbench.harness.recognizers.weight_files import find_weights, people_in, read_weights
@@ -43,8 +43,8 @@ class TorchRecognizer(Prepared):
     name: str
     architecture: Callable[[], nn.Module] | None
     weights: str | None
-    mean: Statistic = 0.0
-    std: Statistic = 1.0
+    mean: Mean = 0.0
+    std: Deviation = 1.0
     scale: Positive = 1.0
     size: Size = 112
     bgr: bool = False
@@ -54,7 +54,7 @@ class TorchRecognizer(Prepared):
     sha256: str | None = None
     cache: str | None = None
     obtain: str = ""
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from frbench.harness.domains import Positive
+from frbench.harness.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.errors import FrbenchError
 from frbench.harness.fetching import file_sha256
 from frbench.harness.recognizers.preparation import Prepared
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_strictly
 from frbench.harness.recognizers.untrained import Untrained, member_names
 from frbench.harness.recognizers.weight_files import find_weights, people_in, read_state
@@ -32,14 +32,14 @@ class Trained(Prepared):
 
     architecture: Untrained
     weights: str
-    member: int = 0
+    member: NonNegativeInt = 0
     name: str = "trained"
-    mean: Statistic | None = None
-    std: Statistic | None = None
+    mean: Mean | None = None
+    std: Deviation | None = None
     scale: Positive | None = None
     size: Size | None = None
     bgr: bool | None = None
-    floor: float | Mapping[str, float] | None = None
+    floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}

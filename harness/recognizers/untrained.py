@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frbench.harness.domains import Positive
 from frbench.harness.errors import FrbenchError, shortened
-from frbench.harness.recognizers.preprocessing import Preprocessing, Size, Statistic
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.torch_recognizer import architecture_facts
 from frbench.harness.recognizers.whole import WholeNetwork
 
@@ -23,8 +23,8 @@ class Untrained:
     """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
 
     make: Callable[[], nn.Module]
-    mean: Statistic = 0.5
-    std: Statistic = 0.5
+    mean: Mean = 0.5
+    std: Deviation = 0.5
     scale: Positive = 1.0
     size: Size = 112
     bgr: bool = False

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import skip_init
 
 from frbench.harness.contracts import Images
+from frbench.harness.domains import BelowOne, Positive, PositiveInt
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.whole import network_of
 from frbench.harness.tracking import Answer, Scene, Stage, ranked
@@ -30,11 +31,11 @@ class FineTuned:
     The seed is that of the split and the user whose turn it is; on a CPU the same photos give the same bits.
     """
 
-    rate: float = 0.01
-    momentum: float = 0.9
-    epochs: int = 10
-    batch: int = 32
-    users: int | None = 5
+    rate: Positive = 0.01
+    momentum: BelowOne = 0.9
+    epochs: PositiveInt = 10
+    batch: PositiveInt = 32
+    users: PositiveInt | None = 5
 
     def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]:
         network, tests = network_of(stage.recognizer), stage.test_images()

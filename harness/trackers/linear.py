@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from frbench.harness.domains import Positive, PositiveInt
 from frbench.harness.errors import FrbenchError
 from frbench.harness.tracking import Answer, Scene, Stage, ranked
 
@@ -22,9 +23,9 @@ class LinearProbe:
     evaluations.
     """
 
-    strength: float = 1.0
-    iterations: int = 100
-    users: int | None = None
+    strength: Positive = 1.0
+    iterations: PositiveInt = 100
+    users: PositiveInt | None = None
 
     def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]:
         tests = stage.tests.cpu().numpy()
@@ -44,10 +45,6 @@ class LinearProbe:
             raise FrbenchError(
                 f'the linear tracker needs scikit-learn: pip install "frbench[cloaking]" ({error})'
             ) from error
-        if not (self.strength > 0 and self.iterations > 0):
-            raise FrbenchError(
-                f"protocol.tracker.strength={self.strength}, iterations={self.iterations}: expected more than 0"
-            )
         model = LogisticRegression(C=self.strength, max_iter=self.iterations, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

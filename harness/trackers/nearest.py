@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.contracts import Embeddings
+from frbench.harness.domains import PositiveInt
 from frbench.harness.tracking import Answer, Scene, Stage, ranked
 
 
@@ -21,7 +22,7 @@ class NearestNeighbour:
     whom some photo is cloaked. The answers are those of a refit.
     """
 
-    users: int | None = None
+    users: PositiveInt | None = None
 
     @torch.no_grad()
     def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]:

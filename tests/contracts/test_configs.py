@@ -93,7 +93,7 @@ def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == sorted(known["defense"])
 
 
-FILES = [path for group in set(GROUPS) - {"source"} for path in sorted((CONF / group).rglob("*.yaml"))]
+FILES = [path for group in sorted(set(GROUPS) - {"source"}) for path in sorted((CONF / group).rglob("*.yaml"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).with_suffix("").as_posix())
