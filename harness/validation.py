@@ -16,7 +16,6 @@ from frbench.harness.domains import BelowOne, JpegQuality, NonNegativeInt, Posit
 from frbench.harness.errors import FrbenchError
 from frbench.harness.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
-
 TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, cloak, serve and report
     "seed": Seed,
     "fit_seed": Seed,

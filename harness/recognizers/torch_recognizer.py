@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from frbench.harness.domains import Percent, Positive
+from frbench.harness.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import file_sha256
 from frbench.harness.fingerprints import describe, fingerprint, source_digest
@@ -49,7 +49,7 @@ class TorchRecognizer(Prepared):
     size: Size = 112
     bgr: bool = False
     prefix: str = ""
-    output: int | str | None = None
+    output: str | NonNegativeInt | None = None
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
