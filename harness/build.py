@@ -142,10 +142,12 @@ def check_folders(config: Mapping[str, Any]) -> None:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Make ``folder`` and write a file in it. Raises FrbenchError, for the setting ``key``: that cannot be done."""
+    """Raises FrbenchError, for the setting ``key``: no file can be written in ``folder``, or where it is to be made.
+
+    Nothing is left behind: bad input that is found later makes no folders.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        with TemporaryFile(dir=next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())):
             pass
     except OSError as error:
         raise FrbenchError(

@@ -165,7 +165,13 @@ def test_that_kept_scores_belong_to_the_version_and_to_how_the_answer_is_read() 
     same = replace(known, url="http://other/compare", concurrency=2, retries=0, headers_from_env={"A": "B"})
     assert fingerprint(known) == fingerprint(same)
     assert known.digest == same.digest
-    for other in ({"version": "8"}, {"scale": 2.0}, {"offset": 1.0}, {"score_path": "x"}, {"image_format": "jpeg"}):
+    for other in (
+        {"version": "8"},
+        {"score_scale": 2.0},
+        {"score_offset": 1.0},
+        {"score_path": "x"},
+        {"image_format": "jpeg"},
+    ):
         assert fingerprint(replace(known, **other)) != fingerprint(known)
     unknown = replace(known, version=None, version_path=None)
     assert fingerprint(unknown) != fingerprint(replace(unknown, url="http://other/compare"))

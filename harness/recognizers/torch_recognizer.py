@@ -57,9 +57,6 @@ class TorchRecognizer(Prepared):
     floor: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        _ = self.preprocessing  # refuses numbers that make none
-
     @cached_property
     def file(self) -> Path | None:
         """The weight file, fetched where necessary; None where there is none."""

@@ -44,9 +44,6 @@ class Trained(Prepared):
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}
 
-    def __post_init__(self) -> None:
-        _ = self.preprocessing  # refuses numbers that make none
-
     @cached_property
     def file(self) -> Path:
         """The file. Raises FrbenchError: it is not there."""

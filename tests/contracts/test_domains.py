@@ -34,8 +34,8 @@ OPTIONS = [
 ]
 WRONG = (-1, 0, math.nan, math.inf, 10**12)
 # Fields for which a negative number has a meaning.
-SIGNED = {"mean", "offset", "centre", "misleading_gradient", "threshold"}
-SIGNED_OF = {("CompareService", "scale")}
+SIGNED = {"mean", "score_offset", "centre", "misleading_gradient", "threshold"}
+SIGNED_OF = {("CompareService", "score_scale")}
 
 
 @pytest.fixture(scope="session")
