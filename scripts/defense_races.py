@@ -29,6 +29,7 @@ from frbench.harness.recognizers.preparation import prepare
 
 SIDE, SHORTEST = 112, 0.3  # pixels; seconds that a timing lasts at least
 TIMES, SHARE = 100.0, 0.15  # the bars
+EPOCH = 1000  # steps; the average copy is updated several times within one
 RATE = 1e-9  # leaves the weights as drawn, so that every round does the same work
 _OF_ANTIBODY = ("warmup.antibody.components=100", "warmup.antibody.width=2", "warmup.antibody.hidden=8")
 SMALL = {  # what makes a preset quick
@@ -193,7 +194,7 @@ def ais_step(options: argparse.Namespace) -> Race:
     basis, entrants = space(antibody.components), []
     for name, kind in (("frbench, reinforce", _Rehearsing), ("masked copies, reinforce", AisByCopies)):
         parts = (_seeded(recipe), basis, cost, recognizer)
-        learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}))
+        learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}), per_epoch=EPOCH)
         entrants.append(Entrant(name, _step(learner, images)))
     title = f"AIS, a step of rehearsal through {recognizer.name}: {len(images)} images, {cost.draws} masks"
     return Race(f"{title}, width {antibody.width}", entrants)

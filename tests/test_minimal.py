@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from torch import Tensor
 
 from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
+from frbench.harness import build
 from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
 from frbench.harness.contracts import AttackResult, Budget, Goal, View
 from frbench.harness.errors import FrbenchError
@@ -140,10 +142,7 @@ def test_it_is_what_its_inner_attack_is() -> None:
 
 @pytest.mark.parametrize("words", [(), ("attack@attack.inner=fgsm", "budget@attack.budget=l2_1")])
 def test_the_inner_attack_and_the_norm_are_options(words: tuple[str, ...]) -> None:
-    import hydra
-    from hydra.utils import instantiate
-
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        attack = instantiate(hydra.compose("run", ["attack=minimal", *words]).attack)
+        attack = build.instantiate(build.plain(hydra.compose("run", ["attack=minimal", *words]))["attack"], "attack")
     budget: Budget = L2(1.0) if words else Linf(START)
     assert attack == Minimal(ProjectedDescent(steps=1, stride=1.0, stop="on_success") if words else BIM, budget)

@@ -22,6 +22,7 @@ from frbench.harness.objectives.mter import Search, triplet
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.untrained import load_member
 from frbench.harness.training import Schedule
+from frbench.harness.validation import check_fields
 
 FACES = people()
 START = EnsembleRecipe(ArcFace(16, 0.3), Schedule(6, 24, 0.05, curve="cosine"), network())
@@ -229,6 +230,6 @@ def likeness(artifact: Artifact, search: Search) -> float:
 
 
 def test_it_goes_on_from_one_recognizer_alone() -> None:
-    with pytest.raises(FrbenchError, match="goes on from one recognizer, and start has 3"):
-        replace(RECIPE, start=replace(START, members=3, shared=False))
+    with pytest.raises(FrbenchError, match="training.start.members=3"):
+        check_fields(replace(RECIPE, start=replace(START, members=3, shared=False)), "training")
     assert RECIPE.needs_recognizer is False and replace(RECIPE, start=replace(START, network=None)).needs_recognizer

@@ -55,14 +55,14 @@ def test_that_the_table_names_every_attack_of_the_library_and_no_other() -> None
     [
         ([], None),
         (["attack.params={steps:20,alpha:0.004}"], {"steps": 20, "alpha": 0.004}),
-        (["attack.params={x_dimensions:[2,4]}"], {"x_dimensions": [2, 4]}),
+        (["attack.name=Pixle", "attack.params={x_dimensions:[2,4]}"], {"x_dimensions": [2, 4]}),
         (["+attack.params.steps=3"], {"steps": 3}),
     ],
 )
 def test_name_and_parameters_come_from_the_command_line(words: list[str], params: dict[str, Any] | None) -> None:
     with initialize_config_module("frbench.conf", version_base="1.3"):
         config = build.plain(compose("run", ["attack=torchattacks", "attack.name=VMIFGSM", *words]))
-    assert build.instantiate(config["attack"], "attack") == TorchAttack("VMIFGSM", params)
+    assert build.instantiate(config["attack"], "attack") == TorchAttack(config["attack"]["name"], params)
 
 
 @pytest.mark.parametrize("goal", GOALS)
