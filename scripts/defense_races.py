@@ -31,7 +31,12 @@ SIDE, SHORTEST = 112, 0.3  # pixels; seconds that a timing lasts at least
 TIMES, SHARE = 100.0, 0.15  # the bars
 EPOCH = 1000  # steps; the average copy is updated several times within one
 RATE = 1e-9  # leaves the weights as drawn, so that every round does the same work
-_OF_ANTIBODY = ("warmup.antibody.components=100", "warmup.antibody.width=2", "warmup.antibody.hidden=8")
+_OF_ANTIBODY = (
+    "warmup.antibody.components=100",
+    "warmup.antibody.leading=50",
+    "warmup.antibody.width=2",
+    "warmup.antibody.hidden=8",
+)
 SMALL = {  # what makes a preset quick
     "pin": ("components=100", "width=2", "hidden=8", "denoiser.width=2", "draws=8", "schedule.batch=3"),
     "ais": (*_OF_ANTIBODY, "warmup.cost.draws=8", "schedule.batch=3"),
