@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -133,26 +132,6 @@ def _recognizer(text: str) -> Recognizer | Comparer:
     """The recognizer that a config (as JSON) describes, loaded once in a process."""
     recognizer: Recognizer | Comparer = instantiate(json.loads(text), "recognizer")
     return recognizer
-
-
-def check_folders(config: Mapping[str, Any]) -> None:
-    """Raises FrbenchError: results or cached images cannot be written where ``config`` says."""
-    for name in ("results", "cache"):
-        check_writable(Path(config["paths"][name]).expanduser(), f"paths.{name}")
-
-
-def check_writable(folder: Path, key: str) -> None:
-    """Raises FrbenchError, for the setting ``key``: no file can be written in ``folder``, or where it is to be made.
-
-    Nothing is left behind: bad input that is found later makes no folders.
-    """
-    try:
-        with TemporaryFile(dir=next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())):
-            pass
-    except OSError as error:
-        raise FrbenchError(
-            f"{key}={folder}: cannot write there ({error.strerror}); give a folder that can be written: {key}=FOLDER"
-        ) from error
 
 
 def store(config: Mapping[str, Any]) -> ResultStore:

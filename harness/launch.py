@@ -24,6 +24,7 @@ from frbench.harness.composing import (
     with_hydra,
 )
 from frbench.harness.errors import FrbenchError
+from frbench.harness.output_folders import check_folders, check_writable
 from frbench.harness.overrides import own_folder, tidied, varying
 from frbench.harness.records import Record
 from frbench.harness.telling import closing, sentence
@@ -41,7 +42,7 @@ def run(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         try:
             config, choices = build.plain(cfg), chosen_options()
-            build.check_folders(config)
+            check_folders(config)
             if "training" in config or config["out"] is not None:
                 raise FrbenchError(f"training= and out= belong to frbench fit; {_TRAINED}")
             cell, store = build.make_cell(config, choices, settings(cfg, choices)), build.store(config)
@@ -77,7 +78,7 @@ def fit(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         parallel.join()
         config, choices = build.plain(cfg), chosen_options()
-        build.check_folders(config)
+        check_folders(config)
         if "training" in config:
             training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
         else:
@@ -109,7 +110,7 @@ def report(words: list[str]) -> int:
         config = build.plain(cfg)
         out = Path(config["out"]).expanduser()
         if config["format"] == "files":
-            build.check_writable(out, "out")
+            check_writable(out, "out")
         written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
         if written:
             figures = sum(path.suffix in (".png", ".pdf") for path in written)
