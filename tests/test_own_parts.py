@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from frbench.harness.cli import main
 
@@ -60,6 +61,16 @@ class Bytes(Kind):
     def __call__(self, view, pairs, goal, budget):
         honest = self.result(view, pairs, goal, pairs.probe)
         return replace(honest, images=(pairs.probe * 255).to(torch.uint8))
+
+
+class Net(torch.nn.Module):
+    def __init__(self, width: int = 1) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(588, 32 * width))
+
+    def forward(self, images):
+        feature = self.body(images)
+        return feature, feature.norm(dim=1, keepdim=True)
 
 
 class Sloppy:
@@ -158,3 +169,21 @@ def test_own_options_are_listed_with_what_they_are_and_what_can_be_set(
 def test_a_mistyped_option_of_ones_own_is_named(run: Callable[..., Answer]) -> None:
     assert "did you mean brighten?" in run("attack=brigten").err
     assert "did you mean attack.by?" in run("attack=brighten", "attack.bye=1", "trust=[my_parts]").err
+
+
+def test_a_network_of_ones_own_is_attacked_with_weights_as_its_training_saved_them(
+    own: Path, run: Callable[..., Answer]
+) -> None:
+    import my_parts  # type: ignore[import-not-found]
+
+    torch.manual_seed(0)
+    state = {f"module.{name}": value for name, value in my_parts.Net(width=2).state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state}, own / "mine.pth")
+    network = ["recognizer.architecture._target_=my_parts.Net", "+recognizer.architecture.width=2", "trust=[my_parts]"]
+    words = ["recognizer=pytorch", f"recognizer.weights={own / 'mine.pth'}", *network, "attack=fgsm"]
+    answer = run(*words, "allow_low_accuracy=true")
+    assert answer.code == 0, answer.err
+    assert "ASR" in answer.out
+    assert "state_dict" in answer.err and "module." in answer.err, "what was found inside the file is said"
+    narrow = run(*(word.replace("width=2", "width=1") for word in words))
+    assert narrow.code == 2 and "mine.pth" in narrow.err and "64" in narrow.err
