@@ -10,10 +10,13 @@ from functools import cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+
+from frbench.harness import feeding
 
 FOLDS = 10
 
@@ -92,11 +95,11 @@ FEWER: dict[str, dict[str, int]] = {"cfp_users": {"shots": 4}}
 SMALLER: dict[str, list[str]] = {"cfp_users_afar": ["dataset.strangers.faces.limit_people=40"]}
 
 
-def composed(group: str, option: str, data: Path) -> DictConfig:
-    """The option as shipped, with the data folder ``data``."""
+def composed(group: str, option: str, data: Path) -> dict[str, Any]:
+    """The option as shipped, with the data folder ``data``, as ``build`` hands it to Hydra."""
     whole = copy.deepcopy(_composed(group, option))
     whole.paths.data = str(data)
-    return whole[group]
+    return feeding.without(OmegaConf.to_container(whole[group], resolve=True))
 
 
 @cache

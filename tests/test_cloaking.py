@@ -107,7 +107,8 @@ def test_that_cloaks_that_are_the_natural_photos_give_the_ordinary_error(store: 
         assert attack["asr_denominator"] == clean["pairs"] == 8 * 3 * 3
         assert attack["asr_low"] <= attack["asr"] <= attack["asr_high"]
         assert (attack["linf"]["max"], attack["geometry"], attack["fidelity"]["psnr"]) == (None, None, None)
-        assert (attack["left_natural"], found["flags"]) == (attack["photos"], ["left_natural"])
+        assert attack["left_natural"] == attack["photos"]
+        assert found["flags"] == ["low_clean_accuracy", "left_natural"]
 
 
 def test_that_who_looks_like_the_opposite_is_lost_and_a_leaked_photo_brings_him_back(store: ResultStore) -> None:

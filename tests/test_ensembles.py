@@ -197,7 +197,7 @@ def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: 
     words = [
         *("run", "dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "attack=fgsm", "threat=adaptive"),
         *("defense=zoo_ensemble", "+recognizer@defense.members.a=tiny", "+recognizer@defense.members.b=tiny"),
-        *("+defense.members.b.bgr=true", "device=cpu", "budget=linf_8"),
+        *("defense.members.b.bgr=true", "device=cpu", "budget=linf_8"),
         *(f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")),
     ]
     code = main(words)

@@ -289,4 +289,4 @@ def test_the_other_variants_checkpoint_is_refused_by_name(real_data: Path) -> No
     wrong = recognizer(real_data / "models" / "foamliu_mobilefacenet.pt", architecture=PreluMobileFaceNet)
     with pytest.raises(FrbenchError) as error:
         wrong.as_shipped()
-    assert one_line(error, "does not fit PreluMobileFaceNet", "missing", "unexpected")
+    assert one_line(error, "does not fit PreluMobileFaceNet", "the file holds", "the network has")

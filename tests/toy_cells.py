@@ -30,10 +30,11 @@ class Noise:
     draws: list[Draw] = field(default_factory=list, compare=False, hash=False)
     differentiable = True
     random = True
+    unclamped = True  # noise may leave [0, 1]
 
     def __call__(self, images: Images, index: torch.Tensor, draw: Draw) -> Images:
         self.draws.append(draw)
-        return (images + self.sigma * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
+        return images + self.sigma * normal(index, draw, tuple(images.shape[1:]))
 
 
 @dataclass(frozen=True)
