@@ -172,7 +172,7 @@ def align_folder(
 ) -> Missed:
     """Align the images ``names`` (relative to ``originals``) to the same names under ``aligned``.
 
-    What is already there is kept, so that an interrupted run goes on where it was. ``progress`` is told images.
+    What is already there is kept, so that an interrupted run goes on where it was. ``progress`` counts images.
 
     Returns:
         The names in which no face was found, and those that cannot be read.

@@ -192,7 +192,7 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     places = list(feeding.automatic({noun: config[noun] for noun in NOUNS}))
     if not places:
         return _made(config, choices, settings)
-    for noun in NOUNS:  # what is wrong with them is told before anything is measured
+    for noun in NOUNS:  # report bad fields before anything is measured
         if config[noun].get("_target_"):
             instantiate(feeding.without(config[noun]), noun)
     pairs = _pairs(config)

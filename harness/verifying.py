@@ -26,7 +26,7 @@ class Findings:
 
 
 def verify(source: Source, data: Path, cache: Path, progress: Report = lambda done, total: None) -> Findings:
-    """Check all files of a source. ``progress`` is told images."""
+    """Check all files of a source. ``progress`` counts images."""
     found = Findings()
     for file in source.files:
         place = file.place(data, cache)

@@ -19,7 +19,7 @@ def border_accuracy(natural: np.ndarray, cloaked: np.ndarray, identity: np.ndarr
 
     natural, cloaked: the same photos twice, uint8 (M, H, W, 3), cloaked ones alone: no probe tells a photo that nobody
     cloaked, and such photos would hide a frame. identity (M,): folds of the cross-validation never part a person.
-    A crop that was framed or resized on its way through a cloaking tool is told at once (specs/cloaks_puface 3.2); what
+    A crop that was framed or resized on its way through a cloaking tool is found (specs/cloaks_puface 3.2); what
     a cloak changes inside the face is averaged away. None without scikit-learn, or for fewer than two people.
     """
     people = len(np.unique(identity))

@@ -93,7 +93,7 @@ def unreadable(path: Path, wanted: str, error: Exception, forms: Sequence[Form])
 
 
 def people_in(path: Path) -> Tensor:
-    """int64 (n,): what ``frbench fit training=...`` kept in the file of whom it trained on; none of any other file.
+    """int64 (n,): training identities that ``frbench fit training=...`` stored; empty for any other file.
 
     It stands beside the networks, so no prefix matters. Errors: see ``read_weights``.
     """
