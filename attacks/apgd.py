@@ -99,6 +99,9 @@ class Apgd:
     stop:   ``on_success`` drops pairs that pass the view's threshold out of the batch, ``never`` keeps descending.
     """
 
+    identity = "attack.apgd"
+    version = 1
+
     loss: Literal["cosine", "hinge"] = "cosine"
     steps: PositiveInt = 100
     starts: PositiveInt = 1

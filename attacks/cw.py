@@ -58,6 +58,9 @@ class CarliniWagner:
     refine:   bisections between the clean and the found image at the end, one score each.
     """
 
+    identity = "attack.carlini_wagner"
+    version = 1
+
     approach: NonNegativeInt = 3
     rounds: PositiveInt = 5
     steps: PositiveInt = 60

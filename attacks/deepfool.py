@@ -35,6 +35,9 @@ class DeepFool:
     refine:    bisections between the clean and the found image, one score each.
     """
 
+    identity = "attack.deepfool"
+    version = 1
+
     norm: Norm = "l2"
     steps: PositiveInt = 50
     overshoot: NonNegative = 0.02

@@ -40,6 +40,9 @@ class ProjectedDescent:
     is still judged as it is: ``best`` and ``on_success`` then cost a forward pass a step more, ``last`` costs nothing.
     """
 
+    identity = "attack.projected_gradient_descent"
+    version = 1
+
     steps: PositiveInt = 20
     stride: Stride = 1.5
     starts: PositiveInt = 1

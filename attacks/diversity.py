@@ -39,6 +39,9 @@ class ResizeAndPad:
     own, so that no lucky draw is shared by all pairs of a table, and pairs can be attacked in any company.
     """
 
+    identity = "attack.input_diversity"
+    version = 1
+
     smallest: ShrinkFactor = 0.9
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
@@ -73,6 +76,9 @@ class GaussianSmoothing:
 
     Dong et al., CVPR 2019; beyond the border the gradient is zero.
     """
+
+    identity = "attack.gradient_smoothing"
+    version = 1
 
     length: CropPixels = 7
     nsig: Positive = 3.0

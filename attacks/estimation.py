@@ -33,6 +33,9 @@ class GradientEstimate:
     stop:       as in ``Square``.
     """
 
+    identity = "attack.nes"
+    version = 1
+
     queries: AtLeastThree = 1000
     samples: EvenCount = 40
     directions: Literal["gaussian", "signs"] = "gaussian"

@@ -50,6 +50,9 @@ class Evolutionary:
     The clean image is never asked about: who is attacked is known to be decided correctly.
     """
 
+    identity = "attack.evolutionary"
+    version = 1
+
     queries: PositiveInt = 1000
     votes: PositiveInt = 1
     tries: PositiveInt = 5

@@ -37,6 +37,9 @@ class Fab:
     refine:    bisections between the clean and the found image at the end, one score each.
     """
 
+    identity = "attack.fab"
+    version = 1
+
     norm: Norm = "linf"
     steps: PositiveInt = 20
     starts: PositiveInt = 1

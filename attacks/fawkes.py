@@ -40,6 +40,9 @@ class Fawkes:
     Distances are squared, between unit features: 2 - 2 ``goal.loss``. ``budget`` is not looked at.
     """
 
+    identity = "attack.fawkes"
+    version = 1
+
     threshold: Dissimilarity = 0.017
     steps: PositiveInt = 150
     rate: Positive = 15.0

@@ -31,6 +31,9 @@ class FawkesTargeted:
     features are of unit length, of several networks side by side. ``budget`` is not looked at.
     """
 
+    identity = "attack.fawkes_v03"
+    version = 1
+
     threshold: Dissimilarity = 0.008
     steps: PositiveInt = 500
     rate: Positive = 10.0

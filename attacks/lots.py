@@ -39,6 +39,9 @@ class Walk:
     direction: ``max`` scales the slope by its largest entry, ``sign`` moves all pixels alike.
     """
 
+    identity = "attack.lots_descent"
+    version = 1
+
     step: PixelChange = 1 / 255
     steps: PositiveInt = 500
     direction: Literal["max", "sign"] = "max"
@@ -89,6 +92,9 @@ class Lots:
     To impersonate is to resemble the reference, which ``inner`` does already; to dodge is to resemble the decoy.
     """
 
+    identity = "attack.lots"
+    version = 1
+
     inner: Attack
 
     needs_gradient = True
@@ -129,6 +135,9 @@ class Lured(Wrapping):
 
     target: images (N, 3, H, W) to resemble; index: (N,) the pairs that they belong to.
     """
+
+    identity = "verifier.toward_target"
+    version = 1
 
     verifier: Verifier
     goal: Goal

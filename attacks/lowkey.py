@@ -33,6 +33,9 @@ class LowKey:
     No step is cut short, so a value moves by ``start + steps * step`` at most. ``budget`` is not looked at.
     """
 
+    identity = "attack.lowkey"
+    version = 1
+
     likeness: Likeness
     weight: NonNegative = 0.05
     dimensions: PositiveInt = 512

@@ -38,6 +38,9 @@ class Minimal:
     bisections: between the largest failure and the smallest success; quarters of the latter while nothing has failed.
     """
 
+    identity = "attack.minimal_radius"
+    version = 1
+
     inner: Attack
     budget: Sized
     doublings: PositiveInt = 5

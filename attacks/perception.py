@@ -66,6 +66,9 @@ class Lpips:
     richzhang/PerceptualSimilarity. Images of at least 31 pixels.
     """
 
+    identity = "perceptual_distance.lpips"
+    version = 1
+
     trunk: str
     lins: str
 
@@ -121,6 +124,9 @@ class StageLikeness:
 
     layers: names of modules of the recognizer's network as shipped, such as its first two stages.
     """
+
+    identity = "perceptual_distance.stage_features"
+    version = 1
 
     recognizer: TorchRecognizer
     layers: Sequence[str]

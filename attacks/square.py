@@ -44,6 +44,9 @@ class Square:
     The clean image is never asked about: who is attacked is known to be decided correctly.
     """
 
+    identity = "attack.square"
+    version = 1
+
     queries: PositiveInt = 1000
     share: PositiveFraction = 0.8
     stop: Literal["never", "on_success"] = "on_success"

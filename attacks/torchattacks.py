@@ -113,6 +113,9 @@ class TorchAttack:
     Raises ``Refused`` where the attack cannot work on pairs, ``FrbenchError`` for what the user can mend.
     """
 
+    identity = "attack.torchattacks"
+    version = 1
+
     name: str = "PGD"
     params: Params | None = None
 

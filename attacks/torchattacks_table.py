@@ -44,6 +44,9 @@ class LibraryAttack:
     refused:  why it cannot work here at all.
     """
 
+    identity = "attack.torchattacks_entry"
+    version = 1
+
     norms: Mapping[type[Budget], Mapping[str, Any]] = field(default_factory=dict)
     radius: str = "eps"
     fixed: Mapping[str, Any] = field(default_factory=dict)

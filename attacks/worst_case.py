@@ -27,6 +27,9 @@ class WorstCase:
     counts. Under a limit of queries, comparing costs one score for each attack that a pair has met.
     """
 
+    identity = "attack.worst_case"
+    version = 1
+
     attacks: Mapping[str, Attack]
 
     bounded = True

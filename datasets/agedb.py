@@ -48,6 +48,9 @@ class AgeDB(Subset):
     source: where ``frbench data`` gets the files; not read here.
     """
 
+    identity = "dataset.agedb"
+    version = 1
+
     name: str
     root: str | Path
     gap: NonNegativeInt = 30

@@ -96,6 +96,9 @@ class YuNet:
     scaled and padded; 0 means at its own size where that fits. Small, dark or turned faces need the later looks.
     """
 
+    identity = "detector.yunet"
+    version = 1
+
     model: str | Path
     looks: Sequence[tuple[NonNegativeInt, Fraction]] = (
         (0, 0.6),
@@ -131,6 +134,9 @@ class YuNet:
 @dataclass(frozen=True)
 class InsightFace:
     """The detector of an InsightFace pack, which InsightFace itself downloads (research use only)."""
+
+    identity = "detector.insightface"
+    version = 1
 
     pack: str = "buffalo_l"
     root: str = "~/.insightface"

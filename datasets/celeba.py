@@ -26,6 +26,9 @@ class IdentityFolders:
     source: where ``frbench data`` gets the files; not read here.
     """
 
+    identity = "identities.identity_folders"
+    version = 1
+
     name: str
     root: str | Path
     limit_people: PositiveInt | None = None

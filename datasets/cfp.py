@@ -26,6 +26,9 @@ class CFP(Subset):
     source: where ``frbench data`` gets the files; not read here.
     """
 
+    identity = "dataset.cfp"
+    version = 1
+
     name: str
     root: str | Path
     protocol: str

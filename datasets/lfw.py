@@ -26,6 +26,9 @@ class LFW(Subset):
     source: where ``frbench data`` gets the files; not read here.
     """
 
+    identity = "dataset.lfw"
+    version = 1
+
     name: str
     root: str | Path
     source: Mapping[str, Any] | None = field(default=None, compare=False)

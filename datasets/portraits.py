@@ -16,6 +16,9 @@ from frbench.harness.pasting import Aligned
 class FaceFinder:
     """Every face that ``detector`` finds, aligned as data sets are."""
 
+    identity = "detector.face_finder"
+    version = 1
+
     detector: TiledYuNet
 
     def load(self) -> Callable[[np.ndarray], Aligned]:

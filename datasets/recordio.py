@@ -51,6 +51,9 @@ class RecordFaces:
     limit_people: only the first so many people, by number; None for all.
     """
 
+    identity = "identities.recordio"
+    version = 1
+
     name: str
     path: str | Path
     limit_people: PositiveInt | None = None

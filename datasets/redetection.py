@@ -25,6 +25,9 @@ class Redetected:
     Let ``detector`` look for scores of 0.6 and more; the lower ones, good for odd photographs, find faces in noise.
     """
 
+    identity = "postprocessing.redetection"
+    version = 1
+
     detector: YuNet
     margin: CanvasMargin = 0.5
 

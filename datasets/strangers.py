@@ -25,6 +25,9 @@ class Strangers:
     (specs/cloaks_puface 3.3).
     """
 
+    identity = "dataset.cloak_targets"
+    version = 1
+
     faces: FaceSource
     eyes: Recognizer
     among: PositiveInt = 20

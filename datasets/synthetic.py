@@ -57,6 +57,9 @@ class Synthetic(Subset):
     limit, calibrate, seed: see ``Subset``.
     """
 
+    identity = "dataset.synthetic"
+    version = 1
+
     name: str = "synthetic"
     people: SyntheticPeople = 120
     shots: AtLeastTwo = 8
@@ -131,6 +134,9 @@ class Synthetic(Subset):
 @dataclass(frozen=True, kw_only=True)
 class SyntheticFaces:
     """An identity set for fitting. People of another ``people_seed`` than a test set's are other people."""
+
+    identity = "identities.synthetic"
+    version = 1
 
     name: str = "synthetic_faces"
     people: PositiveInt = 120

@@ -38,6 +38,9 @@ class TiledYuNet:
     fewer below, so 24 searches a photo at its full size; larger values search large photos faster.
     """
 
+    identity = "detector.tiled_yunet"
+    version = 1
+
     model: str | Path
     score: PositiveFraction = 0.6
     smallest: PositiveInt = _SEEN

@@ -30,6 +30,9 @@ class Users:
     user, or one of ``strangers`` that is far from the user's photos.
     """
 
+    identity = "dataset.cloaking_users"
+    version = 1
+
     name: str
     faces: FaceSource
     people: AtLeastTwo | None = 20

@@ -39,6 +39,9 @@ class VerificationBin(Subset):
     source: where ``frbench data`` gets the file; not read here.
     """
 
+    identity = "dataset.verification_bin"
+    version = 1
+
     name: str
     path: str | Path
     sha256: str | None = None

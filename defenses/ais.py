@@ -17,6 +17,9 @@ from frbench.defenses.selected import SelectionDefense
 class AisDefense(SelectionDefense):
     """AIS: the rehearsal, or the warm-up alone as its control; fitted for one recognizer."""
 
+    identity = "defense.ais"
+    version = 1
+
     recipe: Rehearsal | WarmUp
 
     option: ClassVar[str] = "ais"

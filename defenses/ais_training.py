@@ -32,14 +32,17 @@ from frbench.harness.verifiers import CosineVerifier, cosine, purified
 
 @dataclass(frozen=True)
 class AisCost:
-    """``error / pixels + sparsity * kept + identity * (1 - cosine)`` of a mask; the cosine is the recognizer's.
+    """``error / pixels + sparsity * kept + identity_loss * (1 - cosine)`` of a mask; the cosine is the recognizer's.
 
     estimator: ``reinforce`` (published) of ``draws`` masks an image; ``straight_through`` differentiates the recognizer
     through ``draws`` masks whose bits have the derivative of their probability, with far less variance.
     """
 
+    identity = "recipe.ais_loss"
+    version = 1
+
     sparsity: NonNegative = 3e-3
-    identity: NonNegative = 8.0
+    identity_loss: NonNegative = 8.0
     estimator: Literal["reinforce", "straight_through"] = "reinforce"
     draws: PositiveInt = 25
 
@@ -57,6 +60,9 @@ class Antibody:
     spare the recognizer the noise of a thousand coins, in which it sees no face.
     initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
+
+    identity = "recipe.ais_selector"
+    version = 1
 
     components: Components
     width: PositiveInt
@@ -133,7 +139,7 @@ class _Selecting(nn.Module):
         error = (purified_faces - faces[:, None]).square().mean(dim=2)
         embeddings = self.recognizer.embed(colour(purified_faces.flatten(0, 1), images))
         likeness = cosine(embeddings, anchor.repeat_interleave(draws, dim=0)).reshape(count, draws)
-        return error + self.cost.sparsity * bits.sum(dim=2) + self.cost.identity * (1 - likeness), likeness
+        return error + self.cost.sparsity * bits.sum(dim=2) + self.cost.identity_loss * (1 - likeness), likeness
 
     def _figures(self, keep: Tensor) -> Mapping[str, Tensor]:
         """What the authors log, and whether memory and choice are alive (spec 4.1 and 4.2)."""
@@ -219,6 +225,9 @@ def _recognizer(context: FitContext) -> Recognizer:
 class WarmUp:
     """The first phase: every face with Gaussian noise of the absolute ``noise``, in [-1, 1] (0.04)."""
 
+    identity = "recipe.ais_warmup"
+    version = 1
+
     antibody: Antibody
     cost: AisCost
     schedule: Schedule
@@ -249,6 +258,9 @@ class Rehearsal:
     attacked_in: ``train`` mode, in which the authors leave the average, mixes the images of a batch; ``eval`` does not.
     clamped: attacked images are kept within [0, 1]; theirs are not.
     """
+
+    identity = "recipe.ais_adversarial_phase"
+    version = 1
 
     warmup: WarmUp
     attack: Attack

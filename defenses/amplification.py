@@ -30,6 +30,9 @@ def amplify(natural: Images, delta: Tensor, k: float | Tensor, mode: Mode = "pla
 class Amplification:
     """k: a number, or several that are drawn alike, photo by photo. natural: the share of photos left as they are."""
 
+    identity = "recipe.puface_amplification"
+    version = 1
+
     k: Positive | Annotated[Sequence[Positive], NonEmpty] = 5
     mode: Mode = "plain"
     natural: BelowOne = 0.2

@@ -13,6 +13,9 @@ from frbench.defenses.restoration import RestorationDefense
 class AutoencoderDefense(RestorationDefense):
     """What the same network gives without cloaks to learn from: the control of PuFace."""
 
+    identity = "defense.autoencoder"
+    version = 1
+
     recipe: AutoencoderRecipe
 
     option: ClassVar[str] = "autoencoder"

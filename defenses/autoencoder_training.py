@@ -73,6 +73,9 @@ class _Reproducing(nn.Module):
 class AutoencoderRecipe:
     """A ``SegNet`` of natural photos alone; VGG's (five stages of 64 to 512 channels) is the published size."""
 
+    identity = "recipe.autoencoder"
+    version = 1
+
     widths: Annotated[Sequence[PositiveInt], NonEmpty]
     convolutions: PositiveInt
     schedule: Schedule

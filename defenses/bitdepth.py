@@ -17,6 +17,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class BitDepth:
     """Rounds each channel to ``2**bits`` even levels from 0 to 1."""
 
+    identity = "purifier.bit_depth"
+    version = 1
+
     bits: int
 
     differentiable = False
@@ -30,6 +33,9 @@ class BitDepth:
 @dataclass(frozen=True)
 class BitDepthDefense(PurifierDefense):
     """``bits`` per channel, 1 to 8."""
+
+    identity = "defense.bit_depth"
+    version = 1
 
     bits: Bits = 4
     purify: Sides = "both"

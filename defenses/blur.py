@@ -17,6 +17,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class Blur:
     """Separable Gaussian (kornia), reflected at the border; the window holds three deviations."""
 
+    identity = "purifier.blur"
+    version = 1
+
     sigma: float
 
     differentiable = True
@@ -32,6 +35,9 @@ class Blur:
 @dataclass(frozen=True)
 class BlurDefense(PurifierDefense):
     """``sigma`` in pixels of the 112x112 crop."""
+
+    identity = "defense.blur"
+    version = 1
 
     sigma: BlurSigma = 1.0
     purify: Sides = "both"

@@ -26,6 +26,9 @@ from frbench.harness.verifiers import Purifier, Sides, Wrapping
 class Staircase:
     """Rounds each channel to ``levels`` even levels and lets autograd have the derivative of that: zero."""
 
+    identity = "purifier.staircase"
+    version = 1
+
     levels: int
 
     differentiable = True
@@ -44,6 +47,9 @@ class Shattered(PurifierDefense):
     limit; misleading gradient.
     """
 
+    identity = "defense.broken_shattered"
+    version = 1
+
     levels: Levels = 16
     purify: Sides = "both"
 
@@ -57,6 +63,9 @@ class Shattered(PurifierDefense):
 @dataclass(frozen=True)
 class SteepHead(Wrapping):
     """``tanh(steepness * (score - centre))``: the order of scores is kept, their differences are not."""
+
+    identity = "verifier.steep_head"
+    version = 1
 
     verifier: Verifier
     centre: float
@@ -74,6 +83,9 @@ class Saturated:
     wherever its cosine is further than ``9 / steepness`` from it. To be caught by: zero gradients; weak without limit.
     """
 
+    identity = "defense.broken_saturated"
+    version = 1
+
     centre: Cosine = 0.3
     steepness: Positive = 100.0
 
@@ -90,6 +102,9 @@ class Shrunk:
 
     Factors and places come from torch's global random state, and no word is said of it.
     """
+
+    identity = "purifier.shrunk"
+    version = 1
 
     smallest: float
 
@@ -113,6 +128,9 @@ class RandomResize(PurifierDefense):
     caught by: not reproducible.
     """
 
+    identity = "defense.broken_random_resize"
+    version = 1
+
     smallest: ShrinkFactor = 0.9
     purify: Sides = "both"
 
@@ -126,6 +144,9 @@ class RandomResize(PurifierDefense):
 @dataclass(frozen=True)
 class DetachedBlur:
     """The blur, computed outside of autograd; ``0 * images`` keeps up the appearance of a gradient."""
+
+    identity = "purifier.detached_blur"
+    version = 1
 
     sigma: float
 
@@ -143,6 +164,9 @@ class Detached(PurifierDefense):
     To be caught by: zero gradients; weak without limit; misleading gradient.
     """
 
+    identity = "defense.broken_detached"
+    version = 1
+
     sigma: BlurSigma = 1.0
     purify: Sides = "both"
 
@@ -156,6 +180,9 @@ class Detached(PurifierDefense):
 @dataclass(frozen=True)
 class Rippled(Wrapping):
     """``score + height * sin(frequency * <probe, direction>)``, direction: fixed random signs of unit length."""
+
+    identity = "verifier.rippled"
+    version = 1
 
     verifier: Verifier
     height: float
@@ -176,6 +203,9 @@ class Noisy:
     Gradients are large and finite, and they are those of the ripple: each step goes along the same meaningless
     direction, forth or back. To be caught by: misleading gradient; weak without limit.
     """
+
+    identity = "defense.broken_noisy"
+    version = 1
 
     height: CosineGap = 0.02
     frequency: Positive = 5000.0

@@ -36,6 +36,9 @@ class CloakMaker:
     share: of the photos, relative to the shares of the other makers; 0 leaves this maker out.
     """
 
+    identity = "recipe.cloak_maker"
+    version = 1
+
     attack: Attack
     surrogate: Recognizer
     budget: Budget
@@ -59,6 +62,9 @@ class CloakedFaces:
         with probability proportional to its share. The draw belongs to the photo and the maker's name, so leaving a
         maker out moves only its own photos to others.
     """
+
+    identity = "recipe.cloaked_faces"
+    version = 1
 
     makers: Mapping[str, CloakMaker]
     count: PositiveInt

@@ -52,6 +52,9 @@ class Denoiser(Protocol):
 class Chambolle:
     """Total variation (Chambolle, 2004), the whole of the image; ``weight`` against the squared error on [0, 1]."""
 
+    identity = "purifier.tv_chambolle"
+    version = 1
+
     weight: Positive = 0.3
     iterations: PositiveInt = 200
 
@@ -65,6 +68,9 @@ class Chambolle:
 @dataclass(frozen=True)
 class NonLocalMeans:
     """Buades, Coll, Morel, CVPR 2005, with uniform patches; ``strength``: h in units of ``sigma``; sizes in pixels."""
+
+    identity = "purifier.non_local_means"
+    version = 1
 
     sigma: Positive = 0.05
     strength: Positive = 0.8
@@ -83,6 +89,9 @@ class NonLocalMeans:
 class Bilateral:
     """Tomasi, Manduchi, ICCV 1998. ``window`` in pixels, or None for three ``sigma_spatial`` to each side."""
 
+    identity = "purifier.bilateral"
+    version = 1
+
     sigma_color: Positive = 0.02
     sigma_spatial: Positive = 10.0
     window: OddPixels | None = None
@@ -98,6 +107,9 @@ class Bilateral:
 class Wavelet:
     """Soft thresholds by BayesShrink (Chang, Yu, Vetterli, 2000) for noise of ``sigma``, in YCbCr."""
 
+    identity = "purifier.wavelet"
+    version = 1
+
     sigma: Positive = 0.05
 
     def ready(self) -> Callable[[Pixels], Pixels]:
@@ -110,6 +122,9 @@ class Wavelet:
 @dataclass(frozen=True)
 class CalibratedWavelet:
     """Of all combinations the one that foretells left-out pixels of the image best (Batson, Royer, ICML 2019)."""
+
+    identity = "purifier.calibrated_wavelet"
+    version = 1
 
     sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(each / 1000 for each in range(1, 20))
     wavelets: Sequence[str] = ("db1", "db2")
@@ -132,6 +147,9 @@ class CalibratedWavelet:
 class Denoised:
     """Images by ``denoiser``, clipped to [0, 1]."""
 
+    identity = "purifier.denoised"
+    version = 1
+
     denoiser: Denoiser
 
     differentiable = False
@@ -148,6 +166,9 @@ class Denoised:
 @dataclass(frozen=True)
 class DenoisingDefense(PurifierDefense):
     """A denoiser, whatever kind."""
+
+    identity = "defense.denoising"
+    version = 1
 
     denoiser: Denoiser
     purify: Sides = "both"

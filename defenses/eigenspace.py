@@ -41,6 +41,9 @@ def colour(faces: Tensor, like: Images) -> Images:
 class Eigenspace:
     """mean (D,) and orthonormal basis (D, N) of gray faces in [-1, 1]."""
 
+    identity = "subspace.eigenfaces"
+    version = 1
+
     mean: Tensor
     basis: Tensor
 
@@ -65,6 +68,9 @@ class Eigenspace:
 @dataclass(frozen=True)
 class Eigenfaces:
     """Recipe: mean (D,), basis (D, components) and eigenvalues (components,) in float32, of all images."""
+
+    identity = "recipe.eigenfaces"
+    version = 1
 
     components: int
 

@@ -45,6 +45,9 @@ class Training(Recipe, Protocol):
 class Member(Prepared):
     """One network of a trained ensemble; known by the artifact that its weights come from, and its number there."""
 
+    identity = "recognizer.ensemble_member"
+    version = 1
+
     artifact: Fitted
     number: int
     whole: WholeNetwork = field(compare=False, repr=False)
@@ -77,6 +80,9 @@ class TrainedEnsemble:
             ``min`` of their cosines. The attacker differentiates through the one that decides.
     option: what it is called on the command line.
     """
+
+    identity = "defense.trained_ensemble"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     recipe: Training
@@ -131,6 +137,9 @@ class FusedDefense:
     members: at least two, by any name, no network twice.
     shared: they were trained under one set of class vectors, so ``mean``, that of their vectors, has a meaning too.
     """
+
+    identity = "defense.fused"
+    version = 1
 
     members: Mapping[str, Recognizer]
     fusion: Fusion = "concat"

@@ -32,6 +32,9 @@ class EqualEnergy:
     reached, ``projection_residual`` and ``lowpass_residual``.
     """
 
+    identity = "recipe.equal_energy_lowpass"
+    version = 1
+
     components: int
 
     needs_recognizer = False

@@ -17,6 +17,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class Gray:
     """Luma in all three channels."""
 
+    identity = "purifier.gray"
+    version = 1
+
     differentiable = True
     random = False
 
@@ -27,6 +30,9 @@ class Gray:
 @dataclass(frozen=True)
 class GrayDefense(PurifierDefense):
     """What remains of PIN, AIS and their controls where nothing is projected away."""
+
+    identity = "defense.gray"
+    version = 1
 
     purify: Sides = "both"
 

@@ -19,6 +19,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class Jpeg:
     """Encode and decode as files are: ``survival.JpegFile``."""
 
+    identity = "purifier.jpeg"
+    version = 1
+
     quality: int
 
     differentiable = False
@@ -31,6 +34,9 @@ class Jpeg:
 @dataclass(frozen=True)
 class SoftJpeg:
     """kornia's codec with a differentiable rounding (Reich et al., WACV 2024)."""
+
+    identity = "purifier.soft_jpeg"
+    version = 1
 
     quality: int
 
@@ -47,6 +53,9 @@ class SoftJpeg:
 @dataclass(frozen=True)
 class JpegDefense(PurifierDefense):
     """``quality`` 1 to 100, as libjpeg counts it."""
+
+    identity = "defense.jpeg"
+    version = 1
 
     quality: JpegQuality = 75
     purify: Sides = "both"

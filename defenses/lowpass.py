@@ -21,6 +21,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class LowPass:
     """Gray, blurred by the fitted ``sigma``, copied to three channels; not clipped."""
 
+    identity = "purifier.lowpass"
+    version = 1
+
     artifact: Fitted
     sigma: float
 
@@ -36,6 +39,9 @@ class LowPass:
 @dataclass(frozen=True)
 class LowPassDefense(FittedPurifierDefense):
     """Leaves out of ``faces`` as much energy as the projection on ``components`` of their eigenfaces does."""
+
+    identity = "defense.lowpass"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     components: Components = 400

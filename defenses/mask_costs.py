@@ -23,6 +23,9 @@ class MaskCost:
     Published: mean and 0.015, which keeps almost nothing; sum and 0.015 is mean and 1.2e-6 at 112x112 pixels.
     """
 
+    identity = "loss.mask_cost"
+    version = 1
+
     sparsity: NonNegative
     reduction: Literal["mean", "sum"] = "mean"
 

@@ -15,6 +15,9 @@ from frbench.harness.verifiers import Purifier
 class Unchanged:
     """Images as they are."""
 
+    identity = "purifier.identity"
+    version = 1
+
     differentiable = True
     random = False
 
@@ -25,6 +28,9 @@ class Unchanged:
 @dataclass(frozen=True)
 class NoDefense:
     """The control of every table."""
+
+    identity = "defense.none"
+    version = 1
 
     def protect(self, verifier: Verifier) -> Verifier:
         return verifier

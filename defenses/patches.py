@@ -16,6 +16,9 @@ _BLOCK = 512  # faces at hand at a time
 class PatchBank:
     """Recipe: ``patches`` uint8 (bank, 3, patch, patch), RGB, cut at random places of random faces."""
 
+    identity = "recipe.patch_bank"
+    version = 1
+
     bank: int
     patch: int
 

@@ -20,6 +20,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class Projection:
     """Gray, projected, copied to three channels."""
 
+    identity = "purifier.pca"
+    version = 1
+
     artifact: Fitted
 
     differentiable = True
@@ -33,6 +36,9 @@ class Projection:
 @dataclass(frozen=True)
 class PcaDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces``, people other than those of the test set."""
+
+    identity = "defense.pca"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     components: Components = 800

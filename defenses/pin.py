@@ -17,6 +17,9 @@ from frbench.defenses.selected import SelectionDefense
 class PinDefense(SelectionDefense):
     """PIN: the selector was fitted without the recognizer, so one serves all of them."""
 
+    identity = "defense.pin"
+    version = 1
+
     recipe: PinRecipe
 
     option: ClassVar[str] = "pin"

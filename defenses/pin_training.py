@@ -57,6 +57,9 @@ class DenoiserRecipe:
     initial: weights that it starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
 
+    identity = "recipe.pin_denoiser"
+    version = 1
+
     width: PositiveInt
     noise: NonNegative
     schedule: Schedule
@@ -153,6 +156,9 @@ class PinRecipe:
     informed: the head starts from how often the best mask keeps each eigenvector, not from one half.
     initial: weights that the encoder starts from: ``he`` (He et al.'s), or ``torch`` (PyTorch's own, published).
     """
+
+    identity = "recipe.pin"
+    version = 1
 
     components: Components
     width: PositiveInt

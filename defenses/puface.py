@@ -18,6 +18,9 @@ from frbench.defenses.restoration import RestorationDefense
 class PufaceDefense(RestorationDefense):
     """PuFace: fitted with recognizers of its own, so one serves all trackers."""
 
+    identity = "defense.puface"
+    version = 1
+
     recipe: PufaceRecipe
 
     option: ClassVar[str] = "puface"

@@ -35,6 +35,9 @@ class Photos:
     The embeddings have no dimensions where features have no weight.
     """
 
+    identity = "recipe.puface_photos"
+    version = 1
+
     faces: FaceSet
     cloaked: Tensor
     embeddings: Tensor
@@ -64,6 +67,9 @@ class Judge:
     """What a purified photo costs: the root mean squared error, and ``weight`` times the mean absolute difference of
     embeddings by ``features``.
     """
+
+    identity = "recipe.puface_features"
+    version = 1
 
     features: Recognizer | None = None
     weight: float = 0.0
@@ -128,6 +134,9 @@ class Course:
     validation: the share of people who are kept from training.
     """
 
+    identity = "recipe.puface_course"
+    version = 1
+
     cloaks: CloakedFaces
     layers: EvenCount
     channels: PositiveInt
@@ -166,6 +175,9 @@ class WarmUp:
     of it yet.
     """
 
+    identity = "recipe.puface_warmup"
+    version = 1
+
     course: Course
     schedule: Schedule
 
@@ -188,6 +200,9 @@ class PufaceRecipe(Course):
     warmup: a schedule of the image loss alone, before; None for none.
     validation_k: the best epoch is that of the least loss on cloaks of so many times their size, of the other people.
     """
+
+    identity = "recipe.puface"
+    version = 1
 
     features: Recognizer | None
     schedule: Schedule

@@ -62,6 +62,9 @@ class StraightThrough:
     ``backward`` None is the identity. Scores seen by the attacker are then the true ones.
     """
 
+    identity = "purifier.straight_through"
+    version = 1
+
     forward: Purifier
     backward: Purifier | None = None
 

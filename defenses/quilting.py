@@ -45,6 +45,9 @@ def nearest(patches: Tensor, bank: Tensor) -> Tensor:
 class Quilt:
     """Each patch of an image replaced by the nearest one of the bank; overlaps are averaged."""
 
+    identity = "purifier.quilting"
+    version = 1
+
     artifact: Fitted
     stride: int
 
@@ -76,6 +79,9 @@ class QuiltingDefense(FittedPurifierDefense):
 
     sigma: of the Gaussian that the stand-in ``blur`` shows backward, in pixels.
     """
+
+    identity = "defense.quilting"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     bank: PositiveInt = 20000

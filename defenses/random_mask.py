@@ -23,6 +23,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class RandomlyKept:
     """Gray, projected on ``kept`` eigenfaces drawn without replacement per pair and draw, copied to three channels."""
 
+    identity = "purifier.random_mask"
+    version = 1
+
     artifact: Fitted
     kept: int
 
@@ -48,6 +51,9 @@ class RandomlyKept:
 @dataclass(frozen=True)
 class RandomMaskDefense(FittedPurifierDefense):
     """``kept`` of ``components`` eigenfaces of ``faces``; probe and reference of a pair see different draws."""
+
+    identity = "defense.random_mask"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     components: Components = 800

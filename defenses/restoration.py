@@ -20,6 +20,9 @@ from frbench.harness.verifiers import Purifier, Sides
 class Restored:
     """What a fitted ``network`` makes of an image, clipped to [0, 1]."""
 
+    identity = "purifier.restoration"
+    version = 1
+
     artifact: Fitted
     network: nn.Module = field(compare=False, repr=False)
 

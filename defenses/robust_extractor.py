@@ -25,6 +25,9 @@ from frbench.harness.verifiers import CosineVerifier
 class Retaught:
     """A recognizer with other weights; known by the artifact that they come from."""
 
+    identity = "recognizer.finetuned"
+    version = 1
+
     name: str
     artifact: Fitted
     weights: nn.Module = field(compare=False, repr=False)
@@ -54,6 +57,9 @@ class Retaught:
 @dataclass(frozen=True)
 class RobustExtractor:
     """``recipe`` carried out on ``faces``, people other than those of the test set, for one recognizer."""
+
+    identity = "defense.robust_extractor"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     recipe: RobustRecipe

@@ -66,6 +66,9 @@ class RobustRecipe:
     people with about as many photos each.
     """
 
+    identity = "recipe.robust_extractor"
+    version = 1
+
     cloaks: CloakedFaces
     schedule: Schedule
     share: Fraction = 0.5

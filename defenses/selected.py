@@ -39,6 +39,9 @@ class Gate(Protocol):
 class Direct:
     """The mask is a constant: the exact gradient of a drawn mask (specs/pin_ais 9, A1)."""
 
+    identity = "purifier.mask_direct"
+    version = 1
+
     watches, draws = False, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
@@ -48,6 +51,9 @@ class Direct:
 @dataclass(frozen=True)
 class MeanMask:
     """The probabilities in place of the mask, forward too: what the purifier gives in the mean over draws (A2)."""
+
+    identity = "purifier.mask_mean"
+    version = 1
 
     watches, draws = True, False
 
@@ -59,6 +65,9 @@ class MeanMask:
 class ThroughMask:
     """The drawn mask forward, the probabilities' derivative backward (A3)."""
 
+    identity = "purifier.mask_straight_through"
+    version = 1
+
     watches, draws = True, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
@@ -68,6 +77,9 @@ class ThroughMask:
 @dataclass(frozen=True)
 class Steering:
     """Only the mask has a derivative: can the attacker switch off identity by the choice alone? (A7)."""
+
+    identity = "verifier.mask_steering"
+    version = 1
 
     watches, draws = True, True
 
@@ -82,6 +94,9 @@ class Selected:
     mask: bernoulli draws each bit; half keeps where p > 0.5; mean where p is above the image's mean.
     chooser: gray faces (N, 1, H, W) in [-1, 1] to logits (N, components).
     """
+
+    identity = "purifier.masked_projection"
+    version = 1
 
     artifact: Fitted
     chooser: nn.Module = field(compare=False, repr=False)
@@ -124,6 +139,9 @@ class WithinSubspace:
 
     Forward it is the purifier itself; an attack then moves along faces, not along what projection takes away.
     """
+
+    identity = "verifier.within_subspace"
+    version = 1
 
     purifier: Selected
     space: Eigenspace = field(compare=False, repr=False)

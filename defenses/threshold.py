@@ -27,6 +27,9 @@ class Thresholded:
     [-1, 1]. temperature: width of the sigmoid that a gate may show backward, in units of the threshold.
     """
 
+    identity = "purifier.hard_threshold"
+    version = 1
+
     artifact: Fitted
     sparsity: float
     gate: Gate
@@ -48,6 +51,9 @@ class Thresholded:
 @dataclass(frozen=True)
 class ThresholdDefense(FittedPurifierDefense):
     """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean square."""
+
+    identity = "defense.hard_threshold"
+    version = 1
 
     faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
     components: Components = 800

@@ -92,6 +92,9 @@ class TotalVariation:
     by the pair and the draw (``fresh``).
     """
 
+    identity = "purifier.total_variation"
+    version = 1
+
     keep: float
     weight: float
     iterations: int
@@ -114,6 +117,9 @@ class TotalVariation:
 @dataclass(frozen=True)
 class TotalVariationDefense(PurifierDefense):
     """``mask``: ``fixed`` by ``seed`` once and for all, as PIN's authors had it, or ``fresh`` at each look."""
+
+    identity = "defense.total_variation"
+    version = 1
 
     keep: PositiveFraction = 0.5
     weight: Positive = 0.1

@@ -14,6 +14,9 @@ from frbench.harness.contracts import Draw, Images, Scores, Template, Verifier
 class ScoresOnly:
     """``verifier`` as a black box that tells its scores."""
 
+    identity = "verifier.score_oracle"
+    version = 1
+
     verifier: Verifier
 
     differentiable = False
@@ -37,6 +40,9 @@ class DecisionsOnly(ScoresOnly):
 
     thresholds: float32 over all pairs of the set, indexed by global pair number; the service's own, never told.
     """
+
+    identity = "verifier.decision_oracle"
+    version = 1
 
     thresholds: Tensor
 

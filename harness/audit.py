@@ -78,6 +78,9 @@ class Audit:
     The other fields are limits, each a share or a cosine; see the check of that name.
     """
 
+    identity = "audit.checks"
+    version = 1
+
     full: bool = False
     sample: PositiveInt = 32
     zero_gradients: Fraction = 0.01

@@ -67,6 +67,9 @@ class LinfBall:
 class Linf:
     """Largest change of any channel of any pixel."""
 
+    identity = "budget.linf"
+    version = 1
+
     radius: PixelChange | Tensor
 
     def project(self, adversarial: Images, clean: Images) -> Images:
@@ -125,6 +128,9 @@ def _onto_l2(images: Images, clean: Images, radius: Tensor) -> Images:
 class L2:
     """Euclidean norm of the change of the image in [0, 1]."""
 
+    identity = "budget.l2"
+    version = 1
+
     radius: L2Radius | Tensor
 
     def project(self, adversarial: Images, clean: Images) -> Images:
@@ -149,6 +155,9 @@ class L2:
 @dataclass(frozen=True)
 class Unbounded:
     """No limit but [0, 1]. ``reach`` is the unit of a step, as a radius is elsewhere."""
+
+    identity = "budget.unbounded"
+    version = 1
 
     reach: PixelChange = 64 / 255
 
@@ -199,6 +208,9 @@ class Dssim:
     ``project`` bisects the scale of each change until its DSSIM is within ``tolerance`` below ``radius``.
     ``cap`` bounds L-inf beside it.
     """
+
+    identity = "budget.dssim"
+    version = 1
 
     radius: PositiveFraction | Tensor
     tolerance: PositiveFraction = 1e-4

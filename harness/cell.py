@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -14,9 +14,10 @@ from frbench.harness.audit import Audit
 from frbench.harness.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
 from frbench.harness.errors import FrbenchError, Refused
 from frbench.harness.faces import PairSet
-from frbench.harness.fingerprints import fingerprint
+from frbench.harness.fingerprints import fingerprint, hyperparameters
 from frbench.harness.flags import Flag
 from frbench.harness.metering import Meter
+from frbench.harness.records import plain
 from frbench.harness.store import SCHEMA, Record, ResultStore
 from frbench.harness.verifiers import Comparer
 
@@ -31,7 +32,9 @@ class Outcome:
 
 
 class EvaluationProtocol(Protocol):
-    """How a cell is turned into numbers: verification of pairs, cloaking of users."""
+    """How a cell is turned into numbers: verification of pairs, cloaking of users. ``kind`` says which, for reports."""
+
+    kind: ClassVar[str]
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome: ...
 
@@ -82,6 +85,9 @@ class Cell:
         return fingerprint(SCHEMA, dict(self.names), dict(self.settings), *data, *nouns, self.seed)
 
 
+_DESCRIBED = ("attack", "goal", "budget", "threat", "defense", "protocol", "audit")
+
+
 def run_cell(cell: Cell, store: ResultStore) -> Record:
     """The record of ``cell``: found where it is finished, made and kept where it is not.
 
@@ -106,10 +112,13 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
     record: Record = {
         "schema": SCHEMA,
         "fingerprint": name,
+        "kind": cell.protocol.kind,
         "status": status,
         "reason": reason,
         "names": dict(cell.names),
         "settings": dict(cell.settings),
+        "seed": cell.seed,
+        "hyperparameters": plain({noun: hyperparameters(getattr(cell, noun)) for noun in _DESCRIBED}),
         "measurements": outcome.measurements if outcome else None,
         "flags": [*cell.flags, *(outcome.flags if outcome else [])],
         "card": {

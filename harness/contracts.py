@@ -140,6 +140,9 @@ class View:
              score is NaN, which no attack may take for success.
     """
 
+    identity = "threat.view"
+    version = 1
+
     verifier: Verifier
     thresholds: Tensor
     seed: int = 0
@@ -206,6 +209,9 @@ Artifact = Mapping[str, Tensor]
 @dataclass(frozen=True)
 class Fitted:
     """A fitted artifact: its key (recipe, data, recognizer), its SHA-256, and its tensors."""
+
+    identity = "artifact.fitted"
+    version = 1
 
     key: str
     sha256: str

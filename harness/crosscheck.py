@@ -9,7 +9,7 @@ from frbench.harness.flags import Flag, doubtful
 from frbench.harness.intervals import PairedDifference
 from frbench.harness.layout import attacker
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import NOUNS, NULL, Record, label, measured, rest, tracks
+from frbench.harness.records import NOUNS, NULL, Kind, Record, label, measured, of_kind, rest
 from frbench.harness.tables import CLEAN, DOUBTED
 
 _BLACK_BOX = ("query", "transfer")
@@ -53,7 +53,7 @@ def compare(records: Iterable[Record], outcomes: Outcomes) -> Findings:
     same victim, goal and budget, whatever the attack. A flag means that the success rate is lower and the 95 % interval
     of the paired difference (of the unpaired rates, where per-pair scores are missing) excludes 0.
     """
-    attacked = [r for r in records if not tracks(r) and measured(r, "attack").get("asr") is not None]
+    attacked = [r for r in of_kind(records, Kind.VERIFICATION) if measured(r, "attack").get("asr") is not None]
     findings = Findings()
     for twins in _alike(attacked, without=("threat", "surrogate")):
         for adaptive in _under(twins, "adaptive"):

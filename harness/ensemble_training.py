@@ -44,6 +44,9 @@ class EnsembleRecipe:
     ``history/...`` by epoch; ``diagnosis/...``.
     """
 
+    identity = "recipe.ensemble"
+    version = 1
+
     margin: Margin
     schedule: Schedule
     network: Untrained | None = None

@@ -19,7 +19,7 @@ from frbench.harness.flags import Flag
 from frbench.harness.intervals import wilson
 from frbench.harness.metrics import security_curve
 from frbench.harness.outcomes import counted, sizes
-from frbench.harness.records import NULL, Record, by_distance, label, measured, natural, rest, tracks
+from frbench.harness.records import NULL, Kind, Record, label, measured, natural, of_kind, rest
 from frbench.harness.story import Story
 from frbench.harness.tables import file_name
 from frbench.harness.tabulate_sizes import REACH, asks
@@ -43,12 +43,12 @@ def draw(
 ) -> list[Path]:
     """Draw everything that ``records`` (in natural order, ``frame`` their tidy rows) allow; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
-    of_pairs = [r["names"]["attack"] != NULL and not tracks(r) and not by_distance(r) for r in records]
+    of_pairs = [r["names"]["attack"] != NULL and r["kind"] == Kind.VERIFICATION for r in records]
     attacked = [record for record, is_so in zip(records, of_pairs, strict=True) if is_so]
-    cloaks, cells = [r for r in records if tracks(r)], _cells(frame[of_pairs])
+    cloaks, cells = of_kind(records, Kind.CLOAKING), _cells(frame[of_pairs])
     written: list[Path] = []
     chosen = (_curves(cells), _heat_maps(cells), _security(store, attacked), _queries(store, attacked))
-    walks = distance_figures([r for r in records if by_distance(r)])
+    walks = distance_figures(of_kind(records, Kind.FEATURE_DISTANCE))
     for figures in (
         story_figures(told),
         *chosen,

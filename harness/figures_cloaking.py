@@ -40,7 +40,7 @@ def line_figures(records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
 
 def amplification(record: Record) -> float | None:
     """The one K that the record's purifier was trained on; None where it has none, or several."""
-    found: Any = (record["card"] or {}).get("config") or {}
+    found: Any = record["hyperparameters"]
     for step in _AMPLIFICATION:
         found = found.get(step) if isinstance(found, Mapping) else None
     return float(found) if isinstance(found, int | float) else None

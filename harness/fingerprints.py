@@ -1,21 +1,25 @@
-"""Fingerprints of objects: what they are, with what source, and with what values. Never of config text.
+"""Fingerprints of objects: the name and version of what they are, and their values. Never config text or source layout.
 
-A fingerprint is the SHA-256 of a canonical description: qualified class name, a digest of the source that the class
-can reach inside frbench, and its fields, recursively. An object with a ``fingerprint()`` method is described by what
-that returns instead of by its fields: recognizers by their weights, artifacts by their key. One that ``stands_for``
-another, as what only counts does, is described as that other.
+A fingerprint is the SHA-256 of a canonical description. An object of frbench is described by the ``identity`` and
+``version`` of its class and by its fields, recursively: moving a class, rewording a message or reformatting a file
+changes no key. The version is raised by hand whenever numbers may change; ``tests/reference_outputs`` guards that. A
+part from outside frbench has no declared version: the source of its whole top-level package takes its place.
+
+An object with a ``fingerprint()`` method is described by what that returns instead of by its fields: recognizers by
+their weights, artifacts by their key. One that ``stands_for`` another, such as a counting wrapper, is described as
+that other.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import metadata
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ import numpy as np
 import torch
 
 _OURS = "frbench."
+# Weights and data of an own part are its fields' business; everything that decides what its code does counts.
+_SOURCE = {".py", ".pyx", ".so", ".pyd", ".c", ".cc", ".cpp", ".cu", ".h", ".json", ".yaml", ".yml", ".toml"}
 
 
 def fingerprint(*objects: Any) -> str:
@@ -54,53 +60,108 @@ def describe(value: Any) -> Any:
 def _describe_object(value: Any) -> Any:
     if hasattr(value, "stands_for"):
         return describe(value.stands_for)
-    kind = type(value)
-    facts = {"class": f"{kind.__module__}.{kind.__qualname__}", "source": source_digest(kind.__module__)}
+    facts = {"is": implementation(type(value))}
     if hasattr(value, "fingerprint"):
-        return {**facts, "is": describe(value.fingerprint())}
+        return {**facts, "of": describe(value.fingerprint())}
     if dataclasses.is_dataclass(value):
         compared = [field for field in dataclasses.fields(value) if field.compare]
         return {**facts, "fields": {field.name: describe(getattr(value, field.name)) for field in compared}}
-    raise TypeError(f"{facts['class']} has neither fields nor fingerprint(): make it a frozen dataclass")
+    raise TypeError(f"{type(value).__qualname__} has neither fields nor fingerprint(): make it a frozen dataclass")
+
+
+def implementation(maker: Any) -> dict[str, Any]:
+    """What code a class or a function stands for, as plain JSON data.
+
+    A class of frbench: its declared identity and version, and those of the classes it extends. One of another package:
+    its qualified name and ``package_digest``, beside the versions of what it extends of frbench.
+    """
+    versions = dict(_declared(maker))
+    if not str(maker.__module__).startswith(_OURS):
+        return {"versions": versions, "name": _dotted(maker), "source": package_digest(maker.__module__)}
+    if not _declares(maker):
+        raise TypeError(f"{_dotted(maker)} declares no identity and version of its own, so no result can be kept of it")
+    return {"versions": versions}
+
+
+def _dotted(maker: Any) -> str:
+    return f"{maker.__module__}.{maker.__qualname__}"
+
+
+def _declared(maker: Any) -> Iterator[tuple[str, int]]:
+    """(identity, version) of ``maker`` and of the classes that it extends, where they declare one."""
+    for each in getattr(maker, "__mro__", (maker,)):
+        if _declares(each):
+            yield each.identity, each.version
+
+
+def _declares(kind: Any) -> bool:
+    """Whether the class itself, not one that it extends, declares an identity; it may be a field's name elsewhere."""
+    return isinstance(vars(kind).get("identity"), str)
+
+
+def hyperparameters(value: Any) -> Any:
+    """The fields of ``value`` as plain JSON data, to be read beside a result.
+
+    Numbers, words, and lists, mappings and dataclasses of them; None for anything else and for what has a
+    fingerprint of its own.
+    """
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): hyperparameters(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [hyperparameters(each) for each in value]
+    if dataclasses.is_dataclass(value) and not hasattr(value, "fingerprint"):
+        compared = (field.name for field in dataclasses.fields(value) if field.compare)
+        return {name: hyperparameters(getattr(value, name)) for name in compared}
+    return None
 
 
 @cache
-def source_digest(module: str) -> str:
-    """SHA-256 over the code of ``module`` and of all modules of frbench that it imports, comments and docs aside."""
-    seen: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            tree = _tree(name)
-            seen[name] = ast.dump(tree)
-            waiting += [each for each in _imports(tree) if each.startswith(_OURS)]
-    return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
+def package_digest(module: str) -> str:
+    """What the top-level package of ``module`` contains: a SHA-256 of its source, or its installed version.
+
+    All files of an own package count, so that an edit of a helper is never missed; of a single file, those beside it
+    that it imports. An installed package does not change under its version, which stands for it.
+
+    Raises TypeError: the module has no file.
+    """
+    top = module.partition(".")[0]
+    loaded = sys.modules.get(top) or sys.modules[module]
+    folders = [Path(each) for each in getattr(loaded, "__path__", ())]
+    if folders:
+        files = {path.relative_to(root.parent).as_posix(): path for root in folders for path in _sources(root)}
+    else:
+        file = getattr(sys.modules[module], "__file__", None)
+        if file is None:
+            raise TypeError(f"{module} has no source file: define the part in a module, not in an interactive session")
+        folders, files = [Path(file)], _with_imports(Path(file))
+    if version := _installed_version(top, folders):
+        return version
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return digest.hexdigest()
 
 
-def _tree(module: str) -> ast.Module:
-    """Parsed source without docstrings; an empty module where there is no Python source (a name, not a module)."""
-    origin = getattr(sys.modules.get(module), "__file__", None)
-    if origin is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            spec = None
-        origin = spec.origin if spec else None
-    if origin is None or not origin.endswith(".py"):
-        return ast.Module(body=[], type_ignores=[])
-    tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
-    return tree
+def _sources(root: Path) -> Iterator[Path]:
+    for path in root.rglob("*"):
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
+        if path.suffix in _SOURCE and path.is_file() and not hidden:
+            yield path
 
 
-def _imports(tree: ast.Module) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+def _with_imports(file: Path) -> dict[str, Path]:
+    """``file`` and the modules of its folder that it imports, by their paths inside the folder."""
+    finder = ModuleFinder(path=[str(file.parent)])
+    finder.run_script(str(file))
+    paths = [Path(found) for each in finder.modules.values() if (found := getattr(each, "__file__", None))]
+    return {path.relative_to(file.parent).as_posix(): path for path in paths}
+
+
+def _installed_version(top: str, places: Sequence[Path]) -> str | None:
+    """``name==version`` where the package lies among the installed ones; None for a checkout or an editable install."""
+    if not all(place.resolve().parent.name in ("site-packages", "dist-packages") for place in places):
+        return None
+    names = metadata.packages_distributions().get(top, ())
+    return f"{names[0]}=={metadata.version(names[0])}" if names else None

@@ -15,6 +15,9 @@ from frbench.harness.faces import PairBatch
 class Dodging:
     """Genuine pairs, pushed to or below the threshold; to resemble someone, the decoy."""
 
+    identity = "goal.dodging"
+    version = 1
+
     def eligible(self, same: Mask) -> Mask:
         return same
 
@@ -34,6 +37,9 @@ class Dodging:
 @dataclass(frozen=True)
 class Impersonation:
     """Impostor pairs, pushed above the threshold; to resemble someone, the reference."""
+
+    identity = "goal.impersonation"
+    version = 1
 
     def eligible(self, same: Mask) -> Mask:
         return ~same
@@ -57,6 +63,9 @@ class Cloak(Dodging):
 
     Never achieved before a verifier: whether a cloak protects, only a tracker that learned from it can tell.
     """
+
+    identity = "goal.cloak"
+    version = 1
 
     def target(self, pairs: PairBatch) -> Images:
         """Raises Refused: the decoy is the photo itself, since nobody else is there."""

@@ -81,15 +81,9 @@ def attacker(record: Record) -> str:
 
 def facts(group: Sequence[Record]) -> str:
     """Protocol, seed and the attacker's views, as the records have them."""
-    config: Mapping[str, Any] = next((c for r in group if (c := (r["card"] or {}).get("config"))), {})
-    view = [
-        f"{k}={v}"
-        for k, v in sorted((config.get("threat") or {}).items())
-        if isinstance(v, str | int | float) and k != "_target_"
-    ]
-    found = [f"Protocol {label(group[0], 'protocol')}."]
-    if "seed" in config:
-        found.append(f"Seed {config['seed']}.")
+    threat: Mapping[str, Any] = group[0]["hyperparameters"]["threat"]
+    view = [f"{k}={v}" for k, v in sorted(threat.items()) if isinstance(v, str | int | float)]
+    found = [f"Protocol {label(group[0], 'protocol')}.", f"Seed {group[0]['seed']}."]
     if view:
         found.append(f"Attacker's view: {label(group[0], 'threat')} ({', '.join(view)}).")
     return " ".join([*found, *_looked_through(group)])

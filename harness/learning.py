@@ -73,6 +73,9 @@ class Schedule:
     number, and how many there are changes no result but the statistics of batch normalisation.
     """
 
+    identity = "training.schedule"
+    version = 1
+
     epochs: NonNegativeInt
     batch: PositiveInt
     rate: NonNegative

@@ -43,6 +43,9 @@ class MterRecipe:
     The artifact is as that of one member.
     """
 
+    identity = "recipe.mter"
+    version = 1
+
     start: EnsembleRecipe
     margin: Margin
     search: Search

@@ -22,6 +22,9 @@ _CHUNK = 128  # images looked at together
 class Validation:
     """Pairs to verify by the cosine, each ``source`` opened on first use and with its images kept in ``cache``."""
 
+    identity = "training.pair_validation"
+    version = 1
+
     sources: Mapping[str, PairSource]
     cache: Path | None
 

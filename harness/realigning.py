@@ -20,6 +20,9 @@ class Realigned(Wrapping):
     the verifier as it is.
     """
 
+    identity = "verifier.alignment_jitter"
+    version = 1
+
     verifier: Verifier
     spread: float
 

@@ -1,8 +1,9 @@
 """Reading records: their labels, natural order, filters, and plain forms (flat JSON, one tidy row). Pure.
 
-A record is the JSON of one cell: ``fingerprint``, ``status`` (done, refused or crashed), ``reason``, ``names`` (one
-option per noun), ``settings`` (what differs from the options' own files), ``measurements`` (``clean`` and
-``attack``), ``flags``, and ``card`` (the facts of the run, which no table shows).
+A record is the JSON of one cell: ``fingerprint``, ``kind`` (see ``Kind``), ``status`` (done, refused or crashed),
+``reason``, ``names`` (one option per noun), ``settings`` (what differs from the options' own files), ``seed``,
+``hyperparameters`` (of each noun, as its object has them), ``measurements`` (``clean`` and ``attack``), ``flags``, and
+``card`` (the facts of the run, which no table shows).
 """
 
 from __future__ import annotations
@@ -11,12 +12,22 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from frbench.harness.errors import FrbenchError
 from frbench.harness.ratios import as_number
 
 Record = Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What a record holds, as its protocol writes it."""
+
+    VERIFICATION = "verification"  # attacked pairs, one row each
+    FEATURE_DISTANCE = "feature_distance"  # attacked pairs, one row for each distance
+    CLOAKING = "cloaking"  # users who cloak their photos, one row for each test photo
+
 
 NOUNS = ("dataset", "recognizer", "protocol", "tracker", "goal", "threat", "surrogate", "budget", "defense", "attack")
 NULL = "none"  # the option of a group that does nothing; it comes first everywhere
@@ -37,15 +48,9 @@ def label(record: Record, noun: str, without: Iterable[str] = ()) -> str:
     return f"{name}({_written(own, len(noun) + 1)})" if own else name
 
 
-def tracks(record: Record) -> bool:
-    """Whether the record is of users and a tracker that learned from their photos, and not of pairs to verify."""
-    return bool(record["names"].get("tracker"))
-
-
-def by_distance(record: Record) -> bool:
-    """Whether the record is of images at feature distances, several of each pair, and not of one attack on pairs."""
-    config = (record["card"] or {}).get("config") or {}
-    return "distances" in (config.get("protocol") or {})
+def of_kind(records: Iterable[Record], *kinds: Kind) -> list[Record]:
+    """The records of these kinds, in the order given."""
+    return [record for record in records if record["kind"] in kinds]
 
 
 def rest(record: Record) -> str:

@@ -15,7 +15,7 @@ from frbench.harness import tabulate, tabulate_judging, tabulate_sizes
 from frbench.harness.crosscheck import Findings, compare
 from frbench.harness.errors import FrbenchError
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import Record, by_distance, json_line, order, select, tidy_row, tracks
+from frbench.harness.records import Kind, Record, json_line, of_kind, order, select, tidy_row
 from frbench.harness.story import FIGURES, METHOD, Story, story
 from frbench.harness.tables import Table, csv_text, latex, left_out, markdown, table_csv, telling
 from frbench.harness.tabulate_audit import audit_tables
@@ -79,8 +79,8 @@ def _files(store: Store, records: list[Record], findings: Findings, out: Path, t
 
 
 def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
-    of_pairs = [record for record in everything if not tracks(record)]
-    records = [record for record in of_pairs if not by_distance(record)]
+    of_pairs = of_kind(everything, Kind.VERIFICATION, Kind.FEATURE_DISTANCE)
+    records = of_kind(everything, Kind.VERIFICATION)
     outcomes = Outcomes(store.scores)
     sections = {
         "Clean accuracy": tabulate.clean_tables(of_pairs),
@@ -96,8 +96,8 @@ def _sections(store: Store, everything: list[Record], findings: Findings) -> dic
     }
     for reading in tabulate.far_readings(records):
         sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
-    sections["Feature distance"] = distance_tables([record for record in of_pairs if by_distance(record)], findings)
-    sections["Cloaking"] = cloaking_tables([record for record in everything if tracks(record)], findings)
+    sections["Feature distance"] = distance_tables(of_kind(everything, Kind.FEATURE_DISTANCE), findings)
+    sections["Cloaking"] = cloaking_tables(of_kind(everything, Kind.CLOAKING), findings)
     return sections
 
 

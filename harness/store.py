@@ -30,7 +30,7 @@ from safetensors.numpy import load, save
 from frbench.harness.errors import FrbenchError
 
 Record = dict[str, Any]
-SCHEMA = 1
+SCHEMA = 2
 FINISHED = ("done", "refused")
 _ENDING = ".safetensors.zst"
 _IMAGES = "images/"  # before the name of a stack of images that is stored under its digest
@@ -160,5 +160,8 @@ def _read_record(path: Path) -> Record:
     except ValueError as error:
         raise FrbenchError(f"{path} is not a run record ({error}); delete it and run that cell again") from error
     if record.get("schema") != SCHEMA:
-        raise FrbenchError(f"{path} has schema {record.get('schema')}, this frbench reads {SCHEMA}: use another folder")
+        raise FrbenchError(
+            f"{path} has schema {record.get('schema')} and this frbench reads schema {SCHEMA}: run those cells again "
+            "with paths.results=NEW_FOLDER, or read them with the frbench that wrote them (card.git names its commit)"
+        )
     return record

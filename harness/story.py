@@ -13,7 +13,7 @@ from frbench.harness.crosscheck import Findings
 from frbench.harness.intervals import PairedDifference, wilson
 from frbench.harness.layout import percent, signed
 from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import NULL, Record, by_distance, label, measured, order, rest, tracks
+from frbench.harness.records import NULL, Kind, Record, label, measured, of_kind, order, rest
 from frbench.harness.significance import LEVEL, exact_mcnemar, holm
 
 _Helped = list[tuple[Record, PairedDifference]]  # adaptive cells, and their success minus that without the defense
@@ -40,9 +40,7 @@ class Story:
 
 def story(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> Story | None:
     """What ``records`` say in three sentences; None where no pair was attacked."""
-    attacked = [
-        r for r in records if not tracks(r) and not by_distance(r) and measured(r, "attack").get("asr") is not None
-    ]
+    attacked = [r for r in of_kind(records, Kind.VERIFICATION) if measured(r, "attack").get("asr") is not None]
     boards: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(attacked, key=order):
         boards.setdefault((*(label(record, noun) for noun in _BOARD), rest(record)), []).append(record)

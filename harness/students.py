@@ -35,6 +35,9 @@ def member_seed(seed: int, member: int) -> int:
 class Lesson:
     """What learners of both kinds are told: when, whether mirrored, and what to look at every so many epochs."""
 
+    identity = "training.options"
+    version = 1
+
     schedule: Schedule
     flip: bool
     validation: Validation

@@ -37,6 +37,9 @@ class Survival(Protocol):
 class Png:
     """Kept as PNG, which loses nothing but the rounding to 8 bits: what arrives is ``round(255 x) / 255``."""
 
+    identity = "postprocessing.png"
+    version = 1
+
     def __call__(self, images: Images) -> Survived:
         return _arrived(images, lambda pixels: _file(pixels, "PNG", compress_level=1))
 
@@ -44,6 +47,9 @@ class Png:
 @dataclass(frozen=True)
 class JpegFile:
     """Kept as JPEG by Pillow (libjpeg, 4:2:0) at ``quality`` 1 to 100."""
+
+    identity = "postprocessing.jpeg"
+    version = 1
 
     quality: JpegQuality
 
@@ -58,6 +64,9 @@ class Resized:
     Enlarging interpolates between the nearest pixels; shrinking averages over a triangle as wide as the factor
     demands (antialiasing).
     """
+
+    identity = "postprocessing.resize"
+    version = 1
 
     side: ImageSide = 160
 

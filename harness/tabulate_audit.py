@@ -82,8 +82,8 @@ def _behind(record: Record, flag: str) -> Cell:
 
 
 def _limits(record: Record) -> Mapping[str, Any]:
-    """The audit's limits, as the resolved configuration of the run has them."""
-    return ((record["card"] or {}).get("config") or {}).get("audit") or {}
+    limits: Mapping[str, Any] = record["hyperparameters"]["audit"]
+    return limits
 
 
 def _against(found: Shortfall) -> str:

@@ -70,7 +70,7 @@ def _table(key: tuple[str, ...], group: Sequence[Record], findings: Findings) ->
 def _distances(group: Sequence[Record]) -> list[str]:
     """Far to near, as measured; of cells that were not, as asked for."""
     found = {name for record in group for name in measured(record, "attack").get("distances") or {}}
-    asked = {f"{float(value):g}" for record in group for value in record["card"]["config"]["protocol"]["distances"]}
+    asked = {f"{float(value):g}" for record in group for value in record["hyperparameters"]["protocol"]["distances"]}
     return sorted(found or asked, key=float, reverse=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from frbench.harness.flags import Flag
 from frbench.harness.overrides import typed
-from frbench.harness.records import Record, reason, tracks
+from frbench.harness.records import Kind, Record, reason
 
 _ASR = ("asr", "asr_low", "asr_high")
 
@@ -17,18 +17,18 @@ _ASR = ("asr", "asr_low", "asr_high")
 def sentence(record: Record, found: bool, differing: Sequence[str] = ()) -> str:
     """A finished cell in one line, with its flags. ``differing``: overrides that tell it from others of a sweep."""
     names, card = record["names"], record["card"]
-    nouns = ("defense", "attack", "goal", "budget", "threat", *(["tracker"] if tracks(record) else []))
+    nouns = ("defense", "attack", "goal", "budget", "threat", *(["tracker"] if record["kind"] == Kind.CLOAKING else []))
     shown = [each for each in differing if each.split("=")[0] not in nouns]
     what = " ".join([*(f"{names[noun]:<13}" for noun in nouns), *shown])
     if record["status"] != "done":
         return f"{what} {record['status']}: {reason(record)}"
     clean, attack = record["measurements"]["clean"], record["measurements"]["attack"]
     line = f"{what} clean {100 * clean['accuracy']:6.2f} %"
-    if attack and "distances" in attack:
+    if attack and record["kind"] == Kind.FEATURE_DISTANCE:
         line += f"  {_at_its_ends(attack['distances'])}"
     elif attack:
         line += f"  {_success(attack)}"
-        if tracks(record) and attack["normal_accuracy"] is not None:
+        if record["kind"] == Kind.CLOAKING and attack["normal_accuracy"] is not None:
             line += f"  others {100 * attack['normal_accuracy']:.1f} %"
     if record["flags"]:
         line += f"  flags: {', '.join(record['flags'])}"

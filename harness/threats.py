@@ -22,6 +22,9 @@ class Oblivious:
     ``margin``: attacks that stop at success aim that far beyond the bare verifier's threshold, on the cosine.
     """
 
+    identity = "threat.oblivious"
+    version = 1
+
     margin: CosineGap = 0.05
 
     def views(self, victim: Victim) -> Mapping[str, View]:
@@ -32,6 +35,9 @@ class Oblivious:
 @dataclass(frozen=True)
 class Transfer:
     """The attacker has another recognizer, the surrogate, and no sight of the victim."""
+
+    identity = "threat.transfer"
+    version = 1
 
     surrogate: Recognizer
     margin: CosineGap = 0.05
@@ -50,6 +56,9 @@ class Adaptive:
     margin: as for the others, but only float noise lies between what this attacker sees and the verdict.
     also_bare: who knows of the defense may also ignore it, so the oblivious images count where they are worse.
     """
+
+    identity = "threat.adaptive"
+    version = 1
 
     relaxation: str = "first"
     draws: PositiveInt = 10
@@ -89,6 +98,9 @@ class Query:
     answer:  ``score``, whose threshold the attacker knows, or ``decision``: accepted or refused.
     margin:  as for the adaptive attacker; a decision has none.
     """
+
+    identity = "threat.query"
+    version = 1
 
     queries: PositiveInt = 1000
     answer: Literal["score", "decision"] = "score"

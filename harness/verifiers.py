@@ -140,6 +140,9 @@ def cosine(vectors: Embeddings, others: Embeddings) -> Scores:
 class CosineVerifier:
     """Cosine of a recognizer's embeddings."""
 
+    identity = "verifier.cosine"
+    version = 1
+
     recognizer: Recognizer
 
     one_sided = False
@@ -165,6 +168,9 @@ class CosineVerifier:
 @dataclass(frozen=True)
 class ComparerVerifier:
     """A comparer's own similarity. Its templates are the reference images themselves."""
+
+    identity = "verifier.comparer"
+    version = 1
 
     comparer: Comparer
 
@@ -209,6 +215,9 @@ class Wrapping:
 class Purified:
     """A verifier behind a purifier of the probe, or of both sides."""
 
+    identity = "verifier.purified"
+    version = 1
+
     verifier: Verifier
     purifier: Purifier
     sides: Sides = "both"
@@ -242,6 +251,9 @@ class Purified:
 class PurifiedEmbedder(Purified):
     """A purified verifier that is still one vector per image."""
 
+    identity = "verifier.purified_embedder"
+    version = 1
+
     @property
     def one_sided(self) -> bool:
         return self.sides == "probe"
@@ -265,6 +277,9 @@ def purified(verifier: Verifier, purifier: Purifier, sides: Sides) -> Purified:
 @dataclass(frozen=True)
 class Averaged(Wrapping):
     """Expectation over transformation: the mean score over ``draws`` draws, references enrolled once a draw."""
+
+    identity = "verifier.averaged"
+    version = 1
 
     verifier: Verifier
     draws: int

@@ -23,6 +23,9 @@ class Watched(Wrapping):
     ``queries``, ``gradients``, ``zero_gradients``, ``nonfinite_gradients``: int64 (N,), in the order of ``index``.
     """
 
+    identity = "verifier.instrumented"
+    version = 1
+
     def __init__(self, verifier: Verifier, index: Tensor, goal: Goal, limit: int | None = None) -> None:
         self.verifier, self.goal, self.limit = verifier, goal, limit
         self._sorted, self._order = index.sort()

@@ -60,4 +60,4 @@ class AisByCopies(_Rehearsing):
         error = (found - faces[:, None]).square().mean(dim=2) + self.cost.sparsity * bits.sum(dim=2)
         embeddings = self.recognizer.embed(colour(found.flatten(0, 1), images))
         likeness = cosine(embeddings, anchor.repeat_interleave(bits.shape[1], dim=0)).reshape(error.shape)
-        return error + self.cost.identity * (1 - likeness), likeness
+        return error + self.cost.identity_loss * (1 - likeness), likeness

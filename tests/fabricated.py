@@ -16,11 +16,17 @@ import pytest
 from frbench.harness.intervals import wilson
 from frbench.harness.metrics import OperatingPoint, auc, eer, fold_far_thresholds, kfold_accuracy, tar_at_far
 from frbench.harness.protocols.measuring import realised_far
+from frbench.harness.records import Kind
 from frbench.harness.report import report
+from frbench.harness.store import SCHEMA
 
 PAIRS, FOLDS = 240, 4
 STRENGTH = {"fgsm": 0.35, "bim": 0.7, "pgd": 0.75, "mifgsm": 0.72}
 WEAKENED = {"none": 1.0, "jpeg": 0.55, "pca": 0.3}
+
+
+def _kind(names: Mapping[str, str]) -> Kind:
+    return Kind.CLOAKING if names.get("tracker") else Kind(names["protocol"])
 
 
 class FakeStore:
@@ -47,16 +53,18 @@ class FakeStore:
         changed = {"dataset.limit": PAIRS} | dict(settings or {})
         key = json.dumps([everything, changed, changes.get("salt")], sort_keys=True)
         record = {
-            "schema": 1,
+            "schema": SCHEMA,
+            "kind": _kind(everything),
             "fingerprint": sha256(key.encode()).hexdigest(),
             "status": "done",
             "reason": None,
             "names": everything,
             "settings": changed,
+            "seed": 0,
+            "hyperparameters": {"threat": {"margin": 0.05}, "audit": {}} | changes.pop("hyperparameters", {}),
             "measurements": None,
             "flags": [],
             "card": {
-                "config": {"seed": 0, "threat": {"_target_": "x.Y", "margin": 0.05}},
                 "seconds": 12.5,
                 "forwards": 800,
                 "backwards": 400,

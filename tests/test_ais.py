@@ -120,7 +120,7 @@ def learner(space: Eigenspace, cost: AisCost) -> _Warming:
 @pytest.mark.parametrize("estimator", ["reinforce", "straight_through"])
 def test_the_cost_is_that_of_the_images_that_the_masks_give(estimator: str, space: Eigenspace, faces: FaceSet) -> None:
     """Against a loop over images and masks with masked copies of the basis, the originals' way."""
-    cost = AisCost(sparsity=0.01, identity=8.0, estimator=estimator, draws=3)  # type: ignore[arg-type]
+    cost = AisCost(sparsity=0.01, identity_loss=8.0, estimator=estimator, draws=3)  # type: ignore[arg-type]
     images, made = faces.load(np.arange(4)), learner(space, cost)
     rows = torch.arange(4)
     seen: dict[str, Any] = {}

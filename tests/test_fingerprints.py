@@ -1,17 +1,24 @@
-"""Equal fingerprints mean equal results: values and code count, paths and comments do not."""
+"""Equal fingerprints mean equal results: identity, version and values count; the place and the text of code do not."""
 
 from __future__ import annotations
 
-import importlib
+import ast
+import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import frbench.attacks
+import frbench.datasets
+import frbench.defenses
+import frbench.harness
 from frbench.attacks.descent import ProjectedDescent
 from frbench.harness import fingerprints
 from frbench.harness.budgets import Linf
@@ -53,23 +60,109 @@ def test_what_has_no_meaning_of_its_own_is_refused(bad: object) -> None:
         fingerprint(bad)
 
 
-def test_a_mended_class_never_finds_its_old_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The digest covers the code of the module, not its comments and docstrings."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    text = '"""Doc."""\nSTEP = {step}\n\ndef move(x):\n    """{doc}"""\n    return x + STEP  # {doc}\n'
+FIELDS = "from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass OwnAttack:\n    steps: int = 3\n"
 
-    def digest(step: int, doc: str) -> str:
-        (tmp_path / "own_attack.py").write_text(text.format(step=step, doc=doc))
-        sys.modules.pop("own_attack", None)
+
+@dataclass
+class OwnPart:
+    """A part in a package of the user's own, edited between runs."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    def key(self, module: str, files: dict[str, str]) -> str:
+        """The fingerprint of its OwnAttack after ``files`` were written."""
+        for name, text in files.items():
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text(text)
+        for name in [each for each in sys.modules if each.partition(".")[0] in ("mine", "mine_helper")]:
+            del sys.modules[name]
         importlib.invalidate_caches()
-        importlib.import_module("own_attack")
-        fingerprints.source_digest.cache_clear()
-        return fingerprints.source_digest("own_attack")
-
-    assert digest(1, "one") == digest(1, "two")
-    assert digest(1, "one") != digest(2, "one")
+        fingerprints.package_digest.cache_clear()
+        return fingerprint(importlib.import_module(module).OwnAttack())
 
 
-def test_the_digest_reaches_the_modules_of_ours_that_a_module_imports() -> None:
-    names = fingerprints._imports(fingerprints._tree("frbench.attacks.descent"))
-    assert "frbench.harness.noise" in names
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnPart:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return OwnPart(tmp_path, monkeypatch)
+
+
+def test_that_an_edited_helper_of_an_own_package_changes_the_key_of_its_parts(own: OwnPart) -> None:
+    """Any file of the package counts, imported or not; what Python and editors leave beside it does not."""
+    package = {"mine/__init__.py": "", "mine/attack.py": FIELDS, "mine/helper.py": "STEP = 1\n"}
+    first = own.key("mine.attack", package)
+    assert own.key("mine.attack", {"mine/.swap.py": "", "mine/notes.txt": ""}) == first
+    changed = own.key("mine.attack", {"mine/helper.py": "STEP = 2\n"})
+    assert changed != first
+    assert own.key("mine.attack", {"mine/table.json": "[1]"}) != changed
+    assert own.key("mine.attack", package | {"mine/table.json": "[2]"}) != first
+
+
+def test_that_an_edited_module_beside_an_own_file_changes_its_key_where_it_is_imported(own: OwnPart) -> None:
+    text = f"from mine_helper import STEP\n{FIELDS}"
+    first = own.key("mine", {"mine.py": text, "mine_helper.py": "STEP = 1\n", "unrelated.py": "A = 1\n"})
+    assert own.key("mine", {"unrelated.py": "A = 2\n"}) == first
+    assert own.key("mine", {"mine_helper.py": "STEP = 2\n"}) != first
+
+
+def test_that_an_installed_package_counts_by_its_version() -> None:
+    assert fingerprints.package_digest("torch.nn") == f"torch=={metadata.version('torch')}"
+
+
+def test_that_moving_rewording_and_reformatting_a_class_of_frbench_keeps_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of the attack is copied elsewhere, its messages reworded and its lines joined."""
+    source = Path(inspect.getfile(ProjectedDescent)).read_text()
+    moved = ast.parse(source.replace("expected", "we want").replace('"""', '"""Now: ', 1))
+    (tmp_path / "elsewhere.py").write_text(ast.unparse(moved))
+    spec = importlib.util.spec_from_file_location("frbench.attacks.elsewhere", tmp_path / "elsewhere.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    other = module.ProjectedDescent
+    assert other is not ProjectedDescent
+    assert fingerprint(other(steps=3)) == fingerprint(ProjectedDescent(steps=3))
+
+
+def test_that_a_new_version_changes_the_key_and_that_of_what_extends_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Longer(ProjectedDescent):
+        """Of no frbench module: its source counts, and the version of what it extends."""
+
+    before = fingerprint(ProjectedDescent()), fingerprint(Longer())
+    monkeypatch.setattr(ProjectedDescent, "version", ProjectedDescent.version + 1)
+    assert fingerprint(ProjectedDescent()) != before[0]
+    assert fingerprint(Longer()) != before[1]
+
+
+def test_that_a_class_of_frbench_without_an_identity_of_its_own_is_refused() -> None:
+    """What it inherits names another class."""
+
+    class Nameless(ProjectedDescent):
+        pass
+
+    Nameless.__module__ = "frbench.attacks.nameless"
+    with pytest.raises(TypeError, match="declares no identity"):
+        fingerprint(Nameless())
+
+
+def test_that_every_identity_of_frbench_names_one_class() -> None:
+    found: dict[str, list[str]] = {}
+    for kind in own_classes():
+        if isinstance(vars(kind).get("identity"), str):
+            assert isinstance(vars(kind)["version"], int) and vars(kind)["version"] >= 1
+            found.setdefault(kind.identity, []).append(f"{kind.__module__}.{kind.__qualname__}")
+    assert len(found) > 150
+    assert {name: kinds for name, kinds in found.items() if len(kinds) > 1} == {}
+
+
+def own_classes() -> set[type]:
+    for package in (frbench.harness, frbench.attacks, frbench.defenses, frbench.datasets):
+        root = Path(package.__path__[0])
+        for path in root.rglob("*.py"):
+            importlib.import_module(".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)))
+    loaded = [vars(module).values() for name, module in sys.modules.items() if name.startswith("frbench.")]
+    classes = {value for values in loaded for value in values if isinstance(value, type)}
+    return {each for each in classes if each.__module__.startswith("frbench.")}

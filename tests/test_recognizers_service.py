@@ -161,26 +161,26 @@ def test_that_secrets_of_the_environment_are_sent_and_kept_nowhere(monkeypatch: 
 
 
 def test_that_kept_scores_belong_to_the_version_and_to_how_the_answer_is_read() -> None:
-    known = CompareService("http://one/compare", version="7")
+    known = CompareService("http://one/compare", service_version="7")
     same = replace(known, url="http://other/compare", concurrency=2, retries=0, headers_from_env={"A": "B"})
     assert fingerprint(known) == fingerprint(same)
     assert known.digest == same.digest
     for other in (
-        {"version": "8"},
+        {"service_version": "8"},
         {"score_scale": 2.0},
         {"score_offset": 1.0},
         {"score_path": "x"},
         {"image_format": "jpeg"},
     ):
         assert fingerprint(replace(known, **other)) != fingerprint(known)
-    unknown = replace(known, version=None, version_path=None)
+    unknown = replace(known, service_version=None, version_path=None)
     assert fingerprint(unknown) != fingerprint(replace(unknown, url="http://other/compare"))
 
 
 def test_that_a_service_that_names_its_version_is_asked_once() -> None:
     with pretending(always({"similarity": SCORE, "about": {"version": 3}})) as (url, heard):
         service = CompareService(url, version_path="about.version")
-        assert fingerprint(service) == fingerprint(replace(service, version="3"))
+        assert fingerprint(service) == fingerprint(replace(service, service_version="3"))
         assert service.digest
     assert len(heard.bodies) == 1
 
@@ -197,7 +197,7 @@ def test_that_another_defense_behind_the_same_address_is_another_service(linear:
 def test_that_a_service_without_a_version_says_how_to_name_one(quick: list[float]) -> None:
     with (
         pretending(always({"similarity": SCORE})) as (url, _),
-        pytest.raises(FrbenchError, match=r"recognizer\.version=NAME") as error,
+        pytest.raises(FrbenchError, match=r"recognizer\.service_version=NAME") as error,
     ):
         CompareService(url).fingerprint()
     told(error)

@@ -140,9 +140,10 @@ def test_that_the_attack_table_shows_badges_and_explains_them() -> None:
 
 
 def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_flag() -> None:
-    store, config = FakeStore(), {"audit": {"still_rising": 0.05}}
+    store, limits = FakeStore(), {"audit": {"still_rising": 0.05}}
     decided(store, {"attack": "a"}, WON, attack={"audit": AUDIT})
-    decided(store, {"attack": "b"}, WON, attack={"audit": AUDIT}, flags=["still_rising"], card={"config": config})
+    flagged = {"flags": ["still_rising"], "hyperparameters": limits}
+    decided(store, {"attack": "b"}, WON, attack={"audit": AUDIT}, **flagged)
     decided(store, {"attack": "c"}, WON, attack={"audit": AUDIT | {"level": "full"}}, flags=["boundary_attack"])
     decided(store, {"attack": "d"}, WON)
     counts, flags = audit_tables(store.records(), findings(store))

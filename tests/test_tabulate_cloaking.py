@@ -168,9 +168,12 @@ def test_that_cloaks_are_held_against_no_cell_of_pairs(store: FakeStore) -> None
 
 
 def amplified(store: FakeStore, k: float | list[int], asr: float, **more: Any) -> dict[str, Any]:
-    config = {"defense": {"recipe": {"amplification": {"k": k}}}}
     settings = {"defense.recipe.amplification.k": k}
-    return cloaked(store, asr, defense="puface", settings=settings, card={"config": config}, **more)
+    return cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k), **more)
+
+
+def trained_on(k: float | list[int]) -> dict[str, Any]:
+    return {"defense": {"recipe": {"amplification": {"k": k}}}}
 
 
 def test_that_success_is_drawn_against_amplification_where_several_were_trained() -> None:
@@ -192,14 +195,14 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
 
 def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
     """A point of each K that was trained in the same way, and none in the place of another."""
-    store, config = FakeStore(), {"defense": {"recipe": {"amplification": {"k": 5}}}}
+    store = FakeStore()
     for k, asr in ((1, 0.6), (5, 0.3)):
         amplified(store, k, asr)
     for k, asr in ((3, 0.2), (5, 0.1)):
         settings = {"defense.recipe.amplification.k": k, "defense.recipe.schedule.epochs": 6}
-        card = {"config": {"defense": {"recipe": {"amplification": {"k": k}}}}}
-        cloaked(store, asr, defense="puface", settings=settings, card=card)
-    cloaked(store, 0.9, defense="puface", settings={"defense.recipe.schedule.epochs": 7}, card={"config": config})
+        cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k))
+    longer = {"defense.recipe.schedule.epochs": 7}
+    cloaked(store, 0.9, defense="puface", settings=longer, hyperparameters=trained_on(5))
     drawn = dict(figures_cloaking.line_figures(select(store.records(), None)))
     lines = {tuple(map(round, figure.axes[0].get_lines()[0].get_ydata())) for figure in drawn.values()}
     assert lines == {(60, 30), (20, 10)}

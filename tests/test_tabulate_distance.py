@@ -40,10 +40,9 @@ def walked(store: FakeStore, won: tuple[int, ...] = (10, 60, 30), of: int = 80, 
         distances[distance] |= dict.fromkeys(("linf", "l2", "rms", "ssim"), size)
     clean = {"accuracy": 0.993, "accuracy_low": 0.99, "accuracy_high": 0.995, "accuracy_std": 0.01, "pairs": 600}
     attack = {"distances": distances, "eligible": 100, "left_out": 100 - of, "views": ["bare"]}
-    config = {"seed": 0, "threat": {"_target_": "x.Y", "margin": 0.05}, "protocol": {"distances": [1.2, 0.5, 0.1]}}
-    card = {"config": config, "seconds": 1.0, "forwards": 8, "backwards": 4, "attack_generated": True}
-    measurements = {"clean": clean, "attack": attack}
-    return store.add(NAMES | names, more.pop("settings", {}), **({"measurements": measurements, "card": card} | more))
+    asked = {"protocol": {"distances": [1.2, 0.5, 0.1]}}
+    found = {"measurements": {"clean": clean, "attack": attack}, "hyperparameters": asked}
+    return store.add(NAMES | names, more.pop("settings", {}), **(found | more))
 
 
 def made(store: FakeStore) -> list[Table]:

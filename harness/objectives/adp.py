@@ -27,6 +27,9 @@ class Adp:
     The classification beside it is summed over the members: ``classify=sum``.
     """
 
+    identity = "loss.adp"
+    version = 1
+
     alpha: NonNegative = 2.0
     beta: NonNegative = 0.5
     scale: Positive = 64.0

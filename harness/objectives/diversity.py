@@ -25,6 +25,9 @@ class Diversity:
     ramp: the share of the training in which the weight rises from zero.
     """
 
+    identity = "loss.diversity"
+    version = 1
+
     kind: Kind = "logdet"
     weight: NonNegative = 0.5
     ramp: Fraction = 0.1

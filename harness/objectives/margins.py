@@ -34,6 +34,9 @@ class ArcFace:
     first: the margin of the ``first_epochs`` epochs; None for the same.
     """
 
+    identity = "loss.arcface"
+    version = 1
+
     scale: Positive = 64.0
     margin: Angle = 0.5
     first: Angle | None = None
@@ -49,6 +52,9 @@ class ArcFace:
 @dataclass(frozen=True)
 class CosFace:
     """The cosine less ``margin``. first, first_epochs: as in ``ArcFace``."""
+
+    identity = "loss.cosface"
+    version = 1
 
     scale: Positive = 64.0
     margin: CosineGap = 0.4

@@ -22,6 +22,9 @@ class Search:
     close: over, after at least one step, when no face of the batch is farther from its target in 1 - cosine.
     """
 
+    identity = "loss.mter_search"
+    version = 1
+
     rounds: PositiveInt = 10
     step: GrayLevels = 1.0
     close: CosineGap = 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ from frbench.harness.protocols.tallying import (
     with_control,
 )
 from frbench.harness.recognizers.whole import Reteaching
-from frbench.harness.records import plain
+from frbench.harness.records import Kind, plain
 from frbench.harness.store import ResultStore
 from frbench.harness.tracking import Scene, Stage, Tracker
 from frbench.harness.verifiers import Purifying, compares, lifted
@@ -56,6 +56,10 @@ class Cloaking:
     leak: so many training photos of a cloaking user stay natural. fraction: so much of the other users cloaks too.
     pictures: users of whom a photo is kept for the picture grid. geometry: see ``border_accuracy``; more is flagged.
     """
+
+    identity = "protocol.cloaking"
+    version = 1
+    kind: ClassVar[str] = Kind.CLOAKING
 
     tracker: Tracker
     splits: PositiveInt = 3

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from frbench.harness.protocols.judging import Enrolled, Judge
 from frbench.harness.protocols.measuring import distances_measurements, views_measurements
 from frbench.harness.protocols.reaching import Reached, Reaching, nested_of
 from frbench.harness.protocols.verification import clean_measurements, preflight, sight
-from frbench.harness.records import plain
+from frbench.harness.records import Kind, plain
 from frbench.harness.sizes import GRAY_LEVELS, sizes
 from frbench.harness.store import ResultStore
 from frbench.harness.verifiers import lifted
@@ -50,6 +50,10 @@ class FeatureDistance:
 
     draws: verdicts on a random victim, an odd number.
     """
+
+    identity = "protocol.feature_distance"
+    version = 1
+    kind: ClassVar[str] = Kind.FEATURE_DISTANCE
 
     distances: Annotated[Sequence[Distance], NonEmpty] = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     fars: Sequence[OpenFraction] = (1e-2, 1e-3)

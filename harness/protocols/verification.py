@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ from frbench.harness.protocols.measuring import (
     views_measurements,
 )
 from frbench.harness.recognizers.preflight import check_clean_accuracy
-from frbench.harness.records import plain
+from frbench.harness.records import Kind, plain
 from frbench.harness.store import ResultStore
 from frbench.harness.survival import Survival
 from frbench.harness.verifiers import lifted
@@ -51,6 +51,10 @@ class Verification:
     pictures: how many attacked pairs are kept as images for the picture grid. draws: verdicts on a random victim.
     survival: ways in which adversarial images are kept and sent, each judged beside the images themselves.
     """
+
+    identity = "protocol.verification"
+    version = 1
+    kind: ClassVar[str] = Kind.VERIFICATION
 
     fars: Sequence[OpenFraction] = (1e-2, 1e-3)
     bootstrap: AtLeastTwo = 2000

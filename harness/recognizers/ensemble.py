@@ -26,6 +26,9 @@ class EnsembleRecognizer:
              refused: an ensemble that holds its last weights several times over is LowKey's well-known mistake.
     """
 
+    identity = "recognizer.ensemble"
+    version = 1
+
     members: Mapping[str, Recognizer]
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "each member has its own, set below members.NAME")

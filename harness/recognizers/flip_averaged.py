@@ -32,6 +32,9 @@ class FlipAveraged:
     of: the recognizer; costs are counted in images, each of which it sees twice.
     """
 
+    identity = "recognizer.flip_averaged"
+    version = 1
+
     of: Recognizer | None = None
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the recognizer inside has its own, set below of")

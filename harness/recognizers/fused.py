@@ -39,6 +39,9 @@ _ONE_VECTOR: Mapping[Fusion, Callable[[Sequence[Embeddings]], Embeddings]] = Map
 class FusedRecognizer:
     """``members``, at least one, whose unit vectors become one. ``digest``: SHA-256 of theirs."""
 
+    identity = "recognizer.fused"
+    version = 1
+
     members: tuple[Recognizer, ...]
     fusion: Literal["mean", "concat"]
 
@@ -66,6 +69,9 @@ class LeastCosine:
     A template holds the members' vectors side by side (N, sum of D_k), for they may differ in width. Where several
     members are the least, each has its share of the gradient.
     """
+
+    identity = "recognizer.least_cosine"
+    version = 1
 
     members: tuple[Recognizer, ...]
 

@@ -30,6 +30,9 @@ class InsightfacePack:
     floor, device, providers: see ``TorchRecognizer`` and ``OnnxRuntimeRecognizer``.
     """
 
+    identity = "recognizer.insightface_pack"
+    version = 1
+
     pack: str
     root: str = "~/.insightface"
     differentiable: bool = True

@@ -39,6 +39,9 @@ class IResNet(nn.Module):
     IResNet-18 has (2, 2, 2, 2), -34 (3, 4, 6, 3), -50 (3, 4, 14, 3), -100 (3, 13, 30, 3).
     """
 
+    identity = "architecture.iresnet"
+    version = 1
+
     layer1: nn.Sequential
     layer2: nn.Sequential
     layer3: nn.Sequential

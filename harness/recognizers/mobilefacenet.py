@@ -73,6 +73,9 @@ class MobileFaceNet(nn.Module):
     width: times the published channels, each rounded to a multiple of 8.
     """
 
+    identity = "architecture.mobilefacenet"
+    version = 1
+
     def __init__(self, embedding: PositiveInt = 128, width: Positive = 1.0) -> None:
         super().__init__()
         stem, last, wide = (_scaled(channels, width) for channels in (64, 128, 512))
@@ -142,6 +145,9 @@ class Repeated(nn.Module):
 
 class PreluMobileFaceNet(nn.Module):
     """The PReLU variant with the names of github bubbliiiing/arcface-pytorch. (N, 3, 112, 112) -> (N, embedding)."""
+
+    identity = "architecture.prelu_mobilefacenet"
+    version = 1
 
     def __init__(self, embedding: PositiveInt = 128) -> None:
         super().__init__()

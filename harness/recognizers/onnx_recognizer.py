@@ -27,6 +27,9 @@ class OnnxRecognizer(OnnxFile, Prepared):
     batch size that it wants.
     """
 
+    identity = "recognizer.onnx"
+    version = 1
+
     def as_shipped(self) -> nn.Module:
         """The network as onnx2torch makes it, right at every batch size, unprepared, on the CPU."""
         ways: list[Callable[[], nn.Module]] = [

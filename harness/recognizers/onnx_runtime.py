@@ -35,6 +35,9 @@ class OnnxRuntimeRecognizer(OnnxFile):
                FrbenchError. ``auto`` takes CUDA where ``device`` and the installed onnxruntime allow it, else the CPU.
     """
 
+    identity = "recognizer.onnx_runtime"
+    version = 1
+
     providers: Sequence[str] | Literal["auto"] = "auto"
 
     differentiable = False

@@ -41,16 +41,19 @@ class CompareService:
     headers_from_env, fields_from_env: name -> the environment variable that holds the value; values are never kept.
     score_path: where the similarity stands in the answer, dots between keys and list numbers ("result.0.confidence").
     score_scale, score_offset: score = value * score_scale + score_offset, to bring the service's values to [-1, 1].
-    version: what the service runs, as far as you know. Kept scores belong to it. Without it the place version_path
-        of the answer to a first, gray pair says so; without both, the URL stands for it.
+    service_version: what the service runs, as far as you know. Kept scores belong to it. Without it the place
+        version_path of the answer to a first, gray pair says so; without both, the URL stands for it.
     random: whether the service answers the same question differently each time.
     timeout_s, retries, requests_per_second, concurrency: see ``Courier``.
     floor: least clean accuracy in per cent; see ``preflight``.
     """
 
+    identity = "recognizer.compare_service"
+    version = 1
+
     url: str
     name: str = "service"
-    version: str | None = None
+    service_version: str | None = None
     version_path: str | None = "version"
     encoding: Literal["multipart", "json_base64"] = "multipart"
     probe_field: str = "probe"
@@ -96,14 +99,14 @@ class CompareService:
 
     @cached_property
     def _identity(self) -> str:
-        if self.version is not None or self.version_path is None:
-            return self.version or self.url
+        if self.service_version is not None or self.version_path is None:
+            return self.service_version or self.url
         gray = Picture(bytes([127]) * (3 * 112 * 112), 112, 112)
         try:
             return str(self._at(self.version_path, self._answer(self._courier, gray, gray)))
         except FrbenchError as error:
             raise FrbenchError(
-                f"{error} (asked with a gray picture what it runs: recognizer.version=NAME says it instead)"
+                f"{error} (asked with a gray picture what it runs: recognizer.service_version=NAME says it instead)"
             ) from error
 
     @cached_property
@@ -149,6 +152,9 @@ class CompareService:
 @dataclass(frozen=True)
 class Picture:
     """RGB bytes of one picture."""
+
+    identity = "recognizer.service_picture"
+    version = 1
 
     rgb: bytes
     width: int

@@ -36,6 +36,9 @@ class TinyNet(nn.Module):
     depthwise convolution weighs each place of the face by itself, as in MobileFaceNet.
     """
 
+    identity = "architecture.tiny"
+    version = 1
+
     def __init__(self, width: PositiveInt = 24, dim: PositiveInt = 128) -> None:
         super().__init__()
         self.dim = dim

@@ -14,7 +14,7 @@ from torch import nn
 from frbench.harness.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.errors import FrbenchError, shortened
 from frbench.harness.fetching import file_sha256
-from frbench.harness.fingerprints import describe, fingerprint, source_digest
+from frbench.harness.fingerprints import describe, fingerprint, implementation
 from frbench.harness.recognizers.file_kinds import is_torchscript
 from frbench.harness.recognizers.outputs import embedding_of
 from frbench.harness.recognizers.preparation import Prepared
@@ -39,6 +39,9 @@ class TorchRecognizer(Prepared):
     floor:    least clean accuracy in per cent, by dataset name; see ``preflight``.
     device:   ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
+
+    identity = "recognizer.torch"
+    version = 1
 
     name: str
     architecture: Callable[[], nn.Module] | None
@@ -140,12 +143,11 @@ def _state_sha256(network: nn.Module) -> str:
 
 
 def architecture_facts(architecture: Callable[[], nn.Module]) -> dict[str, Any]:
-    """What a maker of networks is, for a fingerprint: its name, its arguments and the source of its module."""
+    """What a maker of networks is, for a fingerprint: its implementation and its arguments."""
     if isinstance(architecture, partial):
         given = {name: _argument_facts(value) for name, value in architecture.keywords.items()}
         return architecture_facts(architecture.func) | {"arguments": list(architecture.args), **given}
-    module = architecture.__module__
-    return {"network": f"{module}.{architecture.__qualname__}", "source": source_digest(module)}
+    return {"network": implementation(architecture)}
 
 
 def _argument_facts(value: Any) -> Any:

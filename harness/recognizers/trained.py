@@ -30,6 +30,9 @@ class Trained(Prepared):
     floor: least clean accuracy in per cent, by dataset name; see ``preflight``. device: see ``TorchRecognizer``.
     """
 
+    identity = "recognizer.trained"
+    version = 1
+
     architecture: Untrained
     weights: str
     member: NonNegativeInt = 0

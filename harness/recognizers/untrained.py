@@ -22,6 +22,9 @@ from frbench.harness.recognizers.whole import WholeNetwork
 class Untrained:
     """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
 
+    identity = "recognizer.initialized"
+    version = 1
+
     make: Callable[[], nn.Module]
     mean: Mean = 0.5
     std: Deviation = 0.5

@@ -31,6 +31,9 @@ class FineTuned:
     The seed is that of the split and the user whose turn it is; on a CPU the same photos give the same bits.
     """
 
+    identity = "tracker.finetuned"
+    version = 1
+
     rate: Positive = 0.01
     momentum: BelowOne = 0.9
     epochs: PositiveInt = 10

@@ -23,6 +23,9 @@ class LinearProbe:
     evaluations.
     """
 
+    identity = "tracker.linear_probe"
+    version = 1
+
     strength: Positive = 1.0
     iterations: PositiveInt = 100
     users: PositiveInt | None = None

@@ -22,6 +22,9 @@ class NearestNeighbour:
     whom some photo is cloaked. The answers are those of a refit.
     """
 
+    identity = "tracker.nearest_neighbour"
+    version = 1
+
     users: PositiveInt | None = None
 
     @torch.no_grad()
