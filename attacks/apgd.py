@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from frbench.attacks.front import Front, Ledger, gradient
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
-from frbench.harness.domains import PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import uniform
+from frbench.attacks.components.active_set import Front, Ledger, gradient
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import PositiveInt
+from frbench.harness.core.face_data import PairBatch
 
 _FIRST_STEP = 2.0  # radii
 _PULL = 0.75  # share of the gradient step in a move; the rest is inertia

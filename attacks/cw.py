@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from frbench.attacks.components.minimization import Pending, Smallest, begin, line_search, look
 from frbench.attacks.deepfool import newton
-from frbench.attacks.smallest import Pending, Smallest, begin, line_search, look
-from frbench.harness.budgets import L2
-from frbench.harness.contracts import AttackResult, Budget, Goal, Mask, View
-from frbench.harness.domains import AtLeastOne, NonNegativeInt, Positive, PositiveInt
-from frbench.harness.faces import PairBatch
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, Mask, View
+from frbench.harness.core.domains import AtLeastOne, NonNegativeInt, Positive, PositiveInt
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2
 
 _L2 = L2(1.0)
 _TINY = 1e-12

@@ -12,11 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from frbench.attacks.smallest import begin, last_look, line_search, look
-from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import AttackResult, Budget, Goal, Images, View
-from frbench.harness.domains import NonNegative, NonNegativeInt, PositiveInt
-from frbench.harness.faces import PairBatch
+from frbench.attacks.components.minimization import begin, last_look, line_search, look
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, View
+from frbench.harness.core.domains import NonNegative, NonNegativeInt, PositiveInt
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2, Linf
 
 _TINY = 1e-12
 _REACH = 16 / 255  # of a step, as root mean square or as maximum: far from the threshold a slope misleads

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from frbench.attacks.square import allowance
-from frbench.harness.budgets import norm
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, View
-from frbench.harness.domains import (
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, View
+from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.domains import (
     CropPixels,
     Fraction,
     NonNegativeInt,
@@ -25,9 +25,9 @@ from frbench.harness.domains import (
     PositiveFraction,
     PositiveInt,
 )
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import normal, uniform
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import norm
 
 _START, _PLACES, _SIZES = -1, -2, -3  # the draws of the attack's own noise; a victim's count from zero
 _BLOCK = 10  # moves drawn at once

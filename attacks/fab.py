@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from frbench.attacks.components.minimization import Pending, Smallest, begin, last_look, line_search, look
 from frbench.attacks.deepfool import SIZES, STRICTLY, Norm
-from frbench.attacks.smallest import Pending, Smallest, begin, last_look, line_search, look
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.domains import Fraction, NonNegativeInt, Positive, PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import normal, uniform
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, View
+from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.domains import Fraction, NonNegativeInt, Positive, PositiveInt
+from frbench.harness.core.face_data import PairBatch
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
 _TINY = 1e-12

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from frbench.attacks.cloaking import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Template, View
-from frbench.harness.domains import Dissimilarity, GrayLevels, NonNegative, NonNegativeInt, Positive, PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import uniform
-from frbench.harness.sizes import GRAY_LEVELS, Structure
+from frbench.attacks.components.cloak_optimization import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Template, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import Dissimilarity, GrayLevels, NonNegative, NonNegativeInt, Positive, PositiveInt
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.metrics.perturbation import GRAY_LEVELS, Structure
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
 _SPREAD, _KICK = 1e-4, 0.01  # of the starting noise; of the first step's signs

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from frbench.attacks.cloaking import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
-from frbench.harness.contracts import AttackResult, Budget, Goal, Images, Scores, Template, View
-from frbench.harness.domains import Dissimilarity, NonNegative, Positive, PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.sizes import Structure
+from frbench.attacks.components.cloak_optimization import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, Scores, Template, View
+from frbench.harness.core.domains import Dissimilarity, NonNegative, Positive, PositiveInt
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.metrics.perturbation import Structure
 
 _START = 1e-6  # of every value in tanh space
 _DECAY = 0.8  # of the rate, each third

@@ -13,13 +13,24 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from frbench.attacks.nested import Firsts, Nesting
-from frbench.attacks.smallest import begin, last_look, look
-from frbench.harness.budgets import L2
-from frbench.harness.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Scores, Template, Verifier, View
-from frbench.harness.domains import PixelChange, PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.verifiers import Wrapping
+from frbench.attacks.components.minimization import begin, last_look, look
+from frbench.attacks.components.threshold_path import Firsts, Nesting
+from frbench.harness.core.contracts import (
+    Attack,
+    AttackResult,
+    Budget,
+    Draw,
+    Goal,
+    Images,
+    Scores,
+    Template,
+    Verifier,
+    View,
+)
+from frbench.harness.core.domains import PixelChange, PositiveInt
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import Wrapping
+from frbench.harness.threat_model.budgets import L2
 
 _L2 = L2(1.0)
 _TINY = 1e-12

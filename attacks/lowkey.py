@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from frbench.attacks.cloaking import Rounding, as_filed, result
-from frbench.attacks.perception import Likeness
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.domains import BlurSigma, NonNegative, OddPixels, PixelChange, PixelNoise, PositiveInt
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import uniform
+from frbench.attacks.components.cloak_optimization import Rounding, as_filed, result
+from frbench.attacks.components.perceptual_distance import Likeness
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import BlurSigma, NonNegative, OddPixels, PixelChange, PixelNoise, PositiveInt
+from frbench.harness.core.face_data import PairBatch
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
 

@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from frbench.attacks.smallest import Smallest
-from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, Images, View
-from frbench.harness.domains import NonNegativeInt, PositiveInt
-from frbench.harness.faces import PairBatch
+from frbench.attacks.components.minimization import Smallest
+from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, Images, View
+from frbench.harness.core.domains import NonNegativeInt, PositiveInt
+from frbench.harness.core.face_data import PairBatch
 
 _LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
 _SHRINK = 4  # while no radius has failed: how small the change will be is not known yet

@@ -15,13 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from frbench.attacks.front import Ledger
-from frbench.harness.budgets import L2Ball, LinfBall, norm
-from frbench.harness.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
-from frbench.harness.domains import PositiveFraction, PositiveInt
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.noise import uniform
+from frbench.attacks.components.active_set import Ledger
+from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import PositiveFraction, PositiveInt
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2Ball, LinfBall, norm
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the share of the image halves
 _MOVES, _START = -1, -2  # the draws of the attack's own noise; a victim's count from zero

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack, Params
-from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2, Linf
 
 _SCALE, _KAPPA, _OFFSET = 4.0, 0.5, 3.0  # spec 7.3: small enough not to saturate, offset keeps logits positive
 _HOPELESS = 2.0  # a margin that no pair of unit vectors has, far on the side of the true class

@@ -11,9 +11,8 @@ from typing import Any
 
 from typing_extensions import TypedDict  # typing's own is unknown to pydantic before Python 3.12
 
-from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import Budget
-from frbench.harness.domains import (
+from frbench.harness.core.contracts import Budget
+from frbench.harness.core.domains import (
     AtLeastTwo,
     Fraction,
     NonNegative,
@@ -24,6 +23,7 @@ from frbench.harness.domains import (
     PositiveInt,
     Seed,
 )
+from frbench.harness.threat_model.budgets import L2, Linf
 
 VERSION = "3.5.1"
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from frbench.attacks.front import Ledger
-from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, Images, View
-from frbench.harness.faces import PairBatch
+from frbench.attacks.components.active_set import Ledger
+from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, Images, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import Unbounded
 
 _LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
 

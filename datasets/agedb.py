@@ -24,12 +24,12 @@ from itertools import combinations
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
-from frbench.datasets.subsets import Subset
-from frbench.harness.domains import AtLeastTwo, NonNegativeInt, PositiveInt
-from frbench.harness.errors import FrbenchError, warn_once
-from frbench.harness.faces import PairSet
-from frbench.harness.image_files import find_images, image_files
+from frbench.datasets.io.pair_lists import NamedPair, missing, open_named, read_lines
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.harness.core.domains import AtLeastTwo, NonNegativeInt, PositiveInt
+from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.images.image_files import find_images, image_files
 
 
 class Face(NamedTuple):

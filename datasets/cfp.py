@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from frbench.datasets.pairs import NamedPair, missing, open_named, read_lines
-from frbench.datasets.subsets import Subset
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.image_files import is_hidden
+from frbench.datasets.io.pair_lists import NamedPair, missing, open_named, read_lines
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.images.image_files import is_hidden
 
 
 @dataclass(frozen=True, kw_only=True)

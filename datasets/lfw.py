@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from frbench.datasets.pairs import NamedPair, open_named, read_lines
-from frbench.datasets.subsets import Subset
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.text_lists import lfw_image, lfw_pair
+from frbench.datasets.io.pair_lists import NamedPair, open_named, read_lines
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.text_lists import lfw_image, lfw_pair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from frbench.datasets.file_states import file_state
-from frbench.datasets.imagestore import combined_digest, decoded
-from frbench.harness.aligned_images import SIDE
-from frbench.harness.domains import PositiveInt
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, person_key
-from frbench.harness.progress import count_bar
+from frbench.datasets.io.file_states import file_state
+from frbench.datasets.io.image_store import combined_digest, decoded
+from frbench.harness.core.domains import PositiveInt
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, person_key
+from frbench.harness.images.aligned_images import SIDE
+from frbench.harness.runtime.progress import count_bar
 
 _LAYOUT = "frbench records, layout 2"
 _MAGIC = struct.pack("<I", 0xCED7230A)

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from frbench.datasets.file_states import known_content
-from frbench.datasets.imagestore import Contents, Encoded, open_stack
-from frbench.datasets.pairs import PairList, assemble, missing
-from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
-from frbench.datasets.subsets import Subset
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
+from frbench.datasets.io.file_states import known_content
+from frbench.datasets.io.image_store import Contents, Encoded, open_stack
+from frbench.datasets.io.pair_lists import PairList, assemble, missing
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.datasets.io.safe_pickle import Array, NotPlain, plain_value
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
 
 FOLDS = 10
 LEAST = 4  # pairs: two folds with both kinds, which thresholds need

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from frbench.defenses.blur import Blur
-from frbench.defenses.purification import PurifierDefense
-from frbench.harness.contracts import Draw, Images, Scores, Template, Verifier
-from frbench.harness.domains import BlurSigma, Cosine, CosineGap, Levels, Positive, ShrinkFactor
-from frbench.harness.noise import uniform
-from frbench.harness.verifiers import Purifier, Sides, Wrapping
+from frbench.defenses.components.purifier import PurifierDefense
+from frbench.defenses.input_transforms.blur import Blur
+from frbench.harness.core.contracts import Draw, Images, Scores, Template, Verifier
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import BlurSigma, Cosine, CosineGap, Levels, Positive, ShrinkFactor
+from frbench.harness.core.verifiers import Purifier, Sides, Wrapping
 
 
 @dataclass(frozen=True)

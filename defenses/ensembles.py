@@ -12,16 +12,16 @@ from typing import Protocol, Self
 import numpy as np
 from torch import nn
 
-from frbench.harness.contracts import Fitted, Recipe, Recognizer, Verifier
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import FaceSource
+from frbench.harness.core.contracts import Fitted, Recipe, Recognizer, Verifier
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import FaceSource
+from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
-from frbench.harness.recognizers.fused import Fusion, fused
-from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.recognizers.fusion import Fusion, fused
+from frbench.harness.recognizers.inference import Prepared
+from frbench.harness.recognizers.initialization import Untrained, bare, load_member, member_names
 from frbench.harness.recognizers.preprocessing import Preprocessing
-from frbench.harness.recognizers.untrained import Untrained, bare, load_member, member_names
-from frbench.harness.recognizers.whole import WholeNetwork, counting_as, network_of
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.recognizers.trainable import WholeNetwork, counting_as, network_of
 
 
 class Training(Recipe, Protocol):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, Images, Verifier
-from frbench.harness.verifiers import Purifier
+from frbench.harness.core.contracts import Draw, Images, Verifier
+from frbench.harness.core.verifiers import Purifier
 
 
 @dataclass(frozen=True)

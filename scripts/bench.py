@@ -23,14 +23,14 @@ from bench_peers import EPSILON, LIBRARIES, STEP, STEPS, AttackPass, Contender, 
 from hydra import compose, initialize_config_module
 from telling import told, written
 
-from frbench.harness import build
-from frbench.harness.contracts import Draw, Images
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Draw, Images
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 PREPARED, OURS, FROZEN, SHIPPED = range(4)  # places in ``contenders``
 BARS = {  # name -> contender, over which other, at most

@@ -27,14 +27,14 @@ from hydra import compose, initialize_config_module
 from telling import told, written
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack
-from frbench.harness import build
-from frbench.harness.budgets import Linf, Unbounded, norm
-from frbench.harness.contracts import Defense, Draw, Images, Recognizer, Verifier, View
-from frbench.harness.errors import FrbenchError
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Defense, Draw, Images, Recognizer, Verifier, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Linf, Unbounded, norm
 
 EPSILON, STEP, STEPS = 8 / 255, 2 / 255, 40
 FOOLBOX = {"binary_search_steps": 9, "steps": 50, "stepsize": 1e-2}  # its defaults but for steps (10,000)

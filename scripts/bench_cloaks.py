@@ -27,16 +27,16 @@ from hydra import compose, initialize_config_module
 from telling import told, written
 
 from frbench.attacks.fawkes import Fawkes
-from frbench.harness import build
-from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Draw, Images, Recognizer, View
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.goals import Cloak
-from frbench.harness.noise import uniform
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Draw, Images, Recognizer, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.metrics.perturbation import ssim
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.sizes import ssim
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Unbounded
+from frbench.harness.threat_model.goals import Cloak
 
 LEAST = 8.0  # times the original's images a second
 MODES = {"low": Fawkes(0.004, 40, 25.0), "high": Fawkes(0.017, 150, 15.0)}

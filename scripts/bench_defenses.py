@@ -21,7 +21,7 @@ from bench_memory import apart, grown
 from defense_races import RACES, Race
 from telling import told, written
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 MEMORY = 1 / 20  # of what the originals' way takes, at most
 TOLERANCE = 1e-4  # relative difference of the costs of a mask

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import PairVerifier, TorchAttack
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Embeddings, Goal, Images, Recognizer, View
-from frbench.harness.faces import PairBatch
+from frbench.harness.core.contracts import Embeddings, Goal, Images, Recognizer, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Linf
 
 EPSILON, STEPS, STRIDE = 8 / 255, 20, 1.5
 STEP = STRIDE * EPSILON / STEPS

@@ -26,13 +26,13 @@ from telling import told, written
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from frbench.harness import build
-from frbench.harness.contracts import Artifact, FitContext, Recipe
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.objectives.margins import ArcFace
-from frbench.harness.recognizers.preparation import resolve_device
-from frbench.harness.training import Schedule, train
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Artifact, FitContext, Recipe
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.training.loop import Schedule, train
+from frbench.harness.training.losses.margins import ArcFace
 
 WARM = 2  # steps of each turn that are not counted
 

@@ -23,17 +23,19 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from telling import told
 
-from frbench.datasets.imagestore import Stack
-from frbench.datasets.pairs import PairList, assemble
-from frbench.datasets.subsets import Subset
-from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.harness import build, fitting, metrics
-from frbench.harness.contracts import Draw, Fittable
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, PairSet
-from frbench.harness.intervals import wilson
-from frbench.harness.recognizers.preparation import resolve_device
-from frbench.harness.verifiers import lifted
+from frbench.datasets.io.image_store import Stack
+from frbench.datasets.io.pair_lists import PairList, assemble
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Draw, Fittable
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSet
+from frbench.harness.core.verifiers import lifted
+from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.training import artifacts as fitting
 
 FOLDS = 10
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import hydra
 import numpy as np
 
-from frbench.harness import build
-from frbench.harness.calibration import Calibration
-from frbench.harness.faces import PairSet
-from frbench.harness.intervals import wilson
-from frbench.harness.metrics import kfold_accuracy
-from frbench.harness.protocols.measuring import tar_at_far
-from frbench.harness.recognizers.preparation import resolve_device
-from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.config import build
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.calibration import Calibration
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.metrics.verification import kfold_accuracy
+from frbench.harness.protocols.pair_metrics import tar_at_far
+from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.storage.result_store import ResultStore
 
 RECOGNIZERS = ("foamliu_mobilefacenet", "bubbliiiing_mobilefacenet", "mobileface_v2", "face_reid_0095")
 

@@ -21,13 +21,13 @@ from hydra import compose, initialize_config_module
 from torch import Tensor, nn
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.harness import build
-from frbench.harness.budgets import L2, Unbounded
-from frbench.harness.contracts import Goal, Images, View
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.metrics import best_threshold
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Goal, Images, View
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.metrics.verification import best_threshold
+from frbench.harness.threat_model.budgets import L2, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 REAL = ("dataset=lfw", "recognizer=foamliu_mobilefacenet")
 CONSTANTS, RATES = (1.0, 10.0), (1e-2, 1e-3)  # of torchattacks

@@ -25,14 +25,14 @@ from telling import told
 from torch import Tensor, nn
 
 from frbench.attacks.apgd import Apgd
-from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack, seeded
-from frbench.harness import build
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Images, View
-from frbench.harness.errors import FrbenchError
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Images, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Linf
 
 Make = Callable[[View, Task, float, int], Images]
 

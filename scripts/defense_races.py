@@ -18,14 +18,14 @@ from masked_copies import AisByCopies, PinByCopies, costs
 from scipy.fft import dct
 from torch import Tensor, nn
 
-from frbench.defenses.ais_training import _Rehearsing, _Selecting
-from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.defenses.pin_training import _Choosing, noisy
-from frbench.defenses.tensor_names import named
-from frbench.harness import build
-from frbench.harness.contracts import Draw, Fitted
-from frbench.harness.recognizers.iresnet import IResNet
-from frbench.harness.recognizers.preparation import prepare
+from frbench.defenses.components.artifact_keys import named
+from frbench.defenses.subspace.ais_fit import _Rehearsing, _Selecting
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
+from frbench.defenses.subspace.pin_fit import _Choosing, noisy
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Draw, Fitted
+from frbench.harness.recognizers.architectures.iresnet import IResNet
+from frbench.harness.recognizers.inference import prepare
 
 SIDE, SHORTEST = 112, 0.3  # pixels; seconds that a timing lasts at least
 TIMES, SHARE = 100.0, 0.15  # the bars

@@ -18,10 +18,10 @@ import pandas as pd
 from hydra import compose, initialize_config_module
 from telling import told
 
-from frbench.harness import build
-from frbench.harness.canvas import save
-from frbench.harness.errors import FrbenchError
-from frbench.harness.plots import asr_curves
+from frbench.harness.config import build
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.reporting.figures.plots import asr_curves
+from frbench.harness.reporting.figures.style import save
 
 DEFENSES = ("none", "gray", "pca_pin", "pin", "ais")
 ON = ("lfw", "foamliu_mobilefacenet")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frbench.defenses.ais_training import _Rehearsing
-from frbench.defenses.eigenspace import Eigenspace, colour
-from frbench.defenses.mask_costs import draw_masks, score_function_loss
-from frbench.defenses.pin_training import _Choosing
-from frbench.harness.verifiers import cosine
+from frbench.defenses.subspace.ais_fit import _Rehearsing
+from frbench.defenses.subspace.eigenfaces import Eigenspace, colour
+from frbench.defenses.subspace.mask_losses import draw_masks, score_function_loss
+from frbench.defenses.subspace.pin_fit import _Choosing
+from frbench.harness.core.verifiers import cosine
 
 
 def projected(space: Eigenspace, faces: Tensor, masks: Tensor) -> Tensor:

@@ -21,13 +21,13 @@ from telling import told
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from frbench.datasets.synthetic import Synthetic
-from frbench.harness import launch
-from frbench.harness.faces import PairSet
-from frbench.harness.metrics import kfold_accuracy
-from frbench.harness.recognizers.fused import mean
-from frbench.harness.recognizers.tiny import TinyNet
-from frbench.harness.recognizers.untrained import member_names
+from frbench.datasets.synthetic.dataset import Synthetic
+from frbench.harness.cli import commands as launch
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.metrics.verification import kfold_accuracy
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.fusion import mean
+from frbench.harness.recognizers.initialization import member_names
 
 COMMON = (
     "network@training.network=tiny",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 Run = Callable[[argparse.Namespace], None]
 

@@ -8,9 +8,9 @@ import pytest
 
 from frbench.attacks.torchattacks import TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS
-from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import Budget
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.core.contracts import Budget
+from frbench.harness.threat_model.budgets import L2, Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [pytest.param(Dodging(), id="dodging"), pytest.param(Impersonation(), id="impersonation")]
 SIZE, COUNT, THRESHOLD = 16, 4, 0.3

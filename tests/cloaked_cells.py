@@ -12,14 +12,14 @@ from conftest import LinearRecognizer
 from toy_cells import toy_cell
 
 from frbench.defenses.none import NoDefense
-from frbench.harness.budgets import Unbounded
-from frbench.harness.cell import Cell
-from frbench.harness.contracts import AttackResult, Budget, Goal, Images, View
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.goals import Cloak
-from frbench.harness.protocols.cloaking import Cloaking
-from frbench.harness.trackers.nearest import NearestNeighbour
-from frbench.harness.tracking import Scene, Stage
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, View
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.evaluation.cell import Cell
+from frbench.harness.protocols.cloaking.protocol import Cloaking
+from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage
+from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
+from frbench.harness.threat_model.budgets import Unbounded
+from frbench.harness.threat_model.goals import Cloak
 
 SIZE = 16  # the window of SSIM is 11 pixels wide
 

@@ -9,8 +9,8 @@ import torch
 from fitted_by_hand import faces
 from torch import Tensor
 
-from frbench.harness.contracts import AttackResult, Budget, Goal, View
-from frbench.harness.faces import FaceSet, PairBatch
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, View
+from frbench.harness.core.face_data import FaceSet, PairBatch
 
 SIDE, COUNT = 16, 150
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness.allocation import keep_freed_memory
-from frbench.harness.contracts import Draw, Images, View
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.core.contracts import Draw, Images, View
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.runtime.memory import keep_freed_memory
 
 keep_freed_memory()  # as frbench does
 torch.set_num_threads(1)  # test workers run side by side; threads of several processes fight for the cores

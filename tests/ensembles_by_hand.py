@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from frbench.harness.contracts import Draw, Fitted, Images, Recognizer, Verifier
-from frbench.harness.recognizers.fused import Fusion
-from frbench.harness.recognizers.tiny import TinyNet
-from frbench.harness.recognizers.untrained import Untrained, bare
+from frbench.harness.core.contracts import Draw, Fitted, Images, Recognizer, Verifier
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.fusion import Fusion
+from frbench.harness.recognizers.initialization import Untrained, bare
 
 NET = Untrained(partial(TinyNet, width=4, dim=16))
 FUSIONS: list[Fusion] = ["mean", "concat", "min"]

@@ -13,12 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frbench.harness.intervals import wilson
-from frbench.harness.metrics import OperatingPoint, auc, eer, fold_far_thresholds, kfold_accuracy, tar_at_far
-from frbench.harness.protocols.measuring import realised_far
-from frbench.harness.records import Kind
-from frbench.harness.report import report
-from frbench.harness.store import SCHEMA
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.metrics.verification import (
+    OperatingPoint,
+    auc,
+    eer,
+    fold_far_thresholds,
+    kfold_accuracy,
+    tar_at_far,
+)
+from frbench.harness.protocols.pair_metrics import realised_far
+from frbench.harness.reporting.report import report
+from frbench.harness.storage.records import Kind
+from frbench.harness.storage.result_store import SCHEMA
 
 PAIRS, FOLDS = 240, 4
 STRENGTH = {"fgsm": 0.35, "bim": 0.7, "pgd": 0.75, "mifgsm": 0.72}

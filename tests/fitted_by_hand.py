@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from frbench.defenses.eigenspace import Eigenfaces
-from frbench.defenses.pin_training import PinNetwork, PinRecipe
-from frbench.harness.contracts import Artifact, FitContext, Recipe
-from frbench.harness.faces import FaceSet
+from frbench.defenses.subspace.eigenfaces import Eigenfaces
+from frbench.defenses.subspace.pin_fit import PinNetwork, PinRecipe
+from frbench.harness.core.contracts import Artifact, FitContext, Recipe
+from frbench.harness.core.face_data import FaceSet
 
 CPU = torch.device("cpu")
 SIDE = 32  # of the faces that ``SmallPin`` takes

@@ -11,9 +11,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from frbench.harness.contracts import Artifact, FitContext, Recipe, Recognizer
-from frbench.harness.faces import FaceSet
-from frbench.harness.recognizers.untrained import Untrained
+from frbench.harness.core.contracts import Artifact, FitContext, Recipe, Recognizer
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.recognizers.initialization import Untrained
 
 SIDE = 24
 

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.budgets import Linf
-from frbench.harness.cloaker import Cloaker
-from frbench.harness.contracts import Recognizer
-from frbench.harness.goals import Cloak
-from frbench.harness.pasting import Aligned
-from frbench.harness.verifiers import CosineVerifier
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Recognizer
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.images.pasting import Aligned
+from frbench.harness.photo_cloaking.cloaker import Cloaker
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Cloak
 
 cv2 = pytest.importorskip("cv2")
 

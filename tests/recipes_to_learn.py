@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from learnable import network, people
 
-from frbench.harness.ensemble_training import EnsembleRecipe
-from frbench.harness.objectives.adp import Adp
-from frbench.harness.objectives.diversity import Diversity
-from frbench.harness.objectives.margins import ArcFace
-from frbench.harness.training import Schedule
+from frbench.harness.training.ensemble_recipe import EnsembleRecipe
+from frbench.harness.training.loop import Schedule
+from frbench.harness.training.losses.adp import Adp
+from frbench.harness.training.losses.diversity import Diversity
+from frbench.harness.training.losses.margins import ArcFace
 
 FACES = people()
 SCHEDULE = Schedule(12, 24, 0.05, curve="cosine", weight_decay=1e-4, clip=5.0)  # 5 steps an epoch

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.harness.comparing import Answers
-from frbench.harness.contracts import Images, Verifier
-from frbench.harness.errors import FrbenchError
-from frbench.harness.serving import Served, Serving
+from frbench.harness.core.contracts import Images, Verifier
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.serving.app import Served, Serving
+from frbench.harness.serving.batching import Answers
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from frbench.harness import feeding
+from frbench.harness.config import auto_preprocessing as feeding
 
 FOLDS = 10
 

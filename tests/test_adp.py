@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from frbench.harness.objectives.adp import Adp, entropy_of_mean, wrong
-from frbench.harness.objectives.diversity import log_volume
-from frbench.harness.objectives.seen import Seen
+from frbench.harness.training.losses.adp import Adp, entropy_of_mean, wrong
+from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.diversity import log_volume
 
 PEOPLE = 10
 

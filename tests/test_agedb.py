@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from frbench.datasets.agedb import AgeDB, Face, make_pairs
-from frbench.datasets.imagestore import SIDE
-from frbench.datasets.pairs import NamedPair
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.io.image_store import SIDE
+from frbench.datasets.io.pair_lists import NamedPair
+from frbench.harness.core.errors import FrbenchError
 
 
 @pytest.fixture

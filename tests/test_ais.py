@@ -13,16 +13,16 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.defenses.ais_network import AisNetwork, Memory
-from frbench.defenses.ais_training import AisCost, Antibody, Rehearsal, WarmUp, _Rehearsing, _Warming
-from frbench.defenses.eigenspace import Eigenspace, colour, gray
-from frbench.harness.contracts import Artifact, FitContext, Fitted, Images, Recipe
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import Workshop
-from frbench.harness.store import ResultStore
-from frbench.harness.training import Schedule
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.defenses.subspace.ais_fit import AisCost, Antibody, Rehearsal, WarmUp, _Rehearsing, _Warming
+from frbench.defenses.subspace.ais_network import AisNetwork, Memory
+from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.harness.core.contracts import Artifact, FitContext, Fitted, Images, Recipe
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
 BRIEF = Schedule(epochs=1, batch=8, rate=1e-3, optimizer="adam")

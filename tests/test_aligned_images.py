@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frbench.harness.aligned_images import BadImage, NotAnImage, WrongSize, decode
+from frbench.harness.images.aligned_images import BadImage, NotAnImage, WrongSize, decode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frbench.datasets.alignment import (
+from frbench.datasets.alignment.align import (
     TEMPLATE,
     Faces,
     InsightFace,
@@ -22,7 +22,7 @@ from frbench.datasets.alignment import (
     norm_crop,
     template,
 )
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 cv2 = pytest.importorskip("cv2")
 CORNERS = np.array([[0, 0], [112, 0], [0, 112], [112, 112]])

@@ -10,7 +10,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from frbench.harness.allocation import keep_freed_memory
+from frbench.harness.runtime.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def faults():
@@ -39,7 +39,7 @@ def test_that_a_tensor_takes_the_memory_of_the_one_before_it_without_new_pages()
 
 SIZES = """
 import torch
-from frbench.harness.allocation import give_back_freed_memory, keep_freed_memory
+from frbench.harness.runtime.memory import give_back_freed_memory, keep_freed_memory
 assert keep_freed_memory()
 def megabytes():
     with open("/proc/self/statm") as file:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frbench.defenses.amplification import Amplification, amplify
-from frbench.harness.errors import FrbenchError
+from frbench.defenses.cloak_removal.amplification import Amplification, amplify
+from frbench.harness.core.errors import FrbenchError
 
 PHOTOS = torch.rand(400, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 DELTA = 0.01 * torch.randn(PHOTOS.shape, generator=torch.Generator().manual_seed(2))

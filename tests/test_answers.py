@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.harness.answers import DecisionsOnly, ScoresOnly
-from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, View
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.threats import Query
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.threat_model.goals import Dodging, Impersonation
+from frbench.harness.threat_model.oracles import DecisionsOnly, ScoresOnly
+from frbench.harness.threat_model.threats import Query
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from frbench.attacks import apgd
 from frbench.attacks.apgd import Apgd, checkpoints
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.noise import normal, uniform
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import Averaged, CosineVerifier, purified
+from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 BUDGETS = [Linf(8 / 255), L2(0.5)]

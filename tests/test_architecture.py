@@ -13,43 +13,41 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "attacks", "defenses", "datasets")
-PARTS = ("attacks", "defenses", "datasets")  # what configs introduce; the harness knows none of them
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 EVERYTHING = sorted([*SOURCES, *(path for folder in ("scripts", "tests") for path in (ROOT / folder).rglob("*.py"))])
 
-# What an attack, a defense or a dataset may use of the harness: the nouns, and helpers that keep no state and no files.
-PURE = {
-    "aligned_images",
-    "allocation",
-    "contracts",
-    "domains",
-    "errors",
-    "faces",
-    "budgets",
-    "checkpoints",
-    "goals",
-    "image_files",
-    "intervals",
-    "learning",
-    "metrics",
-    "noise",
-    "parallel",
-    "pasting",
-    "progress",
-    "sizes",
-    "survival",
-    "text_lists",
-    "training",
-    "verifiers",
+# The rooms of the harness, by level, and what each may import beside itself. An arrow never points up.
+ROOMS = {
+    "core": "",
+    "runtime": "core",
+    "metrics": "core",
+    "images": "core",
+    "storage": "core",
+    "serving": "core images",
+    "recognizers": "core runtime images",
+    "threat_model": "core metrics",
+    "data_preparation": "core runtime images",
+    "reporting": "core metrics storage",
+    "training": "core runtime metrics storage recognizers",
+    "evaluation": "core runtime images metrics storage recognizers threat_model",
+    "protocols": "core runtime images metrics storage recognizers threat_model data_preparation evaluation",
+    "photo_cloaking": "core runtime images threat_model evaluation",
+    "config": "core storage recognizers data_preparation training evaluation photo_cloaking",
+    "cli": "*",
+}
+# What attacks, defenses and datasets may import of the harness. The harness imports none of them.
+PARTS = {
+    "attacks": "core metrics threat_model recognizers",
+    "defenses": "core runtime images threat_model recognizers training",
+    "datasets": "core runtime images",
 }
 
-# Who may see the configuration library. The first four compose; the two others only read YAML that is data (where
-# files come from, where they belong), and never a config of a run.
-COMPOSERS = {"harness/build.py", "harness/composing.py", "harness/launch.py", "harness/overrides.py"}
-YAML_READERS = {"harness/sources.py", "harness/data_cli.py", "harness/number_hints.py"}
+# The only room that sees Hydra; the catalog reads YAML that is data (where files come from, where they belong).
+HYDRA_ROOMS = {"config", "cli"}
+YAML_READERS = {"harness/data_preparation/catalog.py"}
 
 # Where the harness names a module of ours as text, because the user and no config asks for it.
-BY_NAME = {"harness/preparing.py"}  # `frbench data prepare` aligns, which the datasets folder does
+BY_NAME = {"harness/data_preparation/prepare.py"}  # `frbench data prepare` aligns, which the datasets folder does
 
 
 def tree(path: Path) -> ast.Module:
@@ -82,30 +80,36 @@ def documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunc
     return ast.get_docstring(node) is not None
 
 
-def test_that_attacks_defenses_and_datasets_use_the_nouns_and_pure_helpers_alone() -> None:
+def room(path: Path) -> str:
+    """``attacks``, ``defenses``, ``datasets``, or the folder of the harness."""
+    package, *inside = path.relative_to(ROOT).parts
+    return package if package in PARTS else inside[0]
+
+
+def may_import(path: Path) -> set[str]:
+    """The rooms that a module may import, its own among them."""
+    allowed = PARTS.get(room(path)) or ROOMS[room(path)]
+    return {room(path), *(ROOMS if allowed == "*" else allowed.split())}
+
+
+def test_that_each_room_imports_the_rooms_of_the_table_alone() -> None:
     wrong = []
-    for path in (each for each in SOURCES if each.parent.name in PARTS):
+    for path in SOURCES:
         for line, (package, *rest) in ours(path):
-            allowed = package == path.parent.name or (package == "harness" and rest[0] in PURE | {"recognizers"})
-            if not allowed:
+            if (rest[0] if package == "harness" else package) not in may_import(path):
                 wrong.append(f"{place(path)}:{line} imports frbench.{package}.{'.'.join(rest)}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_that_pure_helpers_lean_only_on_pure_helpers() -> None:
-    wrong = []
-    for name in PURE:
-        path = ROOT / "harness" / f"{name}.py"
-        for line, (package, *rest) in ours(path):
-            if package != "harness" or rest[0] not in PURE:
-                wrong.append(f"{place(path)}:{line} imports frbench.{package}.{'.'.join(rest)}")
-    assert not wrong, "\n".join(wrong)
+def test_that_the_table_has_every_room_and_no_arrow_upwards() -> None:
+    """A room imports rooms that stand above it in the table alone, so that their graph has no circle."""
+    assert {room(path) for path in SOURCES} == {*ROOMS, *PARTS}
+    for number, (name, allowed) in enumerate(ROOMS.items()):
+        assert set(allowed.split()) <= {*list(ROOMS)[:number], "*"}, name
 
 
-def test_that_the_harness_imports_no_attack_no_defense_and_no_dataset() -> None:
-    harness = [path for path in SOURCES if place(path).startswith("harness/")]
-    wrong = [f"{place(path)}:{line}" for path in harness for line, (package, *_) in ours(path) if package != "harness"]
-    assert not wrong, "\n".join(wrong)
+def test_that_the_harness_has_no_module_outside_its_rooms() -> None:
+    assert [path.name for path in (ROOT / "harness").glob("*.py")] == []
 
 
 def test_that_the_harness_names_a_part_as_text_only_where_stated() -> None:
@@ -128,17 +132,9 @@ def without_docstrings(module: ast.Module) -> ast.Module:
     return module
 
 
-def test_that_the_contracts_import_nothing_of_ours_but_faces() -> None:
-    assert not list(ours(ROOT / "harness" / "faces.py"))
-    found = {tuple(parts) for _, parts in ours(ROOT / "harness" / "contracts.py")}
-    assert {each[:2] for each in found} == {("harness", "faces")}
-
-
-def test_that_the_configuration_library_is_seen_in_the_stated_modules_alone() -> None:
-    seen = {place(path) for path in SOURCES for _, name in imported(path) if re.match(r"hydra|omegaconf", name)}
-    assert seen == COMPOSERS | YAML_READERS
-    with_hydra = {place(path) for path in SOURCES for _, name in imported(path) if name.startswith("hydra")}
-    assert with_hydra == COMPOSERS
+def test_that_the_configuration_library_is_seen_in_the_stated_rooms_alone() -> None:
+    readers = {path for path in SOURCES for _, name in imported(path) if re.match(r"hydra|omegaconf", name)}
+    assert {place(path) for path in readers if room(path) not in HYDRA_ROOMS} == YAML_READERS
 
 
 def test_that_everything_is_imported_by_its_full_name() -> None:
@@ -156,7 +152,7 @@ def test_that_everything_is_imported_by_its_full_name() -> None:
 def test_that_every_folder_with_python_is_in_the_package_list() -> None:
     """A folder that setuptools does not know is missing from the wheel and from no test of a source tree."""
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"])
-    folders = {path.parent for path in [*SOURCES, *(ROOT / "conf").rglob("*.py")]}
+    folders = {path.parent for path in [*SOURCES, *(ROOT / "conf").rglob("*.py")]} | {ROOT / "harness"}
     assert {"frbench." + ".".join(folder.relative_to(ROOT).parts) for folder in folders} == listed
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.audit import Audit, Audited, Evidence
-from frbench.harness.budgets import Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.crafting import Crafting
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.metrics import fold_thresholds
-from frbench.harness.noise import uniform
-from frbench.harness.protocols.judging import Judge
-from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import Averaged, CosineVerifier, purified
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
+from frbench.harness.evaluation.audit import Audit, Audited, Evidence
+from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.judge import Judge
+from frbench.harness.metrics.verification import fold_thresholds
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 COUNT, SIZE = 60, 12
 PGD, DODGING, RADIUS, FULL = ProjectedDescent(steps=20), Dodging(), Linf(8 / 255), Audit(full=True)

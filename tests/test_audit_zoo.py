@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import frbench.conf
-from frbench.harness.cli import main
+from frbench.harness.cli.main import main
 
 ZOO = [f"broken/{path.stem}" for path in sorted((Path(frbench.conf.__file__).parent / "defense/broken").glob("*.yaml"))]
 HONEST = ["none", "jpeg", "blur", "pca"]

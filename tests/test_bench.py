@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.defenses.blur import BlurDefense
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.defenses.input_transforms.blur import BlurDefense
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
+from frbench.harness.threat_model.goals import Dodging
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 

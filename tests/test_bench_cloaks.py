@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from frbench.attacks.fawkes import rescheduled
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

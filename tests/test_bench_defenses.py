@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SMALL = argparse.Namespace(small=True, batch=2, overrides=["recognizer=tiny"])

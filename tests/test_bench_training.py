@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 

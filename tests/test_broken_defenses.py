@@ -19,17 +19,18 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 import frbench.conf
-from frbench.attacks.descent import ProjectedDescent
-from frbench.datasets.synthetic import Synthetic
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.datasets.synthetic.dataset import Synthetic
 from frbench.defenses import broken
-from frbench.defenses.purification import PurifierDefense
-from frbench.harness import build, metrics
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Defense, Draw, Images, Scores, Verifier, View
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.goals import Dodging
-from frbench.harness.verifiers import CosineVerifier
+from frbench.defenses.components.purifier import PurifierDefense
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Defense, Draw, Images, Scores, Verifier, View
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.metrics import verification as metrics
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 CONF = Path(frbench.conf.__file__).parent / "defense"
 ZOO = sorted(path.stem for path in (CONF / "broken").glob("*.yaml"))

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.contracts import Budget
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
 
 BUDGETS = [Linf(8 / 255), L2(0.5), Dssim(0.01), Unbounded()]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frbench.datasets.celeba import IdentityFolders
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.identity_folders import IdentityFolders
+from frbench.harness.core.errors import FrbenchError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from frbench.datasets.cfp import CFP
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 VIEWS = {"frontal": 3, "profile": 2}
 

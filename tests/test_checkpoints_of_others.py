@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import FrbenchError, warn_once
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 

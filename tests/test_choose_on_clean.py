@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from frbench.datasets.synthetic import SyntheticFaces
+from frbench.datasets.synthetic.dataset import SyntheticFaces
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SMALL = ["identities.people=100", "identities.shots=3", "recognizer=tiny", "device=cpu", "--pairs", "60"]

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
-from frbench.harness.cli import main
-from frbench.harness.composing import with_hydra
-from frbench.harness.overrides import quoted
+from frbench.harness.cli.main import main
+from frbench.harness.config.compose import with_hydra
+from frbench.harness.config.overrides import quoted
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def test_the_configuration_of_each_cell_of_a_sweep_is_printed_and_nothing_runs(
 @pytest.mark.parametrize("words", [["options"], ["run", "--help"], ["data", "list"], ["run", "--cfg=job"]])
 def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
     """As ``frbench options | head -1``: the reader is gone before the first line."""
-    command = [sys.executable, "-m", "frbench.harness.cli", *words]
+    command = [sys.executable, "-m", "frbench.harness.cli.main", *words]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
@@ -299,7 +299,7 @@ def test_a_target_of_somebody_else_is_refused(frbench: Callable[..., Answer]) ->
 
 def test_the_command_itself_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "frbench.harness.cli", "run", "atack=pgd"],
+        [sys.executable, "-m", "frbench.harness.cli.main", "run", "atack=pgd"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -13,17 +13,17 @@ import pytest
 from photo_folders import FACES, find, lines, photo_folder, picture, snapshot, toy_cloaker
 from PIL import Image
 
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.fawkes import Fawkes
-from frbench.harness import protecting
-from frbench.harness.cloaker import Cloaker
-from frbench.harness.contracts import Attack
-from frbench.harness.pasting import Aligned
-from frbench.harness.photos import BadPhoto, Copies, decoded
-from frbench.harness.protecting import Protecting
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Attack
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.images.pasting import Aligned
+from frbench.harness.photo_cloaking import batch_job as protecting
+from frbench.harness.photo_cloaking.batch_job import Protecting
+from frbench.harness.photo_cloaking.cloaker import Cloaker
+from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decoded
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
 
 
 @pytest.fixture

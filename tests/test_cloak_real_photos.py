@@ -10,12 +10,12 @@ import torch
 from photo_folders import lines, snapshot
 from PIL import Image
 
-from frbench.datasets.portraits import FaceFinder
-from frbench.datasets.tiles import TiledYuNet
-from frbench.harness.cli import main
-from frbench.harness.faces import load_images
-from frbench.harness.photos import decoded
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
+from frbench.datasets.alignment.face_finder import FaceFinder
+from frbench.datasets.alignment.tiled_yunet import TiledYuNet
+from frbench.harness.cli.main import main
+from frbench.harness.core.face_data import load_images
+from frbench.harness.photo_cloaking.photo_files import decoded
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 CANVAS = {"portrait.jpg": (520, 620), "group.png": (420, 1000)}

@@ -12,15 +12,15 @@ from photo_folders import find, lines, photo_folder, toy_cloaker
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.fawkes_v03 import FawkesTargeted
-from frbench.harness import build
-from frbench.harness.cli import main
-from frbench.harness.cloaker import Cloaker
-from frbench.harness.contracts import AttackResult, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Cloak
-from frbench.harness.protecting import Protecting
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.cli.main import main
+from frbench.harness.config import build
+from frbench.harness.core.contracts import AttackResult, View
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.photo_cloaking.batch_job import Protecting
+from frbench.harness.photo_cloaking.cloaker import Cloaker
+from frbench.harness.threat_model.goals import Cloak
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from cloaks_by_hand import COUNT, SIDE, Squares, pattern, people
 from fitted_by_hand import CPU, context
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.fawkes_v03 import FawkesTargeted
-from frbench.defenses.cloaked_faces import Cloaked, CloakedFaces, CloakMaker, Cloaks, other_people
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import FaceSet, PairBatch
-from frbench.harness.fitting import Workshop
-from frbench.harness.store import ResultStore
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.defenses.cloak_removal.cloaked_faces import Cloaked, CloakedFaces, CloakMaker, Cloaks, other_people
+from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, View
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import FaceSet, PairBatch
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.training.artifacts import Workshop
 
 
 @pytest.fixture

@@ -15,21 +15,21 @@ from running import told
 from toy_cells import toy_cell
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.defenses.blur import BlurDefense
-from frbench.harness.budgets import Linf
-from frbench.harness.cell import Cell, run_cell
-from frbench.harness.contracts import Images
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Cloak, Dodging
-from frbench.harness.protocols.enrolling import Enrolment, Photos
-from frbench.harness.protocols.geometry import border_accuracy
-from frbench.harness.protocols.splitting import check_leak, published_cloaks, scenes, split
-from frbench.harness.store import ResultStore
-from frbench.harness.threats import Adaptive
-from frbench.harness.trackers.finetuned import FineTuned
-from frbench.harness.trackers.linear import LinearProbe
-from frbench.harness.trackers.nearest import NearestNeighbour
+from frbench.defenses.input_transforms.blur import BlurDefense
+from frbench.harness.core.contracts import Images
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.evaluation.cell import Cell, run_cell
+from frbench.harness.protocols.cloaking.border_probe import border_accuracy
+from frbench.harness.protocols.cloaking.photo_embeddings import Enrolment, Photos
+from frbench.harness.protocols.cloaking.splits import check_leak, published_cloaks, scenes, split
+from frbench.harness.protocols.cloaking.trackers.finetuned import FineTuned
+from frbench.harness.protocols.cloaking.trackers.linear import LinearProbe
+from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Cloak, Dodging
+from frbench.harness.threat_model.threats import Adaptive
 
 IDENTITY = np.repeat(np.arange(6), [10, 14, 7, 10, 12, 20])
 

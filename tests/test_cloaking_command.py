@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from frbench.harness.cli import main
+from frbench.harness.cli.main import main
 
 
 @pytest.fixture

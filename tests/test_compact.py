@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from frbench.harness.compact import packed, unpacked
-from frbench.harness.store import ResultStore
+from frbench.harness.images.delta_coding import packed, unpacked
+from frbench.harness.storage.result_store import ResultStore
 
 PIXELS = st.floats(0, 1, width=32) | st.sampled_from([-0.0, 1e-45, 1e-38, 1 / 255, 1 - 2**-24])
 STACKS = arrays(np.float32, (2, 3, 4, 4), elements=PIXELS)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from running import eight_bits
 
-from frbench.defenses.blur import Blur
-from frbench.harness.contracts import Draw, Images, Template
-from frbench.harness.metering import Meter, Metered, MeteredComparer, metered
-from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, Embedder, lifted, purified
+from frbench.defenses.input_transforms.blur import Blur
+from frbench.harness.core.contracts import Draw, Images, Template
+from frbench.harness.core.verifiers import ComparerVerifier, CosineVerifier, Embedder, lifted, purified
+from frbench.harness.recognizers.metering import Meter, Metered, MeteredComparer, metered
 
 
 class Comparing:

@@ -17,23 +17,23 @@ from scipy.sparse.linalg import spsolve
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-import frbench.defenses.quilting as quilting
-from frbench.defenses.eigenspace import Eigenspace, colour, gray
-from frbench.defenses.equal_energy import EqualEnergy
-from frbench.defenses.lowpass import LowPassDefense
-from frbench.defenses.patches import PatchBank
-from frbench.defenses.pca import PcaDefense, Projection
-from frbench.defenses.quilting import Quilt, nearest, places
-from frbench.defenses.random_mask import RandomlyKept, RandomMaskDefense
-from frbench.defenses.selected import Direct, ThroughMask
-from frbench.defenses.threshold import ThresholdDefense, Thresholded
-from frbench.defenses.tv import TotalVariation, TotalVariationDefense, inpainted
-from frbench.harness.contracts import Artifact, Draw, FitContext, Fitted, Recipe
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import Workshop
-from frbench.harness.store import ResultStore
-from frbench.harness.validation import check_fields
+import frbench.defenses.input_transforms.quilting as quilting
+from frbench.defenses.input_transforms.patch_bank import PatchBank
+from frbench.defenses.input_transforms.quilting import Quilt, nearest, places
+from frbench.defenses.input_transforms.total_variation import TotalVariation, TotalVariationDefense, inpainted
+from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.defenses.subspace.hard_threshold import ThresholdDefense, Thresholded
+from frbench.defenses.subspace.lowpass import LowPassDefense
+from frbench.defenses.subspace.lowpass_fit import EqualEnergy
+from frbench.defenses.subspace.masked_projection import Direct, ThroughMask
+from frbench.defenses.subspace.pca import PcaDefense, Projection
+from frbench.defenses.subspace.random_mask import RandomlyKept, RandomMaskDefense
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.contracts import Artifact, Draw, FitContext, Fitted, Recipe
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.training.artifacts import Workshop
 
 SIDE, COMPONENTS = 16, 6
 PIXELS = SIDE * SIDE

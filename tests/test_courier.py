@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers import courier
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers import http_client as courier
 from frbench.harness.recognizers.service import CompareService
 
 pytest.importorskip("httpx")

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness import crafting as module
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Template, Verifier, View
-from frbench.harness.crafting import Crafting
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.noise import normal
-from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import CosineVerifier, Wrapping
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Template, Verifier, View
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.verifiers import CosineVerifier, Wrapping
+from frbench.harness.evaluation import crafting as module
+from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 CPU = torch.device("cpu")
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from fabricated import NAMES, FakeStore, attacked, decided
 
-from frbench.harness.crosscheck import Findings, compare
-from frbench.harness.intervals import paired_difference
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import Record
-from frbench.harness.report import report
-from frbench.harness.tables import CLEAN, DOUBTED
-from frbench.harness.tabulate import gap_tables
+from frbench.harness.metrics.confidence import paired_difference
+from frbench.harness.reporting.crosscheck import Findings, compare
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.report import report
+from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED
+from frbench.harness.reporting.tables.success import gap_tables
+from frbench.harness.storage.records import Record
 
 
 def found_in(store: FakeStore) -> Findings:
@@ -49,7 +49,7 @@ def test_an_adaptive_attack_that_does_worse_than_the_oblivious_one_is_flagged() 
 def test_that_flags_of_comparisons_stand_in_the_tidy_table_and_below_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frbench.harness.figures.draw", lambda *arguments: [])
+    monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
     store, adaptive, _ = pair_of_threats(0.25, 0.6)
     report(store, tmp_path)
     assert "adaptive weaker than oblivious" in (tmp_path / "tables" / "report.md").read_text(encoding="utf-8")

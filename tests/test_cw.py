@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.deepfool import DeepFool
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.datasets.lfw import read_pairs
-from frbench.harness import build
-from frbench.harness.budgets import L2, Unbounded
-from frbench.harness.contracts import Attack, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch, load_images
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Attack, Goal, Images, Scores, Template, View
+from frbench.harness.core.face_data import PairBatch, load_images
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import L2, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 

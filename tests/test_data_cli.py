@@ -18,12 +18,13 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from frbench.harness import preparing, sources
-from frbench.harness.data_cli import run
-from frbench.harness.errors import FrbenchError
-from frbench.harness.preparing import ensure_dataset
-from frbench.harness.sources import File, Source, Tree, group_digest, load_sources, scan
-from frbench.harness.verifying import verify
+from frbench.harness.cli.data import run
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.data_preparation import catalog as sources
+from frbench.harness.data_preparation import prepare as preparing
+from frbench.harness.data_preparation.catalog import File, Source, Tree, group_digest, load_sources, scan
+from frbench.harness.data_preparation.checksums import verify
+from frbench.harness.data_preparation.prepare import ensure_dataset
 
 CONF = Path(preparing.__file__).parents[1] / "conf"
 
@@ -305,7 +306,7 @@ def test_that_lfw_is_fetched_whole_though_the_first_run_is_killed(real_data: Pat
     tree = load_sources()["lfw"].tree
     assert tree
     for url in serving(real_data):
-        verb = "import sys; from frbench.harness.data_cli import run; run(sys.argv[1:])"
+        verb = "import sys; from frbench.harness.cli.data import run; run(sys.argv[1:])"
         arguments = ["prepare", "lfw", "--data", "data", "--mirror", url]
         process = subprocess.Popen([sys.executable, "-c", verb, *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
         while len(scan(tree, tmp_path / "data")) < 500:

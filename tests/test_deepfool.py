@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from frbench.attacks.deepfool import DeepFool, newton
-from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 
 def test_it_needs_few_steps_and_finished_pairs_leave(linear: Callable, batch: Callable, view: Callable) -> None:

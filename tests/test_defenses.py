@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from frbench.defenses.bitdepth import BitDepth
-from frbench.defenses.blur import Blur
-from frbench.defenses.jpeg import Jpeg, SoftJpeg
-from frbench.defenses.purification import StraightThrough
-from frbench.harness.contracts import Draw
+from frbench.defenses.components.purifier import StraightThrough
+from frbench.defenses.input_transforms.bitdepth import BitDepth
+from frbench.defenses.input_transforms.blur import Blur
+from frbench.defenses.input_transforms.jpeg import Jpeg, SoftJpeg
+from frbench.harness.core.contracts import Draw
 
 INDEX = torch.arange(4)
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.restoration import denoise_bilateral, denoise_nl_means, denoise_tv_chambolle
 from torch import Tensor
 
-from frbench.defenses.denoising import (
+from frbench.defenses.input_transforms.denoising import (
     Bilateral,
     CalibratedWavelet,
     Chambolle,
@@ -23,8 +23,8 @@ from frbench.defenses.denoising import (
     NonLocalMeans,
     Wavelet,
 )
-from frbench.harness.contracts import Draw
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.errors import FrbenchError
 
 INDEX = torch.arange(3)
 DENOISERS: list[Denoiser] = [

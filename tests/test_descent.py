@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.attacks.diversity import GaussianSmoothing, ResizeAndPad
-from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.verifiers import CosineVerifier
+from frbench.attacks.components.input_diversity import GaussianSmoothing, ResizeAndPad
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 FGSM = ProjectedDescent(steps=1, stride=1.0)
 BIM = ProjectedDescent(steps=20)
@@ -64,7 +64,7 @@ def test_bim_reaches_the_optimum_of_a_linear_score(batch: Callable, view: Callab
         differentiable, random = True, False
 
         def enroll(self, reference, index, draw):  # type: ignore[no-untyped-def]
-            from frbench.harness.contracts import Template
+            from frbench.harness.core.contracts import Template
 
             return Template(reference.flatten(1) - 0.5, index)
 

@@ -9,9 +9,9 @@ from scipy import ndimage, stats
 from torch import Tensor
 from torch.nn import functional
 
-from frbench.attacks.diversity import GaussianSmoothing, ResizeAndPad
-from frbench.harness.contracts import Draw
-from frbench.harness.noise import uniform
+from frbench.attacks.components.input_diversity import GaussianSmoothing, ResizeAndPad
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.counter_rng import uniform
 
 SIZES = [(8, 8), (16, 16), (112, 112), (112, 96)]
 NAMES = ["8x8", "16x16", "112x112", "112x96"]

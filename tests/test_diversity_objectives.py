@@ -14,11 +14,11 @@ from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from frbench.harness.objectives.classification import CLASSIFICATIONS
-from frbench.harness.objectives.diagnosis import diagnosis, rotated_cosine, rotation, tilt
-from frbench.harness.objectives.diversity import Diversity, Kind, log_volume, pairwise_cosine, residuals
-from frbench.harness.objectives.margins import ArcFace, margin_loss
-from frbench.harness.objectives.seen import Seen
+from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.classification import CLASSIFICATIONS
+from frbench.harness.training.losses.diversity import Diversity, Kind, log_volume, pairwise_cosine, residuals
+from frbench.harness.training.losses.diversity_metrics import diagnosis, rotated_cosine, rotation, tilt
+from frbench.harness.training.losses.margins import ArcFace, margin_loss
 
 AXES = torch.eye(5, dtype=torch.float64)
 THIRDS = torch.stack([math.cos(a) * AXES[1] + math.sin(a) * AXES[2] for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)])

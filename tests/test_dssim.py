@@ -8,7 +8,7 @@ import torch
 from kornia.metrics import ssim as kornia_ssim
 from skimage.metrics import structural_similarity
 
-from frbench.harness.sizes import Structure, ssim
+from frbench.harness.metrics.perturbation import Structure, ssim
 
 
 def faces(count: int = 4, side: int = 112, seed: int = 0) -> torch.Tensor:

@@ -13,9 +13,9 @@ from hypothesis import given
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from frbench.defenses import eigenspace
-from frbench.defenses.eigenspace import Eigenspace, colour, gray
-from frbench.harness.errors import FrbenchError
+from frbench.defenses.subspace import eigenfaces as eigenspace
+from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.harness.core.errors import FrbenchError
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,19 @@ from recipes_to_learn import FACES, RECIPES, SCHEDULE, SINGLE
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from frbench.harness import students, training
-from frbench.harness.contracts import Artifact, Images
-from frbench.harness.ensemble_training import EnsembleRecipe, _Ensemble
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.learning import Observed
-from frbench.harness.metrics import kfold_accuracy
-from frbench.harness.objectives.diversity import pairwise_cosine
+from frbench.harness.core.contracts import Artifact, Images
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.metrics.verification import kfold_accuracy
+from frbench.harness.recognizers.initialization import load_member
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.recognizers.untrained import load_member
-from frbench.harness.recognizers.whole import WholeNetwork
+from frbench.harness.recognizers.trainable import WholeNetwork
+from frbench.harness.training import loop as training
+from frbench.harness.training import recognizer_learner as students
+from frbench.harness.training.ensemble_recipe import EnsembleRecipe, _Ensemble
+from frbench.harness.training.learner import Observed
+from frbench.harness.training.losses.diversity import pairwise_cosine
 
 
 @cache

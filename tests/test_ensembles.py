@@ -13,21 +13,21 @@ import torch
 from ensembles_by_hand import FUSIONS, NET, artifact, by_hand, newborn, pictures, score
 from running import told
 
-from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.defenses.ensembles import FusedDefense, TrainedEnsemble
-from frbench.harness.budgets import Linf
-from frbench.harness.cli import main
-from frbench.harness.contracts import Artifact, FitContext, Recognizer, Victim
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.goals import Impersonation
-from frbench.harness.metering import Meter, Metered, MeteredComparer
-from frbench.harness.recognizers.fused import Fusion
-from frbench.harness.recognizers.untrained import Untrained
-from frbench.harness.store import ResultStore
-from frbench.harness.threats import Adaptive, Oblivious
-from frbench.harness.validation import check_fields
-from frbench.harness.verifiers import ComparerVerifier, CosineVerifier, lifted
+from frbench.harness.cli.main import main
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.contracts import Artifact, FitContext, Recognizer, Victim
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import ComparerVerifier, CosineVerifier, lifted
+from frbench.harness.recognizers.fusion import Fusion
+from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.metering import Meter, Metered, MeteredComparer
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Impersonation
+from frbench.harness.threat_model.threats import Adaptive, Oblivious
 
 
 @pytest.fixture

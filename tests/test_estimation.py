@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from frbench.attacks.estimation import GradientEstimate
-from frbench.attacks.front import Front, gradient
-from frbench.harness.budgets import L2, Linf
-from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.noise import normal
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.attacks.components.active_set import Front, gradient
+from frbench.attacks.nes import GradientEstimate
+from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import L2, Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 BUDGETS = [Linf(8 / 255), L2(1.0)]

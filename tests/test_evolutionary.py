@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from frbench.attacks.evolutionary import Evolutionary, _Asker, _Walk
-from frbench.harness.answers import DecisionsOnly
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.noise import uniform
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
+from frbench.harness.threat_model.oracles import DecisionsOnly
 
 GOALS = [Dodging(), Impersonation()]
 OUT_OF_REACH = {Dodging(): -2.0, Impersonation(): 2.0}

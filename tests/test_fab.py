@@ -14,11 +14,11 @@ from torch import Tensor
 from frbench.attacks.deepfool import SIZES, DeepFool, Norm
 from frbench.attacks.fab import Fab, onto_plane
 from frbench.attacks.torchattacks import TorchAttack
-from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 NORMS: list[Norm] = ["l2", "linf"]
 GOALS = [Dodging(), Impersonation()]

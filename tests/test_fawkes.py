@@ -12,20 +12,20 @@ import cv2
 import pytest
 import torch
 
-from frbench.attacks.cloaking import Adadelta, as_filed, from_tanh, to_tanh
+from frbench.attacks.components.cloak_optimization import Adadelta, as_filed, from_tanh, to_tanh
 from frbench.attacks.fawkes import Fawkes, rescheduled
 from frbench.attacks.fawkes_v03 import FawkesTargeted
-from frbench.datasets.strangers import farthest_targets
-from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Images, View
-from frbench.harness.errors import Refused
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Cloak, Dodging
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.datasets.cloak_targets import farthest_targets
+from frbench.harness.core.contracts import Images, View
+from frbench.harness.core.errors import Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.metrics.perturbation import Structure
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.sizes import Structure
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Unbounded
+from frbench.harness.threat_model.goals import Cloak, Dodging
 
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
 

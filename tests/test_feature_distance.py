@@ -18,22 +18,22 @@ from scipy.stats import binomtest
 from toy_cells import NoDefense, NoiseDefense, toy_cell
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.lots import Lots, Walk
-from frbench.defenses.blur import BlurDefense
-from frbench.harness.budgets import L2, Unbounded
-from frbench.harness.cell import Cell, run_cell
-from frbench.harness.contracts import AttackResult, Draw, Goal, Template, View
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.protocols import reaching
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.defenses.input_transforms.blur import BlurDefense
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.contracts import AttackResult, Draw, Goal, Template, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.cell import Cell, run_cell
+from frbench.harness.protocols import feature_distance_crafting as reaching
 from frbench.harness.protocols.feature_distance import FeatureDistance
-from frbench.harness.protocols.reaching import aims
-from frbench.harness.store import ResultStore
-from frbench.harness.threats import Adaptive, Transfer
-from frbench.harness.validation import check_fields
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.protocols.feature_distance_crafting import aims
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import L2, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
+from frbench.harness.threat_model.threats import Adaptive, Transfer
 
 DISTANCES = (1.2, 0.9, 0.6, 0.3, 0.01)
 WALK = Lots(Walk(step=3 / 255, steps=25, direction="sign"))

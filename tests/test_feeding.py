@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.datasets.synthetic import Synthetic
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.feeding import automatic, without
+from frbench.datasets.synthetic.dataset import Synthetic
+from frbench.harness.cli.main import main
+from frbench.harness.config.auto_preprocessing import automatic, without
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.evaluation.preprocessing_search import UNFED, USUAL, sample, search
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.preprocessing import Preprocessing
-from frbench.harness.recognizers.preprocessing_search import UNFED, USUAL, sample, search
-from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 SMALL = ("dataset.people=30", "dataset.shots=4", "dataset.pairs=100", "dataset.limit=20", "attack=none", "device=cpu")

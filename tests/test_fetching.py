@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from frbench.harness import fetching
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fetching import Download, fetch, fetch_many, fetch_weights, locate_weights, mirrored
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.runtime import download as fetching
+from frbench.harness.runtime.download import Download, fetch, fetch_many, fetch_weights, locate_weights, mirrored
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -230,8 +230,8 @@ def test_that_a_killed_download_is_taken_up_where_it_was(site: Site, tmp_path: P
     digest = hashlib.sha256(CONTENT * 4).hexdigest()
     target, part = tmp_path / "a.bin", tmp_path / "a.bin.part"
     code = (
-        "import sys; from pathlib import Path; from frbench.harness import fetching; fetching.CHUNK = 1 << 16; "
-        "fetching.fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
+        "import sys; from pathlib import Path; from frbench.harness.runtime import download; download.CHUNK = 1 << 16; "
+        "download.fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, f"{site.url}/a.bin", str(target), digest])
     while not (part.exists() and part.stat().st_size > 200_000):

@@ -24,18 +24,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_cells import NoiseDefense, toy_cell
 
-from frbench.attacks.descent import Ledger, ProjectedDescent
-from frbench.defenses.bitdepth import BitDepth
-from frbench.defenses.jpeg import Jpeg
-from frbench.harness import crafting, metrics
-from frbench.harness.budgets import Linf
-from frbench.harness.cell import Cell, run_cell
-from frbench.harness.contracts import AttackResult, Draw
-from frbench.harness.faces import load_images
-from frbench.harness.goals import Dodging
-from frbench.harness.plots_pictures import PictureRow, picture_grid
+from frbench.attacks.projected_gradient_descent import Ledger, ProjectedDescent
+from frbench.defenses.input_transforms.bitdepth import BitDepth
+from frbench.defenses.input_transforms.jpeg import Jpeg
+from frbench.harness.core.contracts import AttackResult, Draw
+from frbench.harness.core.face_data import load_images
+from frbench.harness.evaluation import crafting
+from frbench.harness.evaluation.cell import Cell, run_cell
+from frbench.harness.metrics import verification as metrics
 from frbench.harness.protocols.verification import Verification
-from frbench.harness.store import ResultStore
+from frbench.harness.reporting.figures.image_grids import PictureRow, picture_grid
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 
 @pytest.fixture

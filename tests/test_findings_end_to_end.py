@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from frbench.harness.cli import main
-from frbench.harness.store import ResultStore
+from frbench.harness.cli.main import main
+from frbench.harness.storage.result_store import ResultStore
 
 OWN_RECOGNIZER = """
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def test_it_runs_from_one_end_to_the_other_and_what_is_asked_for_is_what_is_done
 
 def test_every_verb_answers_in_a_process_of_its_own(tmp_path: Path) -> None:
     for words in (["--help"], ["options"], ["--version"]):
-        command = [sys.executable, "-m", "frbench.harness.cli", *words]
+        command = [sys.executable, "-m", "frbench.harness.cli.main", *words]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout
         assert not done.stderr

@@ -12,16 +12,16 @@ import torch
 from scipy.stats import binomtest
 from toy_cells import Noise, NoiseDefense, toy_cell
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness import metrics
-from frbench.harness.budgets import Linf
-from frbench.harness.calibration import CALIBRATING, JUDGING
-from frbench.harness.cell import Cell, run_cell
-from frbench.harness.contracts import Draw
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.calibration import CALIBRATING, JUDGING
+from frbench.harness.evaluation.cell import Cell, run_cell
+from frbench.harness.metrics import verification as metrics
 from frbench.harness.protocols.verification import Verification
-from frbench.harness.store import ResultStore
-from frbench.harness.threats import Adaptive
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.threats import Adaptive
 
 
 @pytest.fixture

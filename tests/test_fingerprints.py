@@ -19,12 +19,12 @@ import frbench.attacks
 import frbench.datasets
 import frbench.defenses
 import frbench.harness
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness import fingerprints
-from frbench.harness.budgets import Linf
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.metering import Meter, metered
-from frbench.harness.verifiers import lifted
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core import fingerprints
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import lifted
+from frbench.harness.recognizers.metering import Meter, metered
+from frbench.harness.threat_model.budgets import Linf
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from frbench.harness.cli import main
-from frbench.harness.store import ResultStore
-from frbench.harness.training_cli import as_defense
+from frbench.harness.cli.fit import as_defense
+from frbench.harness.cli.main import main
+from frbench.harness.storage.result_store import ResultStore
 
 SMALL = [
     *("dataset=synthetic", "dataset.pairs=20", "device=cpu", "allow_low_accuracy=true"),

@@ -12,17 +12,17 @@ from conftest import LinearRecognizer
 from fitted_by_hand import CPU, SIDE, SmallPin, faces
 from torch import Tensor
 
-from frbench.defenses.eigenspace import Eigenfaces
-from frbench.defenses.mask_costs import MaskCost
-from frbench.defenses.pca import PcaDefense
-from frbench.defenses.pin import PinDefense
-from frbench.defenses.pin_training import DenoiserRecipe
-from frbench.harness.cli import main
-from frbench.harness.contracts import Artifact, FitContext, Recognizer
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import Workshop, fitted
-from frbench.harness.store import ResultStore
-from frbench.harness.training import Schedule
+from frbench.defenses.subspace.eigenfaces import Eigenfaces
+from frbench.defenses.subspace.mask_losses import MaskCost
+from frbench.defenses.subspace.pca import PcaDefense
+from frbench.defenses.subspace.pin import PinDefense
+from frbench.defenses.subspace.pin_fit import DenoiserRecipe
+from frbench.harness.cli.main import main
+from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.training.artifacts import Workshop, fitted
+from frbench.harness.training.loop import Schedule
 
 PEOPLE = faces(12, 16)
 MADE: list[str] = []  # what was fitted, in order

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.audit import Audit
-from frbench.harness.faces import REMARK_FLAGS, remark_flags
-from frbench.harness.flags import Flag, doubtful, flag_named
-from frbench.harness.telling import closing, sentence
+from frbench.harness.cli.summary_line import closing, sentence
+from frbench.harness.core.face_data import REMARK_FLAGS, remark_flags
+from frbench.harness.core.flags import Flag, doubtful, flag_named
+from frbench.harness.evaluation.audit import Audit
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

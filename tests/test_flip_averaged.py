@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness import build
-from frbench.harness.composing import chosen_options, settings, with_hydra
-from frbench.harness.contracts import Images, Recognizer
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
+from frbench.harness.config import build
+from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.core.contracts import Images, Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.flip_averaged import FlipAveraged
-from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
 
 AT = "recognizer@threat.surrogate"
 

@@ -11,12 +11,12 @@ import torch
 from ensembles_by_hand import FUSIONS, by_hand, score
 from torch import Tensor
 
-from frbench.harness.contracts import Recognizer, Verifier
-from frbench.harness.faces import PairBatch
-from frbench.harness.fingerprints import fingerprint
+from frbench.harness.core.contracts import Recognizer, Verifier
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import lifted
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
-from frbench.harness.recognizers.fused import Fusion, fused
-from frbench.harness.verifiers import lifted
+from frbench.harness.recognizers.fusion import Fusion, fused
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from frbench.harness import help_texts
-from frbench.harness.cli import main
-from frbench.harness.composing import with_hydra
+from frbench.harness.cli import help_texts
+from frbench.harness.cli.main import main
+from frbench.harness.config.compose import with_hydra
 
 VERBS = ["run", "fit", "report", "serve", "cloak", "options"]
 
@@ -27,7 +27,7 @@ def test_that_each_verb_has_help_of_its_own(verb: str, capsys: pytest.CaptureFix
 
 def test_that_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from frbench.harness.cli import main; main(['--help']); main(['run', '--help']); "
+        "import sys; from frbench.harness.cli.main import main; main(['--help']); main(['run', '--help']); "
         "sys.exit(bool({'torch', 'hydra', 'numpy', 'omegaconf'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

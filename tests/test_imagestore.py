@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frbench.datasets import imagestore
-from frbench.datasets.imagestore import Stack, combined_digest, open_files
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.io import image_store as imagestore
+from frbench.datasets.io.image_store import Stack, combined_digest, open_files
+from frbench.harness.core.errors import FrbenchError
 
 
 def write_face(path: Path, seed: int, size: tuple[int, int] = (112, 112), mode: str = "RGB") -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness import build
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Attack, View
-from frbench.harness.faces import PairBatch, PairSet
-from frbench.harness.goals import Dodging
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Attack, View
+from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 pytestmark = pytest.mark.realdata
 

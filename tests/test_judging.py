@@ -12,21 +12,21 @@ import pandas as pd
 import pytest
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import AttackResult, Draw, Images, Mask, Scores, Template, View
-from frbench.harness.crafting import Crafting
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.noise import normal
-from frbench.harness.protocols.judging import Judge
-from frbench.harness.protocols.measuring import draws_measurements, success_rate, survival_measurements
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.contracts import AttackResult, Draw, Images, Mask, Scores, Template, View
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.judge import Judge
+from frbench.harness.images.postprocessing import Png, Survival, Survived
+from frbench.harness.protocols.pair_metrics import draws_measurements, success_rate, survival_measurements
 from frbench.harness.protocols.verification import Verification
-from frbench.harness.store import ResultStore
-from frbench.harness.survival import Png, Survival, Survived
-from frbench.harness.validation import check_fields
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 COUNT, SIZE, CPU, FREE = 400, 12, torch.device("cpu"), Linf(1.0)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from frbench.datasets.lfw import LFW
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import remark_flags
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import remark_flags
 
 
 @pytest.fixture

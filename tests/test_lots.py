@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.lots import Lots, Lured, Walk
 from frbench.attacks.minimal import Minimal
-from frbench.harness.budgets import Linf, Unbounded
-from frbench.harness.contracts import Draw, Goal
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Draw, Goal
+from frbench.harness.threat_model.budgets import Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 GROWING = Minimal(ProjectedDescent(stop="on_success"), Linf(1 / 255), doublings=9, bisections=8)

@@ -11,17 +11,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from frbench.attacks.components.perceptual_distance import (
+    Differing,
+    Lpips,
+    StageLikeness,
+    description,
+    directions,
+    first_layers,
+)
 from frbench.attacks.lowkey import LowKey
-from frbench.attacks.perception import Differing, Lpips, StageLikeness, description, directions, first_layers
-from frbench.harness.budgets import Unbounded
-from frbench.harness.contracts import Images, View
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.goals import Cloak
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.core.contracts import Images, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import Unbounded
+from frbench.harness.threat_model.goals import Cloak
 
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
 STAGES = ("features.3", "features.7")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from frbench.harness.objectives.margins import ArcFace, CosFace, Margin, margin_loss
+from frbench.harness.training.losses.margins import ArcFace, CosFace, Margin, margin_loss
 
 HEADS = [ArcFace(64, 0.5), ArcFace(32, 0.3), CosFace(64, 0.4)]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from frbench.defenses.mask_costs import MaskCost, draw_masks, log_likelihood, score_function_loss
+from frbench.defenses.subspace.mask_losses import MaskCost, draw_masks, log_likelihood, score_function_loss
 
 D, N, B = 40, 6, 3
 COSTS = [MaskCost(0.01, "mean"), MaskCost(0.4, "sum")]

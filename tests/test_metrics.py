@@ -11,9 +11,9 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.intervals import clustered_bootstrap, median_interval, paired_difference, wilson
-from frbench.harness.metrics import (
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.metrics.confidence import clustered_bootstrap, median_interval, paired_difference, wilson
+from frbench.harness.metrics.verification import (
     OperatingPoint,
     Tar,
     Unresolved,
@@ -385,7 +385,7 @@ def test_the_bootstrap_is_the_same_each_time_and_in_any_chunk(monkeypatch: pytes
     success, people = rng.random(300) < 0.6, rng.integers(0, 80, (300, 2))
     once = clustered_bootstrap(success, people, resamples=200)
     assert once != clustered_bootstrap(success, people, resamples=200, seed=1)
-    monkeypatch.setattr("frbench.harness.intervals._CHUNK", 1000)
+    monkeypatch.setattr("frbench.harness.metrics.confidence._CHUNK", 1000)
     assert clustered_bootstrap(success, people, resamples=200) == once
 
 

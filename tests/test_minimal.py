@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.minimal import Minimal
-from frbench.harness import build
-from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Goal, View
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.config import build
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 BIM = ProjectedDescent(steps=20, stop="on_success")
 START = 16 / 255
@@ -45,7 +45,7 @@ class Mean:
     differentiable, random = True, False
 
     def enroll(self, reference: Tensor, index: Tensor, draw: Any) -> Any:
-        from frbench.harness.contracts import Template
+        from frbench.harness.core.contracts import Template
 
         return Template(reference.flatten(1), index)
 

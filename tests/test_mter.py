@@ -12,17 +12,17 @@ from learnable import lesson, network, people
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from frbench.harness.contracts import Artifact, Recipe
-from frbench.harness.ensemble_training import EnsembleRecipe
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import Images
-from frbench.harness.mter_training import MterRecipe, _Mter
-from frbench.harness.objectives.margins import ArcFace, margin_loss
-from frbench.harness.objectives.mter import Search, triplet
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.contracts import Artifact, Recipe
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import Images
+from frbench.harness.recognizers.initialization import load_member
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.recognizers.untrained import load_member
-from frbench.harness.training import Schedule
-from frbench.harness.validation import check_fields
+from frbench.harness.training.ensemble_recipe import EnsembleRecipe
+from frbench.harness.training.loop import Schedule
+from frbench.harness.training.losses.margins import ArcFace, margin_loss
+from frbench.harness.training.losses.mter import Search, triplet
+from frbench.harness.training.mter_recipe import MterRecipe, _Mter
 
 FACES = people()
 START = EnsembleRecipe(ArcFace(16, 0.3), Schedule(6, 24, 0.05, curve="cosine"), network())

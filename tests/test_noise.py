@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from frbench.harness.contracts import Draw
-from frbench.harness.noise import normal, uniform
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.counter_rng import normal, uniform
 
 numbers = st.integers(min_value=-(2**41), max_value=2**41)
 

@@ -10,12 +10,12 @@ from exported import export
 from inception_resnet import InceptionResnetV1
 from torch import nn
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.budgets import Linf
-from frbench.harness.goals import Dodging
-from frbench.harness.recognizers.iresnet import IResNet
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.recognizers.architectures.iresnet import IResNet
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import OnnxRuntimeRecognizer
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -26,7 +26,7 @@ from exported import (
 )
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import OnnxRuntimeRecognizer
 

@@ -7,8 +7,8 @@ import torch
 from exported import DIM, SIDE, Head, Small, as_mxnet_wrote, changed, export, scrambled, settled
 from torch import Tensor, nn
 
+from frbench.harness.recognizers.onnx_canonical import in_one_form
 from frbench.harness.recognizers.onnx_graph import read_interface, read_onnx
-from frbench.harness.recognizers.onnx_mending import in_one_form
 from frbench.harness.recognizers.onnx_normalisation import GraphNormalisation, graph_normalisation
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Gt, Interval
 
-from frbench.harness import domains
-from frbench.harness.cli import main
-from frbench.harness.option_docs import described, domain
+from frbench.harness.cli.main import main
+from frbench.harness.cli.option_docs import described, domain
+from frbench.harness.core import domains
 
 
 @pytest.mark.parametrize(

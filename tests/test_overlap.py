@@ -14,16 +14,16 @@ from fitted_by_hand import faces
 from safetensors.torch import save_file
 
 from frbench.defenses.ensembles import FusedDefense
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, PairSet, person_key
-from frbench.harness.overlap import overlap_flags, trained_flags
+from frbench.harness.cli.main import main
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSet, person_key
+from frbench.harness.core.training_identities import known_people, people_digests
+from frbench.harness.evaluation.identity_overlap import overlap_flags, trained_flags
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
 from frbench.harness.recognizers.flip_averaged import FlipAveraged
-from frbench.harness.recognizers.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.store import ResultStore
-from frbench.harness.trained_people import known_people, people_digests
+from frbench.harness.storage.result_store import ResultStore
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from frbench.harness.cli import main
+from frbench.harness.cli.main import main
 
 MODULE = """
 from dataclasses import dataclass, replace
 from typing import Annotated
 import torch
 from annotated_types import Interval
-from frbench.harness.contracts import AttackResult
+from frbench.harness.core.contracts import AttackResult
 
 
 class Kind:

@@ -91,16 +91,16 @@ def test_that_the_licence_goes_with_the_wheel(wheel: Path, contents: set[str]) -
 
 @pytest.mark.slow
 def test_that_the_installed_wheel_is_found_and_answers(installed: Path, tmp_path: Path) -> None:
-    found = run("-c", "import frbench.harness.cli as cli; print(cli.__file__)", where=tmp_path, path=installed)
+    found = run("-c", "import frbench.harness.cli.main as cli; print(cli.__file__)", where=tmp_path, path=installed)
     assert Path(found.strip()).is_relative_to(installed)
-    assert run("-m", "frbench.harness.cli", "--help", where=tmp_path, path=installed).startswith("usage: frbench")
+    assert run("-m", "frbench.harness.cli.main", "--help", where=tmp_path, path=installed).startswith("usage: frbench")
 
 
 @pytest.mark.slow
 def test_that_the_installed_wheel_composes_and_builds_its_own_options(installed: Path, tmp_path: Path) -> None:
     code = """
 import hydra, frbench.conf
-from frbench.harness import build
+from frbench.harness.config import build
 with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
     config = build.plain(hydra.compose("run", ["attack=mifgsm", "defense=pca", "experiment=demo"]))
 print(build.instantiate(config["attack"], "attack"), build.instantiate(config["defense"], "defense"))
@@ -111,7 +111,7 @@ print(len(recognizer.digest), frbench.conf.__file__)
     assert "momentum=1.0" in out
     assert "PcaDefense" in out
     assert str(installed) in out
-    options = run("-m", "frbench.harness.cli", "options", "budget", where=tmp_path, path=installed)
+    options = run("-m", "frbench.harness.cli.main", "options", "budget", where=tmp_path, path=installed)
     assert "linf_8" in {line.split()[0] for line in options.splitlines()}
 
 
@@ -131,7 +131,7 @@ def test_that_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def test_that_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    code = "import sys; from frbench.harness.cli import main; main(['--help']); print(*sorted(sys.modules))"
+    code = "import sys; from frbench.harness.cli.main import main; main(['--help']); print(*sorted(sys.modules))"
     loaded = set(run("-c", code, where=tmp_path).split())
-    assert "frbench.harness.cli" in loaded
+    assert "frbench.harness.cli.main" in loaded
     assert not loaded & {"torch", "numpy", "pandas", "hydra", "omegaconf", "scipy", "matplotlib", "PIL", "rich"}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frbench.datasets.imagestore import Stack
-from frbench.datasets.pairs import PairList, assemble, draw_decoys, open_named, read_lines
-from frbench.datasets.subsets import Subset, balanced
-from frbench.harness.errors import FrbenchError
+from frbench.datasets.io.image_store import Stack
+from frbench.datasets.io.pair_lists import PairList, assemble, draw_decoys, open_named, read_lines
+from frbench.datasets.io.pair_subsets import Subset, balanced
+from frbench.harness.core.errors import FrbenchError
 
 
 def regular(folds: int, each: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,10 @@ from fitted_by_hand import context
 from test_training import PEOPLE, Toy, same
 from trained_together import SCHEDULE, Observed, result, together
 
-from frbench.harness import parallel
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.training import train
+from frbench.harness.cli.main import main
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.runtime import distributed as parallel
+from frbench.harness.training.loop import train
 
 # Means of two gradients, taken in another order: float32, a few units in the last place over fifteen steps.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -143,7 +143,7 @@ WORDS += ["defense.recipe.schedule.batch=2"]
 
 
 def launched(*words: str) -> subprocess.CompletedProcess[str]:
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "frbench.harness.cli"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "frbench.harness.cli.main"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *command, *words], env=environment, capture_output=True, text=True, timeout=250, check=False

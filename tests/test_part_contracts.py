@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.contracts import Attack, AttackResult, Defense, Recognizer, Verifier
-from frbench.harness.errors import FrbenchError
-from frbench.harness.metering import Meter, metered
-from frbench.harness.part_contracts import check_pairs, check_part, check_result
-from frbench.harness.threats import Transfer
-from frbench.harness.verifiers import Comparer
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Attack, AttackResult, Defense, Recognizer, Verifier
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.part_contracts import check_pairs, check_part, check_result
+from frbench.harness.core.verifiers import Comparer
+from frbench.harness.recognizers.metering import Meter, metered
+from frbench.harness.threat_model.threats import Transfer
 
 
 def told(job: Callable[[], object]) -> str:

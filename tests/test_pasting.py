@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from frbench.harness.pasting import RAMP, Aligned, paste, window
+from frbench.harness.images.pasting import RAMP, Aligned, paste, window
 
 cv2 = pytest.importorskip("cv2")
 INNER = slice(RAMP, -RAMP)
@@ -70,7 +70,7 @@ def test_that_a_change_comes_back_better_than_by_plain_enlarging(monkeypatch: py
         return float(np.abs(found - wanted[0].numpy())[:, INNER, INNER].mean())
 
     corrected = error()
-    monkeypatch.setattr("frbench.harness.pasting._ROUNDS", 0)
+    monkeypatch.setattr("frbench.harness.images.pasting._ROUNDS", 0)
     assert corrected < 0.7 * error()
 
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image, ImageCms
 from scipy.ndimage import gaussian_filter
 
-from frbench.harness import photo_formats, photos
-from frbench.harness.errors import FrbenchError
-from frbench.harness.photo_formats import is_picture
-from frbench.harness.photos import BadPhoto, Copies, decoded, files, named, read
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.photo_cloaking import photo_files as photos
+from frbench.harness.photo_cloaking import photo_formats
+from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decoded, files, named, read
+from frbench.harness.photo_cloaking.photo_formats import is_picture
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

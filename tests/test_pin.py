@@ -12,16 +12,16 @@ from scipy.fft import idctn
 from scipy.linalg import hadamard
 from torch import Tensor, nn
 
-from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.defenses.mask_costs import MaskCost
-from frbench.defenses.pin import PinDefense
-from frbench.defenses.pin_training import DenoiserRecipe, PinNetwork, PinRecipe, noisy, start_from
-from frbench.defenses.tensor_names import under
-from frbench.harness.contracts import Fitted
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import Workshop
-from frbench.harness.store import ResultStore
-from frbench.harness.training import Schedule
+from frbench.defenses.components.artifact_keys import under
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
+from frbench.defenses.subspace.mask_losses import MaskCost
+from frbench.defenses.subspace.pin import PinDefense
+from frbench.defenses.subspace.pin_fit import DenoiserRecipe, PinNetwork, PinRecipe, noisy, start_from
+from frbench.harness.core.contracts import Fitted
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.loop import Schedule
 
 N, COUNT = 8, 32
 SHORT = Schedule(epochs=1, batch=8, rate=0.003, optimizer="adam")

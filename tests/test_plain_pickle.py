@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frbench.datasets.plain_pickle import Array, NotPlain, plain_value
+from frbench.datasets.io.safe_pickle import Array, NotPlain, plain_value
 
 IMAGES = [bytes(range(256)), b"short", b"\xff\xd8" + b"x" * 70000]
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

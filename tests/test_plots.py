@@ -15,7 +15,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness import canvas, plots, plots_pictures, plots_story
+from frbench.harness.reporting.figures import image_grids as plots_pictures
+from frbench.harness.reporting.figures import plots
+from frbench.harness.reporting.figures import plots_summary as plots_story
+from frbench.harness.reporting.figures import style as canvas
 
 
 def points() -> pd.DataFrame:
@@ -164,10 +167,11 @@ def test_users_matplotlib_settings_are_neither_used_nor_changed() -> None:
 
 def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
     code = (
-        "import sys; import frbench.harness.report; assert 'matplotlib' not in sys.modules\n"
-        "import numpy as np; from pathlib import Path; from frbench.harness import canvas, plots_pictures\n"
-        "row = plots_pictures.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
-        "canvas.save(plots_pictures.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "import sys; import frbench.harness.reporting.report; assert 'matplotlib' not in sys.modules\n"
+        "import numpy as np; from pathlib import Path\n"
+        "from frbench.harness.reporting.figures import image_grids, style\n"
+        "row = image_grids.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
+        "style.save(image_grids.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)

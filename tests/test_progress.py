@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from frbench.harness import progress
-from frbench.harness.progress import byte_bar, count_bar, over
+from frbench.harness.runtime import progress
+from frbench.harness.runtime.progress import byte_bar, count_bar, over
 
 
 class Clock:

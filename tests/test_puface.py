@@ -14,21 +14,21 @@ from cloaks_by_hand import SIDE, Squares, pattern, people
 from fitted_by_hand import CPU, faces
 from torch import Tensor
 
-from frbench.defenses.amplification import Amplification
-from frbench.defenses.autoencoder import AutoencoderDefense
-from frbench.defenses.autoencoder_training import AutoencoderRecipe, SegNet
-from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
-from frbench.defenses.puface import PufaceDefense
-from frbench.defenses.puface_training import Photos, PufaceRecipe, _Purifying
-from frbench.defenses.tensor_names import under
-from frbench.harness import training
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import Workshop
-from frbench.harness.store import ResultStore
-from frbench.harness.training import Schedule
+from frbench.defenses.cloak_removal.amplification import Amplification
+from frbench.defenses.cloak_removal.autoencoder import AutoencoderDefense
+from frbench.defenses.cloak_removal.autoencoder_fit import AutoencoderRecipe, SegNet
+from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
+from frbench.defenses.cloak_removal.puface import PufaceDefense
+from frbench.defenses.cloak_removal.puface_fit import Photos, PufaceRecipe, _Purifying
+from frbench.defenses.components.artifact_keys import under
+from frbench.harness.core.contracts import Draw, Fitted, Images
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.training import loop as training
+from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.loop import Schedule
 
 BRIEF = Schedule(epochs=2, batch=10, rate=3e-3, optimizer="adam")
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.defenses.purification import PurifierDefense
-from frbench.harness.contracts import Draw, Images, Scores, Verifier
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairBatch
-from frbench.harness.verifiers import CosineVerifier, Purifier, Sides
+from frbench.defenses.components.purifier import PurifierDefense
+from frbench.harness.core.contracts import Draw, Images, Scores, Verifier
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier, Purifier, Sides
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Stretching:
         return Stretch(self.by)
 
     def protect(self, verifier):
-        from frbench.harness.verifiers import purified
+        from frbench.harness.core.verifiers import purified
         return purified(verifier, self.purifier(), "both")
 
     def relaxations(self, verifier):
@@ -128,7 +128,7 @@ def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one
     faces = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "recognizer.floor=null"]
     if protocol == "cloaking":
         faces = ["dataset=synthetic_users", "goal=cloak"]
-    command = [sys.executable, "-m", "frbench.harness.cli", "run", f"--config-dir={tmp_path / 'conf'}"]
+    command = [sys.executable, "-m", "frbench.harness.cli.main", "run", f"--config-dir={tmp_path / 'conf'}"]
     command += [f"protocol={protocol}", "attack=none", "defense=stretch", "trust=[my_parts]", "device=cpu", *faces]
     done = subprocess.run(
         [*command, f"paths.results={tmp_path / 'results'}"],

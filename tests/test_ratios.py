@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import pytest
 
-from frbench.harness.cli import main
-from frbench.harness.composing import chosen_options, settings, with_hydra
-from frbench.harness.domains import NonNegativeInt, OpenFraction, PixelChange
-from frbench.harness.ratios import as_number, with_numbers
+from frbench.harness.cli.main import main
+from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.core.domains import NonNegativeInt, OpenFraction, PixelChange
+from frbench.harness.core.ratios import as_number, with_numbers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from frbench.harness.composing import with_hydra
+from frbench.harness.config.compose import with_hydra
 
 README = Path(__file__).parent.parent / "README.md"
 COMMAND = re.compile(r"(?:^|\s)(?:frbench|-m frbench\.harness\.cli) (run|fit)\s([^#`]*)")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Draw, Template
-from frbench.harness.realigning import Realigned
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.core.contracts import Draw, Template
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.photo_cloaking.alignment_jitter import Realigned
 
 
 class Seeing:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.harness import build
-from frbench.harness.contracts import Recognizer
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier, cosine
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
-from frbench.harness.verifiers import CosineVerifier, cosine
 
 AT = "recognizer@threat.surrogate"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 from frbench.harness.recognizers import onnx_runtime
 from frbench.harness.recognizers.insightface_pack import InsightfacePack
 from frbench.harness.recognizers.onnx_graph import require
@@ -290,7 +290,7 @@ def test_a_pack_without_a_recognizer_is_one_clear_line(pack: Path, monkeypatch) 
 
 @pytest.mark.realdata
 def test_a_real_file_with_a_baked_in_batch_agrees_with_its_checkpoint(real_data: Path, images) -> None:
-    from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
+    from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
     from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
     models, mean, std = real_data / "models", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

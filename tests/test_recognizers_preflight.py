@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.protocols.photo_pairs import pair_accuracy
-from frbench.harness.recognizers.preflight import check_clean_accuracy
+from frbench.harness.cli.main import main
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.protocols.cloaking.photo_pairs import pair_accuracy
+from frbench.harness.recognizers.accuracy_check import check_clean_accuracy
 
 
 def test_at_or_above_the_floor_nothing_is_said() -> None:

@@ -13,12 +13,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from frbench.harness import build
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.folding import FrozenPReLU, simplify
-from frbench.harness.recognizers.iresnet import IResNet
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
-from frbench.harness.recognizers.preparation import Prepared, SmallBatches, prepare, resolve_device
+from frbench.harness.config import build
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.architectures.iresnet import IResNet
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
+from frbench.harness.recognizers.batchnorm_folding import FrozenPReLU, simplify
+from frbench.harness.recognizers.inference import Prepared, SmallBatches, prepare, resolve_device
 from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
 
 

@@ -16,12 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from frbench.harness.cli import main
-from frbench.harness.contracts import Draw
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
+from frbench.harness.cli.main import main
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier, lifted
 from frbench.harness.recognizers.service import CompareService
-from frbench.harness.verifiers import CosineVerifier, lifted
 
 pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
@@ -83,7 +83,7 @@ def made() -> Callable[..., Any]:
     """``made("defense", "jpeg", ...)``: the object of that option."""
     import hydra
 
-    from frbench.harness import build
+    from frbench.harness.config import build
 
     def make(group: str, option: str, *words: str) -> Any:
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):

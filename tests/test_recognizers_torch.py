@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.iresnet import IResNet
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.architectures.iresnet import IResNet
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet, PreluMobileFaceNet
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.recognizers.weight_files import find_weights

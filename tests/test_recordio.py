@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frbench.datasets.recordio import RecordFaces, RecordStack, _read
-from frbench.harness import overlap
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
+from frbench.harness.cli.main import main
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.evaluation import identity_overlap as overlap
 
 MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)

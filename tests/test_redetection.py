@@ -14,15 +14,15 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from frbench.datasets.alignment import TEMPLATE, Detect, Faces, YuNet
-from frbench.datasets.celeba import IdentityFolders
-from frbench.datasets.redetection import Redetected
-from frbench.harness import build
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import describe, fingerprint
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
+from frbench.datasets.alignment.align import TEMPLATE, Detect, Faces, YuNet
+from frbench.datasets.alignment.redetection import Redetected
+from frbench.datasets.identity_folders import IdentityFolders
+from frbench.harness.config import build
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import describe, fingerprint
+from frbench.harness.images.postprocessing import Png
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.survival import Png
 
 pytest.importorskip("cv2")
 LOOKS = ((0, 0.6), (640, 0.6), (320, 0.6))  # as the protocol has them: a lower score finds faces in noise
@@ -128,8 +128,8 @@ def test_that_it_is_known_by_the_detector_and_the_margin_and_not_by_paths(tmp_pa
 def test_that_it_is_built_from_a_config_as_the_protocol_has_it() -> None:
     looks = [list(look) for look in LOOKS]
     model = "no_data/models/yunet_n_640_640.onnx"
-    detector = {"_target_": "frbench.datasets.alignment.YuNet", "model": model, "looks": looks}
-    config = {"_target_": "frbench.datasets.redetection.Redetected", "detector": detector, "margin": 0.5}
+    detector = {"_target_": "frbench.datasets.alignment.align.YuNet", "model": model, "looks": looks}
+    config = {"_target_": "frbench.datasets.alignment.redetection.Redetected", "detector": detector, "margin": 0.5}
     way, again = (build.instantiate(config, "protocol.survival.redetected") for _ in range(2))
     assert way == again
     assert fingerprint(way) == fingerprint(again) == fingerprint(Redetected(YuNet(model, LOOKS), 0.5))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, relu
 
-from frbench.defenses.rednet import RedNet
+from frbench.defenses.cloak_removal.rednet import RedNet
 
 
 def test_thirty_layers_of_sixty_four_channels_have_the_published_number_of_weights() -> None:

@@ -23,9 +23,9 @@ from fabricated import (
     with_pictures,
 )
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.intervals import wilson
-from frbench.harness.report import report
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.reporting.report import report
 
 FIGURES = {"curve", "heat", "scores", "pictures", "story"}
 
@@ -34,7 +34,7 @@ FIGURES = {"curve", "heat", "scores", "pictures", "story"}
 def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No figures, which take a second each, but for tests that ask for ``drawn``."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("frbench.harness.figures.draw", lambda *arguments: [])
+        monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
 
 
 @pytest.fixture

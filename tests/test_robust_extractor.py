@@ -11,21 +11,21 @@ import torch
 from cloaked_cells import SIZE, Wearing, cloaking_cell, negatives, users
 from torch import Tensor, nn
 
-from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
-from frbench.defenses.robust_extractor import RobustExtractor
-from frbench.defenses.robust_training import RobustRecipe
-from frbench.harness.budgets import Unbounded
-from frbench.harness.cell import run_cell
-from frbench.harness.contracts import Images
-from frbench.harness.errors import Refused
-from frbench.harness.faces import FaceSet
-from frbench.harness.fitting import fitted
-from frbench.harness.metering import Meter, Metered
+from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
+from frbench.defenses.cloak_removal.robust_extractor import RobustExtractor
+from frbench.defenses.cloak_removal.robust_extractor_fit import RobustRecipe
+from frbench.harness.core.contracts import Images
+from frbench.harness.core.errors import Refused
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.evaluation.cell import run_cell
+from frbench.harness.protocols.cloaking.trackers.finetuned import FineTuned
+from frbench.harness.recognizers.metering import Meter, Metered
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.recognizers.whole import network_of
-from frbench.harness.store import ResultStore
-from frbench.harness.trackers.finetuned import FineTuned
-from frbench.harness.training import Schedule
+from frbench.harness.recognizers.trainable import network_of
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Unbounded
+from frbench.harness.training.artifacts import fitted
+from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from conftest import LinearRecognizer
 from fitted_by_hand import CPU, eigenfaces, faces
 from torch import Tensor, nn
 
-from frbench.defenses.eigenspace import Eigenspace, gray
-from frbench.defenses.selected import (
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
+from frbench.defenses.subspace.masked_projection import (
     Direct,
     MeanMask,
     Selected,
@@ -21,10 +21,10 @@ from frbench.defenses.selected import (
     ThroughMask,
     WithinSubspace,
 )
-from frbench.harness.contracts import Draw, Fitted, Images
-from frbench.harness.errors import FrbenchError
-from frbench.harness.noise import uniform
-from frbench.harness.verifiers import Averaged, CosineVerifier, Purifier, purified
+from frbench.harness.core.contracts import Draw, Fitted, Images
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import Averaged, CosineVerifier, Purifier, purified
 
 SIDE, N, B = 8, 12, 4
 LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from frbench.defenses.selection import Denoiser, Encoder, SelectionHead
+from frbench.defenses.subspace.networks import Denoiser, Encoder, SelectionHead
 
 # specs/pin_ais 3.1: (inside, outside) of the eight blocks of the encoder, two by two with strides 2 and 1.
 BLOCKS = [(64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frbench.harness.cli import main
-from frbench.harness.contracts import Images, Scores, Template
+from frbench.harness.cli.main import main
+from frbench.harness.core.contracts import Images, Scores, Template
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
@@ -35,7 +35,7 @@ def victim(real_data: Path) -> Callable[[str], Any]:
     """A real recognizer behind a defense, as ``frbench serve`` puts it."""
     import hydra
 
-    from frbench.harness import build
+    from frbench.harness.config import build
 
     def protected(defense: str) -> Any:
         words = ["recognizer=foamliu_mobilefacenet", f"defense={defense}", f"paths.data={real_data}", "device=cpu"]

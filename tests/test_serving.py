@@ -22,15 +22,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from frbench.defenses.jpeg import JpegDefense
-from frbench.harness.cli import main
-from frbench.harness.comparing import Answers, Batcher, Question
-from frbench.harness.contracts import Draw, Images
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import load_images
-from frbench.harness.noise import normal
-from frbench.harness.serving import Serving
-from frbench.harness.verifiers import CosineVerifier, Purified, lifted
+from frbench.defenses.input_transforms.jpeg import JpegDefense
+from frbench.harness.cli.main import main
+from frbench.harness.core.contracts import Draw, Images
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import load_images
+from frbench.harness.core.verifiers import CosineVerifier, Purified, lifted
+from frbench.harness.serving.app import Serving
+from frbench.harness.serving.batching import Answers, Batcher, Question
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -317,7 +317,7 @@ def test_that_the_command_says_where_it_serves_and_ends_quietly_when_interrupted
     host: str, warned: bool, tmp_path: Path, client: httpx.Client
 ) -> None:
     words = ["serve", "defense=jpeg", f"server.host={host}", "server.port=0", "device=cpu"]
-    command = [sys.executable, "-m", "frbench.harness.cli", *words]
+    command = [sys.executable, "-m", "frbench.harness.cli.main", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     started = subprocess.Popen(
         command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from frbench.harness.cli import main
-from frbench.harness.composing import chosen_options, settings, with_hydra
-from frbench.harness.errors import FrbenchError
+from frbench.harness.cli.main import main
+from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.core.errors import FrbenchError
 
 
 def swept(*words: str) -> list[dict[str, Any]]:

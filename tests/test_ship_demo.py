@@ -12,10 +12,10 @@ from hydra import compose, initialize_config_module
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from frbench.datasets.synthetic import Synthetic
-from frbench.harness import build
-from frbench.harness.recognizers.tiny import TinyNet
-from frbench.harness.recognizers.untrained import member_names
+from frbench.datasets.synthetic.dataset import Synthetic
+from frbench.harness.config import build
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.initialization import member_names
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 BRIEF = [

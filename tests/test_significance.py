@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from frbench.harness.significance import exact_mcnemar, holm
+from frbench.harness.metrics.significance import exact_mcnemar, holm
 
 few = st.integers(0, 60)
 

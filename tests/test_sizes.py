@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from frbench.harness.sizes import l2, linf, rms, sizes, ssim
+from frbench.harness.metrics.perturbation import l2, linf, rms, sizes, ssim
 
 
 def pictures(seed: int = 0, count: int = 3) -> Tensor:

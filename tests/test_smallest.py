@@ -11,14 +11,14 @@ from torch import Tensor
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.deepfool import DeepFool
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.fab import Fab
 from frbench.attacks.lots import Lots, Walk
 from frbench.attacks.minimal import Minimal
-from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import Attack, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Attack, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 BIM = ProjectedDescent(steps=20, stop="on_success")
 FGSM = ProjectedDescent(steps=1, stride=1.0, stop="on_success")

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from frbench.attacks.square import Square, _etas, allowance
-from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.errors import FrbenchError
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 BUDGETS = [Linf(8 / 255), L2(1.0)]

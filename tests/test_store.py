@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.store import SCHEMA, ResultStore, write_atomically
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.storage.result_store import SCHEMA, ResultStore, write_atomically
 
 
 def record(name: str, status: str = "done") -> dict:
@@ -93,7 +93,7 @@ def test_a_record_that_cannot_be_read_is_one_clear_error(text: str, tmp_path: Pa
 
 def test_a_killed_process_lets_go_of_its_lock(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from frbench.harness.store import ResultStore\n"
+        "import sys, time; from pathlib import Path; from frbench.harness.storage.result_store import ResultStore\n"
         f"with ResultStore(Path({str(tmp_path)!r})).lock('x'):\n    print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 from fabricated import FakeStore, decided, sweep
 
-from frbench.harness.crosscheck import compare
-from frbench.harness.figures_story import story_figures
-from frbench.harness.intervals import wilson
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import select
-from frbench.harness.story import Story, story
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.reporting.crosscheck import compare
+from frbench.harness.reporting.figures.collect_summary import story_figures
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.summary import Story, story
+from frbench.harness.storage.records import select
 
 PAIRS = 40
 

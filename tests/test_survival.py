@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from frbench.defenses.jpeg import Jpeg
-from frbench.harness import build
-from frbench.harness.contracts import Draw
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.survival import JpegFile, Png, Resized, Survival
+from frbench.defenses.input_transforms.jpeg import Jpeg
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.images.postprocessing import JpegFile, Png, Resized, Survival
 
 WAYS = [Png(), JpegFile(90), JpegFile(75), Resized(160)]
 
@@ -119,7 +119,9 @@ def test_that_resizing_to_the_size_that_it_has_is_rounding_alone() -> None:
 
 def test_that_ways_are_built_from_a_config_and_told_apart() -> None:
     def made(name: str, **settings: int) -> Survival:
-        return build.instantiate({"_target_": f"frbench.harness.survival.{name}", **settings}, "protocol.survival")
+        return build.instantiate(
+            {"_target_": f"frbench.harness.images.postprocessing.{name}", **settings}, "protocol.survival"
+        )
 
     ways = [made("Png"), made("JpegFile", quality=90), made("JpegFile", quality=75), made("Resized", side=160)]
     assert ways == WAYS

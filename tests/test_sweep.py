@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from frbench.harness.cli import main
+from frbench.harness.cli.main import main
 
 SMALL = [
     "dataset.people=30",
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(cache: Path, results: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "FRBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "frbench.harness.cli", *words, f"paths.results={results}"]
+    command = [sys.executable, "-m", "frbench.harness.cli.main", *words, f"paths.results={results}"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -138,7 +138,7 @@ def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path)
 def test_bad_input_to_one_cell_loses_no_other(cache: Path, tmp_path: Path) -> None:
     people = {"people": 30, "shots": 4, "pairs": 80, "limit": 40, "name": "few"}
     (tmp_path / "own" / "dataset").mkdir(parents=True)
-    own = {"_target_": "frbench.datasets.synthetic.Synthetic", **people}
+    own = {"_target_": "frbench.datasets.synthetic.dataset.Synthetic", **people}
     (tmp_path / "own" / "dataset" / "few.yaml").write_text(json.dumps(own))
     words = [f"--config-dir={tmp_path / 'own'}", "dataset=lfw,few", "paths.data=nowhere", "attack=none"]
     process = start(cache, tmp_path, "run", "-m", *words, "recognizer.floor=null", "device=cpu")

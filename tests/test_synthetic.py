@@ -13,15 +13,17 @@ from omegaconf import OmegaConf
 from skimage.transform import estimate_transform
 
 import frbench.conf
-from frbench.datasets import rendering, synthetic, synthetic_shape
-from frbench.datasets.imagestore import Stack
-from frbench.datasets.rendering import render
-from frbench.datasets.synthetic import Synthetic, SyntheticFaces
-from frbench.datasets.synthetic_traits import PERSON, person_traits, shot_circumstances
-from frbench.harness import build
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import PairSet
-from frbench.harness.metrics import auc
+from frbench.datasets.io.image_store import Stack
+from frbench.datasets.synthetic import dataset as synthetic
+from frbench.datasets.synthetic import render as rendering
+from frbench.datasets.synthetic import shape as synthetic_shape
+from frbench.datasets.synthetic.dataset import Synthetic, SyntheticFaces
+from frbench.datasets.synthetic.render import render
+from frbench.datasets.synthetic.traits import PERSON, person_traits, shot_circumstances
+from frbench.harness.config import build
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.metrics.verification import auc
 
 CONF = Path(frbench.conf.__file__).parent
 SMALL = {"people": 30, "shots": 3, "pairs": 60}

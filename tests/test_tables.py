@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from frbench.harness.records import natural
-from frbench.harness.tables import Cell, Table, latex, latex_escape, markdown, table_csv
+from frbench.harness.reporting.tables.rendering import Cell, Table, latex, latex_escape, markdown, table_csv
+from frbench.harness.storage.records import natural
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from fabricated import FakeStore, decided, rate
 
-from frbench.harness.crosscheck import Findings, compare
-from frbench.harness.metrics import security_curve
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.tables import CLEAN, DOUBTED, Cell, Table
-from frbench.harness.tabulate import BEST_ACCURACY, attack_tables
-from frbench.harness.tabulate_audit import audit_tables
-from frbench.harness.tabulate_judging import draws_tables, survival_tables
-from frbench.harness.tabulate_sizes import area, queries_tables, smallest_tables
+from frbench.harness.metrics.verification import security_curve
+from frbench.harness.reporting.crosscheck import Findings, compare
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.tables.audit import audit_tables
+from frbench.harness.reporting.tables.perturbation_sizes import area, queries_tables, smallest_tables
+from frbench.harness.reporting.tables.postprocessing import draws_tables, survival_tables
+from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, Cell, Table
+from frbench.harness.reporting.tables.success import BEST_ACCURACY, attack_tables
 
 WON = [True, True, True, False]
 AUDIT = {"level": "cheap", "figures": {"zero_gradients": 0.0, "still_rising": 0.31}, "flags": []}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fabricated import FakeStore, attacked, printed, tables
 
-from frbench.harness import figures_cloaking
-from frbench.harness.crosscheck import Findings, compare
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import select
-from frbench.harness.report import report
-from frbench.harness.tables import DOUBTED, MISSING, Table
-from frbench.harness.tabulate_cloaking import cloaking_tables
+from frbench.harness.reporting.crosscheck import Findings, compare
+from frbench.harness.reporting.figures import collect_cloaking as figures_cloaking
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.report import report
+from frbench.harness.reporting.tables.cloaking import cloaking_tables
+from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Table
+from frbench.harness.storage.records import select
 
 NAMES = {
     "dataset": "cfp_users",

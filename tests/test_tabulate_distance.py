@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from fabricated import FakeStore, printed, rate, tables
 
-from frbench.harness.canvas import COLOURS
-from frbench.harness.crosscheck import Findings, compare
-from frbench.harness.figures_distance import distance_figures
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.records import select
-from frbench.harness.report import report
-from frbench.harness.tables import DOUBTED, Table
-from frbench.harness.tabulate_distance import distance_tables
-from frbench.harness.telling import sentence
+from frbench.harness.cli.summary_line import sentence
+from frbench.harness.reporting.crosscheck import Findings, compare
+from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
+from frbench.harness.reporting.figures.style import COLOURS
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.report import report
+from frbench.harness.reporting.tables.feature_distance import distance_tables
+from frbench.harness.reporting.tables.rendering import DOUBTED, Table
+from frbench.harness.storage.records import select
 
 NAMES = {
     "protocol": "feature_distance",
@@ -104,7 +104,9 @@ def test_that_one_line_tells_both_ends(store: FakeStore) -> None:
 def test_that_tables_of_pairs_do_not_see_them_and_clean_accuracy_does(
     store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frbench.harness.figures.save", lambda figure, stem, *endings: [stem.with_suffix(".png")])
+    monkeypatch.setattr(
+        "frbench.harness.reporting.figures.collect.save", lambda figure, stem, *endings: [stem.with_suffix(".png")]
+    )
     written = [path.name for path in report(store, tmp_path)]
     text = tables(tmp_path)
     assert [line for line in text.splitlines() if line.startswith("## ")] == [

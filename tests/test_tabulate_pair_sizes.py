@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.tables import Table
-from frbench.harness.tabulate_pair_sizes import ratios, size_comparison_tables
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.tables.paired_sizes import ratios, size_comparison_tables
+from frbench.harness.reporting.tables.rendering import Table
 
 ALL = np.ones(40, bool)
 SMALL = np.linspace(1, 2, 40)

@@ -7,10 +7,10 @@ import pytest
 from fabricated import FakeStore, decided
 from scipy.stats import binomtest
 
-from frbench.harness.intervals import paired_difference
-from frbench.harness.outcomes import Outcomes
-from frbench.harness.tables import Table
-from frbench.harness.tabulate_pairs import comparison_tables
+from frbench.harness.metrics.confidence import paired_difference
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.tables.paired_tests import comparison_tables
+from frbench.harness.reporting.tables.rendering import Table
 
 STRONG, MIDDLE, WEAK = (np.arange(60) < won for won in (50, 46, 20))
 

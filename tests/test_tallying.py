@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frbench.harness.protocols.tallying import attack_measurements, clean_measurements, with_control
+from frbench.harness.protocols.cloaking.metrics import attack_measurements, clean_measurements, with_control
 
 
 def rows(*each: tuple[int, int, int, bool, bool]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frbench.harness.text_lists import lfw_pair
+from frbench.harness.core.text_lists import lfw_pair
 
 NAMES = (
     st.text(st.characters(categories=["L", "N"], include_characters=" _-'."), min_size=1).map(str.strip).filter(bool)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frbench.datasets import tiles
-from frbench.datasets.portraits import FaceFinder
-from frbench.datasets.tiles import TiledYuNet
+from frbench.datasets.alignment import tiled_yunet as tiles
+from frbench.datasets.alignment.face_finder import FaceFinder
+from frbench.datasets.alignment.tiled_yunet import TiledYuNet
 
 pytest.importorskip("cv2")
 

@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from safetensors import safe_open
 
-from frbench.datasets.synthetic import Synthetic
-from frbench.harness import build
-from frbench.harness.faces import PairSet
-from frbench.harness.metrics import auc, kfold_accuracy
-from frbench.harness.recognizers import tiny as architecture
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.datasets.synthetic.dataset import Synthetic
+from frbench.harness.config import build
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.metrics.verification import auc, kfold_accuracy
+from frbench.harness.recognizers.architectures import tiny as architecture
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 

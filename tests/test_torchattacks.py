@@ -13,16 +13,16 @@ from bridged import COUNT, GOALS, REFUSED, SIZE, THRESHOLD, USABLE, budget_of, q
 from hydra import compose, initialize_config_module
 from torch import Tensor
 
-from frbench.attacks.descent import ProjectedDescent
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION
-from frbench.harness import build
-from frbench.harness.budgets import L2, Dssim, Linf, Unbounded
-from frbench.harness.contracts import Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging
 
 torchattacks = pytest.importorskip("torchattacks")
 

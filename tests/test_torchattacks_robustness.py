@@ -13,11 +13,11 @@ from torch import Tensor
 
 from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Draw, Goal, Images, Scores, Template, View
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 pytest.importorskip("torchattacks")
 

@@ -22,16 +22,16 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import frbench.conf
-from frbench.harness import build
-from frbench.harness.errors import Refused
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.metering import Meter, Metered
+from frbench.harness.config import build
+from frbench.harness.core.errors import Refused
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.protocols.cloaking.trackers.base import Answer, Scene, Stage, ranked
+from frbench.harness.protocols.cloaking.trackers.finetuned import FineTuned
+from frbench.harness.protocols.cloaking.trackers.linear import LinearProbe
+from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
+from frbench.harness.recognizers.metering import Meter, Metered
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.recognizers.whole import Trainable
-from frbench.harness.trackers.finetuned import FineTuned
-from frbench.harness.trackers.linear import LinearProbe
-from frbench.harness.trackers.nearest import NearestNeighbour
-from frbench.harness.tracking import Answer, Scene, Stage, ranked
+from frbench.harness.recognizers.trainable import Trainable
 
 CONF = Path(frbench.conf.__file__).parent
 TRACKERS = sorted(path.stem for path in (CONF / "tracker").glob("*.yaml"))

@@ -13,12 +13,12 @@ from ensembles_by_hand import NET, artifact, newborn, pictures
 from running import told
 from safetensors.torch import save_file
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier, lifted
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.initialization import Untrained
 from frbench.harness.recognizers.trained import Trained
-from frbench.harness.recognizers.untrained import Untrained
-from frbench.harness.verifiers import CosineVerifier, lifted
 
 
 @pytest.fixture

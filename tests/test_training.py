@@ -12,10 +12,10 @@ import torch
 from fitted_by_hand import context, faces
 from torch import Tensor, nn
 
-from frbench.harness import training
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import Images
-from frbench.harness.training import Schedule, train
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import Images
+from frbench.harness.training import loop as training
+from frbench.harness.training.loop import Schedule, train
 
 PEOPLE = faces(23, 8)
 SCHEDULE = Schedule(epochs=4, batch=5, rate=0.05, decay=0.5, decay_epochs=2)  # four batches an epoch, three faces over

@@ -15,10 +15,10 @@ from fitted_by_hand import context
 from test_training import PEOPLE, Toy, same, weights
 from torch import Tensor, nn
 
-from frbench.harness import training
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.training import Observed, Schedule, train
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.training import loop as training
+from frbench.harness.training.loop import Observed, Schedule, train
 
 SCHEDULE = Schedule(epochs=3, batch=3, rate=0.1, accumulate=2, curve="polynomial")  # three steps of six faces
 

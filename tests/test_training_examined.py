@@ -10,9 +10,9 @@ import torch
 from fitted_by_hand import context, faces
 from torch import Tensor, nn
 
-from frbench.harness import training
-from frbench.harness.faces import Images
-from frbench.harness.training import Examined, Schedule, train
+from frbench.harness.core.face_data import Images
+from frbench.harness.training import loop as training
+from frbench.harness.training.loop import Examined, Schedule, train
 
 PEOPLE = faces(12, 8)
 SCHEDULE = Schedule(epochs=12, batch=4, rate=0.1, momentum=0.5, decay=0.5, decay_epochs=2, patience=4)  # 3 steps each

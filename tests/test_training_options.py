@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 from recipes_to_learn import RECIPES
 
 import frbench.conf
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.objectives.adp import Adp
-from frbench.harness.objectives.diversity import Diversity
-from frbench.harness.objectives.margins import ArcFace
-from frbench.harness.objectives.mter import Search
-from frbench.harness.validation import check_fields
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.training.losses.adp import Adp
+from frbench.harness.training.losses.diversity import Diversity
+from frbench.harness.training.losses.margins import ArcFace
+from frbench.harness.training.losses.mter import Search
 
 CONF = Path(frbench.conf.__file__).parent
 TRAININGS = sorted(path.stem for path in (CONF / "training").glob("*.yaml"))

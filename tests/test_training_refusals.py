@@ -12,10 +12,10 @@ import pytest
 from learnable import lesson, network
 from recipes_to_learn import FACES, RECIPES, SCHEDULE, SINGLE
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
-from frbench.harness.identities import person_numbers
-from frbench.harness.validation import check_fields
+from frbench.harness.config.checks import check_fields
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.training.class_labels import person_numbers
 
 
 def with_people(identity: np.ndarray, names: int) -> FaceSet:

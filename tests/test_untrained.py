@@ -11,12 +11,12 @@ from learnable import SIDE, SmallNet, network
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.recognizers.mobilefacenet import MobileFaceNet
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
+from frbench.harness.recognizers.initialization import Untrained, bare, load_member, member_names, redraw_end, seed_of
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.recognizers.untrained import Untrained, bare, load_member, member_names, redraw_end, seed_of
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from running import told
 
-from frbench.datasets.strangers import Strangers
-from frbench.datasets.users import Users
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet
+from frbench.datasets.cloak_targets import Strangers
+from frbench.datasets.cloaking_users import Users
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet
 
 PHOTOS = (6, 3, 9, 6, 5, 4, 7)  # of each person
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from sklearn.model_selection import KFold
 
-from frbench.datasets import imagestore
+from frbench.datasets.io import image_store as imagestore
 from frbench.datasets.verification_bin import VerificationBin, read_pack
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.errors import FrbenchError
 
 
 def face(number: int, size: int = 112) -> bytes:

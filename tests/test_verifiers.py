@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from frbench.defenses.blur import BlurDefense
-from frbench.defenses.jpeg import JpegDefense
+from frbench.defenses.input_transforms.blur import BlurDefense
+from frbench.defenses.input_transforms.jpeg import JpegDefense
 from frbench.defenses.none import NoDefense
-from frbench.harness.contracts import Draw, Images, Victim
-from frbench.harness.errors import FrbenchError
-from frbench.harness.noise import normal
-from frbench.harness.threats import Adaptive, Oblivious, Transfer
-from frbench.harness.verifiers import Averaged, CosineVerifier, Embedder, Purified, purified
+from frbench.harness.core.contracts import Draw, Images, Victim
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import Averaged, CosineVerifier, Embedder, Purified, purified
+from frbench.harness.threat_model.threats import Adaptive, Oblivious, Transfer
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Draw, Template
-from frbench.harness.goals import Dodging
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Draw, Template
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 
 class Scripted:

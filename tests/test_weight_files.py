@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.file_kinds import kind_of
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.file_kinds import kind_of
 from frbench.harness.recognizers.weight_files import read_state, unreadable
 
 

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from frbench.attacks.apgd import Apgd
 from frbench.attacks.deepfool import DeepFool
-from frbench.attacks.descent import ProjectedDescent
 from frbench.attacks.fab import Fab
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.square import Square
 from frbench.attacks.worst_case import WorstCase
-from frbench.harness.budgets import L2, Linf, Unbounded
-from frbench.harness.contracts import AttackResult, Budget, Goal, View
-from frbench.harness.faces import PairBatch
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.goals import Dodging, Impersonation
+from frbench.harness.core.contracts import AttackResult, Budget, Goal, View
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 COUNT = 12

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from frbench.attacks.descent import ProjectedDescent
-from frbench.harness.audit import Audit
-from frbench.harness.budgets import Linf
-from frbench.harness.cell import Cell
-from frbench.harness.contracts import Draw, Images, Recognizer, Verifier
-from frbench.harness.faces import PairSet
-from frbench.harness.goals import Dodging
-from frbench.harness.metering import Meter, Metered
-from frbench.harness.noise import normal
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.harness.core.contracts import Draw, Images, Recognizer, Verifier
+from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.verifiers import purified
+from frbench.harness.evaluation.audit import Audit
+from frbench.harness.evaluation.cell import Cell
 from frbench.harness.protocols.verification import Verification
-from frbench.harness.threats import Oblivious
-from frbench.harness.verifiers import purified
+from frbench.harness.recognizers.metering import Meter, Metered
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
+from frbench.harness.threat_model.threats import Oblivious
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from fitted_by_hand import context
 from test_training import PEOPLE, Toy, weights
 from torch import Tensor
 
-from frbench.harness import parallel, training
-from frbench.harness.errors import FrbenchError
-from frbench.harness.training import Schedule, train
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.runtime import distributed as parallel
+from frbench.harness.training import loop as training
+from frbench.harness.training.loop import Schedule, train
 
 # Eleven batches of two, of which five times two make the steps of an epoch.
 SCHEDULE = Schedule(

@@ -17,23 +17,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from frbench.harness import metrics
-from frbench.harness.calibration import Calibration
-from frbench.harness.cell import Cell, Outcome
-from frbench.harness.contracts import Images, Verifier, View
-from frbench.harness.domains import Distance, NonEmpty, OddCount, OpenFraction
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
-from frbench.harness.flags import Flag
-from frbench.harness.goals import Impersonation
-from frbench.harness.protocols.judging import Enrolled, Judge
-from frbench.harness.protocols.measuring import distances_measurements, views_measurements
-from frbench.harness.protocols.reaching import Reached, Reaching, nested_of
+from frbench.harness.core.contracts import Images, Verifier, View
+from frbench.harness.core.domains import Distance, NonEmpty, OddCount, OpenFraction
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.flags import Flag
+from frbench.harness.core.verifiers import lifted
+from frbench.harness.evaluation.calibration import Calibration
+from frbench.harness.evaluation.cell import Cell, Outcome
+from frbench.harness.evaluation.judge import Enrolled, Judge
+from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.perturbation import GRAY_LEVELS, sizes
+from frbench.harness.protocols.feature_distance_crafting import Reached, Reaching, nested_of
+from frbench.harness.protocols.pair_metrics import distances_measurements, views_measurements
 from frbench.harness.protocols.verification import clean_measurements, preflight, sight
-from frbench.harness.records import Kind, plain
-from frbench.harness.sizes import GRAY_LEVELS, sizes
-from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import lifted
+from frbench.harness.storage.records import Kind, plain
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.goals import Impersonation
 
 # Of a pair that did not come so near.
 _FAILED = {

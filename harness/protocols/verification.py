@@ -15,20 +15,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from frbench.harness import metrics
-from frbench.harness.audit import Evidence
-from frbench.harness.calibration import Calibration
-from frbench.harness.cell import Cell, Outcome
-from frbench.harness.contracts import Verifier, Victim
-from frbench.harness.crafting import Crafting
-from frbench.harness.domains import AtLeastTwo, NonNegativeInt, OddCount, OpenFraction
-from frbench.harness.errors import FrbenchError, warn_once
-from frbench.harness.faces import PairSet
-from frbench.harness.flags import Flag
-from frbench.harness.goals import Cloak
-from frbench.harness.intervals import wilson
-from frbench.harness.protocols.judging import Judge, pictures_of
-from frbench.harness.protocols.measuring import (
+from frbench.harness.core.contracts import Verifier, Victim
+from frbench.harness.core.domains import AtLeastTwo, NonNegativeInt, OddCount, OpenFraction
+from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.flags import Flag
+from frbench.harness.core.verifiers import lifted
+from frbench.harness.evaluation.audit import Evidence
+from frbench.harness.evaluation.calibration import Calibration
+from frbench.harness.evaluation.cell import Cell, Outcome
+from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.judge import Judge, pictures_of
+from frbench.harness.images.postprocessing import Survival
+from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.protocols.pair_metrics import (
     at_far,
     attack_measurements,
     draws_measurements,
@@ -37,11 +38,10 @@ from frbench.harness.protocols.measuring import (
     tar_at_far,
     views_measurements,
 )
-from frbench.harness.recognizers.preflight import check_clean_accuracy
-from frbench.harness.records import Kind, plain
-from frbench.harness.store import ResultStore
-from frbench.harness.survival import Survival
-from frbench.harness.verifiers import lifted
+from frbench.harness.recognizers.accuracy_check import check_clean_accuracy
+from frbench.harness.storage.records import Kind, plain
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.goals import Cloak
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from frbench.harness.contracts import Embeddings, Images, Recognizer
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import describe
+from frbench.harness.core.contracts import Embeddings, Images, Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import describe
+from frbench.harness.core.training_identities import known_people
 from frbench.harness.recognizers.preprocessing import FEEDING
-from frbench.harness.trained_people import known_people
 
 
 @dataclass(frozen=True)

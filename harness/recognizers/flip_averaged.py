@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Embeddings, Images, Recognizer
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import describe
+from frbench.harness.core.contracts import Embeddings, Images, Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import describe
+from frbench.harness.core.training_identities import known_people
 from frbench.harness.recognizers.preprocessing import FEEDING, unit_length
-from frbench.harness.trained_people import known_people
 
 
 class Raw(Recognizer, Protocol):

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from frbench.harness.contracts import Embeddings, Images
-from frbench.harness.domains import Percent, Positive
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.contracts import Embeddings, Images
+from frbench.harness.core.domains import Percent, Positive
+from frbench.harness.core.errors import FrbenchError
 from frbench.harness.recognizers.onnx_file import AutoDeviation, AutoMean, OnnxFile
 from frbench.harness.recognizers.onnx_graph import require
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer

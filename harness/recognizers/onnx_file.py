@@ -12,11 +12,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fetching import file_sha256
+from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.onnx_canonical import in_one_form
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
-from frbench.harness.recognizers.onnx_mending import in_one_form
 from frbench.harness.recognizers.onnx_normalisation import (
     GRAY_LEVELS,
     SYMMETRIC,
@@ -25,6 +24,7 @@ from frbench.harness.recognizers.onnx_normalisation import (
 )
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size, unit_length
 from frbench.harness.recognizers.weight_files import find_weights
+from frbench.harness.runtime.download import file_sha256
 
 AutoMean = Mean | Literal["auto"]
 AutoDeviation = Deviation | Literal["auto"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.file_kinds import kind_of
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.file_kinds import kind_of
 
 OLDEST_OPSET = 7  # onnxruntime runs nothing older
 WEIGHTS_APART = 4  # since this version of the format weights need not be graph inputs

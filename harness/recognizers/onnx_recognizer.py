@@ -9,12 +9,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from frbench.harness.recognizers.inference import Prepared
+from frbench.harness.recognizers.onnx_canonical import free_batch, in_one_form
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
 from frbench.harness.recognizers.onnx_graph import read_onnx
-from frbench.harness.recognizers.onnx_mending import free_batch, in_one_form
 from frbench.harness.recognizers.onnx_runtime import CPU, Runner, open_file, tolerance
-from frbench.harness.recognizers.onnx_torch import to_torch
-from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.recognizers.onnx_to_torch import to_torch
 
 TOLERANCE = 1e-4
 

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from frbench.harness.contracts import Embeddings, Images
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.contracts import Embeddings, Images
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.recognizers.onnx_canonical import fold_constants, free_batch
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
 from frbench.harness.recognizers.onnx_graph import Interface, read_onnx, require
-from frbench.harness.recognizers.onnx_mending import fold_constants, free_batch
-from frbench.harness.recognizers.preparation import resolve_device
 from frbench.harness.recognizers.preprocessing import unit_length
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as functional
 from annotated_types import Len
 
-from frbench.harness.contracts import Embeddings, Images
-from frbench.harness.domains import AnyFloat, ImageSide, Positive
-from frbench.harness.errors import FrbenchError
+from frbench.harness.core.contracts import Embeddings, Images
+from frbench.harness.core.domains import AnyFloat, ImageSide, Positive
+from frbench.harness.core.errors import FrbenchError
 
 FEEDING = ("mean", "std", "scale", "size", "bgr", "prefix", "preprocessing")  # mean the same in every recognizer
 Mean = AnyFloat | Annotated[Sequence[AnyFloat], Len(3, 3)]  # one number, or one per RGB channel

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from frbench.harness.contracts import Images, Scores
-from frbench.harness.domains import AnyFloat, NonNegativeInt, NonZero, Percent, Positive, PositiveInt
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.courier import Courier, secrets
+from frbench.harness.core.contracts import Images, Scores
+from frbench.harness.core.domains import AnyFloat, NonNegativeInt, NonZero, Percent, Positive, PositiveInt
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.images.postprocessing import to_bytes
+from frbench.harness.recognizers.http_client import Courier, secrets
 from frbench.harness.recognizers.preprocessing import FEEDING
-from frbench.harness.survival import to_bytes
 
 _MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "bmp": "image/bmp"}
 # Lossless where the format has it, and quick rather than small.

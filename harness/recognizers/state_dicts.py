@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import FrbenchError, warn_once
 from frbench.harness.recognizers.weight_files import no_state_dict
 
 _REMEDY = "choose the recognizer option of its architecture, or set recognizer.prefix"

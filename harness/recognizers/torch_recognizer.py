@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from frbench.harness.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.errors import FrbenchError, shortened
-from frbench.harness.fetching import file_sha256
-from frbench.harness.fingerprints import describe, fingerprint, implementation
-from frbench.harness.recognizers.file_kinds import is_torchscript
-from frbench.harness.recognizers.outputs import embedding_of
-from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.file_kinds import is_torchscript
+from frbench.harness.core.fingerprints import describe, fingerprint, implementation
+from frbench.harness.recognizers.inference import Prepared
+from frbench.harness.recognizers.output_selection import embedding_of
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_found
 from frbench.harness.recognizers.torchscript import read_torchscript
 from frbench.harness.recognizers.weight_files import find_weights, people_in, read_weights
+from frbench.harness.runtime.download import file_sha256
 
 
 @dataclass(frozen=True)

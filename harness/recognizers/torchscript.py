@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.file_kinds import is_torchscript
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.file_kinds import is_torchscript
 from frbench.harness.recognizers.weight_files import unreadable
 
 _TENSORS = ("aten", "prim")

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from frbench.harness.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fetching import file_sha256
-from frbench.harness.recognizers.preparation import Prepared
+from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.inference import Prepared
+from frbench.harness.recognizers.initialization import Untrained, member_names
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_strictly
-from frbench.harness.recognizers.untrained import Untrained, member_names
 from frbench.harness.recognizers.weight_files import find_weights, people_in, read_state
+from frbench.harness.runtime.download import file_sha256
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from frbench.harness.errors import FrbenchError, shortened
-from frbench.harness.fetching import locate_weights, mirrored
-from frbench.harness.recognizers.file_kinds import Form, is_safetensors, kind_of
-from frbench.harness.trained_people import PEOPLE
+from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.file_kinds import Form, is_safetensors, kind_of
+from frbench.harness.core.training_identities import PEOPLE
+from frbench.harness.runtime.download import locate_weights, mirrored
 
 PACKAGED = "pkg:"
 

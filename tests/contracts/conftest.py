@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 import pytest
 
-from frbench.harness import build
+from frbench.harness.config import build
 
 # What has no default, because only the user can know it.
 GIVEN = {
@@ -17,7 +17,7 @@ GIVEN = {
     "recognizer=insightface": "recognizer.pack=mine",
     "recognizer=trained": "recognizer.weights=mine.safetensors",
     "recognizer=pytorch": "recognizer.weights=mine.pth "
-    "recognizer.architecture._target_=frbench.harness.recognizers.tiny.TinyNet",
+    "recognizer.architecture._target_=frbench.harness.recognizers.architectures.tiny.TinyNet",
     "recognizer=torchscript": "recognizer.weights=mine.pt",
     "attack=lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
 }

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import frbench.conf
-from frbench.harness.budgets import Linf, Unbounded
-from frbench.harness.contracts import Attack, AttackResult, Budget, Goal, View
-from frbench.harness.crafting import Crafting, enforced
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import PairBatch
-from frbench.harness.goals import Dodging, Impersonation
-from frbench.harness.store import ResultStore
-from frbench.harness.verifiers import CosineVerifier
-from frbench.harness.watching import Watched
+from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, View
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.evaluation.crafting import Crafting, enforced
+from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf, Unbounded
+from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 CONF = Path(frbench.conf.__file__).parent
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml") if path.stem != "none")

@@ -12,15 +12,15 @@ import pytest
 from omegaconf import DictConfig
 
 import frbench.conf
-from frbench.harness import feeding
-from frbench.harness.build import NOUNS
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.option_docs import first_line
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.harness.cli.main import main
+from frbench.harness.cli.option_docs import first_line
+from frbench.harness.config import auto_preprocessing as feeding
+from frbench.harness.config.build import NOUNS
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.initialization import Untrained
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.recognizers.untrained import Untrained
 
 CONF = Path(frbench.conf.__file__).parent
 GROUPS = {

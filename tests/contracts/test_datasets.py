@@ -13,8 +13,8 @@ from hydra.utils import instantiate
 from small_trees import FEWER, FOLDS, TREES, composed
 
 import frbench.conf
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, PairSet, PairSource
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSet, PairSource
 
 CONF = Path(frbench.conf.__file__).parent
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))

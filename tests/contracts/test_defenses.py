@@ -14,26 +14,26 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import frbench.conf
-from frbench.attacks.descent import ProjectedDescent
-from frbench.defenses.ais_training import AisCost, Antibody, WarmUp
-from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
+from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
 from frbench.defenses.ensembles import FusedDefense
-from frbench.defenses.mask_costs import MaskCost
-from frbench.defenses.pin_training import DenoiserRecipe
-from frbench.harness.budgets import Linf
-from frbench.harness.contracts import Defense, Draw, Fittable, Images, Verifier
-from frbench.harness.ensemble_training import EnsembleRecipe
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.faces import FaceSet
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.fitting import fitted
-from frbench.harness.objectives.margins import ArcFace
-from frbench.harness.recognizers.tiny import TinyNet
+from frbench.defenses.subspace.ais_fit import AisCost, Antibody, WarmUp
+from frbench.defenses.subspace.mask_losses import MaskCost
+from frbench.defenses.subspace.pin_fit import DenoiserRecipe
+from frbench.harness.core.contracts import Defense, Draw, Fittable, Images, Verifier
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
-from frbench.harness.recognizers.whole import Reteaching
-from frbench.harness.store import ResultStore
-from frbench.harness.training import Schedule
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.recognizers.trainable import Reteaching
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.training.artifacts import fitted
+from frbench.harness.training.ensemble_recipe import EnsembleRecipe
+from frbench.harness.training.loop import Schedule
+from frbench.harness.training.losses.margins import ArcFace
 
 CONF = Path(frbench.conf.__file__).parent
 # Other sizes of a defense that stands here by itself; test_presets looks at them.

@@ -14,10 +14,10 @@ import hydra
 import pytest
 
 import frbench.conf
-from frbench.harness import build
-from frbench.harness.cli import main
-from frbench.harness.errors import FrbenchError
-from frbench.harness.typed_values import accepts, hints_of, schema
+from frbench.harness.cli.main import main
+from frbench.harness.config import build
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.typed_values import accepts, hints_of, schema
 
 CONF = Path(frbench.conf.__file__).parent
 WITHIN = {  # where options stand that belong to another option, and that option
@@ -103,7 +103,7 @@ def test_that_every_number_in_an_option_has_a_domain_that_it_is_in(group: str, o
     for made in kinds:
         names = [each.name for each in dataclasses.fields(made)] if dataclasses.is_dataclass(made) else hints_of(made)
         bare = {name for name in names if name != "return" and list(without_domain(hints_of(made)[name]))}
-        assert not bare, f"{made}: {bare} are numbers without a domain; take one of harness/domains.py"
+        assert not bare, f"{made}: {bare} are numbers without a domain; take one of harness/core/domains.py"
 
 
 def changed(value: Any, number: float) -> Any:

@@ -20,9 +20,10 @@ from PIL import Image
 from small_trees import FEWER, TREES, composed
 
 import frbench.conf
-from frbench.datasets import file_states, imagestore
-from frbench.harness.errors import FrbenchError
-from frbench.harness.faces import FaceSet, PairSet, remark_flags
+from frbench.datasets.io import file_states
+from frbench.datasets.io import image_store as imagestore
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSet, remark_flags
 
 DATASETS = {path.stem for path in (Path(frbench.conf.__file__).parent / "dataset").glob("*.yaml")}
 Change = Callable[[int, Image.Image], tuple[bytes, str]]  # of an image: its bytes and suffix

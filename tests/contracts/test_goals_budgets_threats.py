@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import frbench.conf
-from frbench.defenses.blur import BlurDefense
+from frbench.defenses.input_transforms.blur import BlurDefense
 from frbench.defenses.none import NoDefense
-from frbench.harness.contracts import Budget, Draw, Goal, Images, Verifier, Victim, View
-from frbench.harness.errors import FrbenchError, Refused
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.noise import uniform
-from frbench.harness.verifiers import CosineVerifier
+from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Verifier, Victim, View
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier
 
 CONF = Path(frbench.conf.__file__).parent
 GOALS, BUDGETS, THREATS = (

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import frbench.conf
-from frbench.defenses.cloaked_faces import CloakedFaces, CloakMaker
-from frbench.harness import build
-from frbench.harness.goals import Cloak
+from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
+from frbench.harness.config import build
+from frbench.harness.threat_model.goals import Cloak
 
 MAKERS = sorted(path.stem for path in (Path(frbench.conf.__file__).parent / "maker").glob("*.yaml"))
 

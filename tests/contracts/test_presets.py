@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from frbench.defenses.ais_training import AisCost
-from frbench.defenses.amplification import Amplification
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.training import Schedule
+from frbench.defenses.cloak_removal.amplification import Amplification
+from frbench.defenses.subspace.ais_fit import AisCost
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.training.loop import Schedule
 
 
 @pytest.mark.parametrize(

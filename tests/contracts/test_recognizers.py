@@ -14,10 +14,10 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from frbench.harness import build
-from frbench.harness.contracts import Recognizer
-from frbench.harness.errors import FrbenchError
-from frbench.harness.recognizers.iresnet import IResNet
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.architectures.iresnet import IResNet
 from frbench.harness.recognizers.preprocessing import FEEDING
 
 CONF = Path(__file__).parents[2] / "conf" / "recognizer"
@@ -92,7 +92,10 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         return {"members": {"a": {**small, "bgr": True}, "b": small}}  # type: ignore[dict-item]
 
     def trained() -> dict[str, Any]:
-        network = {"_target_": "frbench.harness.recognizers.untrained.Untrained", "make": OmegaConf.load(NETWORK).make}
+        network = {
+            "_target_": "frbench.harness.recognizers.initialization.Untrained",
+            "make": OmegaConf.load(NETWORK).make,
+        }
         state = hydra.utils.instantiate(network).module(0).network.state_dict()
         save_file({f"members.0.{name}": each for name, each in state.items()}, folder / "trained.safetensors")
         return {"weights": str(folder / "trained.safetensors"), "architecture": network}

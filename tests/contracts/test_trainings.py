@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import frbench.conf
-from frbench.harness import build
-from frbench.harness.fingerprints import fingerprint
-from frbench.harness.recognizers.untrained import Untrained, bare
+from frbench.harness.config import build
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.recognizers.initialization import Untrained, bare
 
 CONF = Path(frbench.conf.__file__).parent
 TRAININGS = sorted(path.stem for path in (CONF / "training").glob("*.yaml"))

@@ -1,0 +1,77 @@
+"""Whether files are those that were read before: by name, size, times and inode, and where these differ by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from frbench.harness.core.errors import FrbenchError
+
+_LAYOUT = "frbench file states, layout 1"
+_SETTLED = 2_000_000_000  # nanoseconds after which a further change is sure to have another time
+
+
+def file_state(path: Path | str) -> str:
+    """Size, both times and inode: no program replaces a file and keeps them all, since none sets the change time."""
+    status = os.stat(path)
+    return "\0".join(map(str, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)))
+
+
+def known_content(name: str, root: Path, names: Sequence[str], cache: Path) -> str:
+    """SHA-256 (hex) over the names and contents of files below ``root``.
+
+    Files are read only if one of them has changed its state since the last time, which ``cache`` remembers. A state so
+    young that a further change might not show in it is not remembered.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        FrbenchError: the cache cannot be written.
+    """
+    states = [f"{each}\0{file_state(f'{root}/{each}')}" for each in names]  # thousands, and pathlib is slow
+    newest = max((int(state.split("\0")[-2]) for state in states), default=0)  # change time
+    known = Path(cache).expanduser() / f"{name}-{_hash(states)[:16]}.known"
+    if known.is_file() and len(content := known.read_text("ascii", "replace")) == 64:
+        return content
+    content = _hash(f"{each}\0{digest}" for each, digest in zip(names, _contents(root, names), strict=True))
+    if newest + _SETTLED < time.time_ns():
+        _write(known, content)
+    return content
+
+
+def _contents(root: Path, names: Sequence[str]) -> list[str]:
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(lambda name: _content(f"{root}/{name}"), names, chunksize=64))
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _hash(parts: Iterable[str]) -> str:
+    whole = hashlib.sha256(_LAYOUT.encode())
+    for part in parts:
+        whole.update(f"\n{part}".encode())
+    return whole.hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, "ascii")
+        part.replace(path)
+    except OSError as error:
+        raise FrbenchError(
+            f"{path}: cannot be written ({error.strerror or error}); set paths.cache (or FRBENCH_CACHE) to a writable "
+            "folder with enough room"
+        ) from error

@@ -1,0 +1,190 @@
+"""Faces of people who do not exist: a verification set and an identity set that need neither network nor data."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from functools import cache as memoised
+from functools import lru_cache, partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from frbench.datasets.io.image_store import Contents, Encoded, Stack, combined_digest, open_stack
+from frbench.datasets.io.pair_lists import PairList, assemble
+from frbench.datasets.io.pair_subsets import Subset
+from frbench.datasets.synthetic import camera as synthetic_camera
+from frbench.datasets.synthetic import extras as synthetic_extras
+from frbench.datasets.synthetic import hair as synthetic_hair
+from frbench.datasets.synthetic import light as synthetic_light
+from frbench.datasets.synthetic import paint as synthetic_paint
+from frbench.datasets.synthetic import render as rendering
+from frbench.datasets.synthetic import shape as synthetic_shape
+from frbench.datasets.synthetic import traits as synthetic_traits
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import AtLeastTwo, PositiveInt, Seed, SyntheticPairs, SyntheticPeople
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSet
+
+FOLDS = 10
+_RENDERER = (
+    rendering,
+    synthetic_camera,
+    synthetic_extras,
+    synthetic_hair,
+    synthetic_light,
+    synthetic_paint,
+    synthetic_shape,
+    synthetic_traits,
+)
+_BLOCK = 128  # photographs rendered at a time and held in memory
+_GENUINE, _IMPOSTOR = 201, 202  # which use of the people's seed a random number belongs to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Subset):
+    """A verification set of ``people`` x ``shots`` photographs: 10 folds, no person in two of them.
+
+    people_seed: which people; other seeds make other people, so sets of different seeds share nobody.
+    pairs: over all folds, half of them genuine.
+    limit, calibrate, seed: see ``Subset``.
+    """
+
+    identity = "dataset.synthetic"
+    version = 1
+
+    name: str = "synthetic"
+    people: SyntheticPeople = 120
+    shots: AtLeastTwo = 8
+    pairs: SyntheticPairs = 1200
+    people_seed: Seed = 2
+
+    def open(self, cache: Path) -> PairSet:
+        """Renders on first use (minutes per ten thousand images), then opens in milliseconds.
+
+        Raises FrbenchError: numbers that do not go together.
+        """
+        self.check(self.name)
+        self._check("dataset")
+        stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
+        identity = np.repeat(np.arange(self.people), self.shots)
+        return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
+
+    def check_combination(self, where: str) -> None:
+        super().check_combination(where)
+        self._check(where)
+
+    def _check(self, where: str) -> None:
+        if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
+            raise FrbenchError(
+                f"{where}.people={self.people}, {where}.shots={self.shots}, expected a multiple of {FOLDS} "
+                f"people from {3 * FOLDS} up and at least 2 shots of each"
+            )
+        group = self.people // FOLDS
+        each = min(group * self.shots * (self.shots - 1) // 2, group * ((group - 1) // 2) * self.shots**2)
+        if self.pairs % (2 * FOLDS) or not 0 < self.pairs <= 2 * FOLDS * each:
+            raise FrbenchError(
+                f"{where}.pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
+                f"{2 * FOLDS * each} for {self.people} people with {self.shots} shots"
+            )
+
+    def _pairs(self) -> PairList:
+        """Per fold first the genuine pairs, then the impostors; every person appears equally often in each."""
+        group, each = self.people // FOLDS, self.pairs // (2 * FOLDS)
+        turn, place = np.divmod(np.arange(each), group)
+        kinds = [np.ones(each, bool), np.zeros(each, bool)]
+        probe, reference = [], []
+        for fold in range(FOLDS):
+            first = fold * group
+            a, b = self._genuine(first + place, turn)
+            c, d = self._impostors(first, place, turn)
+            probe += [a, c]
+            reference += [b, d]
+        return PairList(
+            probe=np.concatenate(probe),
+            reference=np.concatenate(reference),
+            same=np.concatenate(kinds * FOLDS),
+            fold=np.repeat(np.arange(FOLDS), 2 * each),
+        )
+
+    def _genuine(self, person: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pair of shots number ``turn`` in a random order of all pairs of shots of each person."""
+        first, second = np.triu_indices(self.shots, 1)
+        chance = uniform(torch.from_numpy(person), Draw(self.people_seed, _GENUINE), (len(first),)).numpy()
+        chosen = np.argsort(chance, axis=1, kind="stable")[np.arange(len(person)), turn]
+        return person * self.shots + first[chosen], person * self.shots + second[chosen]
+
+    def _impostors(self, first: int, place: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each person beside the next of the fold, then the next but one, and so on; shots at random."""
+        group = self.people // FOLDS
+        again, step = np.divmod(turn, (group - 1) // 2)
+        a, b = first + place, first + (place + 1 + step) % group
+        chance = uniform(torch.from_numpy(a * self.people + b), Draw(self.people_seed, _IMPOSTOR), (1,))[:, 0]
+        shots = (np.floor(chance.numpy() * self.shots**2).astype(np.int64) + again) % self.shots**2
+        return a * self.shots + shots // self.shots, b * self.shots + shots % self.shots
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticFaces:
+    """An identity set for fitting. People of another ``people_seed`` than a test set's are other people."""
+
+    identity = "identities.synthetic"
+    version = 1
+
+    name: str = "synthetic_faces"
+    people: PositiveInt = 120
+    shots: PositiveInt = 10
+    people_seed: Seed = 3
+
+    def open(self, cache: Path) -> FaceSet:
+        """Images ordered by person and shot. Raises FrbenchError: no people or no shots."""
+        if self.people < 1 or self.shots < 1:
+            raise FrbenchError(f"{self.name}: people={self.people}, shots={self.shots}, expected at least 1 of each")
+        stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
+        identity = np.repeat(np.arange(self.people), self.shots)
+        return FaceSet(
+            name=self.name,
+            images=stack.images,
+            identity=identity,
+            people=_people(self.people_seed, self.people),
+            digest=combined_digest(stack.digest, identity=identity),
+        )
+
+
+def _people(seed: int, count: int) -> tuple[str, ...]:
+    return tuple(f"synthetic {seed} {number}" for number in range(count))
+
+
+@memoised
+def renderer_digest() -> str:
+    """SHA-256 of the sources that decide what a photograph looks like."""
+    return hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in _RENDERER)).hexdigest()
+
+
+def _photographs(name: str, people_seed: int, people: int, shots: int, cache: Path) -> Stack:
+    """The stack of all photographs, person by person; rendered in blocks as the store asks for them."""
+    total = people * shots
+    lock = threading.Lock()
+
+    @lru_cache(maxsize=2)
+    def block(number: int) -> np.ndarray:
+        rows = np.arange(number * _BLOCK, min((number + 1) * _BLOCK, total))
+        return rendering.render(people_seed, rows // shots, rows % shots)
+
+    def encoded(row: int) -> bytes:
+        with lock:
+            pixels = block(row // _BLOCK)[row % _BLOCK]
+        png = BytesIO()
+        Image.fromarray(pixels).save(png, "PNG", compress_level=0)
+        return png.getvalue()
+
+    def contents() -> Contents:
+        return Contents([Encoded(f"{name}: photograph {row}", partial(encoded, row)) for row in range(total)])
+
+    signature = [f"people_seed={people_seed}", f"people={people}", f"shots={shots}", renderer_digest()]
+    return open_stack(name, signature, contents, cache)

@@ -1,0 +1,180 @@
+"""Denoisers that PuFace's development code compares with, by scikit-image (specs/cloaks_puface 5.6).
+
+Each image goes alone. They have no gradient, so an adaptive attacker goes straight through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frbench.defenses.components.purifier import PurifierDefense, StraightThrough
+from frbench.harness.core.contracts import Draw, Images
+from frbench.harness.core.domains import CropPixels, NonEmpty, OddPixels, Positive, PositiveInt
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.verifiers import Purifier, Sides
+
+Pixels = np.ndarray  # float32 (H, W, 3) in [0, 1]
+
+
+def restoration() -> Any:
+    """``skimage.restoration``. Raises FrbenchError: it is not installed."""
+    try:
+        import skimage.restoration
+    except ImportError as error:
+        raise FrbenchError(f'scikit-image is needed ({error}): pip install "frbench[cloaking]"') from error
+    return skimage.restoration
+
+
+def with_wavelets() -> Any:
+    """``skimage.restoration`` where PyWavelets is there for it. Raises FrbenchError: it is not."""
+    try:
+        import_module("pywt")
+    except ImportError as error:
+        raise FrbenchError(f'PyWavelets is needed ({error}): pip install "frbench[cloaking]"') from error
+    return restoration()
+
+
+class Denoiser(Protocol):
+    """How an image becomes another: what ``ready`` gives takes one and gives one."""
+
+    def ready(self) -> Callable[[Pixels], Pixels]: ...
+
+
+@dataclass(frozen=True)
+class Chambolle:
+    """Total variation (Chambolle, 2004), the whole of the image; ``weight`` against the squared error on [0, 1]."""
+
+    identity = "purifier.tv_chambolle"
+    version = 1
+
+    weight: Positive = 0.3
+    iterations: PositiveInt = 200
+
+    def ready(self) -> Callable[[Pixels], Pixels]:
+        library = restoration()
+        return lambda pixels: library.denoise_tv_chambolle(
+            pixels, weight=self.weight, max_num_iter=self.iterations, channel_axis=-1
+        )
+
+
+@dataclass(frozen=True)
+class NonLocalMeans:
+    """Buades, Coll, Morel, CVPR 2005, with uniform patches; ``strength``: h in units of ``sigma``; sizes in pixels."""
+
+    identity = "purifier.non_local_means"
+    version = 1
+
+    sigma: Positive = 0.05
+    strength: Positive = 0.8
+    patch: CropPixels = 5
+    distance: CropPixels = 6
+
+    def ready(self) -> Callable[[Pixels], Pixels]:
+        library = restoration()
+        sizes = {"patch_size": self.patch, "patch_distance": self.distance}
+        return lambda pixels: library.denoise_nl_means(
+            pixels, h=self.strength * self.sigma, sigma=self.sigma, fast_mode=True, channel_axis=-1, **sizes
+        )
+
+
+@dataclass(frozen=True)
+class Bilateral:
+    """Tomasi, Manduchi, ICCV 1998. ``window`` in pixels, or None for three ``sigma_spatial`` to each side."""
+
+    identity = "purifier.bilateral"
+    version = 1
+
+    sigma_color: Positive = 0.02
+    sigma_spatial: Positive = 10.0
+    window: OddPixels | None = None
+
+    def ready(self) -> Callable[[Pixels], Pixels]:
+        library = restoration()
+        return lambda pixels: library.denoise_bilateral(
+            pixels, self.window, self.sigma_color, self.sigma_spatial, mode="edge", channel_axis=-1
+        )
+
+
+@dataclass(frozen=True)
+class Wavelet:
+    """Soft thresholds by BayesShrink (Chang, Yu, Vetterli, 2000) for noise of ``sigma``, in YCbCr."""
+
+    identity = "purifier.wavelet"
+    version = 1
+
+    sigma: Positive = 0.05
+
+    def ready(self) -> Callable[[Pixels], Pixels]:
+        library = with_wavelets()
+        return lambda pixels: library.denoise_wavelet(
+            pixels, sigma=self.sigma, method="BayesShrink", convert2ycbcr=True, rescale_sigma=True, channel_axis=-1
+        )
+
+
+@dataclass(frozen=True)
+class CalibratedWavelet:
+    """Of all combinations the one that foretells left-out pixels of the image best (Batson, Royer, ICML 2019)."""
+
+    identity = "purifier.calibrated_wavelet"
+    version = 1
+
+    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(each / 1000 for each in range(1, 20))
+    wavelets: Sequence[str] = ("db1", "db2")
+    methods: Sequence[str] = ("BayesShrink", "VisuShrink")
+    ycbcr: Sequence[bool] = (True, False)
+
+    def ready(self) -> Callable[[Pixels], Pixels]:
+        library = with_wavelets()
+        grid = {"sigma": self.sigmas, "wavelet": self.wavelets, "method": self.methods, "convert2ycbcr": self.ycbcr}
+        fixed = {"rescale_sigma": [True], "channel_axis": [-1]}
+
+        def denoised(pixels: Pixels) -> Pixels:
+            best: Callable[[Pixels], Pixels] = library.calibrate_denoiser(pixels, library.denoise_wavelet, grid | fixed)
+            return best(pixels)
+
+        return denoised
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Images by ``denoiser``, clipped to [0, 1]."""
+
+    identity = "purifier.denoised"
+    version = 1
+
+    denoiser: Denoiser
+
+    differentiable = False
+    random = False
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        one = self.denoiser.ready()
+        stack = np.ascontiguousarray(images.detach().permute(0, 2, 3, 1).cpu().numpy())
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+            found = np.stack(list(pool.map(one, stack))).astype(np.float32)
+        return torch.from_numpy(found).to(images.device).permute(0, 3, 1, 2).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class DenoisingDefense(PurifierDefense):
+    """A denoiser, whatever kind."""
+
+    identity = "defense.denoising"
+    version = 1
+
+    denoiser: Denoiser
+    purify: Sides = "both"
+
+    def purifier(self) -> Denoised:
+        return Denoised(self.denoiser)
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        return {"identity": StraightThrough(self.purifier())}

@@ -1,0 +1,135 @@
+"""Total-variation minimisation of an image of which half the pixels are dropped (Guo et al., ICLR 2018, section 4.3).
+
+The variation is the smooth, squared one, so that the minimum is the solution of a linear system, and its derivative
+that of another one with the same matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from frbench.defenses.components.purifier import PurifierDefense, StraightThrough
+from frbench.harness.core.contracts import Draw, Images
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.domains import Positive, PositiveFraction, PositiveInt, Seed
+from frbench.harness.core.verifiers import Purifier, Sides
+
+
+def _roughness(images: Tensor) -> Tensor:
+    """The gradient of half the sum of squared differences between neighbouring pixels: the Laplacian, negative."""
+    out = torch.zeros_like(images)
+    for dim in (-2, -1):
+        step = images.diff(dim=dim)
+        size = step.shape[dim]
+        out.narrow(dim, 1, size).add_(step)
+        out.narrow(dim, 0, size).sub_(step)
+    return out
+
+
+def _degree(like: Tensor) -> Tensor:
+    """How many neighbours each pixel has (1, 1, H, W)."""
+    degree = torch.full((1, 1, *like.shape[-2:]), 4.0, dtype=like.dtype, device=like.device)
+    for dim in (-2, -1):
+        degree.narrow(dim, 0, 1).sub_(1)
+        degree.narrow(dim, -1, 1).sub_(1)
+    return degree
+
+
+def inpainted(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
+    """Solves ``(mask + weight * Laplacian) z = right`` for each image of (N, C, H, W) by itself.
+
+    Conjugate gradients with the diagonal as preconditioner, from zero, ``iterations`` steps.
+    """
+
+    def dot(one: Tensor, other: Tensor) -> Tensor:
+        return (one * other).sum(dim=(1, 2, 3), keepdim=True)
+
+    def ratio(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(other > 0, one / other, torch.zeros_like(one))  # a solved image stands still
+
+    diagonal = mask + weight * _degree(right)
+    solution, residual = torch.zeros_like(right), right.clone()
+    direction = residual / diagonal
+    size = dot(residual, direction)
+    for _ in range(iterations):
+        product = torch.addcmul(weight * _roughness(direction), mask, direction)
+        length = ratio(size, dot(direction, product))
+        solution.addcmul_(length, direction)
+        residual.addcmul_(length, product, value=-1)
+        scaled = residual / diagonal
+        before, size = size, dot(residual, scaled)
+        direction = scaled.addcmul_(ratio(size, before), direction)
+    return solution
+
+
+class _Minimum(torch.autograd.Function):
+    """``inpainted(mask * images)``. Its matrix is symmetric, so the derivative is one more solution, without memory."""
+
+    @staticmethod
+    def forward(context: Any, images: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
+        context.save_for_backward(mask)
+        context.settings = (weight, iterations)
+        return inpainted((mask * images).contiguous(), mask, weight, iterations)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (mask,) = context.saved_tensors
+        return mask * inpainted(gradient.contiguous(), mask, *context.settings), None, None, None
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """``z`` of the least ``sum mask * (z - x)^2 + weight * sum of squared differences of neighbours``, per channel.
+
+    Each value of each channel is kept with probability ``keep``: by ``seed`` alone for all images alike (``fixed``), or
+    by the pair and the draw (``fresh``).
+    """
+
+    identity = "purifier.total_variation"
+    version = 1
+
+    keep: float
+    weight: float
+    iterations: int
+    mask: Literal["fixed", "fresh"]
+    seed: int
+
+    differentiable = True
+
+    @property
+    def random(self) -> bool:
+        return self.mask == "fresh"
+
+    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
+        who, when = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed))
+        mask = (uniform(who, when, tuple(images.shape[1:])) < self.keep).to(images.dtype)
+        minimum: Tensor = _Minimum.apply(images, mask, self.weight, self.iterations)
+        return minimum
+
+
+@dataclass(frozen=True)
+class TotalVariationDefense(PurifierDefense):
+    """``mask``: ``fixed`` by ``seed`` once and for all, as PIN's authors had it, or ``fresh`` at each look."""
+
+    identity = "defense.total_variation"
+    version = 1
+
+    keep: PositiveFraction = 0.5
+    weight: Positive = 0.1
+    iterations: PositiveInt = 30
+    mask: Literal["fixed", "fresh"] = "fixed"
+    seed: Seed = 0
+    purify: Sides = "both"
+
+    def purifier(self) -> TotalVariation:
+        return TotalVariation(self.keep, self.weight, self.iterations, self.mask, self.seed)
+
+    def stand_ins(self) -> Mapping[str, Purifier]:
+        return {"exact": self.purifier(), "identity": StraightThrough(self.purifier())}

@@ -1,0 +1,130 @@
+"""``frbench fit``: the artifact of a training or of a defense, made or found, and what it says of itself."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frbench.harness.config import build
+from frbench.harness.core.contracts import Artifact, Fittable, Fitted, Recipe, Recognizer
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import FaceSet, PairSource
+from frbench.harness.core.flags import Flag
+from frbench.harness.core.part_contracts import check_faces
+from frbench.harness.core.verifiers import Comparer, compares
+from frbench.harness.evaluation.identity_overlap import overlap_flags
+from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.recognizers.initialization import member_names
+from frbench.harness.runtime.distributed import leading
+from frbench.harness.storage.result_store import write_atomically
+from frbench.harness.training.artifacts import Workshop
+
+_OF_RECOGNIZER = r"[^=]*\brecognizer[=.@]"  # words that choose or change the recognizer, options inside it too
+
+
+def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """The defense's artifact. Raises FrbenchError: it has none."""
+    if config["out"] is not None:
+        raise FrbenchError("out=FILE is where frbench fit training=NAME writes; a fitted defense is found by itself")
+    recognizer = build.instantiate(config["recognizer"], "recognizer")
+    defense = build.fitted_defense(config, build.make_defense(config), recognizer, resolve_device(config["device"]))
+    if not isinstance(defense, Fittable):
+        raise FrbenchError(f"defense={choices['defense']} has nothing to fit; it is ready as it is")
+    artifact: Fitted = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
+    print(f"{choices['defense']}: {build.store(config).artifact(artifact.key)}")
+    _tell(artifact)
+
+
+def as_defense(words: Sequence[str]) -> list[str]:
+    """Of the words of a training, those that decide what is made, as a defense has them."""
+    moved = [re.sub(r"^training=", "training@defense.recipe=", word) for word in words]
+    moved = [re.sub(r"^(\W*|[^=]*@)training\.", r"\1defense.recipe.", word) for word in moved]
+    return [word for word in moved if re.match(rf"[^=]*defense\.recipe|identities\.|fit_seed=|{_OF_RECOGNIZER}", word)]
+
+
+def train(
+    config: Mapping[str, Any], choices: Mapping[str, str], typed: Sequence[str], words: Callable[[], list[str]]
+) -> None:
+    """The artifact of ``config["training"]``, trained on its identities, also in the file ``config["out"]``.
+
+    typed: the words of this command; words: those by which ``recognizer=trained`` has the architecture.
+    Raises FrbenchError: people of the test set or of a validation set among the faces; a recognizer that gives no
+    embeddings to begin from; what the recipe itself refuses.
+    """
+    out = _checked(config["out"])
+    recipe: Recipe = build.instantiate(config["training"], "training")
+    recognizer = _beginning(config) if recipe.needs_recognizer else None
+    cache, store = build.image_cache(config), build.store(config)
+    source, tested = (build.instantiate(config[noun], noun) for noun in ("identities", "dataset"))
+    faces = source.open(cache)
+    check_faces(source, faces)
+    flags = _apart(config, recipe, faces, tested)
+    device = resolve_device(config["device"])
+    artifact = Workshop(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)
+    path = store.artifact(artifact.key)
+    if out is not None and leading():
+        write_atomically(out, lambda temporary: shutil.copyfile(path, temporary))
+    print(" ".join([f"{choices['training']}: {out or path}", *flags]))
+    _tell(artifact)
+    file = shlex.quote(f"recognizer.weights={out or path}")
+    if recognizer is None:
+        print("use it:", *map(shlex.quote, words()), file)
+    elif hasattr(recognizer, "weights"):  # no ONNX file takes them back
+        print("use it:", *map(shlex.quote, _begun_with(recognizer, choices, typed)), file)
+    if len(member_names(artifact.tensors)) > 1:
+        defense = "diverse_ensemble" if getattr(recipe, "shared", False) else "naive_ensemble"  # by mean or concat
+        rest = map(shlex.quote, as_defense(typed))
+        print(f"together: defense={defense} identities={choices['identities']}", *rest)
+
+
+def _begun_with(recognizer: Recognizer, choices: Mapping[str, str], typed: Sequence[str]) -> list[str]:
+    """The words by which the recognizer that was trained further is had with other weights."""
+    told = [word for word in typed if re.match(_OF_RECOGNIZER, word)]
+    kept = [word for word in told if not re.match(r"\W*recognizer(=|\.(weights|prefix|member)=)", word)]
+    prefix = ["++recognizer.prefix=members.0."] if hasattr(recognizer, "prefix") else []
+    return [f"recognizer={choices['recognizer']}", *kept, *prefix]
+
+
+def _checked(out: str | None) -> Path | None:
+    """Where to write, looked at before hours of training."""
+    if out is None:
+        return None
+    path = Path(out).expanduser()
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise FrbenchError(f"out={out} is no name for what is trained; take one that ends in .safetensors")
+    return path
+
+
+def _beginning(config: Mapping[str, Any]) -> Recognizer:
+    """The recognizer that is trained further."""
+    recognizer: Recognizer | Comparer = build.instantiate(config["recognizer"], "recognizer")
+    if compares(recognizer):
+        raise FrbenchError(
+            f"{recognizer.name} gives only similarities, so there is no network to train further; take another "
+            "recognizer, or a training with a network of its own"
+        )
+    return recognizer
+
+
+def _apart(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet, tested: PairSource) -> list[Flag]:
+    """Flags of what ``faces`` share with the test set and the validation sets, where that is allowed."""
+    cache, allowed = build.image_cache(config), config["allow_overlap"]
+    sets = [tested, *getattr(recipe, "validation", {}).values()]
+    return sorted({flag for each in sets for flag in overlap_flags(faces, each.open(cache), allowed)})
+
+
+def _tell(artifact: Fitted) -> None:
+    """First and last of each history, and each diagnosis."""
+    for name, each in sorted(_under(artifact, "history/").items()):
+        print(f"  {name:<24} {float(each[0]):.5g} -> {float(each[-1]):.5g}")
+    for name, each in sorted(_under(artifact, "diagnosis/").items()):
+        print(f"  in the end, {name:<12} {' '.join(f'{number:.4g}' for number in each.flatten().tolist())}")
+
+
+def _under(artifact: Fitted, prefix: str) -> Artifact:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): each for name, each in artifact.tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,133 @@
+"""A cell: one sentence of the benchmark, and the run of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.fingerprints import fingerprint, hyperparameters
+from frbench.harness.core.flags import Flag
+from frbench.harness.core.verifiers import Comparer
+from frbench.harness.evaluation.audit import Audit
+from frbench.harness.recognizers.metering import Meter
+from frbench.harness.storage.records import plain
+from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol found: measurements and flags for the record, and whether the images were made now."""
+
+    measurements: dict[str, Any]
+    flags: list[Flag]
+    generated: bool | None
+
+
+class EvaluationProtocol(Protocol):
+    """How a cell is turned into numbers: verification of pairs, cloaking of users. ``kind`` says which, for reports."""
+
+    kind: ClassVar[str]
+
+    def evaluate(self, cell: Cell, store: ResultStore) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """This attack, with this goal and budget, through this view, against this recognizer behind this defense.
+
+    names: the option chosen for each noun; settings: what differs from the options' own files.
+    attack None evaluates clean accuracy alone. floors: lowest clean accuracy in percent, by dataset.
+    allow_low_accuracy: go on below the floor, with a flag.
+    facts: what is known before the run (resolved config, digests), for the run card.
+    """
+
+    names: Mapping[str, str]
+    settings: Mapping[str, Any]
+    pairs: PairSet
+    recognizer: Recognizer | Comparer
+    attack: Attack | None
+    goal: Goal
+    budget: Budget
+    threat: ThreatModel
+    defense: Defense
+    protocol: EvaluationProtocol
+    audit: Audit
+    seed: int
+    batch_size: int = field(compare=False)
+    device: torch.device = field(compare=False)
+    meter: Meter = field(compare=False)
+    flags: tuple[Flag, ...] = ()
+    floors: Mapping[str, float] = field(compare=False, default_factory=dict)
+    allow_low_accuracy: bool = field(compare=False, default=False)
+    facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """What the cell is, whatever the device, the batch size and the paths."""
+        nouns = (
+            self.recognizer,
+            self.attack,
+            self.goal,
+            self.budget,
+            self.threat,
+            self.defense,
+            self.protocol,
+            self.audit,
+        )
+        data = (self.pairs.digest, self.pairs.attacked)
+        return fingerprint(SCHEMA, dict(self.names), dict(self.settings), *data, *nouns, self.seed)
+
+
+_DESCRIBED = ("attack", "goal", "budget", "threat", "defense", "protocol", "audit")
+
+
+def run_cell(cell: Cell, store: ResultStore) -> Record:
+    """The record of ``cell``: found where it is finished, made and kept where it is not.
+
+    An impossible cell is recorded as refused with its reason, a crash with its traceback; bad input is raised.
+    """
+    name = cell.fingerprint()
+    with store.lock(f"cell-{name}"):
+        return store.finished(name) or _run(cell, store, name)
+
+
+def _run(cell: Cell, store: ResultStore, name: str) -> Record:
+    started, outcome, status, reason = time.monotonic(), None, "done", None
+    cell.meter.reset()
+    try:
+        outcome = cell.protocol.evaluate(cell, store)
+    except FrbenchError:
+        raise
+    except Refused as refusal:
+        status, reason = "refused", str(refusal)
+    except Exception:
+        status, reason = "crashed", traceback.format_exc()
+    record: Record = {
+        "schema": SCHEMA,
+        "fingerprint": name,
+        "kind": cell.protocol.kind,
+        "status": status,
+        "reason": reason,
+        "names": dict(cell.names),
+        "settings": dict(cell.settings),
+        "seed": cell.seed,
+        "hyperparameters": plain({noun: hyperparameters(getattr(cell, noun)) for noun in _DESCRIBED}),
+        "measurements": outcome.measurements if outcome else None,
+        "flags": [*cell.flags, *(outcome.flags if outcome else [])],
+        "card": {
+            **cell.facts,
+            "seconds": round(time.monotonic() - started, 3),
+            "forwards": cell.meter.forwards,
+            "backwards": cell.meter.backwards,
+            "attack_generated": outcome.generated if outcome else None,
+        },
+    }
+    store.write_record(record)
+    return record

@@ -1,0 +1,75 @@
+"""The run card: all that a reader needs to repeat a cell. Never part of a table or of a comparison of records."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frbench.harness.core.contracts import Fitted
+from frbench.harness.evaluation.cell import Cell
+
+_PACKAGES = ("frbench", "torch", "numpy", "hydra-core", "kornia", "pillow", "onnxruntime", "onnx2torch", "torchattacks")
+
+
+def run_facts(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolved config, versions, git commit, digests, device. No environment is read, so no secret is written."""
+    artifact = getattr(cell.defense, "artifact", None)
+    surrogate = getattr(cell.threat, "surrogate", None)
+    digests = {
+        "data": cell.pairs.digest,
+        "recognizer": cell.recognizer.digest,
+        "surrogate": surrogate.digest if surrogate else None,
+        "artifact": artifact.sha256 if isinstance(artifact, Fitted) else None,
+    }
+    return {
+        "config": dict(config),
+        "digests": digests,
+        "versions": _versions(),
+        "git": _commit(),
+        "device": _device(cell.device),
+        "threads": torch.get_num_threads(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _commit() -> str | None:
+    """Commit of the source tree, marked where it has changes; None for an installed wheel."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("-dirty" if _git(here, "status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.processor() or platform.machine()})"

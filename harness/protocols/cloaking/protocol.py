@@ -1,0 +1,207 @@
+"""Cloaks as poisoning: users publish cloaked photos, a tracker trains on them and is asked about natural ones.
+
+Every user in turn is the only one who cloaks (and, with ``fraction``, some others do). The tracker passes all photos
+that it trains on through its defense, because it does not know who cloaks; photos that it is asked about are natural
+and untouched. A photo that is not recognised as its user's is a success of the cloak (specs/cloaks_puface 1.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from frbench.harness.core.contracts import Images, Victim
+from frbench.harness.core.domains import AtLeastTwo, Fraction, NonNegativeInt, OpenFraction, PositiveInt
+from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.flags import Flag
+from frbench.harness.core.verifiers import Purifying, compares, lifted
+from frbench.harness.evaluation.cell import Cell, Outcome
+from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.protocols.cloaking.border_probe import border_accuracy
+from frbench.harness.protocols.cloaking.metrics import (
+    PAIRS_ONLY,
+    attack_measurements,
+    clean_measurements,
+    control_rows,
+    size_measurements,
+    turn_rows,
+    with_control,
+)
+from frbench.harness.protocols.cloaking.photo_embeddings import Cloaks, Enrolment, Looks, Photos, cloaks
+from frbench.harness.protocols.cloaking.photo_pairs import preflight
+from frbench.harness.protocols.cloaking.splits import Split, check_leak, published_cloaks, scenes, split
+from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage, Tracker
+from frbench.harness.protocols.cloaking.visual_samples import pictures, plane
+from frbench.harness.protocols.pair_metrics import views_measurements
+from frbench.harness.recognizers.trainable import Reteaching
+from frbench.harness.runtime.progress import over
+from frbench.harness.storage.records import Kind, plain
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.threat_model.goals import Cloak
+
+_UNLEARNT = 0.9  # fit below this: the tracker never learned the user, and its errors say nothing about the cloak
+_FEW = 0.1  # share of photos left natural above which the figure is one of few cloaks
+
+
+@dataclass(frozen=True)
+class Cloaking:
+    """splits: random splits, each with ``test_share`` of every user's photos to test. bootstrap: resamples of users.
+
+    leak: so many training photos of a cloaking user stay natural. fraction: so much of the other users cloaks too.
+    pictures: users of whom a photo is kept for the picture grid. geometry: see ``border_accuracy``; more is flagged.
+    """
+
+    identity = "protocol.cloaking"
+    version = 1
+    kind: ClassVar[str] = Kind.CLOAKING
+
+    tracker: Tracker
+    splits: PositiveInt = 3
+    test_share: OpenFraction = 0.3
+    leak: NonNegativeInt = 0
+    fraction: Fraction = 0.0
+    bootstrap: AtLeastTwo = 2000
+    pictures: NonNegativeInt = 6
+    geometry: Fraction = 0.75
+
+    def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
+        """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
+        self._check(cell)
+        bare, behind = _enrolments(cell, store)
+        weak = preflight(cell, bare)
+        crafting = None if cell.attack is None else _crafting(cell, store)
+        worn = None if crafting is None else cloaks(crafting)
+        photos = bare.natural if worn is None else worn.photos
+        looks = Looks(bare.seen(bare.natural), behind.seen(bare.natural), bare.seen(photos), behind.seen(photos))
+        rounds = self._rounds(cell)
+        rows, control = self._asked(cell, behind, photos, looks, rounds)
+        clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
+        if crafting is None or worn is None:
+            return Outcome(plain({"clean": clean, "attack": None}), weak, None)
+        rows, users = with_control(rows, control), _users(cell.pairs)
+        published = worn.table[published_cloaks(users, rounds)]
+        cloaked = published.index[published["worn"]].to_numpy()
+        attack = {
+            **attack_measurements(rows, self.bootstrap),
+            **size_measurements(published),
+            "fidelity": looks.of_cloaked(cloaked),
+            "geometry": border_accuracy(cell.pairs.images[cloaked], photos.images[cloaked], users[cloaked]),
+            **views_measurements(crafting.views),
+            **PAIRS_ONLY,
+        }
+        store.write_scores(cell.fingerprint(), rows)
+        kept = pictures(users, cloaked, photos, behind, self.pictures) | plane(users, cloaked, looks)
+        store.write_pictures(cell.fingerprint(), kept)
+        return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
+
+    def _check(self, cell: Cell) -> None:
+        pairs, photos = cell.pairs, np.arange(len(cell.pairs))
+        alone = np.array_equal(pairs.probe, photos) and np.array_equal(pairs.reference, photos)
+        if not alone or (pairs.identity < 0).any():
+            raise FrbenchError(
+                f"dataset {pairs.name} holds pairs to verify and protocol=cloaking needs users with their photos; take "
+                "dataset=cfp_users or dataset=synthetic_users"
+            )
+        if cell.attack is not None and not isinstance(cell.goal, Cloak):
+            raise FrbenchError(
+                f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
+            )
+        if cell.attack is not None:
+            check_leak(_users(pairs), self.test_share, self.leak)
+
+    def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
+        """Every split, with the scenes that are played in it: the control alone where nobody attacks."""
+        identity, rounds = _users(cell.pairs), []
+        for number in range(self.splits):
+            part = split(identity, self.test_share, cell.seed, number)
+            company = (self.leak, self.fraction, self.tracker.users, cell.seed, number)
+            rounds.append((part, scenes(identity, part.train, *company)[: None if cell.attack else 1]))
+        return rounds
+
+    def _asked(
+        self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, rounds: list[tuple[Split, list[Scene]]]
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the users' turns (none where nobody attacks) and of the controls."""
+        identity, turns, controls = _users(cell.pairs), [], []
+        for number, (part, played) in enumerate(rounds):
+            stage = _stage(behind, photos, looks, part, identity, number)
+            answers = self.tracker.answers(stage, played)
+            for scene in over(played, "tracker", "trainings", 1):
+                answer = next(answers)
+                if scene.user is None:
+                    controls.append(control_rows(number, part.test, stage.answers, answer))
+                else:
+                    turns.append(turn_rows(number, part.test, stage.answers, stage.labels, scene, answer))
+        return pd.concat(turns, ignore_index=True) if turns else pd.DataFrame(), pd.concat(controls, ignore_index=True)
+
+    def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[Flag]:
+        found = {
+            Flag.BROKEN_IMAGES: bool(worn.table["broken"].any()),
+            Flag.BUDGET_VIOLATED: bool(worn.table["exceeded"].any()),
+            Flag.LEFT_NATURAL: attack["left_natural"] > _FEW * attack["photos"],
+            Flag.TRACKER_DID_NOT_LEARN: attack["fit_accuracy"] < _UNLEARNT,
+            Flag.GEOMETRY_LEAK: attack["geometry"] is not None and attack["geometry"] > self.geometry,
+        }
+        return [flag for flag, raised in found.items() if raised]
+
+
+def _users(pairs: PairSet) -> np.ndarray:
+    """Whose each photo is (M,); after the users' photos a set may hold those of people whom they aim at."""
+    return pairs.identity[: len(pairs)]
+
+
+def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
+    """The tracker without and with its defense."""
+    if compares(cell.recognizer):
+        raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
+    work = (Photos(cell.pairs.images[: len(cell.pairs)]), store, cell.seed, cell.batch_size, cell.device)
+    if isinstance(cell.defense, Reteaching):
+        alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
+        return alone, alone
+    if not isinstance(cell.defense, Purifying):
+        raise Refused(
+            f"{type(cell.defense).__name__} is no purifier of images, so a tracker cannot pass its training photos "
+            "through it; take a defense that is"
+        )
+    return Enrolment(cell.recognizer, None, *work), Enrolment(cell.recognizer, cell.defense.purifier(), *work)
+
+
+def _crafting(cell: Cell, store: ResultStore) -> Crafting:
+    """The cloaker at work. There is no threshold to pass: that of every pair is the lowest cosine there is."""
+    assert cell.attack is not None and not compares(cell.recognizer)
+    nothing = torch.full((len(cell.pairs),), -1.0)
+    bare = lifted(cell.recognizer)
+    views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))
+    judge = cell.defense.protect(bare)
+    work = (cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device)
+    return Crafting(cell.pairs, views, judge, *work)
+
+
+def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:
+    """What the tracker has of one split."""
+    train, test = (torch.from_numpy(rows).to(behind.device) for rows in part)
+    bare = replace(behind, purifier=None)
+
+    def training_images(scene: Scene) -> Images:
+        images = behind.images(behind.natural, part.train)
+        if scene.cloaked.any():
+            images[torch.from_numpy(scene.cloaked).to(images.device)] = behind.images(photos, part.train[scene.cloaked])
+        return images
+
+    return Stage(
+        labels=identity[part.train],
+        answers=identity[part.test],
+        natural=looks.purified.vectors[train],
+        cloaked=looks.both.vectors[train],
+        tests=looks.natural.vectors[test],
+        training_images=training_images,
+        test_images=partial(bare.images, behind.natural, part.test),
+        recognizer=behind.recognizer,
+        seed=int(np.random.SeedSequence((behind.seed, number)).generate_state(1)[0]),
+    )

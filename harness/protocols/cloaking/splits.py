@@ -1,0 +1,104 @@
+"""Who trains on what: the split of each user's photos, and who cloaks when whose turn it is. Pure and seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from frbench.harness.core.contracts import Draw
+from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.protocols.cloaking.trackers.base import Scene
+
+_SPLIT, _LEAK, _COMPANY = -11, -12, -13  # draws of this module: no attack and no defense takes them
+
+
+class Split(NamedTuple):
+    """Photos by number, rising: int64 (n,) to train on and int64 (m,) to be asked about."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
+    """Of each person's photos a random ``share``, rounded down, to test, the rest to train; ``number``: which split.
+
+    Raises FrbenchError: somebody would have no photo on one side.
+    """
+    count = np.bincount(identity)
+    held = _held(count, share)
+    lacking = np.flatnonzero((held < 1) | (held >= count))
+    if len(lacking):
+        raise FrbenchError(
+            f"protocol.test_share={share} of the {count[lacking[0]]} photos of a user leaves none to train on or none "
+            "to be recognised on; change it, or take more photos of each user (dataset.shots)"
+        )
+    test = _place(identity, Draw(seed, _SPLIT, number)) < held[identity]
+    return Split(np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def _held(count: np.ndarray, share: float) -> np.ndarray:
+    return np.floor(share * count + 1e-9).astype(np.int64)
+
+
+def check_leak(identity: np.ndarray, share: float, leak: int) -> None:
+    """Raises FrbenchError: somebody who cloaks would have no cloaked photo to train on, and nothing be measured."""
+    count = np.bincount(identity)
+    train = count - _held(count, share)
+    least = int(train.min())
+    if leak >= least:
+        raise FrbenchError(
+            f"protocol.leak={leak} leaves natural all {least} photos that a tracker trains on of a user, and no cloak; "
+            "take fewer, or more photos of each user (dataset.shots)"
+        )
+
+
+def scenes(
+    identity: np.ndarray, train: np.ndarray, leak: int, fraction: float, users: int | None, seed: int, number: int
+) -> list[Scene]:
+    """Nobody's turn first, then that of each of the first ``users`` people: they cloak their training photos.
+
+    leak: so many training photos of each who cloaks stay natural, the same ones in every scene; see ``check_leak``.
+    fraction: so much of the other people cloaks too.
+    """
+    labels = identity[train]
+    people = int(identity.max()) + 1
+    natural = np.zeros(len(identity), bool)
+    natural[train] = _place(labels, Draw(seed, _LEAK, number)) < leak
+    company = np.argsort(_chance(people, Draw(seed, _COMPANY, number)), kind="stable")
+    count = int(np.floor(fraction * (people - 1) + 0.5))
+    found = [Scene(None, np.zeros(len(train), bool))]
+    for user in range(people)[:users]:
+        cloaking = [user, *company[company != user][:count]]
+        found.append(Scene(user, np.isin(labels, cloaking) & ~natural[train]))
+    return found
+
+
+def published_cloaks(identity: np.ndarray, rounds: Iterable[tuple[Split, Sequence[Scene]]]) -> np.ndarray:
+    """Photos (M,) bool that their user publishes cloaked in a turn of that user's own, in any split.
+
+    The others are natural in every tracker that is judged by them: photos that are only tested or leaked, and those of
+    users who take no turn.
+    """
+    found = np.zeros(len(identity), bool)
+    for part, played in rounds:
+        for scene in played:
+            cloaked = part.train[scene.cloaked]
+            found[cloaked[identity[cloaked] == scene.user]] = True
+    return found
+
+
+def _place(group: np.ndarray, draw: Draw) -> np.ndarray:
+    """The place (n,) of each member in a random order of its own group."""
+    order = np.lexsort((_chance(len(group), draw), group))
+    ordered = group[order]
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return place
+
+
+def _chance(count: int, draw: Draw) -> np.ndarray:
+    return uniform(torch.arange(count), draw, (1,))[:, 0].numpy().astype(np.float64)

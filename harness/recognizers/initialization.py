@@ -1,0 +1,106 @@
+"""Networks without weights, to be trained, and what training leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frbench.harness.core.domains import Positive
+from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
+from frbench.harness.recognizers.torch_recognizer import architecture_facts
+from frbench.harness.recognizers.trainable import WholeNetwork
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
+
+    identity = "recognizer.initialized"
+    version = 1
+
+    make: Callable[[], nn.Module]
+    mean: Mean = 0.5
+    std: Deviation = 0.5
+    scale: Positive = 1.0
+    size: Size = 112
+    bgr: bool = False
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.mean, self.std, self.scale, self.size, self.bgr)
+
+    def module(self, seed: int) -> WholeNetwork:
+        """Images in [0, 1] to raw embeddings, on the CPU; the weights are a function of ``seed`` alone."""
+        with drawing(seed):
+            return WholeNetwork(self.preprocessing, self.make())
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the embeddings beside the weights."""
+        return {"architecture": architecture_facts(self.make), "preprocessing": self.preprocessing.facts()}
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """PyTorch draws on the CPU from ``seed``; afterwards it goes on as if nothing had been drawn."""
+    before = torch.random.get_rng_state()
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(before)
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed of several numbers, of 63 bits."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The network without its preprocessing, as weight files have it."""
+    return module.network if isinstance(module, WholeNetwork) else module
+
+
+def redraw_end(module: nn.Module, seed: int) -> None:
+    """Draw the last linear layer or convolution, and the normalisation that follows it, anew from ``seed``.
+
+    Raises FrbenchError: the network has no such layer.
+    """
+    layers = list(module.modules())
+    ends = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear | nn.Conv2d)]
+    if not ends:
+        raise FrbenchError(f"{type(bare(module)).__name__} has no linear layer or convolution to begin anew with")
+    with drawing(seed):
+        for layer in layers[ends[-1] :]:
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
+                layer.reset_parameters()
+
+
+def member_names(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The prefixes of the networks in an artifact of training: ``members.0.`` and so on."""
+    count = len({name.split(".")[1] for name in tensors if name.startswith("members.")})
+    return [f"members.{member}." for member in range(count)]
+
+
+def load_member(module: nn.Module, tensors: Mapping[str, Tensor], member: int = 0) -> nn.Module:
+    """``module`` with the weights of network number ``member`` of an artifact of training.
+
+    Raises FrbenchError: no such member, or one of another architecture.
+    """
+    prefix = f"members.{member}."
+    state = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    if not state:
+        raise FrbenchError(f"the artifact has {len(member_names(tensors))} members, and none of number {member}")
+    try:
+        bare(module).load_state_dict(state)
+    except RuntimeError as error:
+        raise FrbenchError(
+            f"the artifact does not fit the network that it is loaded into: {shortened(error)}"
+        ) from error
+    return module

@@ -1,0 +1,212 @@
+"""Figures as pure functions from data frames and arrays to a matplotlib ``Figure``; no pyplot, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from frbench.harness.reporting.figures.style import apart, legend, line, panels, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NO_VALUE = "#eeeeee"
+GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
+
+
+def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
+    """Success rate against the radius of the budget, with interval bands: a panel per threat and goal.
+
+    frame: columns threat, goal, radius, asr, asr_low, asr_high, and the one named by ``lines``. Threats, goals and
+    lines appear in the order of the rows.
+    """
+    threats, goals, names = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", lines))
+    radii = sorted(set(frame["radius"]))
+    with style():
+        figure, axes = panels(len(threats), len(goals), (3.3, 2.5), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
+            panel.set_title(f"{goals[j]} · {threats[i]}")
+            _curve_axes(panel, radii)
+            panel.set_xlabel(xlabel if i == len(threats) - 1 else "")
+            panel.set_ylabel("ASR, %" if j == 0 else "")
+            for k, name in enumerate(names):
+                chosen = here[here[lines] == name].sort_values("radius")
+                if len(chosen):  # the extent of an empty line is no number, and the layout would fall apart
+                    _curve(panel, chosen, line(k), name)
+        legend(figure, _line_key(names))
+    return figure
+
+
+def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
+    radius = points["radius"].to_numpy(float)
+    asr, low, high = (100 * points[c].to_numpy(float) for c in ("asr", "asr_low", "asr_high"))
+    panel.fill_between(radius, low, high, color=look["color"], alpha=0.14, linewidth=0)
+    panel.plot(radius, asr, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
+
+
+def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
+    wide = radii[-1] / radii[0]
+    if wide >= 4:
+        panel.set_xscale("log", base=2)
+    margin = max(wide, 2) ** 0.05  # all panels alike, also one that lacks some radii
+    panel.set_xlim(radii[0] / margin, radii[-1] * margin)
+    panel.set_autoscalex_on(False)
+    panel.set_xticks(radii, [f"{radius:g}" for radius in radii])
+    panel.minorticks_off()
+    _percent_axis(panel)
+
+
+def _percent_axis(panel: Axes) -> None:
+    panel.set_ylim(-2, 102)
+    panel.set_yticks(range(0, 101, 25))
+
+
+def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
+    """Share of pairs won at a cost of at most so much, as steps: a row of panels per kind of cost, a column per goal.
+
+    frame: the corners of the steps; columns cost (what the horizontal axis counts), goal, line, x, and share with its
+    interval, low and high. All lines of one row of panels should end at the same x. xscale: ``linear`` or ``log``.
+    """
+    costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "line"))
+    with style():
+        figure, axes = panels(len(costs), len(goals), (3.3, 2.4), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            row = frame[frame["cost"] == costs[i]]
+            panel.set_title(goals[j] if i == 0 else "")
+            panel.set_xlabel(costs[i])
+            panel.set_ylabel("pairs won, %" if j == 0 else "")
+            panel.set_xscale(xscale)
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.set_xlim(row["x"].min(), row["x"].max())
+            _percent_axis(panel)
+            for k, name in enumerate(names):
+                chosen = row[(row["goal"] == goals[j]) & (row["line"] == name)].sort_values("x", kind="stable")
+                if len(chosen):
+                    _steps(panel, chosen, line(k), name)
+        legend(figure, _line_key(names))
+    return figure
+
+
+def _line_key(names: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
+
+
+def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
+    x = corners["x"].to_numpy(float)
+    share, low, high = (100 * corners[c].to_numpy(float) for c in ("share", "low", "high"))
+    panel.fill_between(x, low, high, step="post", color=look["color"], alpha=0.1, linewidth=0)
+    every = max(1, len(x) // 6)
+    panel.plot(
+        x,
+        share,
+        label=name,
+        drawstyle="steps-post",
+        markevery=every,
+        markersize=4,
+        linewidth=1.4,
+        clip_on=False,
+        **look,
+    )
+
+
+def heat_map(frame: pd.DataFrame, title: str) -> Figure:
+    """Success rate of attacks (columns) on defenses (rows), a panel per threat and goal, values printed.
+
+    frame: columns threat, goal, defense, attack, asr, and text, what is printed below the value (or in its place,
+    where asr is NaN: refused, crashed). What no row names was not run.
+    """
+    threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
+    names, shared = apart(defenses)
+    rows = [fill(name, 26, break_long_words=False) for name in names]
+    tall = max(0.55, 0.1 + 0.15 * max(1 + name.count("\n") for name in rows))
+    with style():
+        size = (0.95 * len(attacks) + 1.0, tall * len(defenses) + 0.75)
+        figure, axes = panels(len(threats), len(goals), size, f"{title} · {shared}" if shared else title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
+            image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
+            panel.set_yticks(range(len(rows)), rows)
+            panel.set_title(f"{goals[j]} · {threats[i]}")
+            panel.tick_params(labelleft=j == 0)
+        figure.colorbar(image, ax=axes, label="ASR, %", fraction=0.03, pad=0.02, ticks=range(0, 101, 25))
+    return figure
+
+
+def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Sequence[str]) -> Any:
+    values = np.full((len(defenses), len(attacks)), np.nan)
+    for (row, column), _ in np.ndenumerate(values):
+        key = (defenses[row], attacks[column])
+        text, asr = "not run", float("nan")
+        if key in cells.index:
+            text, asr = str(cells["text"].loc[key]), float(cells["asr"].loc[key])
+        values[row, column] = 100 * asr
+        dark = asr > 0.55
+        ink = "white" if dark else "#222222"
+        if np.isnan(asr):
+            panel.text(column, row, text, ha="center", va="center", fontsize=7, color="#666666", style="italic")
+            continue
+        panel.text(column, row - 0.1, f"{100 * asr:.1f}", ha="center", va="center", fontsize=9.5, color=ink)
+        panel.text(column, row + 0.27, text, ha="center", va="center", fontsize=6.5, color=ink)
+    panel.set_facecolor(NO_VALUE)
+    panel.set_xticks(range(len(attacks)), [fill(name, 16) for name in attacks])
+    panel.set_xticks(np.arange(1, len(attacks)) - 0.5, minor=True)
+    panel.set_yticks(np.arange(1, len(defenses)) - 0.5, minor=True)
+    panel.grid(False, which="major")
+    panel.grid(True, which="minor", color="white", linewidth=1.5)
+    panel.tick_params(which="both", length=0)
+    panel.spines[:].set_visible(False)
+    return panel.imshow(values, cmap="OrRd", vmin=0, vmax=100, aspect="auto")
+
+
+def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
+    """Scores clean and attacked: a panel per defense (rows) and attack (columns), with the mean threshold.
+
+    frame: one row per attacked pair; columns defense, attack, same, clean_score, adversarial_score, threshold.
+    """
+    defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("defense", "attack"))
+    scores = frame[["clean_score", "adversarial_score"]].to_numpy(float)
+    edges = np.linspace(np.nanmin(scores) - 1e-3, np.nanmax(scores) + 1e-3, bins + 1)
+    with style():
+        figure, axes = panels(len(defenses), len(attacks), (2.5, 1.7), title)
+        for (i, j), panel in np.ndenumerate(axes):
+            here = frame[(frame["defense"] == defenses[i]) & (frame["attack"] == attacks[j])]
+            _histograms(panel, here, list(edges))
+            panel.set_title(f"{attacks[j]} · {defenses[i]}")
+            panel.set_yticks([])
+            panel.spines["left"].set_visible(False)
+            panel.set_xlim(edges[0], edges[-1])
+            panel.tick_params(labelbottom=i == len(defenses) - 1)
+            panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
+        legend(figure, _histogram_key(set(frame["same"].astype(bool))))
+    return figure
+
+
+def _histograms(panel: Axes, pairs: pd.DataFrame, edges: Sequence[float]) -> None:
+    for kind, colour in ((True, GENUINE), (False, IMPOSTOR)):
+        chosen = pairs[pairs["same"].astype(bool) == kind]
+        if len(chosen):
+            panel.hist(chosen["clean_score"], edges, density=True, histtype="stepfilled", color=colour, alpha=0.28)
+            attacked = chosen["adversarial_score"].dropna()
+            panel.hist(attacked, edges, density=bool(len(attacked)), color=colour, histtype="step", linewidth=1.4)
+    if len(pairs):
+        panel.axvline(float(pairs["threshold"].mean()), color="black", linestyle="--", linewidth=1)
+
+
+def _histogram_key(kinds: Collection[bool]) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    keys: list[Any] = []
+    for kind, name, colour in ((True, "genuine", GENUINE), (False, "impostor", IMPOSTOR)):
+        if kind in kinds:
+            keys.append(Patch(color=colour, alpha=0.28, label=f"{name}, clean"))
+            keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, attacked"))
+    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)")]

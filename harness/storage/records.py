@@ -1,0 +1,172 @@
+"""Reading records: their labels, natural order, filters, and plain forms (flat JSON, one tidy row). Pure.
+
+A record is the JSON of one cell: ``fingerprint``, ``kind`` (see ``Kind``), ``status`` (done, refused or crashed),
+``reason``, ``names`` (one option per noun), ``settings`` (what differs from the options' own files), ``seed``,
+``hyperparameters`` (of each noun, as its object has them), ``measurements`` (``clean`` and ``attack``), ``flags``, and
+``card`` (the facts of the run, which no table shows).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.ratios import as_number
+
+Record = Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What a record holds, as its protocol writes it."""
+
+    VERIFICATION = "verification"  # attacked pairs, one row each
+    FEATURE_DISTANCE = "feature_distance"  # attacked pairs, one row for each distance
+    CLOAKING = "cloaking"  # users who cloak their photos, one row for each test photo
+
+
+NOUNS = ("dataset", "recognizer", "protocol", "tracker", "goal", "threat", "surrogate", "budget", "defense", "attack")
+NULL = "none"  # the option of a group that does nothing; it comes first everywhere
+_NUMBER = re.compile(r"(\d+(?:[.p]\d+)?)")
+
+
+def natural(text: str) -> tuple[Any, ...]:
+    """Sort key: the null option first, then by words and by numbers as numbers (linf_5p1 between 4 and 8)."""
+    words = _NUMBER.split(text)
+    parts = [(0, float(w.replace("p", ".")), "") if i % 2 else (1, 0.0, w) for i, w in enumerate(words) if w]
+    return (text.split("(")[0] != NULL, tuple(parts))
+
+
+def label(record: Record, noun: str, without: Iterable[str] = ()) -> str:
+    """The option's name with what was changed of it: ``pgd(steps=40)``; empty where the record has no such noun."""
+    name = record["names"].get(noun) or ""
+    own = {k: v for k, v in record["settings"].items() if k.startswith(f"{noun}.") and k not in without}
+    return f"{name}({_written(own, len(noun) + 1)})" if own else name
+
+
+def of_kind(records: Iterable[Record], *kinds: Kind) -> list[Record]:
+    """The records of these kinds, in the order given."""
+    return [record for record in records if record["kind"] in kinds]
+
+
+def rest(record: Record) -> str:
+    """Settings that belong to no noun, such as ``seed=1``."""
+    other = {k: v for k, v in record["settings"].items() if k.split(".")[0] not in NOUNS or "." not in k}
+    return _written(other, 0)
+
+
+def _written(settings: Mapping[str, Any], skip: int) -> str:
+    return ", ".join(f"{k[skip:]}={settings[k]}" for k in sorted(settings))
+
+
+def order(record: Record) -> tuple[Any, ...]:
+    """Sort key of a record: its labels in natural order, then its fingerprint."""
+    labels = (natural(label(record, noun)) for noun in NOUNS)
+    return (*labels, natural(rest(record)), record["fingerprint"])
+
+
+def select(records: Iterable[Record], where: Mapping[str, Any] | None) -> list[Record]:
+    """The records that match every entry of ``where``, in natural order.
+
+    Keys: a noun (its name), ``status``, ``flag``, ``fingerprint`` (the beginning is enough), or ``settings``, a mapping
+    from a setting such as ``attack.steps`` to its value. A list means any of its values; None means all.
+    """
+    chosen = sorted(records, key=order)
+    for key, wanted in _flat(where or {}).items():
+        several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+        values = [str(as_number(each)) for each in (wanted if several else [wanted])]
+        kept = [r for r in chosen if any(_matches(r, key, value) for value in values)]
+        if chosen and not kept:
+            there = sorted({v for r in chosen for v in _values(r, key)}, key=natural)
+            raise FrbenchError(
+                f"where.{key}={','.join(values)} matches no record; there is {', '.join(there) or 'none'}"
+            )
+        chosen = kept
+    return chosen
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _values(record: Record, key: str) -> list[str]:
+    if key in NOUNS:
+        return [record["names"].get(key) or ""]
+    if key in ("status", "fingerprint"):
+        return [record[key]]
+    if key == "flag":
+        return list(record["flags"])
+    if key.startswith("settings."):
+        return [str(v) for k, v in record["settings"].items() if f"settings.{k}" == key]
+    known = ", ".join((*NOUNS, "status", "fingerprint", "flag", "settings"))
+    raise FrbenchError(f"where.{key} is not something to choose by; take one of {known}")
+
+
+def _matches(record: Record, key: str, value: str) -> bool:
+    if key == "fingerprint":
+        return bool(record["fingerprint"].startswith(value))
+    return value in _values(record, key)
+
+
+def reason(record: Record) -> str:
+    """Why a cell was refused or crashed, in one line: the last of a traceback."""
+    lines = [line.strip() for line in (record["reason"] or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def measured(record: Record, part: str) -> Mapping[str, Any]:
+    """The ``clean`` or ``attack`` measurements; empty where there are none."""
+    return (record["measurements"] or {}).get(part) or {}
+
+
+def plain(value: Any) -> Any:
+    """The value as strict JSON can hold it: NaN becomes null, infinity the string ``inf``."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def json_line(record: Record, flags: Sequence[str]) -> str:
+    """One record on one line: flat keys first, then ``settings`` and all ``measurements``."""
+    clean, attack, card = measured(record, "clean"), measured(record, "attack"), record["card"] or {}
+    flat = {noun: record["names"].get(noun) for noun in NOUNS}
+    flat |= {key: record[key] for key in ("status", "reason", "fingerprint")}
+    flat |= {"clean_accuracy": clean.get("accuracy"), "threshold": clean.get("threshold_mean")}
+    flat |= {key: attack.get(key) for key in ("asr", "asr_low", "asr_high", "asr_denominator")}
+    flat |= {key: card.get(key) for key in ("seconds", "forwards", "backwards", "attack_generated")}
+    flat |= {"flags": list(flags), "settings": record["settings"], "measurements": record["measurements"]}
+    return json.dumps(plain(flat), ensure_ascii=False, allow_nan=False)
+
+
+def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:
+    """One row of the tidy table: labels, status, and every measurement under a flat name; no facts of the run."""
+    row: dict[str, Any] = {noun: label(record, noun) for noun in NOUNS}
+    row |= {"settings": rest(record), "status": record["status"], "reason": reason(record)}
+    row |= _columns(measured(record, "clean"), "clean_") | _columns(measured(record, "attack"), "")
+    return row | {"flags": ";".join(flags), "fingerprint": record["fingerprint"]}
+
+
+def _columns(nested: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            columns |= _columns(value, f"{prefix}{key}_")
+        else:
+            columns[f"{prefix}{key}"] = ";".join(map(str, value)) if isinstance(value, list) else value
+    return columns

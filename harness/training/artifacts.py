@@ -1,0 +1,69 @@
+"""Fit once, keep as a fingerprinted safetensors artifact, load ever after."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save_file
+
+from frbench.harness.core.contracts import Artifact, Defense, FitContext, Fittable, Fitted, Recipe, Recognizer
+from frbench.harness.core.face_data import FaceSet
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.runtime import distributed as parallel
+from frbench.harness.storage.result_store import ResultStore, write_atomically
+
+
+def fitted(
+    defense: Defense, recognizer: Recognizer | None, store: ResultStore, cache: Path, seed: int, device: torch.device
+) -> Defense:
+    """``defense`` ready for use: as it is, from its artifact, or fitted now."""
+    if not isinstance(defense, Fittable):
+        return defense
+    workshop = Workshop(defense.faces.open(cache), recognizer, store, seed, device, cache)
+    return defense.fitted(workshop.artifact(defense.recipe))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where artifacts are made, or found by their key: recipe, faces, the recognizer where it takes part, seed."""
+
+    faces: FaceSet
+    recognizer: Recognizer | None
+    store: ResultStore
+    seed: int
+    device: torch.device
+    cache: Path | None = None
+
+    def artifact(self, recipe: Recipe) -> Fitted:
+        """Several processes (``torchrun``) make it together; the first alone locks, and reads and writes the store."""
+        parallel.join()
+        known = replace(
+            self,
+            recognizer=self.recognizer if recipe.needs_recognizer else None,
+            device=parallel.own_device(self.device),
+        )
+        key = fingerprint(recipe, self.faces.digest, known.recognizer, self.seed)
+        path = self.store.artifact(key)
+        with self.store.lock(f"artifact-{key}") if parallel.leading() else nullcontext():
+            if not parallel.told(path.exists()):
+                known._make(recipe, key, path)
+        data = parallel.told_bytes(path.read_bytes() if parallel.leading() else b"")
+        tensors = {name: each.to(known.device) for name, each in load(data).items()}
+        return Fitted(key, hashlib.sha256(data).hexdigest(), tensors)
+
+    def part(self, recipe: Recipe) -> Artifact:
+        return self.artifact(recipe).tensors
+
+    def _make(self, recipe: Recipe, key: str, path: Path) -> None:
+        unfinished = path.with_suffix(".unfinished")
+        context = FitContext(self.faces, self.recognizer, self.seed, self.device, self.part, unfinished, self.cache)
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
+        if not parallel.leading():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, {"key": key}))
+        unfinished.unlink(missing_ok=True)

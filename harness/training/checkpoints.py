@@ -1,0 +1,59 @@
+"""The file in which a training keeps its state: replaced as a whole, read without unpickling, errors in one line."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frbench.harness.runtime import distributed as parallel
+
+
+def kept(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """The state in ``path``, or None where there is none. All processes get that of the first."""
+    if not parallel.told(path.exists()):
+        return None
+    data = parallel.told_bytes(path.read_bytes() if parallel.leading() else b"")
+    try:
+        state: dict[str, Any] = torch.load(BytesIO(data), map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds, by where the file is damaged
+        parallel.refuse(f"{path} cannot be read ({_short(error)}); delete it, and training begins anew")
+    return state
+
+
+def keep(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` beside ``path``, then let it take its place. The first process alone does."""
+    if not parallel.leading():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(f"{path}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave an empty file under the name
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def restore(path: Path, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Give ``learner`` and ``optimizer`` what they had. Raises FrbenchError: the state is of another architecture."""
+    try:
+        learner.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        parallel.refuse(
+            f"{path} is the state of another network ({_short(error)}); take the network, the heads and the optimizer "
+            "that it was begun with, or delete it, and training begins anew"
+        )
+
+
+def _short(error: Exception) -> str:
+    """The first thing that is wrong: PyTorch lists every tensor."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0])[:200].rstrip(". ")

@@ -1,0 +1,257 @@
+"""The training loop: epochs over faces, several processes, early stopping, and a state that a killed run goes on from.
+
+What is drawn (order, noise) is a function of (seed, batch) alone, however many processes share the work. On a CPU a
+resumed run gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frbench.harness.core.contracts import FitContext
+from frbench.harness.core.face_data import Images
+from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime.memory import keep_freed_memory
+from frbench.harness.runtime.progress import count_bar
+from frbench.harness.training.checkpoints import keep, kept, restore
+from frbench.harness.training.learner import Examined, Learner, Observed, Parted, Schedule, Told
+
+Drawn = tuple[int, np.ndarray]  # the number of a batch, from 0 on, and its rows
+Loaded = tuple[int, np.ndarray, Images]
+
+
+_KEEP_SECONDS = 60.0  # how much work a killed run loses at most, beside one step
+_PLAIN = ("steps", "epoch", "history", "best", "lowest", "idle")  # kept beside network, optimiser and sums
+
+
+def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: str) -> dict[str, Tensor]:
+    """Train ``learner`` (a ``Learner``) in place; the logged figures of each epoch, (epochs,) by name.
+
+    Those of an ``Observed`` one are of the epochs in which it was looked at. An ``Examined`` one ends with the weights
+    of its best epoch. Several processes (``parallel.join``) end with the same weights.
+    Raises FrbenchError: fewer faces than a step takes; a loss that is not finite; a state of another network.
+    """
+    keep_freed_memory()
+    run = _Run(learner.to(context.device).train(), schedule, context)
+    run.resume()
+    run.connect()
+    faces = schedule.batch * schedule.accumulate
+    with count_bar(title, "images") if parallel.leading() else nullcontext(_unsaid) as report:
+        while run.epoch < schedule.epochs and not run.out_of_patience:
+            with closing(_ahead(run.load, run.batches())) as batches:
+                while run.steps < (run.epoch + 1) * run.per_epoch:
+                    run.step(batches)
+                    report(run.steps * faces, schedule.epochs * run.per_epoch * faces)
+            run.close()
+    if run.best is not None:
+        learner.load_state_dict(run.best)
+    learner.eval()
+    names = dict.fromkeys(name for each in run.history for name in each)
+    return {name: torch.tensor([each[name] for each in run.history if name in each]) for name in names}
+
+
+def _unsaid(done: int, total: int | None) -> None:
+    """The progress that the other processes make is that of the first."""
+
+
+def _ahead(load: Callable[[Drawn], Loaded], batches: Iterator[Drawn]) -> Generator[Loaded]:
+    """Each batch with its images, those of the next loaded in a thread while this one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for batch in batches:
+            coming = pool.submit(load, batch)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()
+
+
+class _Losses(nn.Module):
+    """A learner as a module whose forward is the loss: what averages gradients over processes hooks in there."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, images: Images, rows: Tensor, generator: torch.Generator) -> Told:
+        loss, figures = self.learner.loss(images, rows, generator)
+        return loss, {name: each.detach() for name, each in figures.items()}
+
+
+class _Run:
+    """What changes while training."""
+
+    def __init__(self, learner: Any, schedule: Schedule, context: FitContext) -> None:
+        self.learner, self.schedule, self.context = learner, schedule, context
+        self.faces = len(context.faces.images)
+        self.own = _own_share(schedule.accumulate)
+        self.per_epoch = schedule.per_epoch(self.faces)
+        if self.per_epoch == 0:
+            step = f"batch={schedule.batch}" + (f" times {schedule.accumulate}" if schedule.accumulate > 1 else "")
+            parallel.refuse(f"{step} is more than the {self.faces} faces of {context.faces.name}")
+        self.weights = [each for each in learner.parameters() if each.requires_grad]
+        self.parts = learner.parts() if isinstance(learner, Parted) else [self.weights]
+        self.optimizer = schedule.over(self.weights)
+        self.loss: Callable[..., Told] = learner.loss
+        self.apart: Callable[[], AbstractContextManager[Any]] = nullcontext  # a backward that averages nothing
+        self.steps, self.epoch = 0, 0
+        self.history: list[dict[str, float]] = []
+        self.sums: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] | None = None
+        self.lowest, self.idle = math.inf, 0  # the best examination, and how many epochs ago it was
+        self._kept = time.monotonic()
+
+    def connect(self) -> None:
+        """Several processes: gradients are averaged, beginning with the weights of the first."""
+        if parallel.world() > 1:
+            both = parallel.averaging(_Losses(self.learner), self.context.device)
+            self.loss, self.apart = both, both.no_sync
+
+    def batches(self) -> Iterator[Drawn]:
+        """Of the batches of this epoch that are still to come, those of this process."""
+        order = np.random.default_rng((self.context.seed, self.epoch)).permutation(self.faces)
+        size, each = self.schedule.batch, self.schedule.accumulate
+        begun = self.epoch * self.per_epoch * each
+        for number in range(self.steps * each - begun + parallel.rank(), self.per_epoch * each, parallel.world()):
+            yield begun + number, np.sort(order[number * size : (number + 1) * size])
+
+    def load(self, batch: Drawn) -> Loaded:
+        number, rows = batch
+        return number, rows, self.context.faces.load(rows, self.context.device)
+
+    def step(self, batches: Iterator[Loaded]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for left in reversed(range(self.own)):
+            with self.apart() if left else nullcontext():
+                self._descend(*next(batches))
+        if self.schedule.clip is not None:
+            for part in self.parts:
+                nn.utils.clip_grad_norm_(part, self.schedule.clip)
+        if self.schedule.curve != "steps":
+            self._set_rate(self.schedule.share(self.steps / (self.schedule.epochs * self.per_epoch)))
+        self.optimizer.step()
+        self.steps += 1
+        self.learner.stepped(self.steps)
+        if parallel.told(time.monotonic() - self._kept > _KEEP_SECONDS):
+            self._keep(self._checked())
+
+    def _descend(self, number: int, rows: np.ndarray, images: Images) -> None:
+        generator = torch.Generator(self.context.device).manual_seed(self._chance(number))
+        with self._precision():
+            loss, figures = self.loss(images, torch.from_numpy(rows).to(self.context.device), generator)
+        (loss / self.own if self.own > 1 else loss).backward()
+        for name, figure in {"loss": loss, **figures}.items():
+            self.sums[name] = self.sums.get(name, 0) + figure.detach().double()
+
+    def _chance(self, number: int) -> int:
+        """A seed for a batch. Hashed, because a generator on the CPU looks at the lowest 32 bits alone."""
+        return int(np.random.SeedSequence((self.context.seed, number)).generate_state(1, np.uint64)[0])
+
+    def _set_rate(self, share: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate * share
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.schedule.patience is not None and self.idle >= self.schedule.patience
+
+    def close(self) -> None:
+        """The end of an epoch."""
+        totals = self._checked()
+        count = self.per_epoch * self.schedule.accumulate
+        self.history.append({name: float(total) / count for name, total in totals.items()})
+        self.sums, self.epoch = {}, self.epoch + 1
+        parallel.spread(self.learner.state_dict().values())  # statistics of batch normalisation
+        examined = isinstance(self.learner, Examined)
+        if examined:
+            self._examine()
+        if isinstance(self.learner, Observed) and self._looked_at():
+            self.history[-1] |= self._seen(self.learner.observation)
+        waited = self.idle if examined else self.epoch
+        if waited and waited % self.schedule.decay_epochs == 0:
+            for group in self.optimizer.param_groups:
+                group["lr"] *= self.schedule.decay
+        self._keep({})
+
+    def _looked_at(self) -> bool:
+        last = self.epoch == self.schedule.epochs or self.out_of_patience
+        return last or self.epoch % self.learner.every == 0
+
+    def _examine(self) -> None:
+        figures = self._seen(self.learner.examination)
+        self.history[-1] |= figures
+        self.idle += 1
+        if (found := next(iter(figures.values()))) < self.lowest:
+            self.lowest, self.idle = found, 0
+            self.best = {name: each.detach().clone() for name, each in self.learner.state_dict().items()}
+
+    @torch.no_grad()
+    def _seen(self, look: Callable[[], Mapping[str, Tensor]]) -> dict[str, float]:
+        """What the first process sees in evaluation mode."""
+        self.learner.eval()
+        with self._precision():
+            figures = {name: float(each) for name, each in look().items()}
+        self.learner.train()
+        told = torch.tensor(list(figures.values()), dtype=torch.float64)
+        parallel.spread([told])
+        return dict(zip(figures, told.tolist(), strict=True))
+
+    def resume(self) -> None:
+        state = kept(self.context.unfinished, self.context.device)
+        if state is None:
+            return
+        restore(self.context.unfinished, state, self.learner, self.optimizer)
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        mine = parallel.leading()
+        self.sums = {name: each if mine else torch.zeros_like(each) for name, each in state["sums"].items()}
+
+    def _keep(self, sums: dict[str, Tensor]) -> None:
+        state = {"learner": self.learner.state_dict(), "optimizer": self.optimizer.state_dict(), "sums": sums}
+        keep(self.context.unfinished, state | {name: getattr(self, name) for name in _PLAIN})
+        self._kept = time.monotonic()
+
+    def _checked(self) -> dict[str, Tensor]:
+        """The sums over all processes, in which a loss that is not finite shows.
+
+        Weights too: where a finite loss has a gradient that is not, only the next loss would show it.
+        """
+        totals = self.sums
+        if parallel.world() > 1:
+            whole = parallel.gather(torch.stack(list(self.sums.values()))).sum(dim=0).to(self.context.device)
+            totals = dict(zip(self.sums, whole, strict=True))
+        numbers = [totals["loss"], *(each.detach() for each in self.learner.parameters())]
+        if not bool(torch.stack([torch.isfinite(each).all() for each in numbers]).all()):
+            kept = self.context.unfinished
+            parallel.refuse(
+                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); take a lower rate "
+                f"than {self.schedule.rate}"
+                + (f"; the last good state is kept in {kept}" if kept.exists() else "; no state was kept yet")
+            )
+        return totals
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.schedule.precision == "full":
+            return nullcontext()
+        return torch.autocast(self.context.device.type, dtype=torch.bfloat16)
+
+
+def _own_share(accumulate: int) -> int:
+    """How many of the batches of a step this process takes."""
+    count = parallel.world()
+    if accumulate < 1 or accumulate % count:
+        parallel.refuse(
+            f"accumulate={accumulate} batches make a step and {count} processes share them; take a multiple, "
+            f"such as ++training.schedule.accumulate={count} or ++defense.recipe.schedule.accumulate={count}"
+        )
+    return accumulate // count

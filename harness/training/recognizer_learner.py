@@ -1,0 +1,151 @@
+"""Recognizers in training: networks with heads over the people of the faces, on which learners of both kinds stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from frbench.harness.core.contracts import Artifact, FitContext
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.face_data import Images
+from frbench.harness.core.training_identities import PEOPLE, known_people, people_digests
+from frbench.harness.recognizers.initialization import bare, seed_of
+from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.training.class_labels import person_numbers
+from frbench.harness.training.loop import Schedule, train
+from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.diversity_metrics import diagnosis
+from frbench.harness.training.pair_validation import Validation
+
+_DIAGNOSED, _CHUNK = 2048, 128  # training faces that the diagnosis looks at, and how many at a time
+_MEMBERS, _HEADS = 0, 1  # what a seed is of
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Of the first weights of ``member``: the same however many there are."""
+    return seed_of(seed, _MEMBERS, member)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What learners of both kinds are told: when, whether mirrored, and what to look at every so many epochs."""
+
+    identity = "training.options"
+    version = 1
+
+    schedule: Schedule
+    flip: bool
+    validation: Validation
+    every: int
+
+
+def check_batch(schedule: Schedule, where: str) -> None:
+    """Raises FrbenchError: a batch of one, which batch normalisation cannot train on."""
+    if schedule.batch < 2:
+        raise FrbenchError(f"{where}.schedule.batch={schedule.batch}: batch normalisation needs 2 faces or more")
+
+
+class Students(nn.Module):
+    """Members, each from images in [0, 1] to raw embeddings, and their heads (n, d): one each, or one for all.
+
+    How far training is counts among its state, so that what is resumed goes on with the same margins and weights.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], lesson: Lesson, context: FitContext, shared: bool) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(each.cpu().requires_grad_(True) for each in members)
+        for member in self.members:
+            member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.lesson, self.every = lesson, lesson.every
+        numbers = person_numbers(context.faces)
+        self.person = nn.Buffer(torch.from_numpy(numbers), persistent=False)
+        dim, people = _dimension(members[0], context), int(numbers.max()) + 1
+        count = 1 if shared else len(members)
+        self.heads = nn.ParameterList(_head(people, dim, seed_of(context.seed, _HEADS, j)) for j in range(count))
+        self.per_epoch = max(1, lesson.schedule.per_epoch(len(context.faces.images)))
+        self.steps = 0
+
+    def turned(self, images: Images, generator: torch.Generator) -> Images:
+        """Every other image mirrored, by chance."""
+        if not self.lesson.flip:
+            return images
+        turn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+        return torch.where(turn, images.flip(3), images).contiguous(memory_format=torch.channels_last)
+
+    def look(self, images: Images) -> Tensor:
+        """Unit embeddings (N, K, d), float32, of (N, 3, H, W)."""
+        return torch.stack([unit_length(member(images)) for member in self.members], dim=1)
+
+    def centres(self) -> Tensor:
+        """The heads' rows at unit length, (K, n, d) or (1, n, d)."""
+        return torch.stack([normalize(head, dim=1) for head in self.heads])
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Each member with its head; a head of several members by itself. InsightFace shortens the network's alone."""
+        members, heads = [list(member.parameters()) for member in self.members], list(self.heads)
+        if len(heads) < len(members):
+            return [*members, heads]
+        return [[*member, head] for member, head in zip(members, heads, strict=True)]
+
+    @property
+    def epoch(self) -> float:
+        return self.steps / self.per_epoch
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.epoch / self.lesson.schedule.epochs)
+
+    def stepped(self, steps: int) -> None:
+        self.steps = steps
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.steps, device=self.person.device)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.steps = int(state)
+
+    def observation(self) -> Mapping[str, Tensor]:
+        return self.lesson.validation.accuracy(self.look, self.person.device)
+
+    def taught(self, context: FitContext, title: str) -> Artifact:
+        """Train, and say what came of it."""
+        history = train(self, self.lesson.schedule, context, title)
+        weights = {
+            f"members.{k}.{name}": each
+            for k, member in enumerate(self.members)
+            for name, each in bare(member).state_dict().items()
+        }
+        heads = {f"heads.{j}": head.detach() for j, head in enumerate(self.heads)}
+        told = {f"history/{name}": each for name, each in history.items()}
+        people = np.union1d(people_digests(context.faces.people), known_people(context.recognizer))
+        whom = {PEOPLE: torch.from_numpy(people)}
+        return (
+            weights
+            | heads
+            | whom
+            | told
+            | {f"diagnosis/{name}": each for name, each in self._diagnosis(context).items()}
+        )
+
+    @torch.no_grad()
+    def _diagnosis(self, context: FitContext) -> dict[str, Tensor]:
+        count = len(context.faces.images)
+        rows = np.unique(np.linspace(0, count - 1, min(count, _DIAGNOSED)).astype(np.int64))
+        parts = [rows[first : first + _CHUNK] for first in range(0, len(rows), _CHUNK)]
+        units = torch.cat([self.look(context.faces.load(part, context.device)) for part in parts])
+        return diagnosis(Seen(units, self.centres(), self.person[torch.from_numpy(rows).to(units.device)]))
+
+
+def _dimension(member: nn.Module, context: FitContext) -> int:
+    with torch.no_grad():
+        return int(unit_length(member.eval()(context.faces.load(np.arange(1)))).shape[1])
+
+
+def _head(people: int, dim: int, seed: int) -> nn.Parameter:
+    """Rows of about unit length."""
+    return nn.Parameter(torch.randn(people, dim, generator=torch.Generator().manual_seed(seed)) * dim**-0.5)
