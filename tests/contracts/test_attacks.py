@@ -39,7 +39,7 @@ def attack(request: pytest.FixtureRequest, made: Callable) -> Attack:
     if request.param == "torchattacks":
         pytest.importorskip("torchattacks")
     if request.param == "lowkey":
-        pytest.skip("LPIPS wants weights of its own and images of 31 pixels: tests/test_lowkey.py runs it")
+        pytest.skip("LPIPS wants weights of its own and images of 31 pixels: tests/unit/attacks/test_lowkey.py runs it")
     attack = made("attack", request.param)
     return replace(attack, steps=LONGEST) if getattr(attack, "steps", 0) > LONGEST else attack
 
@@ -132,7 +132,7 @@ def alike(images: torch.Tensor, others: torch.Tensor, clean: torch.Tensor, attac
     """Up to float rounding, which the toy's matrix products do otherwise in other batches; our networks do not.
 
     A cloak follows slopes of almost nothing at first, keeps its best image and writes whole gray levels: there the last
-    bit may grow to a few per cent of the change. With a network tests/test_fawkes.py allows 1e-4.
+    bit may grow to a few per cent of the change. With a network tests/unit/attacks/test_fawkes.py allows 1e-4.
     """
     if hasattr(attack, "rounding"):
         return bool((images - others).abs().mean() < 0.03 * (images - clean).abs().mean())

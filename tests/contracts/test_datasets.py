@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from small_trees import FEWER, FOLDS, TREES, composed
+from support.small_trees import FEWER, FOLDS, TREES, composed
 
 import frbench.conf
 from frbench.harness.core.errors import FrbenchError

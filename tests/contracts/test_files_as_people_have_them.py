@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 from PIL import Image
-from small_trees import FEWER, TREES, composed
+from support.small_trees import FEWER, TREES, composed
 
 import frbench.conf
 from frbench.datasets.io import file_states

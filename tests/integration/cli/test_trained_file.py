@@ -1,0 +1,60 @@
+"""What frbench fit training=NAME wrote, as a recognizer, and what is told of other files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.fake_services import told
+from support.reference_ensembles import NET, artifact, newborn, pictures
+
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.verifiers import CosineVerifier, lifted
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.trained import Trained
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "trained.safetensors"
+    save_file({name: each.clone() for name, each in artifact(2).tensors.items()}, path)
+    return path
+
+
+def test_that_a_trained_file_is_a_recognizer_for_each_member(file: Path) -> None:
+    each = [Trained(NET, str(file), member) for member in range(2)]
+    for recognizer, member in zip(each, newborn(2), strict=True):
+        assert torch.allclose(recognizer.embed(pictures()), member.embed(pictures()), atol=1e-4)
+    assert fingerprint(each[0]) != fingerprint(each[1])
+    assert fingerprint(each[0]) == fingerprint(Trained(NET, str(file), name="mine"))
+    assert isinstance(lifted(each[0]), CosineVerifier)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architecture": Untrained(partial(TinyNet, width=8, dim=16))}, "does not fit TinyNet.*wrong shape.*NAME$"),
+        ({"member": 2}, "holds 2 trained networks and none of number 2"),
+        ({"member": -1}, "none of number -1"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors does not exist: make it with frbench fit"),
+    ],
+)
+def test_that_a_file_of_something_else_is_told_in_one_line(change: dict[str, Any], words: str, file: Path) -> None:
+    with pytest.raises(FrbenchError, match=words) as error:
+        replace(Trained(NET, str(file)), **change).embed(pictures(1))
+    told(error)
+
+
+def test_that_weights_that_nobody_trained_here_are_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(FrbenchError, match="holds 0 trained networks") as error:
+        Trained(NET, str(path)).embed(pictures(1))
+    told(error)

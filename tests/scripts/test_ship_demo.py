@@ -1,0 +1,63 @@
+"""``scripts/ship_demo.py``: what is shipped comes from the recipes of ``frbench fit``."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from frbench.datasets.synthetic.dataset import Synthetic
+from frbench.harness.config import build
+from frbench.harness.recognizers.architectures.tiny import TinyNet
+from frbench.harness.recognizers.initialization import member_names
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+BRIEF = [
+    *("identities=synthetic", "identities.people=10", "identities.shots=4"),
+    *("dataset.people=30", "dataset.shots=2", "dataset.pairs=40"),
+    *("training.schedule.epochs=1", "training.schedule.batch=20", "device=cpu"),
+]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module("ship_demo")
+
+
+def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
+    pairs = Synthetic(name="few", people=30, shots=2, pairs=40, people_seed=4).open(tmp_path)
+    script.ship("three", ["training=shared_w"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
+    weights = load_file(tmp_path / "three.safetensors")
+    assert len(member_names(weights)) == 3
+    assert {each.dtype for each in weights.values() if each.is_floating_point()} == {torch.float16}
+    assert not [name for name in weights if not name.startswith("members.")]
+    with safe_open(tmp_path / "three.safetensors", framework="pt") as file:
+        facts = file.metadata()
+    assert facts["trained_by"] == "scripts/ship_demo.py"
+    assert "training=shared_w" in facts["words"]
+    assert str(tmp_path) not in facts["words"]
+    assert float(facts["validation_accuracy_per_cent"]) == pytest.approx(script.accuracy(weights, pairs), abs=0.01)
+
+
+def test_that_a_shipped_member_is_a_recognizer(script: ModuleType, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nets = [TinyNet().eval() for _ in range(2)]
+    states = {f"members.{k}.{name}": each for k, net in enumerate(nets) for name, each in net.state_dict().items()}
+    save_file(script.halved(states | {"head.rows": torch.zeros(3, 4)}), tmp_path / "two.safetensors")
+    words = ["recognizer=trained", "network@recognizer.architecture=tiny", "recognizer.member=1", "device=cpu"]
+    with initialize_config_module("frbench.conf", version_base="1.3"):
+        config = build.plain(compose("run", [*words, f"recognizer.weights={tmp_path / 'two.safetensors'}"]))
+    member, images = build.instantiate(config["recognizer"], "recognizer"), torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        own = torch.nn.functional.normalize(nets[1](images * 2 - 1))
+        torch.testing.assert_close(member.embed(images), own, atol=5e-3, rtol=0)

@@ -1,0 +1,120 @@
+"""What each of several processes runs in the tests of training by several: ``python trained_together.py FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from support.reference_fits import context
+from torch import Tensor
+from unit.harness.training.test_loop import PEOPLE, Toy, weights
+
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.runtime import distributed as parallel
+from frbench.harness.training import loop as training
+from frbench.harness.training.loop import Schedule, train
+
+# Eleven batches of two, of which five times two make the steps of an epoch.
+SCHEDULE = Schedule(
+    epochs=3, batch=2, rate=0.05, accumulate=2, curve="polynomial", weight_decay=0.01, clip=1.0, precision="full"
+)
+
+
+class Observed(Toy):
+    """Says which process looked."""
+
+    every = 2
+
+    def observation(self) -> dict[str, Tensor]:
+        return {"looked": torch.tensor(float(parallel.rank()))}
+
+
+class Sparing(Toy):
+    """A weight that no loss uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Linear(3, 3)
+
+
+def result(toy: Toy, schedule: Schedule, unfinished: Path) -> dict[str, Any]:
+    history = train(toy, schedule, context(PEOPLE, unfinished), "toy")
+    return {"history": history, "weights": weights(toy), "rows": toy.rows, "steps": toy.steps}
+
+
+def ended(work: Callable[[], object]) -> str:
+    """How it ended, in words."""
+    try:
+        work()
+    except FrbenchError as error:
+        return str(error)
+    except SystemExit as error:
+        return f"exit {error.code}"
+    return "done"
+
+
+def words() -> dict[str, Any]:
+    """What the processes tell each other."""
+    mine = torch.tensor([parallel.rank(), 5.0])
+    spread = [torch.full((2, 3), float(parallel.rank())).T, torch.tensor(parallel.rank())]
+    parallel.spread(spread)
+    return {
+        "gathered": parallel.gather(mine),
+        "spread": [each.clone() for each in spread],
+        "told": [parallel.told(parallel.rank() == 0), parallel.told(parallel.rank() == 1)],
+        "bytes": [parallel.told_bytes(each).decode() for each in (b"of %d" % parallel.rank(), b"")],
+        "who": (parallel.rank(), parallel.world(), parallel.leading()),
+    }
+
+
+def main(folder: Path) -> None:
+    parallel.join()
+    mine = f"{parallel.rank()}"
+    print(f"printed by {mine}")
+    found: dict[str, Any] = {"words": words()}
+    found["whole"] = result(Observed(), SCHEDULE, folder / "whole.unfinished")
+    found["spared"] = result(Sparing(), replace(SCHEDULE, epochs=1), folder / "spared.unfinished")
+    training._KEEP_SECONDS = 0.0
+    for stop_after in (3, 5, 9):
+        unfinished = folder / f"stopped{stop_after}.unfinished"
+        try:
+            train(Toy(stop_after), SCHEDULE, context(PEOPLE, unfinished), "stopped")
+        except KeyboardInterrupt:
+            found[f"stopped{stop_after}"] = result(Toy(), SCHEDULE, unfinished)
+    bad = Toy(bad_at=7 if parallel.rank() == 1 else None)
+    found["bad"] = ended(lambda: result(bad, SCHEDULE, folder / "bad.unfinished"))
+    alone = replace(SCHEDULE, accumulate=1)
+    found["alone"] = ended(lambda: result(Toy(), alone, folder / "alone.unfinished"))
+    found["few"] = ended(lambda: result(Toy(), replace(SCHEDULE, batch=12), folder / "few.unfinished"))
+    torch.save(found, folder / f"found{mine}.pt")
+
+
+def together(command: list[str], count: int = 2) -> list[subprocess.CompletedProcess[str]]:
+    """``command`` in ``count`` processes that know of each other, as a launcher starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    begun = [
+        subprocess.Popen([sys.executable, *command], env=shared | {"RANK": str(k), "LOCAL_RANK": str(k)}, **pipes)
+        for k in range(count)
+    ]
+    try:
+        ends = [each.communicate(timeout=250) for each in begun]
+    finally:
+        for each in begun:
+            each.kill()
+    return [subprocess.CompletedProcess(command, each.returncode, *end) for each, end in zip(begun, ends, strict=True)]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

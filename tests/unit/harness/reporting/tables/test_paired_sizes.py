@@ -1,0 +1,86 @@
+"""Paired sizes: which of two cells takes the larger change, over which pairs, with which p-values and verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from support.fake_records import FakeStore, decided
+
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.tables.paired_sizes import ratios, size_comparison_tables
+from frbench.harness.reporting.tables.rendering import Table
+
+ALL = np.ones(40, bool)
+SMALL = np.linspace(1, 2, 40)
+STOPS = {"flags": ["boundary_attack"]}
+
+
+def rows(store: FakeStore) -> list[dict[str, str]]:
+    (table,) = tables(store)
+    return [{head: cell.text for head, cell in zip(table.header, row, strict=True)} for row in table.rows]
+
+
+def tables(store: FakeStore) -> list[Table]:
+    return size_comparison_tables(store.records(), Outcomes(store.scores))
+
+
+def test_that_the_cell_that_takes_more_is_named_with_the_ratio_and_the_p_of_a_sign_test() -> None:
+    store = FakeStore()
+    decided(
+        store, {"attack": "cw", "defense": "jpeg"}, ALL, {"l2": np.where(np.arange(40) < 36, 2, 0.5) * SMALL}, **STOPS
+    )
+    decided(store, {"attack": "cw", "defense": "none"}, ALL, {"l2": SMALL}, **STOPS)
+    (row,) = rows(store)
+    assert (row["same"], row["A"], row["B"], row["pairs"]) == ("attack cw", "none", "jpeg", "40")
+    assert (row["larger A"], row["larger B"], row["A / B"]) == ("4", "36", "0.50 [0.50, 0.50]")
+    assert row["p"] == f"{binomtest(4, 40).pvalue:.1e}" and row["verdict"] == "B larger"
+
+
+def test_that_a_failure_takes_more_than_any_success_and_two_failures_the_same() -> None:
+    store = FakeStore()
+    decided(store, {"defense": "none", "attack": "cw"}, np.arange(40) < 20, {"l2": SMALL}, **STOPS)
+    decided(store, {"defense": "jpeg", "attack": "cw"}, np.arange(40) < 30, {"l2": SMALL}, **STOPS)
+    (row,) = rows(store)
+    assert (row["larger A"], row["larger B"], row["A / B"]) == ("10", "0", "1.00 [1.00, 1.00]")
+
+
+def test_that_only_pairs_counted_in_both_are_compared() -> None:
+    store = FakeStore()
+    decided(store, {"defense": "none", "attack": "cw"}, ALL, {"l2": SMALL, "correct": np.arange(40) < 30}, **STOPS)
+    decided(store, {"defense": "jpeg", "attack": "cw"}, ALL, {"l2": SMALL, "correct": np.arange(40) >= 10}, **STOPS)
+    (row,) = rows(store)
+    assert row["pairs"] == "20" and row["verdict"] == "=" and row["p"] == "1.0000"
+
+
+def test_that_attacks_that_use_up_a_budget_are_not_told_by_their_size() -> None:
+    store = FakeStore()
+    for defense in ("none", "jpeg"):
+        decided(store, {"defense": defense, "attack": "pgd"}, ALL, {"l2": SMALL})
+    assert tables(store) == []
+
+
+def test_that_cells_without_scores_meet_nobody() -> None:
+    store = FakeStore()
+    for defense in ("none", "jpeg"):
+        decided(store, {"defense": defense, "attack": "cw"}, ALL, {"l2": SMALL}, **STOPS)
+    assert size_comparison_tables(store.records(), Outcomes(lambda name: None)) == []
+
+
+_SIZE = st.one_of(st.floats(0, 1e6), st.just(np.inf))
+
+
+@given(st.lists(st.tuples(_SIZE, _SIZE), min_size=1))
+def test_that_swapping_the_cells_swaps_who_takes_more(pairs: list[tuple[float, float]]) -> None:
+    first, second = np.array(pairs, np.float64).T
+    one, other = ratios(first, second), ratios(second, first)
+    assert not np.isnan(one).any()
+    np.testing.assert_array_equal(first > second, one > 1)
+    np.testing.assert_array_equal(one > 1, other < 1)
+
+
+@pytest.mark.parametrize("same", [0.0, 1.0, np.inf])
+def test_that_the_same_size_is_a_ratio_of_one(same: float) -> None:
+    assert ratios(np.array([same]), np.array([same])) == [1.0]

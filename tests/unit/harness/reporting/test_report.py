@@ -1,0 +1,303 @@
+"""Records to tables: what is printed, what is left out, and that nothing depends on the order of the records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.fake_records import (
+    NAMES,
+    PAIRS,
+    STRENGTH,
+    FakeStore,
+    attacked,
+    decided,
+    operating_point,
+    printed,
+    sweep,
+    tables,
+    with_pictures,
+)
+
+from frbench.harness.core.errors import FrbenchError
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.reporting.report import report
+
+FIGURES = {"curve", "heat", "scores", "pictures", "story"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No figures, which take a second each, but for tests that ask for ``drawn``."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Figures too."""
+
+
+def test_a_cell_shows_rate_interval_and_counts_with_clean_accuracy_beside(tmp_path: Path) -> None:
+    store = FakeStore()
+    record = attacked(store, NAMES, 8.0, 0.4)
+    report(store, tmp_path)
+    attack, clean = record["measurements"]["attack"], record["measurements"]["clean"]
+    k, d = attack["asr_successes"], attack["asr_denominator"]
+    low, high = (100 * bound for bound in wilson(k, d))
+    assert 0 < k < d
+    text = tables(tmp_path)
+    assert f"{100 * k / d:.1f} [{low:.1f}, {high:.1f}] ({k}/{d})" in text
+    assert f"{100 * clean['accuracy']:.2f} [{100 * clean['accuracy_low']:.2f}" in text
+    assert f"{attack['left_out']}/{attack['eligible']}" in text
+    for fact in (
+        "lfw(limit=240)",
+        "adaptive",
+        "dodging",
+        "linf_8",
+        "Seed 0",
+        "margin=0.05",
+        "best accuracy on the other",
+    ):
+        assert fact in text
+
+
+def test_files_are_byte_identical_in_whatever_order_the_records_come(tmp_path: Path, drawn: None) -> None:
+    store, few = with_pictures(sweep(("pgd",))), {"defense": ["none", "jpeg"], "goal": "dodging"}
+    written = report(store, tmp_path / "one", where=few)
+    for record in store.cells.values():
+        record["card"] |= {"seconds": 99.0, "forwards": 1, "backwards": 0, "attack_generated": False}
+    store.cells = dict(sorted(store.cells.items(), reverse=True))
+    report(store, tmp_path / "two", where=few)
+    one = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*.*")}
+    two = {p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*.*")}
+    assert {path.suffix for path in one} == {".md", ".tex", ".csv", ".png", ".pdf"}
+    assert {path.name.split("-")[0] for path in written if path.suffix == ".png"} == FIGURES
+    assert sorted(written) == sorted(tmp_path / "one" / path for path in one)
+    assert one == two
+    assert all(path.name in tables(tmp_path / "one") for path in written if path.suffix == ".png")
+
+
+def test_many_pictures_are_paged_and_the_number_of_pairs_is_chosen(tmp_path: Path, drawn: None) -> None:
+    where = {"goal": "dodging", "threat": "adaptive", "defense": "pca"}
+    store = with_pictures(sweep(tuple(STRENGTH), ("linf_2", "linf_8")))
+    written = [path.stem for path in report(store, tmp_path, where=where, top=2) if path.stem.startswith("pictures")]
+    start = "pictures-lfw_limit_240-tiny-verification-dodging-adaptive-pca-page"
+    assert written == [f"{start}1", f"{start}2"]  # 4 attacks x 2 budgets x 2 pairs, 12 on a page
+
+
+def test_what_success_costs_has_curves_and_every_section_stands_in_the_document(tmp_path: Path, drawn: None) -> None:
+    store, won = FakeStore(), [True, True, False]
+    sizes, queries = {name: [1.0, 2.5, 9.0] for name in ("linf", "rms", "l2")}, {"queries": [20, 31, 100]}
+    decided(store, {"attack": "cw", "budget": "unbounded"}, won, sizes, flags=["boundary_attack"])
+    for defense in ("jpeg", "none"):
+        names = {"attack": "lots", "budget": "unbounded", "defense": defense}
+        decided(store, names, won, sizes, flags=["boundary_attack"])
+    limits = {"queries": {"mean": 50.0, "limit": 100}}
+    decided(store, {"attack": "square", "threat": "query"}, won, queries, limits | {"views": ["victim"]})
+    decided(store, {"attack": "nes", "threat": "query"}, [False] * 3, queries, limits)
+    written = report(store, tmp_path)
+    stems = {path.stem.split("-")[0] for path in written if path.suffix == ".png"}
+    assert {"security", "queries"} <= stems
+    by_defense = [path.stem for path in written if path.stem.startswith("security-by-defense")]
+    assert len(set(by_defense)) == 1 and by_defense[0].endswith("-lots")  # cw met one defense alone
+    text = tables(tmp_path)
+    for title in ("Smallest perturbations", "Queries", "Figures", "Tables without a result"):
+        assert f"## {title}\n" in text
+    assert "\n- Paired comparisons: [" in text  # three pairs tell nothing apart
+    assert "Audit" not in text
+    assert pd.read_csv(tmp_path / "tables" / "cells.csv")["views"].dropna().tolist() == ["victim"]
+
+
+def test_a_table_too_long_to_read_is_linked_and_not_shown(tmp_path: Path) -> None:
+    store = FakeStore()
+    for number in range(30):  # 15 pairs of attacks that no test tells apart from each other, and 225 that it does
+        decided(store, {"attack": f"a{number}"}, [number < 15] * 40)
+    report(store, tmp_path)
+    name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
+    assert f"435 rows: [{name}]({name})" in tables(tmp_path)
+    assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("defense jpeg") == 435
+    assert "A − B" not in tables(tmp_path)
+
+
+def test_what_has_no_result_stands_in_its_own_file_and_at_the_end_of_the_document(tmp_path: Path) -> None:
+    store = FakeStore()
+    for attack, won in (("a", 40), ("b", 40), ("c", 0)):
+        decided(
+            store, {"attack": attack}, [k < won for k in range(40)], attack={"at_far": {"0.001": {"reason": "few"}}}
+        )
+    decided(store, {"attack": "a", "goal": "impersonation"}, [True] * 40)
+    decided(store, {"attack": "b", "goal": "impersonation"}, [True] * 40)
+    report(store, tmp_path)
+    body, end = tables(tmp_path).split("## Tables without a result")
+    name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
+    assert f"Left out here, in [{name}]({name}): a row without a result." in body
+    assert "| =" not in body and "| n/a" not in body and body.count("| A higher") == 2
+    assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("| =") == 1
+    assert "- Paired comparisons: [Paired comparisons: impersonation" in end
+    assert "FAR 0.001 on the other folds: [Success of dodging" in end and end.count("\n- ") == 3
+
+
+def test_refused_and_crashed_cells_stand_in_the_table_with_their_reason(tmp_path: Path) -> None:
+    store = sweep(("pgd",), ("linf_8",))
+    names = NAMES | {"defense": "service"}
+    store.add(names, status="refused", reason="pgd needs a gradient and the view gives none")
+    trace = 'Traceback (most recent call last):\n  File "/home/me/x.py", line 3\nValueError: no such | thing'
+    store.add(names | {"attack": "cw"}, status="crashed", reason=trace)
+    report(store, tmp_path)
+    text = tables(tmp_path)
+    row = next(line for line in text.splitlines() if "service" in line)
+    assert [cell.strip() for cell in row.split("|")[-3:-1]] == ["crashed <sup>a</sup>", "refused <sup>b</sup>"]
+    assert "- <sup>b</sup> refused: pgd needs a gradient and the view gives none" in text
+    assert "- <sup>a</sup> crashed: ValueError: no such | thing" in text
+    assert "/home/me" not in "".join(p.read_text() for p in (tmp_path / "tables").iterdir())
+
+
+def test_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_stand_side_by_side(tmp_path: Path) -> None:
+    store = FakeStore()
+    first = attacked(store, NAMES, 8.0, 0.4, salt="old")
+    store.add(NAMES, status="crashed", reason="boom", salt="older")
+    report(store, tmp_path / "one")
+    assert "boom" not in tables(tmp_path / "one")
+    assert " / " not in tables(tmp_path / "one")
+    second = attacked(store, NAMES, 8.0, 0.3, salt="new")
+    report(store, tmp_path / "two")
+    text = tables(tmp_path / "two")
+    for record in (first, second):
+        assert f"{100 * record['measurements']['attack']['asr']:.1f} [" in text
+    assert "several results under this label" in text
+    report(store, tmp_path / "three", where={"fingerprint": second["fingerprint"][:10]})
+    assert " / " not in tables(tmp_path / "three")
+
+
+def test_the_document_says_how_many_results_its_figures_leave_out(tmp_path: Path, drawn: None) -> None:
+    store = FakeStore()
+    attacked(store, NAMES, 8.0, 0.4, salt="old")
+    store.add(NAMES, status="crashed", reason="boom", salt="older")
+    report(store, tmp_path / "one")
+    assert "## Figures" in tables(tmp_path / "one") and "figures one of each" not in tables(tmp_path / "one")
+    attacked(store, NAMES, 8.0, 0.3, salt="new")
+    attacked(store, NAMES, 8.0, 0.2, salt="newer")
+    report(store, tmp_path / "three")
+    assert "figures one of each label; 2 stand under a label that another has" in tables(tmp_path / "three")
+
+
+def test_flags_become_marks_with_a_legend(tmp_path: Path) -> None:
+    store = FakeStore()
+    attacked(store, NAMES, 8.0, 0.4, flags=["zero_gradient", "boundary_attack"])
+    report(store, tmp_path)
+    assert "<sup>a,b</sup>" in tables(tmp_path)
+    assert "- <sup>a</sup> boundary attack\n- <sup>b</sup> zero gradient" in tables(tmp_path)
+
+
+def test_json_lines_are_strict_flat_and_sorted(capsys: pytest.CaptureFixture[str]) -> None:
+    store = sweep(("pgd",), ("linf_8", "linf_2"))
+    store.add(NAMES | {"defense": "service"}, status="refused", reason="why not")
+    lines = printed(store, capsys)
+    keys = "dataset recognizer defense attack goal budget threat protocol status clean_accuracy asr asr_low asr_high"
+    keys += " asr_denominator threshold seconds forwards backwards attack_generated flags"
+    assert all(set(keys.split()) <= set(line) for line in lines)
+    assert [line["asr"] for line in lines if line["attack"] == "none"] == [None]
+    attack = next(line["measurements"]["attack"] for line in lines if line["attack"] == "pgd")
+    assert attack["linf"]["mean"] == "inf"
+    assert attack["bootstrap_low"] is None
+    refused = next(line for line in lines if line["status"] == "refused")
+    assert (refused["reason"], refused["clean_accuracy"]) == ("why not", None)
+    budgets = [line["budget"] for line in lines if line["defense"] == "jpeg" and line["goal"] == "dodging"]
+    assert budgets == ["linf_2", "linf_8", "linf_2", "linf_8"]
+
+
+def test_json_of_an_empty_store_is_empty_and_its_tables_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(FakeStore(), capsys) == []
+    with pytest.raises(FrbenchError, match="frbench run"):
+        report(FakeStore(), tmp_path)
+
+
+def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(FrbenchError, match="format=xml is not known; take one of files, json"):
+        report(FakeStore(), tmp_path, "xml")
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ({"defense": "jpeg"}, 8),
+        ({"defense": ["jpeg", "pca"], "goal": "dodging"}, 8),
+        ({"status": "done", "attack": None}, 25),
+        ({"settings": {"dataset": {"limit": PAIRS}}}, 25),
+    ],
+)
+def test_where_chooses_records(where: dict[str, Any], count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(printed(sweep(("pgd",)), capsys, where=where)) == count
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"defense": "jpg"}, "where.defense=jpg matches no record; there is none, jpeg, pca"),
+        ({"defence": "jpeg"}, "where.defence is not something to choose by; take one of dataset"),
+    ],
+)
+def test_where_that_matches_nothing_says_what_there_is(where: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(FrbenchError, match=message):
+        report(sweep(("pgd",), ("linf_8",)), tmp_path, where=where)
+
+
+def test_the_tidy_table_has_every_measurement_and_no_fact_of_the_run(tmp_path: Path) -> None:
+    store = sweep(("pgd",), ("linf_8",))
+    report(store, tmp_path)
+    frame = pd.read_csv(tmp_path / "tables" / "cells.csv", keep_default_na=False)
+    assert len(frame) == len(store.cells)
+    assert {"clean_tar_at_far_0.1_tar", "asr_low", "linf_median", "at_far_0.1_asr", "flags"} <= set(frame.columns)
+    assert not {"seconds", "forwards", "backwards", "attack_generated", "card_seconds"} & set(frame.columns)
+    assert set(frame.loc[frame["attack"] == "pgd", "linf_mean"]) == {"inf"}
+
+
+def test_a_clean_table_has_one_row_for_each_defense_and_says_which_far_cannot_be_resolved(tmp_path: Path) -> None:
+    report(sweep(("pgd",)), tmp_path)
+    text = (tmp_path / "tables" / "clean-lfw-verification.md").read_text(encoding="utf-8")
+    assert [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:] == [
+        "none",
+        "jpeg",
+        "pca",
+    ]
+    assert "FAR 0.001 is below 1/90" in text
+
+
+def test_tables_at_a_far_tell_the_far_that_was_realised(tmp_path: Path) -> None:
+    report(sweep(("pgd",)), tmp_path)
+    point = operating_point()
+    counts = f"({point.false_accepts}/{point.impostors}), {100 * point.far_set:.3f} where set"
+    attacks = "asr-lfw_limit_240-tiny-verification-dodging-adaptive"
+    text = {
+        name: (tmp_path / "tables" / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("clean-lfw-verification", f"{attacks}-far0.1", attacks)
+    }
+    assert [counts in each for each in text.values()] == [True, True, False]
+
+
+def test_table_csv_reads_back_and_repeats_every_row_name(tmp_path: Path) -> None:
+    report(sweep(("fgsm", "pgd")), tmp_path)
+    name = "asr-lfw_limit_240-tiny-verification-dodging-adaptive.csv"
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "tables" / name).read_text(encoding="utf-8"))))
+    assert [(row["budget"], row["defense"]) for row in rows] == [
+        (budget, defense) for budget in ("linf_2", "linf_8") for defense in ("none", "jpeg", "pca")
+    ]
+    assert all("(" in row["pgd"] for row in rows)
+
+
+def test_settings_make_the_label_of_their_option_and_the_seed_a_table_of_its_own(tmp_path: Path) -> None:
+    store = FakeStore()
+    attacked(store, NAMES, 8.0, 0.4)
+    attacked(store, NAMES, 8.0, 0.5, settings={"attack.steps": 40})
+    attacked(store, NAMES, 8.0, 0.5, settings={"seed": 1})
+    report(store, tmp_path)
+    assert "pgd(steps=40)" in tables(tmp_path)
+    assert "adaptive attacker, seed=1" in tables(tmp_path)
+    assert (tmp_path / "tables" / "asr-lfw_limit_240-tiny-verification-dodging-adaptive-seed_1.md").exists()
