@@ -49,6 +49,7 @@ def record(status: str = "done", flags: tuple[str, ...] = (), fingerprint: str =
         "fingerprint": fingerprint,
         "status": status,
         "reason": "it cannot be",
+        "kind": "verification",
         "names": {noun: f"the_{noun}" for noun in nouns},
         "settings": {},
         "measurements": {"clean": {"accuracy": 1.0}, "attack": asr},
