@@ -25,7 +25,7 @@ from frbench.harness.core.domains import (
     PositiveFraction,
     PositiveInt,
 )
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import norm
 
@@ -72,7 +72,7 @@ class Evolutionary:
 
     def check_combination(self, where: str) -> None:
         if self.votes > self.queries:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.votes={self.votes} is above {where}.queries={self.queries}: no decision is left"
             )
 

@@ -19,7 +19,7 @@ from frbench.attacks.components.active_set import Ledger
 from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import PositiveFraction, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2Ball, LinfBall, norm
 
@@ -97,7 +97,7 @@ def _squares(ball: Ball) -> _BoxSquares | _RoundSquares:
         return _BoxSquares(ball.lower, ball.upper)
     if isinstance(ball, L2Ball):
         return _RoundSquares(ball.clean, ball.radius)
-    raise FrbenchError("attack=square takes an L-inf, an L2 or no budget: take budget=linf_*, l2_* or unbounded")
+    raise ConfigError("attack=square takes an L-inf, an L2 or no budget: take budget=linf_*, l2_* or unbounded")
 
 
 def _signs(noise: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack, Params
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2, Linf
 
@@ -173,7 +173,7 @@ class TorchAttack:
         if self.name not in ATTACKS:
             capital = {name.upper(): name for name in ATTACKS}
             near = [capital[name] for name in get_close_matches(self.name.upper(), capital)]
-            raise FrbenchError(
+            raise ConfigError(
                 f"attack.name={self.name} is no attack of torchattacks {VERSION}; take {' or '.join(near or ATTACKS)}"
             )
         return ATTACKS[self.name]
@@ -199,11 +199,11 @@ class TorchAttack:
         known, of_budget = list(inspect.signature(kind).parameters)[1:], self._kind.of_budget
         for name, value in (self.params or {}).items():
             if name not in known:
-                raise FrbenchError(f"{where}.params: {self.name} has no {name}; it takes {', '.join(known)}")
+                raise ConfigError(f"{where}.params: {self.name} has no {name}; it takes {', '.join(known)}")
             if name in of_budget:
-                raise FrbenchError(f"{where}.params: {self.name} takes its {name} from the budget; set budget= instead")
+                raise ConfigError(f"{where}.params: {self.name} takes its {name} from the budget; set budget= instead")
             if self._kind.fixed.get(name, value) != value:
-                raise FrbenchError(
+                raise ConfigError(
                     f"{where}.params: {self.name} works on pairs with {name}={self._kind.fixed[name]} alone, "
                     f"got {value}"
                 )
@@ -215,7 +215,7 @@ class TorchAttack:
         norm = self._kind.norms.get(type(budget))
         if norm is None or not isinstance(budget, Linf | L2) or isinstance(budget.radius, Tensor):
             wanted = " or ".join(kind.__name__ for kind in self._kind.norms)
-            raise FrbenchError(f"torchattacks' {self.name} takes one {wanted} radius, got {budget}")
+            raise ConfigError(f"torchattacks' {self.name} takes one {wanted} radius, got {budget}")
         return {self._kind.radius: budget.radius, **norm}
 
 
@@ -235,7 +235,7 @@ def _told(name: str) -> Iterator[None]:
         if not innermost.f_globals["__name__"].startswith("torchattacks"):
             raise  # a recognizer's own failure, say
         said = " ".join(str(error).split()) or "an assertion failed"
-        raise FrbenchError(f"attack.params: torchattacks' {name} does not take such values: {said}") from error
+        raise ConfigError(f"attack.params: torchattacks' {name} does not take such values: {said}") from error
 
 
 def _class(name: str) -> Any:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from frbench.datasets.io.pair_lists import NamedPair, missing, open_named, read_lines
 from frbench.datasets.io.pair_subsets import Subset
 from frbench.harness.core.domains import AtLeastTwo, NonNegativeInt, PositiveInt
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import CorruptFile, DataMissing, warn_once
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.images.image_files import find_images, image_files
 
@@ -95,11 +95,11 @@ def _read_list(path: Path) -> dict[str, Face]:
         try:
             face = Face(row["filepath"], row["person_name"], int(row["age"]))
         except (KeyError, ValueError, TypeError) as error:
-            raise FrbenchError(
+            raise CorruptFile(
                 f"{where}: expected the columns person_name, age (a number) and filepath; correct that line"
             ) from error
         if faces.setdefault(face.file, face) != face:
-            raise FrbenchError(f"{where}: lists {face.file} a second time, as somebody else; correct the list")
+            raise CorruptFile(f"{where}: lists {face.file} a second time, as somebody else; correct the list")
     return faces
 
 
@@ -118,19 +118,19 @@ def read_pairs(name: str, path: Path, faces: Mapping[str, Face]) -> list[NamedPa
         if not parts:
             continue
         if len(parts) != 4 or parts[2] not in ("0", "1") or not parts[3].isdecimal() or int(parts[3]) < 1:
-            raise FrbenchError(
+            raise CorruptFile(
                 f"{where}: is {line[:60]!r}, expected 'probe reference same(0|1) fold(from 1)'; correct it"
             )
         probe, reference = (file if file in faces else by_stem.get(PurePath(file).stem) for file in parts[:2])
         if probe is None or reference is None:
             file = parts[0] if probe is None else parts[1]
-            raise FrbenchError(f"{where}: names the image {file}, which is not one of AgeDB's; correct the list")
+            raise CorruptFile(f"{where}: names the image {file}, which is not one of AgeDB's; correct the list")
         pairs.append(NamedPair(probe, reference, parts[2] == "1", int(parts[3]) - 1, where))
     if not pairs:
-        raise FrbenchError(f"{path}: holds no pair, expected lines 'probe reference same fold'; correct or remove it")
+        raise CorruptFile(f"{path}: holds no pair, expected lines 'probe reference same fold'; correct or remove it")
     folds = {pair.fold for pair in pairs}
     if absent := set(range(max(folds))) - folds:
-        raise FrbenchError(f"{path}: has no pair of fold {min(absent) + 1} of {max(folds) + 1}; complete the list")
+        raise CorruptFile(f"{path}: has no pair of fold {min(absent) + 1} of {max(folds) + 1}; complete the list")
     return pairs
 
 
@@ -159,7 +159,7 @@ def make_pairs(
         ]
         matched, mixed = _in_turns(whole)[:each], _impostors(there, gap, each)
         if min(len(matched), len(mixed)) < each:
-            raise FrbenchError(
+            raise DataMissing(
                 f"{where}: fold {fold + 1} has {len(matched)} genuine and {len(mixed)} impostor pairs "
                 f"{gap} years apart, expected {each} each; complete the folder or give a pairs_30.txt"
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from frbench.datasets.io.pair_lists import NamedPair, missing, open_named, read_lines
 from frbench.datasets.io.pair_subsets import Subset
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile, DataMissing
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.images.image_files import is_hidden
 
@@ -49,7 +49,7 @@ class CFP(Subset):
         listed = {_person(photo) for of_letter in photos for photo in of_letter.values()}
         absent = sorted(listed - {_person(photo) for pair in pairs for photo in (pair.probe, pair.reference)})
         if absent:
-            raise FrbenchError(
+            raise DataMissing(
                 f"{splits}: {len(absent)} of the {len(listed)} people of the photo lists are in none of its "
                 f"{len(by_split)} splits, such as {absent[0]}: a split is missing; complete the folder"
             )
@@ -63,7 +63,7 @@ class CFP(Subset):
             raise missing(self.name, splits)
         numbers = [int(each.name) if each.name.isdecimal() else 0 for each in folders]
         if sorted(numbers) != list(range(1, len(numbers) + 1)):
-            raise FrbenchError(
+            raise DataMissing(
                 f"{splits}: holds the folders {', '.join(each.name for each in folders)}, expected splits numbered "
                 "from 01 without a gap; complete them, and move other folders away"
             )
@@ -83,9 +83,9 @@ class CFP(Subset):
             number, _, photo = line.strip().partition(" ")
             parts = photo.strip().split("/")
             if not number.isdecimal() or len(parts) < 3:
-                raise FrbenchError(f"{where}: is {line[:60]!r}, expected a number and a path; correct that line")
+                raise CorruptFile(f"{where}: is {line[:60]!r}, expected a number and a path; correct that line")
             if int(number) in photos:
-                raise FrbenchError(f"{where}: numbers a second photo {number}; correct the list")
+                raise CorruptFile(f"{where}: numbers a second photo {number}; correct the list")
             photos[int(number)] = "/".join(parts[-3:])
         return photos
 
@@ -94,7 +94,7 @@ class CFP(Subset):
             first, second = (int(part) for part in line.split(","))
             reference, probe = photos[0][first], photos[1][second]
         except (ValueError, KeyError) as error:
-            raise FrbenchError(
+            raise CorruptFile(
                 f"{where}: is {line[:60]!r}, expected two numbers that Pair_list_{self.protocol[0]}.txt and "
                 f"Pair_list_{self.protocol[1]}.txt know; correct that line"
             ) from error
@@ -110,12 +110,12 @@ def _check_counts(by_split: Mapping[Path, list[NamedPair]]) -> None:
     for (folder, same), count in counts.items():
         if count != most or not most:
             file = folder / ("same.txt" if same else "diff.txt")
-            raise FrbenchError(f"{file}: has {count} of the {most} pairs that other splits have; complete it")
+            raise CorruptFile(f"{file}: has {count} of the {most} pairs that other splits have; complete it")
     first: dict[frozenset[tuple[str, str]], Path] = {}
     for folder, pairs in by_split.items():
         again = first.setdefault(frozenset((pair.probe, pair.reference) for pair in pairs), folder)
         if again != folder:
-            raise FrbenchError(f"{folder}: holds the same pairs as {again.name}; remove it")
+            raise CorruptFile(f"{folder}: holds the same pairs as {again.name}; remove it")
 
 
 def _person(image: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings, Recognizer
 from frbench.harness.core.domains import PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, FaceSource
 
 _TOGETHER = 64  # photos embedded at a time
@@ -56,7 +56,7 @@ class Strangers:
 def _without(faces: FaceSet, people: tuple[str, ...]) -> FaceSet:
     known = {person: number for number, person in enumerate(each for each in faces.people if each not in set(people))}
     if not known:
-        raise FrbenchError(
+        raise ConfigError(
             f"all {len(faces.people)} people of {faces.name} are users themselves, so there is no stranger to aim at; "
             "take more people for dataset.strangers.faces"
         )

@@ -13,7 +13,7 @@ from frbench.datasets.io.image_store import combined_digest
 from frbench.harness.core.contracts import Draw
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import AtLeastTwo, Seed, UserPhotos
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet
 
 LEAST = 4  # photos of a user: of fewer, 30 % are no photo to be recognised on
@@ -90,16 +90,16 @@ class Users:
 
     def _check(self) -> None:
         if self.people is not None and self.people < 2:
-            raise FrbenchError(f"dataset {self.name}: people={self.people}, expected at least 2, or null for all")
+            raise ConfigError(f"dataset {self.name}: people={self.people}, expected at least 2, or null for all")
         if self.shots is not None and self.shots < LEAST:
-            raise FrbenchError(f"dataset {self.name}: shots={self.shots}, expected at least {LEAST}, or null for all")
+            raise ConfigError(f"dataset {self.name}: shots={self.shots}, expected at least {LEAST}, or null for all")
 
     def _chosen(self, faces: FaceSet) -> np.ndarray:
         """Rows of ``faces``, by user and then as they stand there."""
         least = self.shots or LEAST
         able = self._able(faces)
         if len(able) < max(self.people or 2, 2):
-            raise FrbenchError(
+            raise ConfigError(
                 f"dataset {self.name}: {len(able)} of {len(faces.people)} people have {least} photos or more, and "
                 f"{self.people or 2} are needed; lower dataset.people or dataset.shots"
             )

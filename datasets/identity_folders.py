@@ -11,7 +11,7 @@ import numpy as np
 
 from frbench.datasets.io.image_store import combined_digest, open_files
 from frbench.harness.core.domains import PositiveInt
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, DataMissing, warn_once
 from frbench.harness.core.face_data import FaceSet, person_key
 from frbench.harness.images.image_files import SUFFIXES, image_files, is_hidden
 
@@ -41,12 +41,12 @@ class IdentityFolders:
         """
         root = Path(self.root)
         if not root.is_dir():
-            raise FrbenchError(
+            raise DataMissing(
                 f"{root}: not found, so the faces {self.name} cannot be opened; run: frbench data prepare {self.name}, "
                 "or take rendered faces: identities=synthetic, for users dataset=synthetic_users"
             )
         if self.limit_people is not None and self.limit_people < 1:
-            raise FrbenchError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
+            raise ConfigError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
         files, remarks = self._files(root)
         stack = open_files(self.name, root, dict.fromkeys(files, str(root)), cache)
         read = files if stack.kept is None else [files[i] for i in stack.kept]
@@ -66,7 +66,7 @@ class IdentityFolders:
         files = [name for name in found.names if "/" in name]
         people = sorted({_person(name) for name in files})
         if not people:
-            raise FrbenchError(
+            raise DataMissing(
                 f"{root}: holds no folder with images ({', '.join(SUFFIXES)}), expected one folder per person"
             )
         folders = {each.name for each in root.iterdir() if each.is_dir() and not is_hidden(each.name)}

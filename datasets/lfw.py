@@ -9,7 +9,7 @@ from typing import Any
 
 from frbench.datasets.io.pair_lists import NamedPair, open_named, read_lines
 from frbench.datasets.io.pair_subsets import Subset
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.text_lists import lfw_image, lfw_pair
 
@@ -45,7 +45,7 @@ def read_pairs(name: str, path: Path) -> list[NamedPair]:
     (_, header), *lines = read_lines(name, path) or [("", "")]
     folds, each = _header(f"{path}:1", header)
     if len(lines) != 2 * folds * each:
-        raise FrbenchError(
+        raise CorruptFile(
             f"{path}: has {len(lines)} pairs and its first line says {folds} folds of {each} genuine and {each} "
             f"impostor pairs, {2 * folds * each} in all; correct that line or complete the list"
         )
@@ -58,12 +58,12 @@ def _header(where: str, line: str) -> tuple[int, int]:
     """Folds, and pairs of either kind in each."""
     numbers = line.split()
     if len(numbers) == 1 and numbers[0].isdecimal():
-        raise FrbenchError(
+        raise CorruptFile(
             f"{where}: is {line.strip()!r}, the first line of a list of LFW's View 1, which is one set for development "
             "and has no folds to calibrate on; take View 2's pairs.txt, whose first line is '10<TAB>300'"
         )
     if len(numbers) != 2 or not all(each.isdecimal() for each in numbers) or int(numbers[0]) < 2 or int(numbers[1]) < 1:
-        raise FrbenchError(
+        raise CorruptFile(
             f"{where}: is {line[:40]!r}, expected 'folds<TAB>pairs of either kind in each' with 2 folds or more, such "
             "as '10<TAB>300'; add that line"
         )
@@ -74,7 +74,7 @@ def _pair(where: str, line: str, same: bool, fold: int) -> NamedPair:
     found = lfw_pair(line)
     if found is None or (same and found[0][0] != found[1][0]):
         expected = "'name<TAB>i<TAB>j' (genuine)" if same else "'name<TAB>i<TAB>other name<TAB>j' (impostor)"
-        raise FrbenchError(f"{where}: is {line[:60]!r}, expected {expected}; correct that line")
+        raise CorruptFile(f"{where}: is {line[:60]!r}, expected {expected}; correct that line")
     probe, reference = (lfw_image(*image) for image in found)
     return NamedPair(probe, reference, same, fold, where)
 

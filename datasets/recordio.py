@@ -24,7 +24,7 @@ from filelock import FileLock
 from frbench.datasets.io.file_states import file_state
 from frbench.datasets.io.image_store import combined_digest, decoded
 from frbench.harness.core.domains import PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
 from frbench.harness.core.face_data import FaceSet, person_key
 from frbench.harness.images.aligned_images import SIDE
 from frbench.harness.runtime.progress import count_bar
@@ -66,12 +66,12 @@ class RecordFaces:
         """
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise FrbenchError(
+            raise DataMissing(
                 f"{path}: not found, so identities {self.name} cannot be opened; put a training set of InsightFace "
                 "there, or say where its train.rec is: identities.path=FILE"
             )
         if self.limit_people is not None and self.limit_people < 1:
-            raise FrbenchError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
+            raise ConfigError(f"{self.name}: limit_people={self.limit_people}, expected at least 1 or null for all")
         table = _table(self.name, path, Path(cache).expanduser())
         people, identity = np.unique(table["person"], return_inverse=True)
         chosen = np.flatnonzero(identity < (self.limit_people or len(people)))
@@ -125,7 +125,7 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
     """key, place, person (M,) int64 of the images of ``path``, and the digest of them all; kept in ``cache``."""
     index = path.with_suffix(".idx")
     if not index.is_file():
-        raise FrbenchError(f"{index} is not there, which says where in {path.name} each record is; put it there")
+        raise DataMissing(f"{index} is not there, which says where in {path.name} each record is; put it there")
     states = [file_state(each) for each in (path, index)]
     known = hashlib.sha256("\n".join([_LAYOUT, *states]).encode()).hexdigest()[:16]
     kept = cache / f"{name}-{known}.npz"
@@ -135,7 +135,7 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
             if not kept.exists():
                 _write(kept, _looked_through(path, index))
     except OSError as error:
-        raise FrbenchError(
+        raise ConfigError(
             f"{kept}: the index cannot be kept there ({error.strerror or error}); set paths.cache (or FRBENCH_CACHE) "
             "to a writable folder"
         ) from error
@@ -143,7 +143,7 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
         with np.load(kept, allow_pickle=False) as archive:
             return {each: archive[each] for each in ("key", "place", "person", "digest")}
     except (OSError, ValueError, KeyError) as error:
-        raise FrbenchError(f"{kept} is damaged ({error}); delete it and run again") from error
+        raise CorruptFile(f"{kept} is damaged ({error}); delete it and run again") from error
 
 
 def _write(path: Path, table: dict[str, np.ndarray]) -> None:
@@ -178,13 +178,13 @@ def _index(index: Path, path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"{lines.shape[1]} numbers in a line")
     except ValueError as error:
         reason = str(error).partition(";")[0]
-        raise FrbenchError(f"{index}: expected a key and a byte in each line ({reason}); take a whole copy") from error
+        raise CorruptFile(f"{index}: expected a key and a byte in each line ({reason}); take a whole copy") from error
     keys, places = lines[np.argsort(lines[:, 0], kind="stable")].T
     if len(again := keys[1:][np.diff(keys) == 0]):
-        raise FrbenchError(f"{index} names record {again[0]} twice; take a whole copy")
+        raise CorruptFile(f"{index} names record {again[0]} twice; take a whole copy")
     size = path.stat().st_size
     if len(beyond := np.flatnonzero((places < 0) | (places > size - _PART.size))):
-        raise FrbenchError(
+        raise CorruptFile(
             f"{index} has record {keys[beyond[0]]} at byte {places[beyond[0]]}, and {path.name} ends at {size}: one of "
             "them is incomplete, or they do not belong together; take both from one copy"
         )
@@ -199,22 +199,22 @@ def _of_images(path: Path, keys: np.ndarray, places: np.ndarray) -> tuple[np.nda
         if not about.image:
             chosen = (keys >= 1) & (keys < int(about.labels[0]))
             if (found := int(chosen.sum())) != int(about.labels[0]) - 1:
-                raise FrbenchError(
+                raise CorruptFile(
                     f"{path.with_suffix('.idx')}: has {found} of the {int(about.labels[0]) - 1} images that record 0 "
                     f"of {path.name} announces; take the index that came with it"
                 )
             keys, places = keys[chosen], places[chosen]
     if not len(keys):
-        raise FrbenchError(f"{path} holds no image; expected a training set of InsightFace")
+        raise CorruptFile(f"{path} holds no image; expected a training set of InsightFace")
     return keys, places
 
 
 def _person(record: Record, named: str) -> int:
     if not record.image.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        raise FrbenchError(f"{named}: is neither a JPEG nor a PNG image; take a whole copy of the file")
+        raise CorruptFile(f"{named}: is neither a JPEG nor a PNG image; take a whole copy of the file")
     number = float(record.labels[0])
     if not (number >= 0 and number == int(number)):
-        raise FrbenchError(f"{named}: has the label {number:g}, expected the number of a person")
+        raise CorruptFile(f"{named}: has the label {number:g}, expected the number of a person")
     return int(number)
 
 
@@ -222,13 +222,11 @@ def _read(file: BinaryIO, path: Path, key: int, place: int) -> Record:
     """The record at byte ``place``."""
     data = _MAGIC.join(_parts(file, path, key, place))
     if len(data) < _HEADER.size:
-        raise FrbenchError(
-            f"{_named(path, key, place)}: has {len(data)} bytes, too few for a header; take a whole copy"
-        )
+        raise CorruptFile(f"{_named(path, key, place)}: has {len(data)} bytes, too few for a header; take a whole copy")
     flag, label, _, _ = _HEADER.unpack_from(data)
     end = _HEADER.size + 4 * flag
     if len(data) < end:
-        raise FrbenchError(f"{_named(path, key, place)}: announces {flag} labels and ends before; take a whole copy")
+        raise CorruptFile(f"{_named(path, key, place)}: announces {flag} labels and ends before; take a whole copy")
     labels = np.frombuffer(data, "<f4", flag, _HEADER.size) if flag else np.array([label], np.float32)
     return Record(labels, data[end:])
 
@@ -239,17 +237,17 @@ def _parts(file: BinaryIO, path: Path, key: int, place: int) -> Iterator[bytes]:
     while True:
         head = file.read(_PART.size)
         if len(head) < _PART.size:
-            raise FrbenchError(short)
+            raise CorruptFile(short)
         magic, word = _PART.unpack(head)
         kind, length = word >> _LENGTH, word & ((1 << _LENGTH) - 1)
         if magic != _MAGIC or kind not in expected:
-            raise FrbenchError(
+            raise CorruptFile(
                 f"{_named(path, key, place)}: no record begins there; the index is of another file or this one is "
                 "damaged: take both from one copy"
             )
         body = file.read(length + -length % 4)
         if len(body) < length:
-            raise FrbenchError(short)
+            raise CorruptFile(short)
         yield body[:length]
         if kind in (_WHOLE, _LAST):
             return

@@ -21,7 +21,7 @@ from frbench.datasets.io.image_store import Contents, Encoded, open_stack
 from frbench.datasets.io.pair_lists import PairList, assemble, missing
 from frbench.datasets.io.pair_subsets import Subset
 from frbench.datasets.io.safe_pickle import Array, NotPlain, plain_value
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile, DataMissing
 from frbench.harness.core.face_data import PairSet
 
 FOLDS = 10
@@ -76,9 +76,9 @@ def read_pack(path: Path, sha256: str | None = None) -> tuple[list[bytes], list[
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FrbenchError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+        raise DataMissing(f"{path}: cannot be read ({error.strerror}); check the file") from error
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise FrbenchError(f"{path}: has SHA-256 {found}, expected {sha256}; take the right file or correct sha256=")
+        raise CorruptFile(f"{path}: has SHA-256 {found}, expected {sha256}; take the right file or correct sha256=")
     try:
         images, labels = _items(plain_value(data), 2)
         images, labels = _items(images), _items(labels)
@@ -91,7 +91,7 @@ def read_pack(path: Path, sha256: str | None = None) -> tuple[list[bytes], list[
                 "pairs or more"
             )
     except NotPlain as error:
-        raise FrbenchError(
+        raise CorruptFile(
             f"{path}: refused, {error}; nothing in it was run; save it anew as a pickle of (list of encoded images, "
             "list of booleans)"
         ) from error

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from frbench.harness.core.contracts import Fitted, Recipe, Recognizer, Verifier
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import FaceSource
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
@@ -95,7 +95,7 @@ class TrainedEnsemble:
 
     def check_combination(self, where: str) -> None:
         if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.fusion=mean: the members have class vectors of their own, so the mean of their vectors means "
                 f"nothing; take {where}.fusion=concat or min, or a training with shared=true"
             )
@@ -147,7 +147,7 @@ class FusedDefense:
 
     def check_combination(self, where: str) -> None:
         if self.fusion == "mean" and not self.shared:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
                 f"their vectors means nothing; take {where}.fusion=concat or min"
             )

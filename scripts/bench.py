@@ -25,7 +25,7 @@ from telling import told, written
 
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Images
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.preprocessing import unit_length
@@ -47,7 +47,7 @@ def tasks(pairs: PairSet, count: int) -> list[Task]:
     same = pairs.same[pairs.attacked]
     genuine, impostor = pairs.attacked[same][:count], pairs.attacked[~same][:count]
     if min(len(genuine), len(impostor)) < count:
-        raise FrbenchError(
+        raise ConfigError(
             f"--pairs={count}: {pairs.name} has {len(genuine)} genuine and {len(impostor)}; ask for fewer"
         )
     return [
@@ -174,7 +174,7 @@ def run(options: argparse.Namespace) -> None:
         config = build.plain(compose("run", [*words, *options.overrides, "device=cpu"]))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     if not isinstance(recognizer, TorchRecognizer):
-        raise FrbenchError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
+        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
     pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine()} | bench(recognizer, tasks(pairs, options.pairs), options.rounds)

@@ -31,7 +31,7 @@ from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Defense, Draw, Images, Recognizer, Verifier, View
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.threat_model.budgets import Linf, Unbounded, norm
@@ -188,7 +188,7 @@ def run(options: argparse.Namespace) -> None:
         config = build.plain(compose("run", words))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     if not isinstance(recognizer, TorchRecognizer):
-        raise FrbenchError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
+        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
     defense = build.fitted_defense(config, build.make_defense(config), recognizer, torch.device("cpu"))
     pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
     field = {name: race for name, race in races(recognizer, defense).items() if name in options.races.split(",")}

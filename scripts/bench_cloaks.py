@@ -30,7 +30,7 @@ from frbench.attacks.fawkes import Fawkes
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Images, Recognizer, View
 from frbench.harness.core.counter_rng import uniform
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.metrics.perturbation import ssim
@@ -197,7 +197,7 @@ def contestants(options: argparse.Namespace) -> tuple[TorchRecognizer, PairSet]:
         config = build.plain(compose("run", [*real, *options.overrides, "device=cpu"]))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     if not isinstance(recognizer, TorchRecognizer):
-        raise FrbenchError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
+        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
     return recognizer, build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
 
 

@@ -21,7 +21,7 @@ from bench_memory import apart, grown
 from defense_races import RACES, Race
 from telling import told, written
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 
 MEMORY = 1 / 20  # of what the originals' way takes, at most
 TOLERANCE = 1e-4  # relative difference of the costs of a mask
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
     found = []
     for name in options.races.split(","):
         if name not in RACES:
-            raise FrbenchError(f"--races={name}: there is no such race; take some of {','.join(RACES)}")
+            raise ConfigError(f"--races={name}: there is no such race; take some of {','.join(RACES)}")
         race = RACES[name](options)
         found.append(run_race(race, options.rounds))
         if race.weighed:

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Artifact, FitContext, Recipe
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.training.loop import Schedule, train
@@ -126,7 +126,7 @@ class Field:
 
 
 def _nothing(recipe: Recipe) -> Artifact:
-    raise FrbenchError(f"{recipe} is no part of this")
+    raise ConfigError(f"{recipe} is no part of this")
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
         config = build.plain(compose("run", [f"+network@bench={options.network}", *options.overrides]))
     device = resolve_device(config["device"])
     if options.steps < 1 or options.batch < 2:
-        raise FrbenchError("a turn has at least one step (--steps) of two images (--batch)")
+        raise ConfigError("a turn has at least one step (--steps) of two images (--batch)")
     torch.manual_seed(0)
     entrants = Field(build.instantiate(config["bench"], "network").module(0), options, device).entrants()
     seconds = measure(entrants, ["step"], options.rounds)  # type: ignore[arg-type]

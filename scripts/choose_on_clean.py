@@ -29,7 +29,7 @@ from frbench.datasets.io.pair_subsets import Subset
 from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Fittable
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSet
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.metrics import verification as metrics
@@ -102,7 +102,7 @@ def configured(words: Sequence[str]) -> dict[str, Any]:
         try:
             return build.plain(compose("run", list(words)))
         except HydraException as error:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{words[-1]} cannot be set ({str(error).splitlines()[0]}); see: frbench options"
             ) from error
 
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     defense = build.instantiate(config["defense"], "defense")
     if not isinstance(defense, Fittable):
-        raise FrbenchError("there is nothing to choose; take a defense that is fitted, as defense=pin")
+        raise ConfigError("there is nothing to choose; take a defense that is fitted, as defense=pin")
     values = {one: configured([*words, f"defense.{options.option}={one}"]) for one in options.values.split(",")}
     cache = build.image_cache(config)
     fit, held = halves(defense.faces.open(cache))
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
         thing = replace(build.instantiate(one["defense"], "defense"), faces=Opened(fit))
         ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
         if "basis" not in ready.artifact.tensors:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{type(defense).__name__} keeps no eigenfaces; take defense=pin, ais or a control of theirs"
             )
         found = measured(ready, recognizer, pairs, device)

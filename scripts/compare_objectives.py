@@ -29,7 +29,7 @@ from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack, seeded
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Images, View
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.threat_model.budgets import Linf
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
         config = build.plain(compose("run", [*chosen, *options.overrides, "device=cpu"]))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     if not isinstance(recognizer, TorchRecognizer):
-        raise FrbenchError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
+        raise ConfigError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
     pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
     for line in compare(recognizer, tasks(pairs, options.pairs), options):
         print(line, flush=True)

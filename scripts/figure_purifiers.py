@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_module
 from telling import told
 
 from frbench.harness.config import build
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import DataMissing
 from frbench.harness.reporting.figures.plots import asr_curves
 from frbench.harness.reporting.figures.style import save
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         store = build.store(build.plain(compose("run", overrides=options.overrides)))
     frame = pd.DataFrame(points(store.records()))
     if frame.empty:
-        raise FrbenchError(f"{store.root} holds no such cells; run the experiments named at the top of this file")
+        raise DataMissing(f"{store.root} holds no such cells; run the experiments named at the top of this file")
     frame = frame[frame["pairs"] == frame.groupby("threat")["pairs"].transform("max")]  # the same for a whole panel
     frame = frame.sort_values(
         ["threat", "defense"], key=lambda column: column.map([*STEPS, *DEFENSES].index), kind="stable"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from frbench.harness.core.contracts import Images
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile
 from frbench.harness.recognizers.batchnorm_folding import simplify
 from frbench.harness.recognizers.inference import CPU_BATCH, CPU_LEAST, SmallBatches
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -75,7 +75,7 @@ class Lpips:
     def to(self, clean: Images) -> Differing:
         """Raises FrbenchError: a file is missing or another, or images are too small."""
         if min(clean.shape[2:]) < _SMALLEST:
-            raise FrbenchError(f"LPIPS was given images of {tuple(clean.shape[2:])}, expected sides of {_SMALLEST}")
+            raise ConfigError(f"LPIPS was given images of {tuple(clean.shape[2:])}, expected sides of {_SMALLEST}")
         return differing_from(clean, self._network)
 
     def fingerprint(self) -> dict[str, str]:
@@ -140,7 +140,7 @@ class StageLikeness:
     @cached_property
     def _network(self) -> nn.Module:
         if not isinstance(self.recognizer, TorchRecognizer):
-            raise FrbenchError("likeness.recognizer shows no layers; take a recognizer from a torch checkpoint")
+            raise ConfigError("likeness.recognizer shows no layers; take a recognizer from a torch checkpoint")
         with torch.random.fork_rng(devices=[]):  # a network begins at random, which is nobody else's business
             cut = simplify(first_layers(self.recognizer.as_shipped(), self.layers))
         return _Stages(cut).eval().requires_grad_(False)
@@ -173,9 +173,7 @@ def first_layers(network: nn.Module, layers: Sequence[str]) -> fx.GraphModule:
     nodes = {str(node.target): node for node in graph.nodes if node.op == "call_module"}
     unknown = sorted(set(layers) - nodes.keys())
     if unknown:
-        raise FrbenchError(
-            f"{type(network).__name__} has no layer {unknown[0]}; it has {', '.join(list(nodes)[:8])}, …"
-        )
+        raise ConfigError(f"{type(network).__name__} has no layer {unknown[0]}; it has {', '.join(list(nodes)[:8])}, …")
     (output,) = (node for node in graph.nodes if node.op == "output")
     output.args = (tuple(nodes[layer] for layer in layers),)
     cut = fx.GraphModule(network, graph)
@@ -196,5 +194,5 @@ def _digest(path: str) -> str:
 def _entry(state: Mapping[str, Tensor], name: str, shape: torch.Size, path: str) -> Tensor:
     if name not in state or state[name].shape != shape:
         held = tuple(state[name].shape) if name in state else "nothing"
-        raise FrbenchError(f"{path} holds {held} as {name}, expected {tuple(shape)}; see conf/attack/lowkey.yaml")
+        raise CorruptFile(f"{path} holds {held} as {name}, expected {tuple(shape)}; see conf/attack/lowkey.yaml")
     return state[name]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frbench.harness.core.domains import Fraction, NonNegativeInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, FrbenchError
 
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
@@ -47,7 +47,7 @@ def template(size: int = 112) -> np.ndarray:
         return TEMPLATE * (size / 112)
     if size % 128 == 0:
         return TEMPLATE * (size / 128) + np.array([8 * size / 128, 0])
-    raise FrbenchError(f"crop size {size} is not a multiple of 112 or 128: choose one that is, such as 112")
+    raise ConfigError(f"crop size {size} is not a multiple of 112 or 128: choose one that is, such as 112")
 
 
 def estimate(landmarks: np.ndarray, size: int = 112) -> np.ndarray:
@@ -151,7 +151,7 @@ class InsightFace:
         try:
             analysis = FaceAnalysis(name=self.pack, root=self.root, allowed_modules=["detection"])
         except OSError as error:  # requests' ConnectionError is one
-            raise FrbenchError(
+            raise DataMissing(
                 f"InsightFace could not fetch its pack {self.pack} ({_first_line(error)}): unpack it by hand "
                 f"into {self.root}/models/{self.pack}, or use detector yunet"
             ) from None
@@ -209,7 +209,7 @@ def _check_targets(names: Sequence[str]) -> None:
     for name in names:
         other = first.setdefault(str(Path(name).with_suffix("")), name)
         if other != name:
-            raise FrbenchError(f"{name} and {other} would have the same aligned crop; remove one of them")
+            raise CorruptFile(f"{name} and {other} would have the same aligned crop; remove one of them")
 
 
 def _write(target: Path, content: bytes) -> None:
@@ -226,13 +226,13 @@ def face_detector(model: str | Path) -> Any:
     """
     cv2 = opencv()
     if not Path(model).is_file():
-        raise FrbenchError(f"{model}: the face detector is not there; run: frbench data prepare yunet")
+        raise DataMissing(f"{model}: the face detector is not there; run: frbench data prepare yunet")
     log = cv2.utils.logging
     level = log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns about targets on every creation
     try:
         return cv2.FaceDetectorYN.create(str(model), "", (CANVAS, CANVAS), 0.6, 0.3, 5000)
     except cv2.error as error:
-        raise FrbenchError(f"{model} is not a YuNet model that OpenCV reads: {_first_line(error)}") from None
+        raise CorruptFile(f"{model} is not a YuNet model that OpenCV reads: {_first_line(error)}") from None
     finally:
         log.setLogLevel(level)
 

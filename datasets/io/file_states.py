@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 _LAYOUT = "frbench file states, layout 1"
 _SETTLED = 2_000_000_000  # nanoseconds after which a further change is sure to have another time
@@ -71,7 +71,7 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, "ascii")
         part.replace(path)
     except OSError as error:
-        raise FrbenchError(
+        raise ConfigError(
             f"{path}: cannot be written ({error.strerror or error}); set paths.cache (or FRBENCH_CACHE) to a writable "
             "folder with enough room"
         ) from error

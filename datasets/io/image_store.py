@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock
 
 from frbench.datasets.io.file_states import known_content
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, warn_once
 from frbench.harness.images.aligned_images import SIDE, BadImage, WrongSize, decode
 
 _LAYOUT = "frbench image stack, layout 2"
@@ -91,7 +91,7 @@ def open_stack(name: str, signature: Iterable[str], contents: Callable[[], Conte
                 if not folder.is_dir():
                     _build(folder, contents())
         except OSError as error:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{folder}: the decoded images cannot be kept there ({error.strerror or error}); "
                 "set paths.cache (or FRBENCH_CACHE) to a writable folder with enough room"
             ) from error
@@ -113,7 +113,7 @@ def open_files(name: str, root: Path, named_by: Mapping[str, str], cache: Path) 
         content = known_content(name, root, names, cache)
     except FileNotFoundError as error:
         gone = next(each for each in names if not (root / each).exists())
-        raise FrbenchError(
+        raise DataMissing(
             f"{named_by[gone]}: names the image {gone}, which is not in {root}; complete it or correct the list"
         ) from error
     return open_stack(name, [content], contents, cache)
@@ -143,7 +143,7 @@ def _read(name: str, folder: Path) -> Stack:
             raise ValueError(f"{images.shape} images, expected {facts['shape']}")
         unreadable, turned = facts["unreadable"], facts["turned_upright"]
     except (OSError, ValueError, KeyError) as error:
-        raise FrbenchError(
+        raise CorruptFile(
             f"{folder}: the decoded images there are damaged ({error}); delete that folder and run again"
         ) from error
     if unreadable:
@@ -210,7 +210,7 @@ class _Writing:
             yield found.pixels
         if len(self.unreadable) > most:
             at_least = "at least " if len(self.unreadable) > most + _NAMED else ""
-            raise FrbenchError(_listed(self.unreadable, f"{at_least}{len(self.unreadable)} of {len(images)} images"))
+            raise CorruptFile(_listed(self.unreadable, f"{at_least}{len(self.unreadable)} of {len(images)} images"))
 
     def tables(self) -> dict[str, np.ndarray]:
         return {"kept": np.array(self.kept, np.int64), "pixels": np.array(self.pixels, np.uint64)}
@@ -255,7 +255,7 @@ def decoded(label: str, data: bytes) -> np.ndarray:
     try:
         return decode(data).pixels
     except BadImage as error:
-        raise FrbenchError(f"{label}: {_advised(error)}") from error
+        raise CorruptFile(f"{label}: {_advised(error)}") from error
 
 
 def _advised(error: BadImage) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from frbench.datasets.io.image_store import Stack, combined_digest, open_files
 from frbench.datasets.io.pair_subsets import Subset, chance
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, warn_once
 from frbench.harness.core.face_data import PairSet, person_key
 from frbench.harness.core.text_lists import read_list
 from frbench.harness.images.image_files import find_images
@@ -41,9 +41,9 @@ class PairList:
     fold: np.ndarray
 
 
-def missing(name: str, path: Path) -> FrbenchError:
+def missing(name: str, path: Path) -> DataMissing:
     """The one line for a dataset that is not there."""
-    return FrbenchError(f"{path}: not found, so dataset {name} cannot be opened; run: frbench data prepare {name}")
+    return DataMissing(f"{path}: not found, so dataset {name} cannot be opened; run: frbench data prepare {name}")
 
 
 def read_lines(name: str, path: Path) -> list[tuple[str, str]]:
@@ -53,7 +53,7 @@ def read_lines(name: str, path: Path) -> list[tuple[str, str]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing(name, path) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise FrbenchError(f"{path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
+        raise CorruptFile(f"{path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
     return [(f"{path}:{i}", line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
@@ -79,7 +79,7 @@ def open_named(
         named_by.setdefault(pair.reference, pair.where)
         if pair.same != (person(pair.probe) == person(pair.reference)):
             said = "a genuine" if pair.same else "an impostor"
-            raise FrbenchError(
+            raise CorruptFile(
                 f"{pair.where}: {pair.probe} and {pair.reference} cannot be {said} pair; correct the list"
             )
     file = _files(named_by, folder)
@@ -106,7 +106,7 @@ def _files(named_by: Mapping[str, str], folder: Path) -> dict[str, str]:
     absent = [name for name in named_by if name not in file]
     if absent:
         more = f" ({len(absent)} of {len(named_by)} images are absent)" if len(absent) > 1 else ""
-        raise FrbenchError(
+        raise DataMissing(
             f"{named_by[absent[0]]}: names the image {absent[0]}, which is not in {folder}{more}; complete that folder "
             "or correct the list"
         )
@@ -190,7 +190,7 @@ def draw_decoys(name: str, pairs: PairList, identity: np.ndarray, seed: int) -> 
         if not len(open_) or (decoy < 0).any():
             break
     if len(open_) or (decoy < 0).any():
-        raise FrbenchError(f"dataset {name}: too few different people for a third one beside each pair; add pairs")
+        raise ConfigError(f"dataset {name}: too few different people for a third one beside each pair; add pairs")
     return decoy
 
 

@@ -10,7 +10,7 @@ import torch
 from frbench.harness.core.contracts import Draw
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import CalibrationPairs, EvenCount, Seed
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, warn_once
 
 # Which use of the dataset's seed a random number belongs to (the step of its Draw).
 _WITHIN_FOLD, _ORDER_OF_FOLDS = 102, 103
@@ -37,12 +37,12 @@ class Subset:
         for field, least in _LEAST.items():
             value = getattr(self, field)
             if value is not None and (value < least or value % 2):
-                raise FrbenchError(
+                raise ConfigError(
                     f"dataset {name}: {field}={value}, expected an even number of at least {least} "
                     "(half genuine, half impostor pairs) or null for all"
                 )
         if self.calibrate is not None and self.limit is not None and self.limit > self.calibrate:
-            raise FrbenchError(
+            raise ConfigError(
                 f"dataset {name}: limit={self.limit} attacks more pairs than the calibrate={self.calibrate} that "
                 "thresholds are set on; raise dataset.calibrate or lower dataset.limit"
             )
@@ -70,7 +70,7 @@ def balanced(
         return everything
     each = min(number // 2, int(same.sum()), int((~same).sum()))
     if each == 0:
-        raise FrbenchError(f"dataset {name}: pairs of one kind only cannot be balanced; set dataset.{field}=null")
+        raise ConfigError(f"dataset {name}: pairs of one kind only cannot be balanced; set dataset.{field}=null")
     if each < number // 2:
         warn_once(f"dataset {name}: {field}={number} lowered to {2 * each} to stay balanced")
     taken = [_in_rounds(np.flatnonzero(kind), fold, seed)[:each] for kind in (same, ~same)]

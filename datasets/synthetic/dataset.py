@@ -19,7 +19,7 @@ from frbench.datasets.synthetic import render as rendering
 from frbench.harness.core.contracts import Draw
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import AtLeastTwo, PositiveInt, Seed, SyntheticPairs, SyntheticPeople
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSet
 
 FOLDS = 10
@@ -63,14 +63,14 @@ class Synthetic(Subset):
 
     def _check(self, where: str) -> None:
         if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.people={self.people}, {where}.shots={self.shots}, expected a multiple of {FOLDS} "
                 f"people from {3 * FOLDS} up and at least 2 shots of each"
             )
         group = self.people // FOLDS
         each = min(group * self.shots * (self.shots - 1) // 2, group * ((group - 1) // 2) * self.shots**2)
         if self.pairs % (2 * FOLDS) or not 0 < self.pairs <= 2 * FOLDS * each:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
                 f"{2 * FOLDS * each} for {self.people} people with {self.shots} shots"
             )
@@ -126,7 +126,7 @@ class SyntheticFaces:
     def open(self, cache: Path) -> FaceSet:
         """Images ordered by person and shot. Raises FrbenchError: no people or no shots."""
         if self.people < 1 or self.shots < 1:
-            raise FrbenchError(f"{self.name}: people={self.people}, shots={self.shots}, expected at least 1 of each")
+            raise ConfigError(f"{self.name}: people={self.people}, shots={self.shots}, expected at least 1 of each")
         stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
         identity = np.repeat(np.arange(self.people), self.shots)
         return FaceSet(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Images
 from frbench.harness.core.domains import BelowOne, NonEmpty, Positive
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 Mode = Literal["plain", "dev"]
 
@@ -41,7 +41,7 @@ class Amplification:
         """Raises FrbenchError: no k."""
         known = torch.tensor(self.k, dtype=natural.dtype, device=natural.device).reshape(-1)
         if not len(known):
-            raise FrbenchError("k=[] of the amplification: give a number, or a list of them such as [1,2,3,4,5]")
+            raise ConfigError("k=[] of the amplification: give a number, or a list of them such as [1,2,3,4,5]")
         count, device = len(natural), natural.device
         k = known[torch.randint(len(known), (count,), generator=generator, device=device)]
         left = torch.rand(count, generator=generator, device=device) < self.natural

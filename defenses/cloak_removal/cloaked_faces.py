@@ -16,7 +16,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Artifact, Attack, Budget, Draw, FitContext, Images, Recognizer, View
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import NonNegative, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.images.postprocessing import to_bytes
@@ -113,7 +113,7 @@ class CloakedFaces:
     def _active(self) -> dict[str, CloakMaker]:
         active = {name: self.makers[name] for name in sorted(self.makers) if self.makers[name].share > 0}
         if not active:
-            raise FrbenchError(
+            raise ConfigError(
                 f"makers={sorted(self.makers)} of the cloaks: none has a share above 0; give one, such as share=1"
             )
         return active
@@ -176,7 +176,7 @@ def other_people(faces: FaceSet, rows: np.ndarray, seed: int) -> np.ndarray | No
 
 def _check(maker: CloakMaker) -> None:
     if maker.attack.needs_gradient and not maker.surrogate.differentiable:
-        raise FrbenchError(
+        raise ConfigError(
             f"{type(maker.attack).__name__} needs gradients and {maker.surrogate.name} gives none; take a "
             "differentiable recognizer as the maker's surrogate"
         )

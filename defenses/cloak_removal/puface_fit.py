@@ -20,7 +20,7 @@ from frbench.defenses.cloak_removal.rednet import RedNet
 from frbench.defenses.components.artifact_keys import named, under
 from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.core.domains import EvenCount, NonNegative, OpenFraction, Positive, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, Images
 from frbench.harness.training.loop import Schedule, train
 
@@ -161,7 +161,7 @@ class Course:
         people = np.random.default_rng((seed, 1)).permutation(np.unique(identity))
         held = round(self.validation * len(people))
         if not 0 < held < len(people):
-            raise FrbenchError(
+            raise ConfigError(
                 f"validation={self.validation} of {len(people)} people is {held}: there must be some to train on and "
                 "some to validate on"
             )
@@ -216,7 +216,7 @@ class PufaceRecipe(Course):
         """Raises FrbenchError: no gradients of ``features``; too few people to keep some from training."""
         features = self.features if self.feature_weight else None
         if features is not None and not features.differentiable:
-            raise FrbenchError(f"PuFace is fitted through the gradients of features, and {features.name} has none")
+            raise ConfigError(f"PuFace is fitted through the gradients of features, and {features.name} has none")
         inside, outside = self.photos(context, features)
         torch.manual_seed(context.seed)
         network = self.network()

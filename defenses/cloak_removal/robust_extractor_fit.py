@@ -20,7 +20,7 @@ from frbench.defenses.cloak_removal.puface_fit import chosen
 from frbench.defenses.components.artifact_keys import named
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.domains import Fraction
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.trainable import network_of
@@ -78,7 +78,7 @@ class RobustRecipe:
     def fit(self, context: FitContext) -> Artifact:
         """Raises FrbenchError: the recognizer shows no network to train."""
         if context.recognizer is None:
-            raise FrbenchError("a robust extractor is made of a recognizer; take a recognizer that gives embeddings")
+            raise ConfigError("a robust extractor is made of a recognizer; take a recognizer that gives embeddings")
         network = network_of(context.recognizer)
         made = self.cloaks.made(context)
         faces, cloaked = chosen(context.faces, made.rows), made.cloaked

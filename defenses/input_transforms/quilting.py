@@ -18,7 +18,7 @@ from frbench.defenses.input_transforms.blur import Blur
 from frbench.defenses.input_transforms.patch_bank import PatchBank
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.domains import BlurSigma, CropPixels, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSource
 from frbench.harness.core.verifiers import Purifier, Sides
 
@@ -95,7 +95,7 @@ class QuiltingDefense(FittedPurifierDefense):
 
     def check_combination(self, where: str) -> None:
         if self.stride > self.patch:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.stride={self.stride} is above {where}.patch={self.patch}: pixels between patches would be "
                 "covered by none"
             )

@@ -22,7 +22,7 @@ from frbench.defenses.subspace.networks import Initial
 from frbench.defenses.subspace.pin_fit import Logged
 from frbench.harness.core.contracts import Artifact, Attack, FitContext, Fitted, Recognizer, View
 from frbench.harness.core.domains import Components, Fraction, NonNegative, OpenFraction, PixelChange, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairBatch
 from frbench.harness.core.verifiers import CosineVerifier, cosine, purified
 from frbench.harness.threat_model.budgets import Linf
@@ -48,7 +48,7 @@ class AisCost:
 
     def check_combination(self, where: str) -> None:
         if self.estimator == "reinforce" and self.draws < 2:
-            raise FrbenchError(f"{where}.draws={self.draws}: the baseline of reinforce is a mean over 2 draws or more")
+            raise ConfigError(f"{where}.draws={self.draws}: the baseline of reinforce is a mean over 2 draws or more")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Antibody:
 
     def check_combination(self, where: str) -> None:
         if self.leading is not None and self.leading > self.components:
-            raise FrbenchError(f"{where}.leading={self.leading} is above {where}.components={self.components}")
+            raise ConfigError(f"{where}.leading={self.leading} is above {where}.components={self.components}")
 
     def network(self) -> AisNetwork:
         network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update, initial=self.initial)
@@ -217,7 +217,7 @@ def _fitted(learner: _Selecting, space: Eigenspace, schedule: Schedule, context:
 def _recognizer(context: FitContext) -> Recognizer:
     assert context.recognizer is not None, "the recipe says that it needs one"
     if not context.recognizer.differentiable:
-        raise FrbenchError(f"AIS is fitted through a recognizer's gradients and {context.recognizer.name} has none")
+        raise ConfigError(f"AIS is fitted through a recognizer's gradients and {context.recognizer.name} has none")
     return context.recognizer
 
 

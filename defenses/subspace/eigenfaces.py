@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from frbench.harness.core.contracts import Artifact, FitContext
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.face_data import FaceSet, Images
 from frbench.harness.runtime.progress import over
 
@@ -81,7 +81,7 @@ class Eigenfaces:
         faces = context.faces
         count, size = len(faces.images), faces.images.shape[1] * faces.images.shape[2]
         if not 0 < self.components <= min(count - 1, size):
-            raise FrbenchError(
+            raise ConfigError(
                 f"components={self.components}, expected 1 to {min(count - 1, size)} with the {count} faces of {size} "
                 f"pixels that {faces.name} has: take fewer components or more faces"
             )

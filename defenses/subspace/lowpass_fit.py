@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frbench.defenses.subspace.eigenfaces import Eigenfaces, Eigenspace, chunks
 from frbench.harness.core.contracts import Artifact, FitContext
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 _NARROWEST = 0.15  # pixels: the window is a single pixel and changes nothing
 
@@ -47,7 +47,7 @@ class EqualEnergy:
         sigma = _NARROWEST
         while left(sigma) <= target:
             if sigma > widest:
-                raise FrbenchError(
+                raise ConfigError(
                     f"components={self.components} eigenfaces leave {target:.4g} of a face out and a low-pass of "
                     f"{sigma:.1f} pixels only {left(sigma):.4g}: take more components"
                 )

@@ -16,7 +16,7 @@ from frbench.defenses.subspace.mask_losses import MaskCost, draw_masks, score_fu
 from frbench.defenses.subspace.networks import Denoiser, Encoder, Initial, SelectionHead
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.domains import Components, NonNegative, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images
 from frbench.harness.training.loop import Schedule, train
 
@@ -175,7 +175,7 @@ class PinRecipe:
 
     def check_combination(self, where: str) -> None:
         if self.estimator == "reinforce" and self.baseline != "batch" and self.draws < 2:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.draws={self.draws}: baseline={self.baseline} is a mean over 2 draws of an image or more"
             )
 

@@ -14,7 +14,7 @@ from frbench.defenses.subspace.eigenfaces import Eigenfaces, Eigenspace, colour,
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import Components, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSource
 from frbench.harness.core.verifiers import Purifier, Sides
 
@@ -69,7 +69,7 @@ class RandomMaskDefense(FittedPurifierDefense):
 
     def check_combination(self, where: str) -> None:
         if self.kept > self.components:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.kept={self.kept} is above {where}.components={self.components}: keep at most as many "
                 "eigenfaces as there are"
             )

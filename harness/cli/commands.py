@@ -25,7 +25,7 @@ from frbench.harness.config.compose import (
     with_hydra,
 )
 from frbench.harness.config.overrides import own_folder, tidied, varying
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.storage.output_folders import check_folders, check_writable
 from frbench.harness.storage.records import Record
 
@@ -44,7 +44,7 @@ def run(words: list[str]) -> int:
             config, choices = build.plain(cfg), chosen_options()
             check_folders(config)
             if "training" in config or config["out"] is not None:
-                raise FrbenchError(f"training= and out= belong to frbench fit; {_TRAINED}")
+                raise ConfigError(f"training= and out= belong to frbench fit; {_TRAINED}")
             cell, store = build.make_cell(config, choices, settings(cfg, choices)), build.store(config)
             results.add(store.root)
             found = store.finished(cell.fingerprint())
@@ -172,9 +172,9 @@ def options(words: list[str]) -> int:
     for word in asked:
         name, chosen, option = word.partition("=")
         if name not in groups:
-            raise FrbenchError(unknown(name, list(groups), "group"))
+            raise ConfigError(unknown(name, list(groups), "group"))
         if chosen and option not in groups[name]:
-            raise FrbenchError(unknown(option, list(groups[name]), name))
+            raise ConfigError(unknown(option, list(groups[name]), name))
         if chosen:
             print(*_of_option(groups[name][option], word, words), sep="\n")
         else:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 
 if TYPE_CHECKING:
     from frbench.harness.data_preparation.catalog import Source
@@ -104,7 +104,7 @@ def _chosen(names: Sequence[str]) -> list[Source]:
     for name in names:
         if name not in by_name:
             near = difflib.get_close_matches(name, by_name, 3) or sorted(by_name)
-            raise FrbenchError(f"no data called {name!r}: did you mean {', '.join(near)}? frbench data list shows all")
+            raise ConfigError(f"no data called {name!r}: did you mean {', '.join(near)}? frbench data list shows all")
     return list({source.name: source for source in (by_name[name] for name in names or sources)}.values())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Artifact, Fittable, Fitted, Recipe, Recognizer
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSource
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.part_contracts import check_faces
@@ -29,11 +29,11 @@ _OF_RECOGNIZER = r"[^=]*\brecognizer[=.@]"  # words that choose or change the re
 def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """The defense's artifact. Raises FrbenchError: it has none."""
     if config["out"] is not None:
-        raise FrbenchError("out=FILE is where frbench fit training=NAME writes; a fitted defense is found by itself")
+        raise ConfigError("out=FILE is where frbench fit training=NAME writes; a fitted defense is found by itself")
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     defense = build.fitted_defense(config, build.make_defense(config), recognizer, resolve_device(config["device"]))
     if not isinstance(defense, Fittable):
-        raise FrbenchError(f"defense={choices['defense']} has nothing to fit; it is ready as it is")
+        raise ConfigError(f"defense={choices['defense']} has nothing to fit; it is ready as it is")
     artifact: Fitted = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
     print(f"{choices['defense']}: {build.store(config).artifact(artifact.key)}")
     _tell(artifact)
@@ -95,7 +95,7 @@ def _checked(out: str | None) -> Path | None:
         return None
     path = Path(out).expanduser()
     if path.suffix != ".safetensors" or path.is_dir():
-        raise FrbenchError(f"out={out} is no name for what is trained; take one that ends in .safetensors")
+        raise ConfigError(f"out={out} is no name for what is trained; take one that ends in .safetensors")
     return path
 
 
@@ -103,7 +103,7 @@ def _beginning(config: Mapping[str, Any]) -> Recognizer:
     """The recognizer that is trained further."""
     recognizer: Recognizer | Comparer = build.instantiate(config["recognizer"], "recognizer")
     if compares(recognizer):
-        raise FrbenchError(
+        raise ConfigError(
             f"{recognizer.name} gives only similarities, so there is no network to train further; take another "
             "recognizer, or a training with a network of its own"
         )

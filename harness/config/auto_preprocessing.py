@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from frbench.harness.core.contracts import Recognizer
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, warn_once
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.evaluation.preprocessing_search import PAIRS, UNFED, USUAL, Trial, search
@@ -53,7 +53,7 @@ def automatic(config: Any, place: str = "") -> Iterator[str]:
         return
     if "_target_" in config and config.get(FIELD) is not None:
         if config[FIELD] != "auto":
-            raise FrbenchError(
+            raise ConfigError(
                 f"{place}.{FIELD}={config[FIELD]}, expected auto; or leave it out and set {place}.mean, .std, .scale "
                 "and .bgr"
             )

@@ -29,7 +29,7 @@ from frbench.harness.core.contracts import (
     ThreatModel,
     Verifier,
 )
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet, PairSource, remark_flags
 from frbench.harness.core.flags import Flag, flag_named
 from frbench.harness.core.part_contracts import check_faces, check_pairs, check_part
@@ -58,7 +58,7 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
 
     check_names(config, where)
     for place in feeding.automatic(config, where):
-        raise FrbenchError(
+        raise ConfigError(
             f"{place}.preprocessing=auto needs clean pairs, which frbench run has: run that once with attack=none, and "
             "give the fields that it prints"
         )
@@ -69,7 +69,7 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
             raise error.__cause__ from error
         if isinstance(error.__cause__, TypeError):  # such as fields of a class that is no dataclass
             check_part(_class_of(config), _CONTRACTS.get(where, ()), where)
-        raise FrbenchError(f"{where}: {_root(error)}") from error
+        raise ConfigError(f"{where}: {_root(error)}") from error
     check_part(thing, _CONTRACTS.get(where, ()), where)
     check_fields(thing, where)
     return thing
@@ -108,9 +108,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = error.full_key
-        raise FrbenchError(f"{key} has no default and was not given; add {key}=VALUE") from error
+        raise ConfigError(f"{key} has no default and was not given; add {key}=VALUE") from error
     except OmegaConfBaseException as error:
-        raise FrbenchError(str(error).splitlines()[0]) from error
+        raise ConfigError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
     config = {str(key): value for key, value in resolved.items()}
     check_targets(config, config.get("trust", ()))
@@ -156,7 +156,7 @@ def fitted_defense(
     """``defense``, fitted where it needs to be."""
     embedder = None if compares(recognizer) else recognizer
     if embedder is None and isinstance(defense, Fittable) and defense.recipe.needs_recognizer:
-        raise FrbenchError(
+        raise ConfigError(
             f"defense {type(defense).__name__} is fitted on embeddings and {recognizer.name} gives only similarities; "
             "take another defense or recognizer"
         )
@@ -173,7 +173,7 @@ def protected(config: Mapping[str, Any]) -> tuple[str, Verifier]:
 def cloaker(config: Mapping[str, Any]) -> Cloaker:
     """The attack of ``config`` on the recognizer, as a user's photos are cloaked by it."""
     if not config["attack"]["_target_"]:
-        raise FrbenchError("an attack that changes nothing makes no cloak; take another, such as attack=fawkes")
+        raise ConfigError("an attack that changes nothing makes no cloak; take another, such as attack=fawkes")
     attack, goal, budget = (instantiate(config[noun], noun) for noun in ("attack", "goal", "budget"))
     verifier = lifted(instantiate(config["recognizer"], "recognizer"))
     device = resolve_device(config["device"])

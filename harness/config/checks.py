@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from frbench.harness.core.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
 TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, cloak, serve and report
@@ -48,7 +48,7 @@ def check_targets(config: Any, trusted: Sequence[str]) -> None:
     for target in _targets(config):
         if not isinstance(target, str) or target.split(".")[0] not in allowed:
             package = str(target).split(".")[0]
-            raise FrbenchError(f"_target_ {target} is not of frbench; if you trust that package, add trust=[{package}]")
+            raise ConfigError(f"_target_ {target} is not of frbench; if you trust that package, add trust=[{package}]")
 
 
 def _targets(config: Any) -> Iterator[Any]:
@@ -82,7 +82,7 @@ def check_names(config: Any, where: str) -> None:
     for name, value in config.items():
         reason = set_elsewhere(config.get("_target_"), str(name))
         if reason is not None:
-            raise FrbenchError(f"{where}.{name} cannot be set: {reason}")
+            raise ConfigError(f"{where}.{name} cannot be set: {reason}")
         check_names(value, f"{where}.{name}")
 
 
@@ -111,7 +111,7 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], where: str
         if isinstance(value, Mapping):
             check_values(value, keys_of(hint), named(where, name))
         if is_plain(value) and not accepts(hint, value):
-            raise FrbenchError(f"{named(where, name)}={shown(value)} is not {expected(hint)}")
+            raise ConfigError(f"{named(where, name)}={shown(value)} is not {expected(hint)}")
 
 
 def named(where: str, name: Any) -> str:
@@ -125,5 +125,5 @@ def _check_arguments(maker: partial[Any], where: str) -> None:
         signature.bind_partial(*maker.args, **maker.keywords)
     except TypeError as error:
         taken = ", ".join(inspect.signature(maker.func).parameters)
-        raise FrbenchError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
+        raise ConfigError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
     check_values(maker.keywords, hints_of(maker.func), where)

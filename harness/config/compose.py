@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from frbench.harness.config.checks import check_targets, set_elsewhere
 from frbench.harness.config.number_hints import flattened, meant_number, misplaced_number
 from frbench.harness.config.overrides import CONF, own_folder, prepared, tidied, unreadable
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.ratios import as_number, is_number, with_numbers
 
 
@@ -82,24 +82,22 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
             job(cfg)
         except (FrbenchError, BrokenPipeError) as error:
             told.append(error)
-        except Refused as error:  # a cell records it; elsewhere nothing else is to be done
-            told.append(FrbenchError(str(error)))
 
     before, sys.argv = sys.argv, [f"frbench {name}", *words]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name=name)(guarded)()
     except MissingConfigException as error:
-        raise FrbenchError(_missing(error)) from error
+        raise ConfigError(_missing(error)) from error
     except ValueError as error:
         if "Config group override" not in str(error):
             raise
-        raise FrbenchError(unknown(*misplaced_number(words, known_options()))) from error
+        raise ConfigError(unknown(*misplaced_number(words, known_options()))) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise FrbenchError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
+        raise ConfigError(unreadable(error, words) or _misspelt(error, name, words) or _flat(error)) from error
     except OSError as error:
         if began or isinstance(error, BrokenPipeError):
             raise
-        raise FrbenchError(f"{error.filename} cannot be made ({error.strerror}); take another paths.results") from error
+        raise ConfigError(f"{error.filename} cannot be made ({error.strerror}); take another paths.results") from error
     finally:
         sys.argv = before
         GlobalHydra.instance().clear()
@@ -117,7 +115,7 @@ def check_read(cfg: DictConfig, name: str) -> None:
         if key not in known and f"${{{key}" not in read:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "leave it out, or see: frbench options"
-            raise FrbenchError(f"{key} is set and nothing reads it; {hint}")
+            raise ConfigError(f"{key} is set and nothing reads it; {hint}")
 
 
 def _packaged(file: str) -> dict[str, Any]:
@@ -183,7 +181,7 @@ def option_config(option: str, words: list[str]) -> dict[str, Any]:
     try:
         cfg = _composed("run", [f"+{group}@shown={name}", *trusted], own_folder(words))
     except (HydraException, OmegaConfBaseException) as error:
-        raise FrbenchError(_flat(error)) from error
+        raise ConfigError(_flat(error)) from error
     shown: Any = OmegaConf.to_container(cfg.shown, resolve=False) if "shown" in cfg else {}
     check_targets(shown, cfg.trust)
     return dict(shown)

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 CONF = "frbench.conf"
 _SWEEP = ("-m", "--multirun")
@@ -34,14 +34,14 @@ def tidied(words: Sequence[str]) -> list[str]:
             found.append(word)
         elif flag in _WITH_VALUE.values():
             if not given and not waiting:
-                raise FrbenchError(f"{word} needs a value: {flag}=VALUE")
+                raise ConfigError(f"{word} needs a value: {flag}=VALUE")
             found.append(f"{flag}={word.partition('=')[2] if given else waiting.pop(0)}")
         elif flag in _ALONE:
             found.append(word)
         else:
             known = ", ".join((*_WITH_VALUE.values(), *_ALONE[1:3]))
             hint = f"options have no dashes: {word.lstrip('-')}" if given else f"there is -m, {known}"
-            raise FrbenchError(f"{word} is not a flag; {hint}")
+            raise ConfigError(f"{word} is not a flag; {hint}")
     return sorted(found, key=lambda word: word not in _SWEEP)
 
 

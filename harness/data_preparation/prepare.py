@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile, DataMissing
 from frbench.harness.data_preparation.catalog import (
     File,
     Source,
@@ -71,7 +71,7 @@ def ensure_dataset(name: str, data_root: Path) -> None:
     if source is None or state(source, data_root, data_root)[0] == "present":
         return
     if not prepare(source, Place(data_root, data_root)).ready:
-        raise FrbenchError(f"dataset {name} is not in {data_root}: {source.how}")
+        raise DataMissing(f"dataset {name} is not in {data_root}: {source.how}")
 
 
 def prepare(source: Source, place: Place, detector: str = "yunet") -> Outcome:
@@ -134,7 +134,7 @@ def _fetch_tree(tree: Tree, place: Place, address: str) -> None:
             path = f"{tree.folder}/{name}"
             if path in found.wrong or path.startswith(groups):
                 (place.data / path).unlink()
-    raise FrbenchError(
+    raise CorruptFile(
         f"{len(found.wrong)} of the files fetched from {address} do not match their published digests "
         f"({', '.join(found.wrong[:3])}): they were removed; try again later or with another --mirror"
     )
@@ -176,7 +176,7 @@ def _load_detector(detector: Detector, place: Place) -> object:
     source = load_sources()[detector.weights]
     outcome = prepare(source, place)
     if not outcome.ready:
-        raise FrbenchError(f"the detector {source.name} is missing: {source.how}")
+        raise DataMissing(f"the detector {source.name} is missing: {source.how}")
     return resolve_name(detector.factory)(source.files[0].place(place.data, place.cache)).load()
 
 

@@ -103,10 +103,10 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
     cell.meter.reset()
     try:
         outcome = cell.protocol.evaluate(cell, store)
-    except FrbenchError:
-        raise
     except Refused as refusal:
         status, reason = "refused", str(refusal)
+    except FrbenchError:
+        raise
     except Exception:
         status, reason = "crashed", traceback.format_exc()
     record: Record = {

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.training_identities import known_people, people_digests
@@ -29,7 +29,7 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[Flag]:
     if allowed:
         return [Flag.OVERLAPPING_IDENTITIES]
     example = f", such as {people[0]}" if people else ""
-    raise FrbenchError(
+    raise ConfigError(
         f"{faces.name}, the faces to fit on, shares {len(people)} people{example} and {images} images "
         f"with the test set {pairs.name}; fit on other people (identities=...), or set allow_overlap=true, "
         "which marks the record"
@@ -43,7 +43,7 @@ def trained_flags(whatever: object, name: str, pairs: PairSet, allowed: bool) ->
         return []
     if allowed:
         return [Flag.OVERLAPPING_IDENTITIES]
-    raise FrbenchError(
+    raise ConfigError(
         f"{name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
         "take another data set, or set allow_overlap=true, which marks the record"
     )

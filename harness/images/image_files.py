@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile, DataMissing
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 # Images by their suffix that are not read: their owner may think that they are.
@@ -51,7 +51,7 @@ def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iter
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise FrbenchError(f"{folder} is a file, expected a folder of images: move it away") from None
+        raise DataMissing(f"{folder} is a file, expected a folder of images: move it away") from None
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
@@ -80,7 +80,7 @@ def find_images(folder: Path, names: Iterable[str]) -> dict[str, str]:
                 folders[parent] = _by_stem(folder / parent)
             there = folders[parent].get(PurePosixPath(file).stem, [])
             if len(there) > 1 and file not in there:
-                raise FrbenchError(
+                raise CorruptFile(
                     f"{folder / parent}: holds {' and '.join(sorted(there))}, and a list names one image; remove one"
                 )
             if there:

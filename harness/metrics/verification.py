@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -164,7 +164,7 @@ def far_threshold(impostor_scores: ArrayLike, far: float) -> float | Unresolved:
     values = np.asarray(impostor_scores, np.float64)
     _checked(values, np.zeros(len(values)))
     if not 0 < far < 1:
-        raise FrbenchError(f"far={far} must lie between 0 and 1")
+        raise ConfigError(f"far={far} must lie between 0 and 1")
     if not len(values):
         return Unresolved(f"there is no impostor pair to set FAR {far:g} on")
     rates = np.arange(len(values)) / len(values)  # compared as floats: 0.29 * 100 falls short of 29

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from frbench.harness.core.domains import JpegQuality, NonNegativeInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import DataMissing
 from frbench.harness.images.pasting import Aligned, paste
 from frbench.harness.photo_cloaking.cloaker import Cloaker
 from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, Photo, decoded, files, read
@@ -83,7 +83,7 @@ class Protecting:
     def _found(self, source: Path) -> tuple[Copies, list[Path]]:
         """The files to look at, without copies, and where copies are."""
         if not os.path.exists(source):
-            raise FrbenchError(f"{source} is not there; give a folder of photos: frbench cloak FOLDER [overrides]")
+            raise DataMissing(f"{source} is not there; give a folder of photos: frbench cloak FOLDER [overrides]")
         folder = source if source.is_dir() else source.parent
         copies = Copies(folder, None if self.out is None else Path(os.path.expanduser(self.out)), self.suffix)
         copies.check()
@@ -91,7 +91,7 @@ class Protecting:
         found = [path for path in listed if not copies.holds(path)]
         if not any(is_picture(path) for path in found):
             kinds = ", ".join(suffixes())
-            raise FrbenchError(
+            raise DataMissing(
                 f"{source} holds no photos ({kinds}) beside copies; recursive=true looks into its folders"
             )
         return copies, found

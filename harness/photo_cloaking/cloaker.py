@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Attack, Budget, Draw, Images, Scores, Template, Verifier, View
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch, load_images
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Wrapping
@@ -21,7 +19,6 @@ from frbench.harness.photo_cloaking.alignment_jitter import Realigned
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
-_T = TypeVar("_T")
 _NUMBERS = 1 << 31  # a face's pair number is below it
 
 
@@ -61,11 +58,11 @@ class Cloaker:
     def ready(self) -> None:
         """Raises FrbenchError where the attack cannot be made on this recognizer, or its weights cannot be had."""
         if self.attack.needs_gradient and not self.verifier.differentiable:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{type(self.attack).__name__} needs gradients and this recognizer is a black box that gives none; "
                 "take a recognizer that does, such as foamliu_mobilefacenet"
             )
-        _told(lambda: self.goal.check(self.attack))
+        self.goal.check(self.attack)
         gray = np.full((1, 112, 112, 3), 127, np.uint8)
         self.similarities(gray, gray)
 
@@ -88,7 +85,7 @@ class Cloaker:
         nobody = torch.full((1,), -1.0, device=self.device).expand(_NUMBERS)  # the threshold of every number
         view = View(Realigned(verifier, self.spread), nobody, self.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
-        result = _told(lambda: self.attack(view, pairs, self.goal, budget))
+        result = self.attack(view, pairs, self.goal, budget)
         if gray:
             check_result(self.attack, result, pairs.probe)
             result = replace(result, images=pairs.probe + gray_of(result.images - pairs.probe))
@@ -112,11 +109,3 @@ class Cloaker:
         numbers = [int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:4], "big") % _NUMBERS for crop in crops]
         index = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         return PairBatch(faces, faces, faces, torch.ones_like(index, dtype=torch.bool), torch.zeros_like(index), index)
-
-
-def _told(job: Callable[[], _T]) -> _T:
-    """What is refused here is an error: nothing else is to be done."""
-    try:
-        return job()
-    except Refused as error:
-        raise FrbenchError(str(error)) from error

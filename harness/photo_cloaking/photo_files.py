@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.photo_cloaking.photo_formats import HEIF, readable, unreadable
 
 _LONGEST = 32_000  # pixels a side that OpenCV warps
@@ -119,11 +119,11 @@ class Copies:
     def check(self) -> None:
         """Raises FrbenchError where a copy would have the name of a photo, or ``out`` is not a folder."""
         if "/" in self.suffix or "\\" in self.suffix:
-            raise FrbenchError(f"suffix={self.suffix} is no part of a file's name; take one without slashes")
+            raise ConfigError(f"suffix={self.suffix} is no part of a file's name; take one without slashes")
         if not self.suffix and (self.out is None or self.out.resolve() == self.folder.resolve()):
-            raise FrbenchError("without a suffix copies would have the names of their photos; give suffix= or out=")
+            raise ConfigError("without a suffix copies would have the names of their photos; give suffix= or out=")
         if self.out is not None and os.path.exists(self.out) and not os.path.isdir(self.out):
-            raise FrbenchError(f"out={self.out} is a file; give a folder")
+            raise ConfigError(f"out={self.out} is a file; give a folder")
 
     def of(self, photo: Path) -> Path:
         """Where the copy of ``photo`` goes."""
@@ -176,9 +176,9 @@ def named(words: list[str]) -> tuple[Path, list[str]]:
     places = [w for w in words if os.path.exists(os.path.expanduser(w)) or ("=" not in w and w[:1] not in "-+~")]
     if len(places) != 1:
         told = f"takes one folder or photo, not {' and '.join(places)}" if places else "needs a folder of photos"
-        raise FrbenchError(f"frbench cloak {told}: frbench cloak FOLDER [overrides]")
+        raise ConfigError(f"frbench cloak {told}: frbench cloak FOLDER [overrides]")
     if {"-m", "--multirun"} & set(words):
-        raise FrbenchError("frbench cloak takes no sweep; call it again with another suffix= or out=")
+        raise ConfigError("frbench cloak takes no sweep; call it again with another suffix= or out=")
     return Path(os.path.expanduser(places[0])), [word for word in words if word not in places]
 
 
@@ -199,7 +199,7 @@ def files(folder: Path, recursive: bool) -> list[Path]:
     try:
         return list(_files(folder, recursive))
     except OSError as error:
-        raise FrbenchError(f"{folder} cannot be looked into ({error.strerror}); give a folder of photos") from error
+        raise DataMissing(f"{folder} cannot be looked into ({error.strerror}); give a folder of photos") from error
 
 
 def _files(folder: Path, recursive: bool) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Images, Verifier, View
 from frbench.harness.core.domains import Distance, NonEmpty, OddCount, OpenFraction
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import lifted
@@ -61,7 +61,7 @@ class FeatureDistance:
 
     def check_combination(self, where: str) -> None:
         if not all(far > near for far, near in pairwise(self.distances)):
-            raise FrbenchError(f"{where}.distances={list(self.distances)}: expected each nearer than the one before")
+            raise ConfigError(f"{where}.distances={list(self.distances)}: expected each nearer than the one before")
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; one row per attacked pair and distance goes to ``store`` under its fingerprint."""
@@ -86,7 +86,7 @@ class FeatureDistance:
 
     def _check(self, cell: Cell) -> None:
         if cell.pairs.same.all():
-            raise FrbenchError(
+            raise ConfigError(
                 f"dataset {cell.pairs.name} has no impostor pairs, so nobody can be impersonated on it; take "
                 "dataset=lfw or another set of pairs"
             )

@@ -17,7 +17,7 @@ import torch
 
 from frbench.harness.core.contracts import Verifier, Victim
 from frbench.harness.core.domains import AtLeastTwo, NonNegativeInt, OddCount, OpenFraction
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, FrbenchError, warn_once
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import lifted
@@ -200,11 +200,11 @@ def clean_measurements(scores: np.ndarray, pairs: PairSet, fars: Sequence[float]
 def _check(cell: Cell) -> None:
     """Refuse what belongs to another protocol, in one line."""
     if cell.pairs.same.all():
-        raise FrbenchError(
+        raise ConfigError(
             f"dataset {cell.pairs.name} has no impostor pairs, so nothing can be verified on it; take dataset=lfw or "
             "another set of pairs, or protocol=cloaking"
         )
     if cell.attack is not None and isinstance(cell.goal, Cloak):
-        raise FrbenchError(
+        raise ConfigError(
             f"goal={cell.names['goal']} is achieved before a tracker alone; add protocol=cloaking, or goal=dodging"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 USUAL = 90.0
 FLOOR = 75.0  # least accuracy in per cent where nothing is stated: recognizers of faces have more on any pairs in use
@@ -35,7 +35,7 @@ def check_clean_accuracy(
     if not accuracy_percent >= least:
         if allowed:
             return f"{found}, expected at least {least:g} %: {CAUSES}"
-        raise FrbenchError(
+        raise ConfigError(
             f"{found}, expected at least {least:g} %: {CAUSES}, allow_low_accuracy=true goes on and marks the record"
         )
     return f"{found}: {CAUSES}" if stated is None and accuracy_percent < USUAL else None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from frbench.harness.core.contracts import Embeddings, Images, Recognizer
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import describe
 from frbench.harness.core.training_identities import known_people
 from frbench.harness.recognizers.preprocessing import FEEDING
@@ -65,14 +65,14 @@ class EnsembleRecognizer:
     def _several(self) -> list[Recognizer]:
         """The members, looked at once."""
         if len(self.members) < 2:
-            raise FrbenchError(
+            raise ConfigError(
                 f"an ensemble has {len(self.members)} members and needs two or more; add to the command line, for a "
                 "surrogate, '+recognizer@threat.surrogate.members.a=NAME' and so on; recognizer@recognizer.members.a "
                 "for recognizer=ensemble, recognizer@defense.members.a for defense=zoo_ensemble"
             )
         mute = [member.name for member in self.members.values() if not hasattr(type(member), "embed")]
         if mute:
-            raise FrbenchError(
+            raise ConfigError(
                 f"an ensemble is made of vectors, and its member {mute[0]} gives no embeddings; take others"
             )
         return list(self.members.values())
@@ -84,5 +84,5 @@ class EnsembleRecognizer:
         known = [describe(member) for member in members]
         for (name, member), facts in zip(self.members.items(), known, strict=True):
             if known.count(facts) > 1:
-                raise FrbenchError(f"in an ensemble {name} ({member.name}) is a member twice; take another network")
+                raise ConfigError(f"in an ensemble {name} ({member.name}) is a member twice; take another network")
         return members

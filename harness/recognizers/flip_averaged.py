@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings, Images, Recognizer
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import describe
 from frbench.harness.core.training_identities import known_people
 from frbench.harness.recognizers.preprocessing import FEEDING, unit_length
@@ -73,12 +73,12 @@ class FlipAveraged:
     @cached_property
     def _inner(self) -> Raw:
         if self.of is None:
-            raise FrbenchError(
+            raise ConfigError(
                 "flip_averaged has no recognizer; add to the command line +recognizer@recognizer.of=NAME, or for a "
                 "surrogate +recognizer@threat.surrogate.of=NAME"
             )
         if not hasattr(type(self.of), "raw"):  # isinstance would look at every property, and for files
-            raise FrbenchError(
+            raise ConfigError(
                 f"flip_averaged adds embeddings of one network before they are brought to unit length, and "
                 f"{self.of.name} gives none such; take a recognizer from a PyTorch or an ONNX file"
             )

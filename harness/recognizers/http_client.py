@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 
 _PATIENCE = 120.0  # seconds: a service that wants us to wait longer is given up
 
@@ -22,9 +22,9 @@ def secrets(named: Mapping[str, str] | None, where: str) -> dict[str, str]:
     for name, variable in (named or {}).items():
         value = os.environ.get(variable)
         if value is None:
-            raise FrbenchError(f"{where}.{name}={variable} names an environment variable that is not set; export it")
+            raise ConfigError(f"{where}.{name}={variable} names an environment variable that is not set; export it")
         if not (value.isascii() and value.isprintable()):
-            raise FrbenchError(f"{where}.{name}: {variable} holds a line break or a character that cannot be sent")
+            raise ConfigError(f"{where}.{name}: {variable} holds a line break or a character that cannot be sent")
         values[name] = value
     return values
 
@@ -124,11 +124,11 @@ def _checked(url: str) -> str:
         address = urlsplit(url)
         _ = address.port
     except ValueError as error:
-        raise FrbenchError(f"recognizer.url={url} cannot be read ({error}), expected http://HOST:PORT/PATH") from error
+        raise ConfigError(f"recognizer.url={url} cannot be read ({error}), expected http://HOST:PORT/PATH") from error
     if address.scheme not in ("http", "https") or not address.hostname:
-        raise FrbenchError(f"recognizer.url={url} is not an address such as http://127.0.0.1:8008/compare")
+        raise ConfigError(f"recognizer.url={url} is not an address such as http://127.0.0.1:8008/compare")
     if address.username or address.password:
-        raise FrbenchError(
+        raise ConfigError(
             f"recognizer.url of {address.hostname} holds a user or password, which records would keep; take "
             "recognizer.headers_from_env"
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness.core.contracts import Embeddings, Images
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.batchnorm_folding import simplify
 from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
 from frbench.harness.recognizers.trainable import WholeNetwork
@@ -34,7 +34,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
-        raise FrbenchError(f"device={name} cannot be used ({reason}): use device=auto or device=cpu") from error
+        raise ConfigError(f"device={name} cannot be used ({reason}): use device=auto or device=cpu") from error
     return device
 
 

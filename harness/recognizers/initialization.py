@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness.core.domains import Positive
-from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.errors import ConfigError, shortened
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.torch_recognizer import architecture_facts
 from frbench.harness.recognizers.trainable import WholeNetwork
@@ -75,7 +75,7 @@ def redraw_end(module: nn.Module, seed: int) -> None:
     layers = list(module.modules())
     ends = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear | nn.Conv2d)]
     if not ends:
-        raise FrbenchError(f"{type(bare(module)).__name__} has no linear layer or convolution to begin anew with")
+        raise ConfigError(f"{type(bare(module)).__name__} has no linear layer or convolution to begin anew with")
     with drawing(seed):
         for layer in layers[ends[-1] :]:
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
@@ -96,11 +96,11 @@ def load_member(module: nn.Module, tensors: Mapping[str, Tensor], member: int = 
     prefix = f"members.{member}."
     state = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
     if not state:
-        raise FrbenchError(f"the artifact has {len(member_names(tensors))} members, and none of number {member}")
+        raise ConfigError(f"the artifact has {len(member_names(tensors))} members, and none of number {member}")
     try:
         bare(module).load_state_dict(state)
     except RuntimeError as error:
-        raise FrbenchError(
+        raise ConfigError(
             f"the artifact does not fit the network that it is loaded into: {shortened(error)}"
         ) from error
     return module

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings, Images
 from frbench.harness.core.domains import Percent, Positive
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
 from frbench.harness.recognizers.onnx_file import AutoDeviation, AutoMean, OnnxFile
 from frbench.harness.recognizers.onnx_graph import require
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
@@ -97,7 +97,7 @@ class InsightfacePack:
             if getattr(model, "taskname", None) == "recognition":
                 return file
         names = ", ".join(file.name for file in files) or "no ONNX file"
-        raise FrbenchError(
+        raise ConfigError(
             f"pack {self.pack} in {folder} holds {names}, none of which InsightFace takes for a recognizer: "
             "check recognizer.pack, or name the file with recognizer=onnx recognizer.path=FILE"
         )
@@ -110,11 +110,11 @@ class InsightfacePack:
                 storage.ensure_available("models", self.pack, root=self.root)
             except Exception as error:  # requests' and zipfile's errors
                 reason = " ".join(str(error).split())[:120]
-                raise FrbenchError(
+                raise DataMissing(
                     f"InsightFace could not download {self.pack} ({reason}): unpack it in {folder}"
                 ) from error
         if not folder.is_dir():
-            raise FrbenchError(
+            raise DataMissing(
                 f"InsightFace pack {self.pack} is not at {folder}: unpack {self.pack}.zip of its model zoo there, "
                 "or allow the download with recognizer.download=true (non-commercial research only)"
             )
@@ -127,4 +127,4 @@ def _routed(model_zoo: Any, file: Path) -> Any:
         return model_zoo.get_model(str(file), providers=[CPU])
     except Exception as error:  # a broken file in the pack
         reason = " ".join(str(error).split())[:120]
-        raise FrbenchError(f"InsightFace cannot read {file} ({reason}): download the pack again") from error
+        raise CorruptFile(f"InsightFace cannot read {file} ({reason}): download the pack again") from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.onnx_canonical import in_one_form
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
 from frbench.harness.recognizers.onnx_normalisation import (
@@ -114,7 +114,7 @@ class OnnxFile:
         wanted = asked or (112, 112)
         height, width = (declared or side for declared, side in zip(self.interface.sides, wanted, strict=True))
         if asked not in (None, (height, width)):
-            raise FrbenchError(
+            raise ConfigError(
                 f"{self.file} takes images of height {height} and width {width} alone, not "
                 f"recognizer.size={self.size}: leave the option away"
             )
@@ -165,7 +165,7 @@ def first_that_agrees(
         reason = _disagreement(network, probes, wanted, tolerance)
         if not reason:
             return network
-    raise FrbenchError(
+    raise ConfigError(
         f"{file} cannot be run faithfully: at its own batch size {reason}; "
         "use it as a black box (recognizer._target_=frbench.harness.recognizers.onnx_runtime.OnnxRuntimeRecognizer)"
     )

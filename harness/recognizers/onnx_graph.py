@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError
 from frbench.harness.core.file_kinds import kind_of
 
 OLDEST_OPSET = 7  # onnxruntime runs nothing older
@@ -61,9 +61,9 @@ def read_onnx(path: Path) -> tuple[Any, bool]:
     except Exception as error:  # protobuf, checker and file errors share no base
         kind = kind_of(path)
         if kind is not None and kind.form != "ONNX":
-            raise FrbenchError(f"{path} is {kind.name}, not an ONNX model: {kind.remedy}") from error
+            raise CorruptFile(f"{path} is {kind.name}, not an ONNX model: {kind.remedy}") from error
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise FrbenchError(f"{path} is not a readable ONNX model ({reason}): export or copy it again") from error
+        raise CorruptFile(f"{path} is not a readable ONNX model ({reason}): export or copy it again") from error
     repaired = _drop_spatial(model) + _shape_slopes(model)
     if opset(model) < OLDEST_OPSET:
         model, repaired = to_opset(model, OLDEST_OPSET + 1), 1
@@ -90,7 +90,7 @@ def read_interface(model: Any, path: Path, output: str | int | None = None, repa
     values = inputs(model)
     if len(values) != 1:
         names = ", ".join(f"{value.name} {_shown(value)}" for value in values) or "nothing"
-        raise FrbenchError(
+        raise CorruptFile(
             f"{path} takes {names}; expected one input, a batch of images: "
             "export it again with the other inputs made constant"
         )
@@ -99,7 +99,7 @@ def read_interface(model: Any, path: Path, output: str | int | None = None, repa
     shape = _dimensions(value) if value.type.tensor_type.HasField("shape") else (None,) * 4
     channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
     if len(shape) != 4 or not (channels_last or shape[1] in (3, None)):
-        raise FrbenchError(
+        raise CorruptFile(
             f"{path} takes {value.name} {_shown(value)}; expected a batch of RGB images, (N, 3, H, W) or (N, H, W, 3): "
             "give the file of a face recognizer"
         )
@@ -204,7 +204,7 @@ def _choose_output(model: Any, path: Path, wanted: str | int | None) -> str:
     listed = ", ".join(f"{index}: {value.name} {_shown(value)}" for index, value in enumerate(outputs[:8]))
     listed += ", …" if len(outputs) > 8 else ""
     if wanted is not None:
-        raise FrbenchError(f"{path} has no output {wanted!r}; recognizer.output= takes a name or an index of: {listed}")
+        raise ConfigError(f"{path} has no output {wanted!r}; recognizer.output= takes a name or an index of: {listed}")
     if len(names) == 1:
         return names[0]
     unknown = [value for value in outputs if not value.type.tensor_type.HasField("shape")]
@@ -212,7 +212,7 @@ def _choose_output(model: Any, path: Path, wanted: str | int | None) -> str:
     if len(embeddings) != 1 or unknown:
         which = f"{len(embeddings)} of them have" if embeddings else "none of them has"
         remedy = "choose one with" if embeddings else "give the file of a face recognizer, or choose one with"
-        raise FrbenchError(
+        raise ConfigError(
             f"{path} has {len(names)} outputs, and {which} the shape of an embedding (N, D): "
             f"{remedy} recognizer.output=NAME or its index ({listed})"
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings, Images
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.onnx_canonical import fold_constants, free_batch
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
@@ -94,9 +94,7 @@ def open_session(model: Path | bytes, providers: Sequence[str]) -> Any:
             return onnxruntime.InferenceSession(source, options, providers=chosen)
     except Exception as error:  # onnxruntime's exceptions share no public base
         reason = " ".join(str(error).split())[:160]
-        raise FrbenchError(
-            f"onnxruntime cannot run {_called(model)} ({reason}): export or download it again"
-        ) from error
+        raise CorruptFile(f"onnxruntime cannot run {_called(model)} ({reason}): export or download it again") from error
 
 
 def _called(model: Path | bytes) -> str:
@@ -127,7 +125,7 @@ class Runner:
             (raw,) = self.session.run([self.interface.output], {self.interface.input: array})
         except Exception as error:  # onnxruntime's exceptions share no public base
             reason = " ".join(str(error).split())[:160]
-            raise FrbenchError(
+            raise ConfigError(
                 f"onnxruntime fails on images {array.shape} ({reason}): give recognizer.size=, or export the file again"
             ) from error
         return torch.from_numpy(raw).float()

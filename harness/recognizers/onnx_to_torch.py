@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.recognizers.batchnorm_folding import FrozenPReLU
 from frbench.harness.recognizers.onnx_canonical import fill_clip_bounds, fold_constants
 from frbench.harness.recognizers.onnx_graph import require, to_opset
@@ -34,7 +34,7 @@ def to_torch(model: Any, path: Path) -> fx.GraphModule:
         module: fx.GraphModule = onnx2torch.convert(model).eval()
     except Exception as error:  # converters raise what they like on uses of an operator that they lack
         reason = " ".join(str(error).split())[:160]
-        raise FrbenchError(
+        raise ConfigError(
             f"{path} cannot be made differentiable by onnx2torch ({reason}): "
             f"{BLACK_BOX}, or export it with other operators"
         ) from error
@@ -50,7 +50,7 @@ def _convertible(model: Any, path: Path) -> Any:
             return model
         model = step(model)
     if lacking := _lacking(model):
-        raise FrbenchError(
+        raise ConfigError(
             f"{path} cannot be made differentiable, since onnx2torch has no {', '.join(sorted(lacking))}: "
             f"{BLACK_BOX}, or export it with other operators"
         )

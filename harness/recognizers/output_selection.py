@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.core.errors import FrbenchError, shortened, warn_once
+from frbench.harness.core.errors import ConfigError, shortened, warn_once
 
 _IMAGES = 2  # of the batch that outputs are looked at with
 
@@ -37,7 +37,7 @@ def embedding_of(network: nn.Module, size: tuple[int, int], output: int | str | 
         with torch.no_grad():
             given = network(images)
     except Exception as error:  # whatever an own network raises
-        raise FrbenchError(
+        raise ConfigError(
             f"{name} cannot take images of {size[0]}x{size[1]} ({type(error).__name__}: {shortened(error)}): "
             "give the height and width that it was trained on with recognizer.size"
         ) from error
@@ -47,7 +47,7 @@ def embedding_of(network: nn.Module, size: tuple[int, int], output: int | str | 
     chosen = output if output is not None else _only_embedding(outputs, name)
     key = int(chosen) if isinstance(chosen, str) and chosen.isdigit() and chosen not in outputs else chosen
     if key not in outputs:
-        raise FrbenchError(f"recognizer.output={output} is none of the outputs of {name}: {_told(outputs)}")
+        raise ConfigError(f"recognizer.output={output} is none of the outputs of {name}: {_told(outputs)}")
     if output is None:
         warn_once(f"{name} gives {_told(outputs)}: output {key} is taken for the embedding")
     return OneOutput(network, key)
@@ -55,9 +55,9 @@ def embedding_of(network: nn.Module, size: tuple[int, int], output: int | str | 
 
 def _alone(network: nn.Module, given: Tensor, output: int | str | None, name: str) -> nn.Module:
     if output not in (None, 0, "0"):
-        raise FrbenchError(f"recognizer.output={output}: {name} gives one output alone; leave recognizer.output out")
+        raise ConfigError(f"recognizer.output={output}: {name} gives one output alone; leave recognizer.output out")
     if given.ndim < 2 or len(given) != _IMAGES:
-        raise FrbenchError(
+        raise ConfigError(
             f"{name} gives {tuple(given.shape)} for {_IMAGES} images, expected ({_IMAGES}, D): "
             "export it again with a free batch dimension"
         )
@@ -71,7 +71,7 @@ def _outputs(given: Any, name: str) -> dict[int | str, Tensor]:
     )
     outputs = {key: each for key, each in named.items() if isinstance(each, Tensor)}
     if not outputs:
-        raise FrbenchError(f"{name} gives {type(given).__name__}, expected a tensor (N, D), or several of them")
+        raise ConfigError(f"{name} gives {type(given).__name__}, expected a tensor (N, D), or several of them")
     return outputs
 
 
@@ -82,7 +82,7 @@ def _only_embedding(outputs: Mapping[int | str, Tensor], name: str) -> int | str
         if each.ndim >= 2 and len(each) == _IMAGES and each.shape[1] > 1 and each[0].numel() == each.shape[1]
     ]
     if len(likely) != 1:
-        raise FrbenchError(
+        raise ConfigError(
             f"{name} gives {_told(outputs)}, of which {len(likely)} may be the embedding: choose with recognizer.output"
         )
     return likely[0]

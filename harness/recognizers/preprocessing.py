@@ -13,7 +13,7 @@ from annotated_types import Len
 
 from frbench.harness.core.contracts import Embeddings, Images
 from frbench.harness.core.domains import AnyFloat, ImageSide, Positive
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 
 FEEDING = ("mean", "std", "scale", "size", "bgr", "prefix", "preprocessing")  # mean the same in every recognizer
 Mean = AnyFloat | Annotated[Sequence[AnyFloat], Len(3, 3)]  # one number, or one per RGB channel
@@ -44,12 +44,12 @@ class Preprocessing:
             numbers = _listed(value)
             if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)) or (name == "std" and 0 in numbers):
                 wanted = "one finite number or one per RGB channel" + (", none of them 0" if name == "std" else "")
-                raise FrbenchError(f"recognizer.{name}={value}, expected {wanted}")
+                raise ConfigError(f"recognizer.{name}={value}, expected {wanted}")
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise FrbenchError(f"recognizer.scale={self.scale}, expected the value of white, such as 1 or 255")
+            raise ConfigError(f"recognizer.scale={self.scale}, expected the value of white, such as 1 or 255")
         sides = [self.size, self.size] if isinstance(self.size, int) else list(self.size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise FrbenchError(f"recognizer.size={self.size}, expected one side in pixels, or [HEIGHT,WIDTH]")
+            raise ConfigError(f"recognizer.size={self.size}, expected one side in pixels, or [HEIGHT,WIDTH]")
 
     @property
     def height_width(self) -> tuple[int, int]:

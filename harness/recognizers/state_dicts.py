@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.core.errors import FrbenchError, warn_once
+from frbench.harness.core.errors import ConfigError, CorruptFile, warn_once
 from frbench.harness.recognizers.weight_files import no_state_dict
 
 _REMEDY = "choose the recognizer option of its architecture, or set recognizer.prefix"
@@ -47,7 +47,7 @@ def load_found(network: nn.Module, loaded: Any, path: Path, prefix: str = "") ->
     others = [place for place in fitting if not _equal(place.entries, chosen.entries)]
     if others and chosen.prefix != prefix:
         names = " and ".join(place.prefix or "no prefix" for place in (chosen, *others))
-        raise FrbenchError(
+        raise ConfigError(
             f"{path} holds different weights of {type(network).__name__} under {names}: "
             f"choose with recognizer.prefix={others[0].prefix}"
         )
@@ -64,7 +64,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path, r
     wanted = network.state_dict()
     found = differences(wanted, state)
     if found:
-        raise FrbenchError(f"{path} does not fit {type(network).__name__}: {found}; {remedy}")
+        raise ConfigError(f"{path} does not fit {type(network).__name__}: {found}; {remedy}")
     network.load_state_dict({**_counters(wanted), **state})
 
 
@@ -117,7 +117,7 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _misfit(network: nn.Module, loaded: Any, places: Sequence[Place], path: Path) -> FrbenchError:
+def _misfit(network: nn.Module, loaded: Any, places: Sequence[Place], path: Path) -> ConfigError | CorruptFile:
     """The error for a checkpoint that fits nowhere: how the best place differs, or else what the file holds."""
     mappings = list(_mappings(loaded))
     if not mappings:
@@ -126,10 +126,10 @@ def _misfit(network: nn.Module, loaded: Any, places: Sequence[Place], path: Path
     if places and len(places[0].entries.keys() & wanted.keys()) > len(wanted) / 2:
         best = places[0]
         under = f" under {best.prefix}" if best.prefix else ""
-        return FrbenchError(f"{path} does not fit {name}{under}: {differences(wanted, best.entries)}; {_REMEDY}")
+        return ConfigError(f"{path} does not fit {name}{under}: {differences(wanted, best.entries)}; {_REMEDY}")
     wrapper, tensors = max(mappings, key=lambda each: len(each[1]))
     held = _shapes({wrapper + key: value for key, value in tensors.items()})
-    return FrbenchError(
+    return ConfigError(
         f"{path} does not fit {name}: the file holds {held}, the network has {_shapes(wanted)}; {_REMEDY}"
     )
 

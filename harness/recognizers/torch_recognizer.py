@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 from frbench.harness.core.file_kinds import is_torchscript
 from frbench.harness.core.fingerprints import describe, fingerprint, implementation
 from frbench.harness.recognizers.inference import Prepared
@@ -89,7 +89,7 @@ class TorchRecognizer(Prepared):
     def _network(self) -> nn.Module:
         if self.architecture is None:
             if self.file is None or self.prefix:
-                raise FrbenchError(
+                raise ConfigError(
                     f"{self.name} has no recognizer.architecture, so it needs a TorchScript archive in "
                     "recognizer.weights, and no recognizer.prefix"
                 )
@@ -114,7 +114,7 @@ class TorchRecognizer(Prepared):
 def made(architecture: Callable[[], nn.Module]) -> nn.Module:
     """The network that ``architecture`` makes. Raises FrbenchError: it makes none."""
     if isinstance(architecture, nn.Module):
-        raise FrbenchError(
+        raise ConfigError(
             "recognizer.architecture is a network that is made already, expected what makes one: add "
             "+recognizer.architecture._partial_=true"
         )
@@ -123,12 +123,12 @@ def made(architecture: Callable[[], nn.Module]) -> nn.Module:
     except FrbenchError:
         raise
     except Exception as error:  # whatever an own class raises
-        raise FrbenchError(
+        raise ConfigError(
             f"{_called(architecture)} cannot be made ({type(error).__name__}: {shortened(error)}): give its arguments "
             "with +recognizer.architecture.NAME=VALUE"
         ) from error
     if not isinstance(network, nn.Module):
-        raise FrbenchError(f"{_called(architecture)} makes {type(network).__name__}, expected a torch.nn.Module")
+        raise ConfigError(f"{_called(architecture)} makes {type(network).__name__}, expected a torch.nn.Module")
     return network
 
 

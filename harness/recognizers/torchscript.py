@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile
 from frbench.harness.core.file_kinds import is_torchscript
 from frbench.harness.recognizers.weight_files import unreadable
 
@@ -60,7 +60,7 @@ def read_torchscript(path: Path) -> Scripted:
         raise unreadable(path, "a TorchScript archive", error, forms=("TorchScript",)) from error
     foreign = sorted({kind for kind in _operators(network.inlined_graph) if not _computes(kind)})
     if foreign:
-        raise FrbenchError(
+        raise CorruptFile(
             f"{path} runs {', '.join(foreign[:3])}, expected operators that compute with tensors alone: {_SAFER}"
         )
     return Scripted(network)
@@ -70,7 +70,7 @@ def _refuse_loading_code(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith(".py") and b"__setstate__" in archive.read(name):
-                raise FrbenchError(
+                raise CorruptFile(
                     f"{path} has code that runs while the archive is loaded (__setstate__, as quantised layers do), "
                     f"expected a network of plain layers: {_SAFER}"
                 )

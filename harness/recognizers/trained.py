@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.inference import Prepared
 from frbench.harness.recognizers.initialization import Untrained, member_names
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
@@ -73,7 +73,7 @@ class Trained(Prepared):
         state = read_state(self.file)
         prefixes = member_names(state)
         if not 0 <= self.member < len(prefixes):
-            raise FrbenchError(
+            raise ConfigError(
                 f"{self.file} holds {len(prefixes)} trained networks and none of number {self.member}; "
                 "take recognizer.member from 0, or a file that frbench fit training=NAME wrote"
             )

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from frbench.harness.core.errors import FrbenchError, shortened
+from frbench.harness.core.errors import CorruptFile, DataMissing, shortened
 from frbench.harness.core.file_kinds import Form, is_safetensors, kind_of
 from frbench.harness.core.training_identities import PEOPLE
 from frbench.harness.runtime.download import locate_weights, mirrored
@@ -38,7 +38,7 @@ def find_weights(
 
 def _existing(path: Path, remedy: str) -> Path:
     if not path.is_file():
-        raise FrbenchError(f"weight file {path} does not exist: {remedy}")
+        raise DataMissing(f"weight file {path} does not exist: {remedy}")
     return path
 
 
@@ -71,23 +71,23 @@ def read_weights(path: Path) -> Any:
         raise unreadable(path, "network weights", error, forms=("PyTorch", "safetensors")) from error
 
 
-def no_state_dict(path: Path, loaded: Any) -> FrbenchError:
+def no_state_dict(path: Path, loaded: Any) -> CorruptFile:
     """The error for a file of something else than named tensors."""
-    return FrbenchError(
+    return CorruptFile(
         f"{path} holds {type(loaded).__name__}, not a state dict of tensors: "
         "save network.state_dict() with torch.save or safetensors"
     )
 
 
-def unreadable(path: Path, wanted: str, error: Exception, forms: Sequence[Form]) -> FrbenchError:
+def unreadable(path: Path, wanted: str, error: Exception, forms: Sequence[Form]) -> CorruptFile:
     """The error for a file that could not be read as ``wanted``: what the file is instead, or what its reader said.
 
     forms: the formats that ``wanted`` names; a file of one of them is damaged.
     """
     kind = kind_of(path)
     if kind is not None and kind.form not in forms:
-        return FrbenchError(f"{path} is {kind.name}, not {wanted}: {kind.remedy.replace('FILE', str(path))}")
-    return FrbenchError(
+        return CorruptFile(f"{path} is {kind.name}, not {wanted}: {kind.remedy.replace('FILE', str(path))}")
+    return CorruptFile(
         f"{path} cannot be read as {wanted} ({shortened(error)}): copy or download it again, or save it anew"
     )
 

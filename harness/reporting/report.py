@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.summary import FIGURES, METHOD, Story, story
@@ -56,7 +56,7 @@ def report(
         "json": _print,
     }
     if format not in writers:
-        raise FrbenchError(f"format={format} is not known; take one of {', '.join(writers)}")
+        raise ConfigError(f"format={format} is not known; take one of {', '.join(writers)}")
     records = select(store.records(), where)
     return writers[format](store, records, compare(records, Outcomes(store.scores)), Path(out), top)
 
@@ -69,7 +69,7 @@ def _print(store: Store, records: list[Record], findings: Findings, out: Path, t
 
 def _files(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
     if not records:
-        raise FrbenchError("no recorded cell to report on; run `frbench run` first")
+        raise DataMissing("no recorded cell to report on; run `frbench run` first")
     from frbench.harness.reporting.figures import collect as figures
 
     frame = tidy(records, findings)

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 
 _GIVEN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher says of the processes
 _PATIENCE = timedelta(days=7)  # as long as another run may hold a lock: that a process died, the launcher sees
@@ -50,7 +50,7 @@ def join() -> None:
     on_gpus = torch.cuda.is_available()
     if on_gpus:
         if _local() >= torch.cuda.device_count():
-            raise FrbenchError(
+            raise ConfigError(
                 f"process {_local()} of this machine finds {torch.cuda.device_count()} GPUs; start as many processes "
                 "as there are: torchrun --nproc_per_node=gpu"
             )

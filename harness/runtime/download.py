@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from filelock import FileLock
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
 from frbench.harness.runtime.progress import Report, byte_bar
 
 CHUNK = 1 << 18
@@ -117,7 +117,7 @@ def fetch_weights(url: str | Sequence[str], sha256: str, cache: Path) -> Path:
     """Weights by address and digest, kept in ``cache/weights`` under digest and name; shows a progress bar."""
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
-        raise FrbenchError("weights without an address: give a url to fetch them from, or a path to the file")
+        raise ConfigError("weights without an address: give a url to fetch them from, or a path to the file")
     name = Path(urlsplit(urls[0]).path).name or "weights"
     target = cached_weights(name, sha256, cache)
     if target.is_file() and file_sha256(target) == sha256:
@@ -139,11 +139,11 @@ def locate_weights(path: Path, urls: Sequence[str], sha256: str | None, cache: P
     path = path.expanduser()
     if path.is_file():
         if sha256 and (got := file_sha256(path)) != sha256:
-            raise FrbenchError(f"{path}: expected SHA-256 {sha256}, got {got}: replace the file")
+            raise CorruptFile(f"{path}: expected SHA-256 {sha256}, got {got}: replace the file")
         return path
     sources = mirrored(urls, f"models/{path.name}")
     if not sha256 or not sources:
-        raise FrbenchError(f"no weights at {path}, and no public address for them: put the file there")
+        raise DataMissing(f"no weights at {path}, and no public address for them: put the file there")
     return fetch_weights(sources, sha256, cache)
 
 
@@ -154,7 +154,7 @@ def _fetch(download: Download, progress: Report, stop: threading.Event) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for url in urls:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise FrbenchError(f"cannot fetch {url}: only http and https addresses are fetched")
+            raise ConfigError(f"cannot fetch {url}: only http and https addresses are fetched")
     reason, attempt, farthest = "no address is known", 0, download.resumable()
     while urls and attempt < ROUNDS and not stop.is_set():
         wait = FIRST_WAIT * 2**attempt if attempt else 0.0
@@ -170,7 +170,7 @@ def _fetch(download: Download, progress: Report, stop: threading.Event) -> None:
         attempt = 0 if download.resumable() > farthest else attempt + 1  # a bad line that still moves is no failure
         farthest = max(farthest, download.resumable())
         stop.wait(min(wait, LONGEST_WAIT) if urls and attempt < ROUNDS else 0.0)
-    raise FrbenchError(f"could not fetch {target.name}: {reason}: try again, or put the file at {target} by hand")
+    raise DataMissing(f"could not fetch {target.name}: {reason}: try again, or put the file at {target} by hand")
 
 
 def _try(url: str, download: Download, progress: Report) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from frbench.harness.core.contracts import Verifier
 from frbench.harness.core.domains import Cosine, NonNegative, Port, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.images.aligned_images import SIDE
 from frbench.harness.serving.batching import Answers, BadUpload, Batcher, Question, pixels
@@ -92,7 +92,7 @@ class Serving:
         try:
             listener = socket.create_server((self.host, self.port), family=family, backlog=1024)
         except (OSError, OverflowError) as error:
-            raise FrbenchError(
+            raise ConfigError(
                 f"cannot listen at {self.host} port {self.port} ({error}); "
                 "take another with server.port=NUMBER, 0 for a free one"
             ) from error

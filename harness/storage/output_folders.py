@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 
 def check_folders(config: Mapping[str, Any]) -> None:
@@ -25,6 +25,6 @@ def check_writable(folder: Path, key: str) -> None:
         with TemporaryFile(dir=next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())):
             pass
     except OSError as error:
-        raise FrbenchError(
+        raise ConfigError(
             f"{key}={folder}: cannot write there ({error.strerror}); give a folder that can be written: {key}=FOLDER"
         ) from error

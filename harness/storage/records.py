@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.ratios import as_number
 
 Record = Mapping[str, Any]
@@ -82,7 +82,7 @@ def select(records: Iterable[Record], where: Mapping[str, Any] | None) -> list[R
         kept = [r for r in chosen if any(_matches(r, key, value) for value in values)]
         if chosen and not kept:
             there = sorted({v for r in chosen for v in _values(r, key)}, key=natural)
-            raise FrbenchError(
+            raise ConfigError(
                 f"where.{key}={','.join(values)} matches no record; there is {', '.join(there) or 'none'}"
             )
         chosen = kept
@@ -109,7 +109,7 @@ def _values(record: Record, key: str) -> list[str]:
     if key.startswith("settings."):
         return [str(v) for k, v in record["settings"].items() if f"settings.{k}" == key]
     known = ", ".join((*NOUNS, "status", "fingerprint", "flag", "settings"))
-    raise FrbenchError(f"where.{key} is not something to choose by; take one of {known}")
+    raise ConfigError(f"where.{key} is not something to choose by; take one of {known}")
 
 
 def _matches(record: Record, key: str, value: str) -> bool:

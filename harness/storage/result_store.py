@@ -27,7 +27,7 @@ import pyarrow as pa
 from filelock import FileLock
 from safetensors.numpy import load, save
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import CorruptFile, DataMissing, FrbenchError
 
 Record = dict[str, Any]
 SCHEMA = 2
@@ -136,7 +136,7 @@ class ResultStore:
         target = self._pictures(f"images/{digest}")
         kept = self._load(target)
         if kept is None:
-            raise FrbenchError(f"{target} is missing; delete the records of its cells and run them again")
+            raise DataMissing(f"{target} is missing; delete the records of its cells and run them again")
         return kept["images"]
 
     def _load(self, path: Path) -> dict[str, np.ndarray] | None:
@@ -146,7 +146,7 @@ class ResultStore:
             with pa.input_stream(str(path), compression="zstd") as file:
                 return dict(load(file.read()))
         except Exception as error:
-            raise FrbenchError(f"{path} is damaged ({error}); delete it and run again, it will be made anew") from error
+            raise CorruptFile(f"{path} is damaged ({error}); delete it and run again, it will be made anew") from error
 
     def _save(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -158,7 +158,7 @@ def _read_record(path: Path) -> Record:
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise FrbenchError(f"{path} is not a run record ({error}); delete it and run that cell again") from error
+        raise CorruptFile(f"{path} is not a run record ({error}); delete it and run that cell again") from error
     if record.get("schema") != SCHEMA:
         raise FrbenchError(
             f"{path} has schema {record.get('schema')} and this frbench reads schema {SCHEMA}: run those cells again "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Ball, Images, Mask
 from frbench.harness.core.domains import L2Radius, PixelChange, PositiveFraction, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.metrics.perturbation import ssim
 
 Radius = float | Tensor
@@ -175,7 +175,7 @@ class Unbounded:
         return torch.ones(len(clean), dtype=torch.bool, device=clean.device)
 
     def resized(self, radius: Radius) -> Unbounded:
-        raise FrbenchError("budget=unbounded has no radius to search over; take budget=linf_* or l2_*")
+        raise ConfigError("budget=unbounded has no radius to search over; take budget=linf_* or l2_*")
 
     def __getitem__(self, rows: Tensor) -> Unbounded:
         return self
@@ -219,7 +219,7 @@ class Dssim:
 
     def check_combination(self, where: str) -> None:
         if not isinstance(self.radius, Tensor) and self.tolerance >= self.radius:
-            raise FrbenchError(f"{where}.tolerance={self.tolerance} is not below {where}.radius={self.radius}")
+            raise ConfigError(f"{where}.tolerance={self.tolerance} is not below {where}.radius={self.radius}")
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         capped = Linf(self.cap).project(adversarial, clean)

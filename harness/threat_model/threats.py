@@ -10,7 +10,7 @@ import torch
 
 from frbench.harness.core.contracts import Recognizer, Verifier, Victim, View
 from frbench.harness.core.domains import CosineGap, PositiveInt
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.verifiers import Averaged
 from frbench.harness.threat_model.oracles import DecisionsOnly, ScoresOnly
 
@@ -80,7 +80,7 @@ class Adaptive:
         if self.relaxation == "first":
             return names[:1]
         if self.relaxation not in names:
-            raise FrbenchError(
+            raise ConfigError(
                 f"threat.relaxation={self.relaxation} is not offered by this defense; "
                 f"take one of {', '.join(names)}, first or worst"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet
 
 
@@ -15,12 +15,12 @@ def person_numbers(faces: FaceSet) -> np.ndarray:
     """
     known, number = np.unique(faces.identity, return_inverse=True)
     if len(known) < 2:
-        raise FrbenchError(f"{faces.name} shows {len(known)} person: there must be two or more to tell apart")
+        raise ConfigError(f"{faces.name} shows {len(known)} person: there must be two or more to tell apart")
     if known[0] < 0:
-        raise FrbenchError(f"{faces.name} has {int((faces.identity < 0).sum())} faces of people it does not name")
+        raise ConfigError(f"{faces.name} has {int((faces.identity < 0).sum())} faces of people it does not name")
     absent = np.setdiff1d(np.arange(len(faces.people)), known)
     if len(absent):
-        raise FrbenchError(
+        raise ConfigError(
             f"{faces.name} names {len(faces.people)} people and shows {len(known)}: {faces.people[absent[0]]} has no "
             "face; leave people without faces out of the set"
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.domains import PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairSource
 from frbench.harness.recognizers.initialization import Untrained, redraw_end
 from frbench.harness.recognizers.trainable import network_of
@@ -61,12 +61,12 @@ class EnsembleRecipe:
     def check_combination(self, where: str) -> None:
         check_batch(self.schedule, where)
         if self.members > 1 and not self.shared and self.classify in ("mean", "both"):
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.classify={self.classify} takes the mean of vectors that have no coordinates in common; set "
                 "shared=true, or classify=member"
             )
         if self.members == 1 and self.terms:
-            raise FrbenchError(
+            raise ConfigError(
                 f"{where}.terms={', '.join(self.terms)}: one member has none to differ from; set members=3"
             )
 
@@ -80,7 +80,7 @@ class EnsembleRecipe:
         if self.network is not None:
             return self.network.module(seed)
         if context.recognizer is None:
-            raise FrbenchError("there is nothing to train; choose a network, or a recognizer that gives embeddings")
+            raise ConfigError("there is nothing to train; choose a network, or a recognizer that gives embeddings")
         module = network_of(context.recognizer)
         redraw_end(module, seed)
         return module

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.domains import CosineGap, NonNegative, PositiveInt
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairSource
 from frbench.harness.recognizers.initialization import Untrained, load_member
 from frbench.harness.runtime.memory import give_back_freed_memory
@@ -63,9 +63,7 @@ class MterRecipe:
     def check_combination(self, where: str) -> None:
         check_batch(self.schedule, where)
         if self.start.members != 1:
-            raise FrbenchError(
-                f"{where}.start.members={self.start.members}: adversarial training continues one network"
-            )
+            raise ConfigError(f"{where}.start.members={self.start.members}: adversarial training continues one network")
 
     @property
     def network(self) -> Untrained | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from frbench.harness.core.contracts import Artifact, FitContext
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images
 from frbench.harness.core.training_identities import PEOPLE, known_people, people_digests
 from frbench.harness.recognizers.initialization import bare, seed_of
@@ -47,7 +47,7 @@ class Lesson:
 def check_batch(schedule: Schedule, where: str) -> None:
     """Raises FrbenchError: a batch of one, which batch normalisation cannot train on."""
     if schedule.batch < 2:
-        raise FrbenchError(f"{where}.schedule.batch={schedule.batch}: batch normalisation needs 2 faces or more")
+        raise ConfigError(f"{where}.schedule.batch={schedule.batch}: batch normalisation needs 2 faces or more")
 
 
 class Students(nn.Module):

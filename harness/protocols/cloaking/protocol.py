@@ -17,7 +17,7 @@ import torch
 
 from frbench.harness.core.contracts import Images, Victim
 from frbench.harness.core.domains import AtLeastTwo, Fraction, NonNegativeInt, OpenFraction, PositiveInt
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import Purifying, compares, lifted
@@ -104,12 +104,12 @@ class Cloaking:
         pairs, photos = cell.pairs, np.arange(len(cell.pairs))
         alone = np.array_equal(pairs.probe, photos) and np.array_equal(pairs.reference, photos)
         if not alone or (pairs.identity < 0).any():
-            raise FrbenchError(
+            raise ConfigError(
                 f"dataset {pairs.name} holds pairs to verify and protocol=cloaking needs users with their photos; take "
                 "dataset=cfp_users or dataset=synthetic_users"
             )
         if cell.attack is not None and not isinstance(cell.goal, Cloak):
-            raise FrbenchError(
+            raise ConfigError(
                 f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
             )
         if cell.attack is not None:

@@ -10,7 +10,7 @@ import torch
 
 from frbench.harness.core.contracts import Draw
 from frbench.harness.core.counter_rng import uniform
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.protocols.cloaking.trackers.base import Scene
 
 _SPLIT, _LEAK, _COMPANY = -11, -12, -13  # draws of this module: no attack and no defense takes them
@@ -32,7 +32,7 @@ def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
     held = _held(count, share)
     lacking = np.flatnonzero((held < 1) | (held >= count))
     if len(lacking):
-        raise FrbenchError(
+        raise ConfigError(
             f"protocol.test_share={share} of the {count[lacking[0]]} photos of a user leaves none to train on or none "
             "to be recognised on; change it, or take more photos of each user (dataset.shots)"
         )
@@ -50,7 +50,7 @@ def check_leak(identity: np.ndarray, share: float, leak: int) -> None:
     train = count - _held(count, share)
     least = int(train.min())
     if leak >= least:
-        raise FrbenchError(
+        raise ConfigError(
             f"protocol.leak={leak} leaves natural all {least} photos that a tracker trains on of a user, and no cloak; "
             "take fewer, or more photos of each user (dataset.shots)"
         )
