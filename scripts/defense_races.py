@@ -144,7 +144,7 @@ class Blind:
 def ais_masks(options: argparse.Namespace) -> Race:
     """Faces of all masks, which a recognizer would see, and their costs but for identity."""
     recipe = preset("ais_paper", options).recipe
-    cost, components = replace(recipe.warmup.cost, identity=0.0), recipe.warmup.antibody.components
+    cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.antibody.components
     basis, count = space(components), recipe.schedule.batch
     faces, attacked, masks = _masked(count, cost.draws, components)
     learner, images, anchor = _Selecting(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
