@@ -7,6 +7,7 @@ from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings, Shortfall
 from frbench.harness.reporting.tables.layout import attacker, signed
+from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
@@ -29,9 +30,9 @@ def audit_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
         return []
     flagged = _flagged(attacked, findings)
     header = ("dataset", "recognizer", "goal", "attacker", "settings", "budget", "defense", "attack", "flag")
-    details = Table(
-        "audit-flags", "Flags and their figures", _FLAGS, (*header, "figure", "limit"), flagged, len(header)
-    )
+    caption = with_mixed_versions(_FLAGS, attacked)
+    columns = (*header, "figure", "limit")
+    details = Table("audit-flags", "Flags and their figures", caption, columns, flagged, len(header))
     return [_counts(attacked, findings), *([details] if flagged else [])]
 
 
@@ -57,7 +58,7 @@ def _counts(records: Sequence[Record], findings: Findings) -> Table:
         "flagged",
         "not audited",
     )
-    return Table("audit", "Audited cells", _COUNTS, header, tuple(rows), 5)
+    return Table("audit", "Audited cells", with_mixed_versions(_COUNTS, records), header, tuple(rows), 5)
 
 
 def _board(record: Record) -> tuple[str, ...]:

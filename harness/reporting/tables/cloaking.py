@@ -10,6 +10,7 @@ import numpy as np
 
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.tables.layout import SEVERAL, attacker, interval, percent
+from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, file_name, joined
 from frbench.harness.storage.records import NULL, Record, label, measured, natural, reason, rest
 
@@ -101,7 +102,8 @@ def _success(key: tuple[str, ...], group: Sequence[Record], findings: Findings) 
         cells = [_cell([r for r in here if _column(r) == column], findings) for column in columns]
         rows.append((*(Cell(name) for name in names), *cells))
     header = (*_ROW, *(f"{recognizer}, {tracker}" for recognizer, tracker in columns))
-    return Table(file_name(["cloaks", *key]), f"Success of cloaks: {_on(group)}", _SUCCESS, header, tuple(rows), 4)
+    title, caption = f"Success of cloaks: {_on(group)}", with_mixed_versions(_SUCCESS, group)
+    return Table(file_name(["cloaks", *key]), title, caption, header, tuple(rows), 4)
 
 
 def _column(record: Record) -> tuple[str, str]:
@@ -139,8 +141,8 @@ def _means(key: tuple[str, ...], group: Sequence[Record]) -> list[Table]:
         return []
     published = tuple(Cell(text) for text in ("published: PuFace", *PUBLISHED, MISSING, MISSING, MISSING))
     header = ("defense", "ASR % without", "ASR % behind", "others % without", "others % behind", "cells")
-    title = f"Mean success of cloaks: {_on(group)}"
-    return [Table(file_name(["cloaks-mean", *key]), title, _MEANS, header, (*rows, published), 1)]
+    title, caption = f"Mean success of cloaks: {_on(group)}", with_mixed_versions(_MEANS, done)
+    return [Table(file_name(["cloaks-mean", *key]), title, caption, header, (*rows, published), 1)]
 
 
 def _rates(records: Iterable[Record]) -> dict[tuple[str, ...], tuple[float, float]]:
@@ -181,7 +183,8 @@ def _beside(key: tuple[str, ...], group: Sequence[Record]) -> Table:
         "border %": share("geometry"),
     }
     header, rows = _listed(group, (*_ROW, "recognizer", "tracker"), columns)
-    return Table(file_name(["cloaks-beside", *key]), f"Beside the success: {_on(group)}", _BESIDE, header, rows, 6)
+    title, caption = f"Beside the success: {_on(group)}", with_mixed_versions(_BESIDE, group)
+    return Table(file_name(["cloaks-beside", *key]), title, caption, header, rows, 6)
 
 
 def _fidelity(key: tuple[str, ...], group: Sequence[Record]) -> Table:
@@ -199,7 +202,8 @@ def _fidelity(key: tuple[str, ...], group: Sequence[Record]) -> Table:
     }
     header, rows = _listed(group, ("attack", "budget", "defense", "recognizer"), columns)
     title = f"What the defense does to photos: {_on(group)}"
-    return Table(file_name(["cloaks-fidelity", *key]), title, _FIDELITY, header, rows, 4)
+    caption = with_mixed_versions(_FIDELITY, group)
+    return Table(file_name(["cloaks-fidelity", *key]), title, caption, header, rows, 4)
 
 
 def _without_cloaks(records: Sequence[Record]) -> list[Table]:
@@ -220,7 +224,7 @@ def _without_cloaks(records: Sequence[Record]) -> list[Table]:
         header, rows = _listed(group, ("recognizer", "tracker", "defense"), columns)
         title = ", ".join(part for part in (f"Trackers without cloaks: {dataset}", protocol, other) if part)
         name = file_name(["trackers", dataset, protocol, other])
-        tables.append(Table(name, title, _TRACKERS, header, rows, 3))
+        tables.append(Table(name, title, with_mixed_versions(_TRACKERS, group), header, rows, 3))
     return tables
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import MISSING, Cell, file_name, joined
 from frbench.harness.storage.records import Record, label, measured, natural, rest
 
@@ -80,13 +81,13 @@ def attacker(record: Record) -> str:
 
 
 def facts(group: Sequence[Record]) -> str:
-    """Protocol, seed and the attacker's views, as the records have them."""
+    """Protocol, seed, the attacker's views and versions that differ, as the records have them."""
     threat: Mapping[str, Any] = group[0]["hyperparameters"]["threat"]
     view = [f"{k}={v}" for k, v in sorted(threat.items()) if isinstance(v, str | int | float)]
     found = [f"Protocol {label(group[0], 'protocol')}.", f"Seed {group[0]['seed']}."]
     if view:
         found.append(f"Attacker's view: {label(group[0], 'threat')} ({', '.join(view)}).")
-    return " ".join([*found, *_looked_through(group)])
+    return with_mixed_versions(" ".join([*found, *_looked_through(group)]), group)
 
 
 def _looked_through(group: Sequence[Record]) -> list[str]:

@@ -26,6 +26,7 @@ from frbench.harness.reporting.tables.layout import (
     slug,
     success_rate,
 )
+from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table, file_name, joined
 from frbench.harness.storage.records import NULL, Record, label, measured, natural, reason, rest
 
@@ -121,7 +122,7 @@ def gap_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
     for group in groups([r for r in records if r["fingerprint"] in findings.gaps]):
         header, rows = grid(group, {}, cell)
         title = f"Gain of knowing the defense: {label(group[0], 'goal')}, {setting(group[0])}"
-        tables.append(Table(slug("gain", group[0]), title, caption, header, rows, 2))
+        tables.append(Table(slug("gain", group[0]), title, with_mixed_versions(caption, group), header, rows, 2))
     return tables
 
 
@@ -130,7 +131,8 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
     done = sorted((r for r in records if measured(r, "clean")), key=lambda r: [natural(p) for p in _clean_key(r)])
     rates = sorted({f for r in done for f in measured(r, "clean").get("tar_at_far") or {}}, key=float, reverse=True)
     tables = []
-    for (dataset, protocol), group in groupby(done, key=lambda r: _clean_key(r)[:2]):
+    for (dataset, protocol), found in groupby(done, key=lambda r: _clean_key(r)[:2]):
+        group = list(found)
         lines: dict[tuple[Cell, ...], None] = {}
         for record in group:
             recognizer, defense, other = _clean_key(record)[2:]
@@ -152,6 +154,7 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             "other folds: mean [95 % Wilson interval] and standard deviation over folds. TAR at thresholds set on the "
             "other folds: mean over folds [95 % Wilson interval of all genuine pairs]. " + _REALISED
         )
+        caption = with_mixed_versions(caption, group)
         name = file_name(["clean", dataset, protocol])
         tables.append(Table(name, f"Clean accuracy on {dataset}", caption, header, _told_apart(lines), 2))
     return tables
