@@ -253,13 +253,19 @@ class Recipe(Protocol):
 
 @runtime_checkable
 class Fittable(Protocol):
-    """A defense that has to be fitted on ``faces``; ``fitted`` returns the ready defense."""
+    """A defense that is fitted on ``faces`` by ``recipe``.
+
+    artifact: None before fitting. fitted: the same defense with its artifact.
+    """
 
     @property
     def faces(self) -> FaceSource: ...
 
     @property
     def recipe(self) -> Recipe: ...
+
+    @property
+    def artifact(self) -> Fitted | None: ...
 
     def fitted(self, artifact: Fitted) -> Defense: ...
 

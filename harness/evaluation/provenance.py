@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from frbench.harness.core.contracts import Fitted
+from frbench.harness.core.contracts import Fittable
 from frbench.harness.evaluation.cell import Cell
 
 _PACKAGES = ("frbench", "torch", "numpy", "hydra-core", "kornia", "pillow", "onnxruntime", "onnx2torch", "torchattacks")
@@ -21,13 +21,13 @@ _PACKAGES = ("frbench", "torch", "numpy", "hydra-core", "kornia", "pillow", "onn
 
 def run_facts(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
     """Resolved config, versions, git commit, digests, device. No environment is read, so no secret is written."""
-    artifact = getattr(cell.defense, "artifact", None)
+    artifact = cell.defense.artifact if isinstance(cell.defense, Fittable) else None
     surrogate = getattr(cell.threat, "surrogate", None)
     digests = {
         "data": cell.pairs.digest,
         "recognizer": cell.recognizer.digest,
         "surrogate": surrogate.digest if surrogate else None,
-        "artifact": artifact.sha256 if isinstance(artifact, Fitted) else None,
+        "artifact": artifact.sha256 if artifact else None,
     }
     return {
         "config": dict(config),
