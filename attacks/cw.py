@@ -18,7 +18,7 @@ from frbench.attacks.deepfool import newton
 from frbench.harness.core.contracts import AttackResult, Budget, Goal, Mask, View
 from frbench.harness.core.domains import AtLeastOne, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.core.face_data import PairBatch
-from frbench.harness.threat_model.budgets import L2
+from frbench.harness.threat_model.budgets import L2, norm
 
 _L2 = L2(1.0)
 _TINY = 1e-12
@@ -139,4 +139,4 @@ class CarliniWagner:
 
 def _balance(size: Tensor, slope: Tensor) -> Tensor:
     """The constant (N,) that keeps a change of ``size`` where the loss has ``slope``: there both terms pull alike."""
-    return 2 * size / torch.linalg.vector_norm(slope, dim=(1, 2, 3)).clamp_min(_TINY)
+    return 2 * size / norm(slope).flatten().clamp_min(_TINY)

@@ -189,7 +189,8 @@ class _RoundSquares:
 
 
 def _length(windows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(windows, dim=(2, 3), keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(windows, dim=(2, 3), keepdim=True)
+    return length
 
 
 def _tiles(edge: int, side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,7 +207,8 @@ def _bump(height: int, width: int) -> Tensor:
     ring = torch.maximum(down.abs()[:, None], across.abs()[None])
     each = 1 / torch.arange(1, max(height // 2, width // 2) + 2, dtype=torch.float32) ** 2
     hill = each.flip(0).cumsum(0).flip(0)[ring]
-    return hill / torch.linalg.vector_norm(hill).clamp_min(_TINY)
+    length: Tensor = torch.linalg.vector_norm(hill)
+    return hill / length.clamp_min(_TINY)
 
 
 @cache

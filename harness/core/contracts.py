@@ -18,7 +18,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from frbench.harness.core.face_data import FaceSet, FaceSource, Images, Mask, PairBatch
+from frbench.harness.core.face_data import FaceSet, FaceSource, PairBatch
+from frbench.harness.core.face_data import Images as Images
+from frbench.harness.core.face_data import Mask as Mask
 
 Embeddings = Tensor
 Scores = Tensor

@@ -21,7 +21,8 @@ def linf(clean: Images, adversarial: Images) -> Tensor:
 
 def l2(clean: Images, adversarial: Images) -> Tensor:
     """Euclidean length of the change on [0, 1], (N,)."""
-    return torch.linalg.vector_norm((adversarial - clean).flatten(1), dim=1)
+    length: Tensor = torch.linalg.vector_norm((adversarial - clean).flatten(1), dim=1)
+    return length
 
 
 def rms(clean: Images, adversarial: Images) -> Tensor:

@@ -37,7 +37,8 @@ def _own(radius: Radius, rows: Tensor) -> Radius:
 
 def norm(change: Tensor) -> Tensor:
     """Euclidean length of each row, (N, 1, 1, 1)."""
-    return torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
+    return length
 
 
 @dataclass(frozen=True)
