@@ -75,10 +75,10 @@ def fit(words: list[str]) -> int:
     """``frbench fit``: the artifact of a training, or else of the defense, made or found."""
     from frbench.harness.cli import fit as training_cli
     from frbench.harness.config import build
-    from frbench.harness.runtime import distributed as parallel
+    from frbench.harness.runtime import distributed
 
     def job(cfg: DictConfig) -> None:
-        parallel.join()
+        distributed.init_distributed()
         config, choices = build.plain(cfg), chosen_options()
         check_folders(config)
         if "training" in config:

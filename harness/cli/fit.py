@@ -19,7 +19,7 @@ from frbench.harness.core.verifiers import Comparer, compares
 from frbench.harness.evaluation.identity_overlap import overlap_flags
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.initialization import member_names
-from frbench.harness.runtime.distributed import leading
+from frbench.harness.runtime.distributed import is_main_process
 from frbench.harness.storage.result_store import write_atomically
 from frbench.harness.training.artifacts import Workshop
 
@@ -66,7 +66,7 @@ def train(
     device = resolve_device(config["device"])
     artifact = Workshop(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)
     path = store.artifact(artifact.key)
-    if out is not None and leading():
+    if out is not None and is_main_process():
         write_atomically(out, lambda temporary: shutil.copyfile(path, temporary))
     print(" ".join([f"{choices['training']}: {out or path}", *flags]))
     _tell(artifact)

@@ -1,7 +1,7 @@
-"""Several processes that fit one thing, as ``torchrun`` starts them on the GPUs of one machine or of several.
+"""Training with several processes, as ``torchrun`` starts them on the GPUs of one or several machines.
 
-Alone, each function answers at once. What processes tell each other goes through the CPU; gradients do not, they are
-averaged by ``DistributedDataParallel``, which is what Lightning Fabric wraps too: no dependency, exact control.
+With one process every function returns at once. Flags and bytes are exchanged through the CPU (gloo); gradients are
+averaged by ``torch.nn.parallel.DistributedDataParallel``.
 """
 
 from __future__ import annotations
@@ -21,61 +21,68 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frbench.harness.core.errors import ConfigError, FrbenchError
 
-_GIVEN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher says of the processes
-_PATIENCE = timedelta(days=7)  # as long as another run may hold a lock: that a process died, the launcher sees
+_LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
+_TIMEOUT = timedelta(days=7)  # the main process may wait for another run's lock; the launcher reports dead processes
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
-    return dist.get_rank() if _together() else 0
+    """Number of this process, from 0."""
+    return dist.get_rank() if _is_initialized() else 0
 
 
-def world() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if _together() else 1
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if _is_initialized() else 1
 
 
-def leading() -> bool:
-    """Whether this is the process that writes and prints."""
+def is_main_process() -> bool:
+    """Whether this process writes files and prints."""
     return rank() == 0
 
 
-def join() -> None:
-    """Meet the other processes, where a launcher says that there are some; a second call does nothing.
+def init_distributed() -> None:
+    """Initialize the process group where a launcher started several processes; later calls do nothing.
 
-    All but the first print nothing on standard output any more. Raises FrbenchError: fewer GPUs than processes.
+    Standard output of all processes but the main one is discarded.
+
+    Raises:
+        ConfigError: fewer GPUs than processes on this machine.
     """
-    if _together() or not set(_GIVEN) <= os.environ.keys() or int(os.environ["WORLD_SIZE"]) < 2:
+    if _is_initialized() or not set(_LAUNCHER_VARIABLES) <= os.environ.keys() or int(os.environ["WORLD_SIZE"]) < 2:
         return
     on_gpus = torch.cuda.is_available()
     if on_gpus:
-        if _local() >= torch.cuda.device_count():
+        if _local_rank() >= torch.cuda.device_count():
             raise ConfigError(
-                f"process {_local()} of this machine finds {torch.cuda.device_count()} GPUs; start as many processes "
-                "as there are: torchrun --nproc_per_node=gpu"
+                f"process {_local_rank()} of this machine finds {torch.cuda.device_count()} GPUs; start one process "
+                "per GPU: torchrun --nproc_per_node=gpu"
             )
-        torch.cuda.set_device(_local())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=_PATIENCE)
-    atexit.register(_part)
-    if not leading():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process lives)
+        torch.cuda.set_device(_local_rank())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=_TIMEOUT)
+    atexit.register(_destroy)
+    if not is_main_process():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (open for the life of the process)
 
 
-def own_device(device: torch.device) -> torch.device:
-    """Where this process computes: on a GPU of its own. Raises FrbenchError: processes cannot share ``device``."""
-    if world() == 1 or device.type == "cpu":
+def process_device(device: torch.device) -> torch.device:
+    """The device of this process: its own GPU, or ``device`` with one process or on the CPU.
+
+    Raises:
+        FrbenchError: the processes cannot share ``device``.
+    """
+    if world_size() == 1 or device.type == "cpu":
         return device
-    if device.type != "cuda" or device.index not in (None, _local()):
-        refuse(f"device={device} with {world()} processes; take device=auto or cpu")
-    return torch.device("cuda", _local())
+    if device.type != "cuda" or device.index not in (None, _local_rank()):
+        abort(f"device={device} cannot be shared by {world_size()} processes; use device=auto or device=cpu")
+    return torch.device("cuda", _local_rank())
 
 
-def averaging(losses: nn.Module, device: torch.device) -> DistributedDataParallel:
-    """``losses``, whose backward gives each weight the mean gradient of all processes."""
-    # A loss may leave out some weights, as it may with one process. One more that every loss leaves out: PyTorch warns
-    # where it looks for such weights and finds none.
-    losses.register_parameter("left_out", nn.Parameter(torch.zeros((), device=device)))
-    with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # of a name that older versions need
+def data_parallel(losses: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """Wrap ``losses`` so that backward averages gradients over all processes."""
+    # A loss may leave some weights unused. With find_unused_parameters PyTorch warns when it finds none, so there is
+    # always one.
+    losses.register_parameter("unused", nn.Parameter(torch.zeros((), device=device)))
+    with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # an argument that older versions need
         return DistributedDataParallel(
             losses,
             device_ids=[device] if device.type == "cuda" else None,
@@ -84,62 +91,61 @@ def averaging(losses: nn.Module, device: torch.device) -> DistributedDataParalle
         )
 
 
-def gather(tensor: Tensor) -> Tensor:
-    """``tensor`` of every process, (processes, ...), on the CPU. It has one shape and kind in all of them."""
-    mine = tensor.detach().cpu().contiguous()
-    if world() == 1:
-        return mine[None]
-    found = [torch.empty_like(mine) for _ in range(world())]
-    dist.all_gather(found, mine)
-    return torch.stack(found)
+def all_gather(tensor: Tensor) -> Tensor:
+    """Stack ``tensor``, of one shape and dtype in all processes, to (world size, ...) on the CPU."""
+    local = tensor.detach().cpu().contiguous()
+    if world_size() == 1:
+        return local[None]
+    gathered = [torch.empty_like(local) for _ in range(world_size())]
+    dist.all_gather(gathered, local)
+    return torch.stack(gathered)
 
 
 @torch.no_grad()
-def spread(tensors: Iterable[Tensor]) -> None:
-    """Overwrite ``tensors`` by those of the first process."""
-    if world() == 1:
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Overwrite ``tensors`` with those of the main process."""
+    if world_size() == 1:
         return
     for each in tensors:
-        known = each.detach().cpu().contiguous()
-        dist.broadcast(known, 0)
-        each.copy_(known)
+        value = each.detach().cpu().contiguous()
+        dist.broadcast(value, 0)
+        each.copy_(value)
 
 
-def told(word: bool) -> bool:
-    """What the first process says."""
-    said = torch.tensor(word, dtype=torch.uint8)
-    spread([said])
-    return bool(said)
+def broadcast_flag(flag: bool) -> bool:
+    """The main process's ``flag``, in every process."""
+    value = torch.tensor(flag, dtype=torch.uint8)
+    broadcast([value])
+    return bool(value)
 
 
-def told_bytes(data: bytes) -> bytes:
-    """What the first process says, at any length."""
-    if world() == 1:
+def broadcast_bytes(data: bytes) -> bytes:
+    """The main process's ``data``, of any length, in every process."""
+    if world_size() == 1:
         return data
     length = torch.tensor(len(data))
-    spread([length])
-    said = torch.frombuffer(bytearray(data), dtype=torch.uint8) if leading() and data else None
-    said = torch.empty(int(length), dtype=torch.uint8) if said is None else said
-    spread([said])
-    return said.numpy().tobytes()
+    broadcast([length])
+    value = torch.frombuffer(bytearray(data), dtype=torch.uint8) if is_main_process() and data else None
+    value = torch.empty(int(length), dtype=torch.uint8) if value is None else value
+    broadcast([value])
+    return value.numpy().tobytes()
 
 
-def refuse(message: str) -> NoReturn:
-    """An error that all processes meet alike: the first tells it, the others end as it does."""
-    if leading():
+def abort(message: str) -> NoReturn:
+    """End all processes because of an error that all of them meet: the main process raises it, the others exit."""
+    if is_main_process():
         raise FrbenchError(message)
     raise SystemExit(2)
 
 
-def _together() -> bool:
+def _is_initialized() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _local() -> int:
-    """The number of this process on its machine."""
+def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def _part() -> None:
-    if _together():
+def _destroy() -> None:
+    if _is_initialized():
         dist.destroy_process_group()

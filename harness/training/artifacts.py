@@ -13,7 +13,7 @@ from safetensors.torch import load, save_file
 from frbench.harness.core.contracts import Artifact, Defense, FitContext, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.core.fingerprints import fingerprint
-from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime import distributed
 from frbench.harness.storage.result_store import ResultStore, write_atomically
 
 
@@ -40,18 +40,18 @@ class Workshop:
 
     def artifact(self, recipe: Recipe) -> Fitted:
         """Several processes (``torchrun``) make it together; the first alone locks, and reads and writes the store."""
-        parallel.join()
+        distributed.init_distributed()
         known = replace(
             self,
             recognizer=self.recognizer if recipe.needs_recognizer else None,
-            device=parallel.own_device(self.device),
+            device=distributed.process_device(self.device),
         )
         key = fingerprint(recipe, self.faces.digest, known.recognizer, self.seed)
         path = self.store.artifact(key)
-        with self.store.lock(f"artifact-{key}") if parallel.leading() else nullcontext():
-            if not parallel.told(path.exists()):
+        with self.store.lock(f"artifact-{key}") if distributed.is_main_process() else nullcontext():
+            if not distributed.broadcast_flag(path.exists()):
                 known._make(recipe, key, path)
-        data = parallel.told_bytes(path.read_bytes() if parallel.leading() else b"")
+        data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
         tensors = {name: each.to(known.device) for name, each in load(data).items()}
         return Fitted(key, hashlib.sha256(data).hexdigest(), tensors)
 
@@ -62,7 +62,7 @@ class Workshop:
         unfinished = path.with_suffix(".unfinished")
         context = FitContext(self.faces, self.recognizer, self.seed, self.device, self.part, unfinished, self.cache)
         tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
-        if not parallel.leading():
+        if not distributed.is_main_process():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: save_file(tensors, temporary, {"key": key}))

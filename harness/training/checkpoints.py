@@ -10,24 +10,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime import distributed
 
 
 def kept(path: Path, device: torch.device) -> dict[str, Any] | None:
     """The state in ``path``, or None where there is none. All processes get that of the first."""
-    if not parallel.told(path.exists()):
+    if not distributed.broadcast_flag(path.exists()):
         return None
-    data = parallel.told_bytes(path.read_bytes() if parallel.leading() else b"")
+    data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
     try:
         state: dict[str, Any] = torch.load(BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # of many kinds, by where the file is damaged
-        parallel.refuse(f"{path} cannot be read ({_short(error)}); delete it, and training begins anew")
+        distributed.abort(f"{path} cannot be read ({_short(error)}); delete it, and training begins anew")
     return state
 
 
 def keep(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` beside ``path``, then let it take its place. The first process alone does."""
-    if not parallel.leading():
+    if not distributed.is_main_process():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(f"{path}.{os.getpid()}")
@@ -47,7 +47,7 @@ def restore(path: Path, state: dict[str, Any], learner: nn.Module, optimizer: to
         learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, ValueError, KeyError) as error:
-        parallel.refuse(
+        distributed.abort(
             f"{path} is the state of another network ({_short(error)}); take the network, the heads and the optimizer "
             "that it was begun with, or delete it, and training begins anew"
         )

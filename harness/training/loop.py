@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.contracts import FitContext
 from frbench.harness.core.face_data import Images
-from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime import distributed
 from frbench.harness.runtime.memory import keep_freed_memory
 from frbench.harness.runtime.progress import count_bar
 from frbench.harness.training.checkpoints import keep, kept, restore
@@ -37,7 +37,7 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     """Train ``learner`` (a ``Learner``) in place; the logged figures of each epoch, (epochs,) by name.
 
     Those of an ``Observed`` one are of the epochs in which it was looked at. An ``Examined`` one ends with the weights
-    of its best epoch. Several processes (``parallel.join``) end with the same weights.
+    of its best epoch. Several processes (``distributed.init_distributed``) end with the same weights.
     Raises FrbenchError: fewer faces than a step takes; a loss that is not finite; a state of another network.
     """
     keep_freed_memory()
@@ -45,7 +45,7 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     run.resume()
     run.connect()
     faces = schedule.batch * schedule.accumulate
-    with count_bar(title, "images") if parallel.leading() else nullcontext(_unsaid) as report:
+    with count_bar(title, "images") if distributed.is_main_process() else nullcontext(_unsaid) as report:
         while run.epoch < schedule.epochs and not run.out_of_patience:
             with closing(_ahead(run.load, run.batches())) as batches:
                 while run.steps < (run.epoch + 1) * run.per_epoch:
@@ -98,7 +98,7 @@ class _Run:
         self.per_epoch = schedule.per_epoch(self.faces)
         if self.per_epoch == 0:
             step = f"batch={schedule.batch}" + (f" times {schedule.accumulate}" if schedule.accumulate > 1 else "")
-            parallel.refuse(f"{step} is more than the {self.faces} faces of {context.faces.name}")
+            distributed.abort(f"{step} is more than the {self.faces} faces of {context.faces.name}")
         self.weights = [each for each in learner.parameters() if each.requires_grad]
         self.parts = learner.parts() if isinstance(learner, Parted) else [self.weights]
         self.optimizer = schedule.over(self.weights)
@@ -113,8 +113,8 @@ class _Run:
 
     def connect(self) -> None:
         """Several processes: gradients are averaged, beginning with the weights of the first."""
-        if parallel.world() > 1:
-            both = parallel.averaging(_Losses(self.learner), self.context.device)
+        if distributed.world_size() > 1:
+            both = distributed.data_parallel(_Losses(self.learner), self.context.device)
             self.loss, self.apart = both, both.no_sync
 
     def batches(self) -> Iterator[Drawn]:
@@ -122,7 +122,9 @@ class _Run:
         order = np.random.default_rng((self.context.seed, self.epoch)).permutation(self.faces)
         size, each = self.schedule.batch, self.schedule.accumulate
         begun = self.epoch * self.per_epoch * each
-        for number in range(self.steps * each - begun + parallel.rank(), self.per_epoch * each, parallel.world()):
+        for number in range(
+            self.steps * each - begun + distributed.rank(), self.per_epoch * each, distributed.world_size()
+        ):
             yield begun + number, np.sort(order[number * size : (number + 1) * size])
 
     def load(self, batch: Drawn) -> Loaded:
@@ -142,7 +144,7 @@ class _Run:
         self.optimizer.step()
         self.steps += 1
         self.learner.stepped(self.steps)
-        if parallel.told(time.monotonic() - self._kept > _KEEP_SECONDS):
+        if distributed.broadcast_flag(time.monotonic() - self._kept > _KEEP_SECONDS):
             self._keep(self._checked())
 
     def _descend(self, number: int, rows: np.ndarray, images: Images) -> None:
@@ -171,7 +173,7 @@ class _Run:
         count = self.per_epoch * self.schedule.accumulate
         self.history.append({name: float(total) / count for name, total in totals.items()})
         self.sums, self.epoch = {}, self.epoch + 1
-        parallel.spread(self.learner.state_dict().values())  # statistics of batch normalisation
+        distributed.broadcast(self.learner.state_dict().values())  # statistics of batch normalisation
         examined = isinstance(self.learner, Examined)
         if examined:
             self._examine()
@@ -203,7 +205,7 @@ class _Run:
             figures = {name: float(each) for name, each in look().items()}
         self.learner.train()
         told = torch.tensor(list(figures.values()), dtype=torch.float64)
-        parallel.spread([told])
+        distributed.broadcast([told])
         return dict(zip(figures, told.tolist(), strict=True))
 
     def resume(self) -> None:
@@ -213,7 +215,7 @@ class _Run:
         restore(self.context.unfinished, state, self.learner, self.optimizer)
         for name in _PLAIN:
             setattr(self, name, state[name])
-        mine = parallel.leading()
+        mine = distributed.is_main_process()
         self.sums = {name: each if mine else torch.zeros_like(each) for name, each in state["sums"].items()}
 
     def _keep(self, sums: dict[str, Tensor]) -> None:
@@ -227,13 +229,13 @@ class _Run:
         Weights too: where a finite loss has a gradient that is not, only the next loss would show it.
         """
         totals = self.sums
-        if parallel.world() > 1:
-            whole = parallel.gather(torch.stack(list(self.sums.values()))).sum(dim=0).to(self.context.device)
+        if distributed.world_size() > 1:
+            whole = distributed.all_gather(torch.stack(list(self.sums.values()))).sum(dim=0).to(self.context.device)
             totals = dict(zip(self.sums, whole, strict=True))
         numbers = [totals["loss"], *(each.detach() for each in self.learner.parameters())]
         if not bool(torch.stack([torch.isfinite(each).all() for each in numbers]).all()):
             kept = self.context.unfinished
-            parallel.refuse(
+            distributed.abort(
                 f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); take a lower rate "
                 f"than {self.schedule.rate}"
                 + (f"; the last good state is kept in {kept}" if kept.exists() else "; no state was kept yet")
@@ -248,9 +250,9 @@ class _Run:
 
 def _own_share(accumulate: int) -> int:
     """How many of the batches of a step this process takes."""
-    count = parallel.world()
+    count = distributed.world_size()
     if accumulate < 1 or accumulate % count:
-        parallel.refuse(
+        distributed.abort(
             f"accumulate={accumulate} batches make a step and {count} processes share them; take a multiple, "
             f"such as ++training.schedule.accumulate={count} or ++defense.recipe.schedule.accumulate={count}"
         )

@@ -17,7 +17,7 @@ from torch import Tensor
 from unit.harness.training.test_loop import PEOPLE, Toy, weights
 
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime import distributed
 from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Schedule, train
 
@@ -33,7 +33,7 @@ class Observed(Toy):
     every = 2
 
     def observation(self) -> dict[str, Tensor]:
-        return {"looked": torch.tensor(float(parallel.rank()))}
+        return {"looked": torch.tensor(float(distributed.rank()))}
 
 
 class Sparing(Toy):
@@ -62,21 +62,24 @@ def ended(work: Callable[[], object]) -> str:
 
 def words() -> dict[str, Any]:
     """What the processes tell each other."""
-    mine = torch.tensor([parallel.rank(), 5.0])
-    spread = [torch.full((2, 3), float(parallel.rank())).T, torch.tensor(parallel.rank())]
-    parallel.spread(spread)
+    mine = torch.tensor([distributed.rank(), 5.0])
+    spread = [torch.full((2, 3), float(distributed.rank())).T, torch.tensor(distributed.rank())]
+    distributed.broadcast(spread)
     return {
-        "gathered": parallel.gather(mine),
+        "gathered": distributed.all_gather(mine),
         "spread": [each.clone() for each in spread],
-        "told": [parallel.told(parallel.rank() == 0), parallel.told(parallel.rank() == 1)],
-        "bytes": [parallel.told_bytes(each).decode() for each in (b"of %d" % parallel.rank(), b"")],
-        "who": (parallel.rank(), parallel.world(), parallel.leading()),
+        "told": [
+            distributed.broadcast_flag(distributed.rank() == 0),
+            distributed.broadcast_flag(distributed.rank() == 1),
+        ],
+        "bytes": [distributed.broadcast_bytes(each).decode() for each in (b"of %d" % distributed.rank(), b"")],
+        "who": (distributed.rank(), distributed.world_size(), distributed.is_main_process()),
     }
 
 
 def main(folder: Path) -> None:
-    parallel.join()
-    mine = f"{parallel.rank()}"
+    distributed.init_distributed()
+    mine = f"{distributed.rank()}"
     print(f"printed by {mine}")
     found: dict[str, Any] = {"words": words()}
     found["whole"] = result(Observed(), SCHEDULE, folder / "whole.unfinished")
@@ -88,7 +91,7 @@ def main(folder: Path) -> None:
             train(Toy(stop_after), SCHEDULE, context(PEOPLE, unfinished), "stopped")
         except KeyboardInterrupt:
             found[f"stopped{stop_after}"] = result(Toy(), SCHEDULE, unfinished)
-    bad = Toy(bad_at=7 if parallel.rank() == 1 else None)
+    bad = Toy(bad_at=7 if distributed.rank() == 1 else None)
     found["bad"] = ended(lambda: result(bad, SCHEDULE, folder / "bad.unfinished"))
     alone = replace(SCHEDULE, accumulate=1)
     found["alone"] = ended(lambda: result(Toy(), alone, folder / "alone.unfinished"))

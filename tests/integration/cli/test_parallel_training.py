@@ -17,7 +17,7 @@ from unit.harness.training.test_loop import PEOPLE, Toy, same
 
 from frbench.harness.cli.main import main
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.runtime import distributed as parallel
+from frbench.harness.runtime import distributed
 from frbench.harness.training.loop import train
 
 # Means of two gradients, taken in another order: float32, a few units in the last place over fifteen steps.
@@ -126,15 +126,19 @@ def test_processes_tell_each_other(both: list[dict[str, Any]]) -> None:
 
 def test_one_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    parallel.join()
-    assert (parallel.rank(), parallel.world(), parallel.leading()) == (0, 1, True)
-    assert parallel.told(True) and not parallel.told(False) and parallel.told_bytes(b"x") == b"x"
-    assert parallel.gather(torch.ones(3)).shape == (1, 3)
+    distributed.init_distributed()
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main_process()) == (0, 1, True)
+    assert (
+        distributed.broadcast_flag(True)
+        and not distributed.broadcast_flag(False)
+        and distributed.broadcast_bytes(b"x") == b"x"
+    )
+    assert distributed.all_gather(torch.ones(3)).shape == (1, 3)
     mine = torch.ones(2)
-    parallel.spread([mine])
-    assert mine.tolist() == [1, 1] and parallel.own_device(torch.device("cuda")) == torch.device("cuda")
+    distributed.broadcast([mine])
+    assert mine.tolist() == [1, 1] and distributed.process_device(torch.device("cuda")) == torch.device("cuda")
     with pytest.raises(FrbenchError, match="so it is"):
-        parallel.refuse("so it is")
+        distributed.abort("so it is")
 
 
 WORDS = ["fit", "defense=autoencoder", "identities=synthetic", "identities.people=4", "identities.shots=2"]
