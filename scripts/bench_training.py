@@ -88,12 +88,12 @@ class Field:
             dim = network.eval()(self.faces.load(np.arange(2), device)).shape[1]
         self.learner = Taught(network.requires_grad_(True), dim, options.people).to(device).train()
         self.schedule = Schedule(
-            1, options.batch, 1e-4, clip=5.0, precision="mixed" if self.mixed else "full", weight_decay=1e-4
+            1, options.batch, 1e-4, grad_clip_norm=5.0, precision="mixed" if self.mixed else "full", weight_decay=1e-4
         )
 
     def entrants(self) -> list[Entrant]:
         found = {"forward and backward": self.bare, "with head": self.headed, "training step": self.trained}
-        return [Entrant(name, ends, self.schedule.batch) for name, ends in found.items()]
+        return [Entrant(name, ends, self.schedule.batch_size) for name, ends in found.items()]
 
     def bare(self) -> list[float]:
         return self._passes(lambda images, rows: self.learner.network(images).float().square().mean())
@@ -111,7 +111,7 @@ class Field:
     def _passes(self, loss: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
         """The same with a batch that is there already, and no optimiser."""
         self.learner.train()
-        rows = np.arange(self.schedule.batch)
+        rows = np.arange(self.schedule.batch_size)
         images, numbers, ends = self.faces.load(rows, self.device), torch.from_numpy(rows).to(self.device), []
         for _ in range(self.count):
             self.learner.zero_grad(set_to_none=True)

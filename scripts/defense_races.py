@@ -39,8 +39,16 @@ _OF_ANTIBODY = (
 )
 SMALL = {  # what makes a preset quick
     # He's weights: PyTorch's own make nearly equal choices, which cancel in the loss and leave float noise
-    "pin": ("components=100", "width=2", "hidden=8", "initial=he", "denoiser.width=2", "draws=8", "schedule.batch=3"),
-    "ais": (*_OF_ANTIBODY, "warmup.cost.draws=8", "schedule.batch=3"),
+    "pin": (
+        "components=100",
+        "width=2",
+        "hidden=8",
+        "initial=he",
+        "denoiser.width=2",
+        "draws=8",
+        "schedule.batch_size=3",
+    ),
+    "ais": (*_OF_ANTIBODY, "warmup.cost.draws=8", "schedule.batch_size=3"),
 }
 
 
@@ -122,7 +130,7 @@ def _against_copies(title: str, ours: Callable[[], Tensor], copies: Callable[[],
 def pin_masks(options: argparse.Namespace) -> Race:
     """Costs of masks from the images on: the recognizer takes no part in PIN's."""
     recipe = preset("pin_paper", options).recipe
-    basis, count = space(recipe.components), recipe.schedule.batch
+    basis, count = space(recipe.components), recipe.schedule.batch_size
     faces, attacked, masks = _masked(count, recipe.draws, recipe.components)
 
     def ours() -> Tensor:
@@ -145,7 +153,7 @@ def ais_masks(options: argparse.Namespace) -> Race:
     """Faces of all masks, which a recognizer would see, and their costs but for identity."""
     recipe = preset("ais_paper", options).recipe
     cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.antibody.components
-    basis, count = space(components), recipe.schedule.batch
+    basis, count = space(components), recipe.schedule.batch_size
     faces, attacked, masks = _masked(count, cost.draws, components)
     learner, images, anchor = _Selecting(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
 
@@ -181,7 +189,7 @@ def _seeded(recipe: Any) -> nn.Module:
 
 def pin_step(options: argparse.Namespace) -> Race:
     recipe = preset("pin_paper", options).recipe
-    basis, images = space(recipe.components), photos(recipe.schedule.batch)
+    basis, images = space(recipe.components), photos(recipe.schedule.batch_size)
     exact, even = replace(recipe, estimator="exact"), torch.ones(recipe.components)
     learners = {
         "frbench, reinforce": _Choosing(_seeded(recipe), basis, recipe, even),
@@ -196,7 +204,7 @@ def ais_step(options: argparse.Namespace) -> Race:
     recipe = preset("ais_paper", options).recipe
     real = REAL if os.environ.get("FRBENCH_DATA") else ()
     recognizer = configured([*real, *options.overrides], "recognizer")
-    antibody, cost, images = recipe.warmup.antibody, recipe.warmup.cost, photos(recipe.schedule.batch)
+    antibody, cost, images = recipe.warmup.antibody, recipe.warmup.cost, photos(recipe.schedule.batch_size)
     basis, entrants = space(antibody.components), []
     for name, kind in (("frbench, reinforce", _Rehearsing), ("masked copies, reinforce", AisByCopies)):
         parts = (_seeded(recipe), basis, cost, recognizer)

@@ -60,46 +60,51 @@ class Parted(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """epochs over all faces in batches (the last incomplete step is left out); 0 epochs train nothing.
+    """Optimizer, learning rate and stopping of a training run.
 
-    optimizer: SGD with ``momentum``, or Adam. curve of the rate: ``steps`` multiplies it by ``decay`` after every
-    ``decay_epochs`` epochs (where the learner is examined, after every ``decay_epochs`` epochs without a better
-    examination); ``polynomial`` (1 - t) ** ``power`` and ``cosine`` go to zero, by the share t of the steps taken.
-    precision: ``mixed`` runs forwards in bfloat16 where matrices allow; weights stay in float32.
-    clip: the greatest norm of a gradient over all weights, or those of a part (``Parted``). patience: an examined
-    learner stops after so many epochs without a better examination. None for neither. weight_decay: not of parameters
-    of one dimension; Adam with it is AdamW, which takes it apart from the gradient.
-    accumulate: batches whose mean gradient makes a step; several processes share them, so it is a multiple of their
-    number, and how many there are changes no result but the statistics of batch normalisation.
+    Args:
+        epochs: Passes over all faces; the last incomplete step of each is left out. 0 trains nothing.
+        batch_size: Faces of one forward pass.
+        lr: Initial learning rate.
+        optimizer: SGD with ``momentum``, or Adam (AdamW where ``weight_decay`` is not 0).
+        lr_scheduler: ``step`` multiplies the rate by ``lr_gamma`` after every ``lr_step_size`` epochs; for a
+            learner with a validation loss, after every ``lr_step_size`` epochs without a lower one. ``polynomial``,
+            (1 - t) ** ``power``, and ``cosine`` fall to zero over the share t of all steps.
+        precision: ``mixed`` runs forward passes in bfloat16 autocast; weights stay in float32.
+        grad_clip_norm: Largest gradient norm of all weights, or of each parameter group of the learner. None: no limit.
+        patience: Epochs without a lower validation loss after which training stops. None: never.
+        weight_decay: Not applied to parameters of one dimension (biases, batch normalization).
+        gradient_accumulation_steps: Batches whose mean gradient makes one step. Several processes share them, so it
+            is a multiple of their number; only batch normalization statistics depend on how many there are.
     """
 
     identity = "training.schedule"
     version = 1
 
     epochs: NonNegativeInt
-    batch: PositiveInt
-    rate: NonNegative
+    batch_size: PositiveInt
+    lr: NonNegative
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: BelowOne = 0.9
-    decay: Positive = 1.0
-    decay_epochs: PositiveInt = 1
+    lr_gamma: Positive = 1.0
+    lr_step_size: PositiveInt = 1
     precision: Literal["full", "mixed"] = "full"
-    clip: Positive | None = None
+    grad_clip_norm: Positive | None = None
     patience: PositiveInt | None = None
-    curve: Literal["steps", "polynomial", "cosine"] = "steps"
+    lr_scheduler: Literal["step", "polynomial", "cosine"] = "step"
     power: NonNegative = 2.0
     weight_decay: NonNegative = 0.0
-    accumulate: PositiveInt = 1
+    gradient_accumulation_steps: PositiveInt = 1
 
     def per_epoch(self, faces: int) -> int:
         """Steps of the optimiser in an epoch over so many ``faces``."""
-        return faces // (self.batch * self.accumulate)
+        return faces // (self.batch_size * self.gradient_accumulation_steps)
 
     def share(self, done: float) -> float:
-        """Of ``rate``, when ``done`` of all steps have been taken, in [0, 1]. ``steps`` goes by epochs instead."""
-        if self.curve == "polynomial":
+        """Of ``lr``, when ``done`` of all steps have been taken, in [0, 1]. ``step`` goes by epochs instead."""
+        if self.lr_scheduler == "polynomial":
             return float((1 - done) ** self.power)
-        return (1 + math.cos(math.pi * done)) / 2 if self.curve == "cosine" else 1.0
+        return (1 + math.cos(math.pi * done)) / 2 if self.lr_scheduler == "cosine" else 1.0
 
     def over(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser of ``weights``."""
@@ -109,5 +114,5 @@ class Schedule:
             few = [each for each in weights if each.ndim <= 1]
             groups = [{"params": many, "weight_decay": self.weight_decay}, {"params": few, "weight_decay": 0.0}]
         if self.optimizer == "sgd":
-            return torch.optim.SGD(groups, self.rate, momentum=self.momentum)
-        return (torch.optim.AdamW if self.weight_decay else torch.optim.Adam)(groups, self.rate)
+            return torch.optim.SGD(groups, self.lr, momentum=self.momentum)
+        return (torch.optim.AdamW if self.weight_decay else torch.optim.Adam)(groups, self.lr)

@@ -44,7 +44,7 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     run = _Run(learner.to(context.device).train(), schedule, context)
     run.resume()
     run.connect()
-    faces = schedule.batch * schedule.accumulate
+    faces = schedule.batch_size * schedule.gradient_accumulation_steps
     with count_bar(title, "images") if distributed.is_main_process() else nullcontext(_unsaid) as report:
         while run.epoch < schedule.epochs and not run.out_of_patience:
             with closing(_ahead(run.load, run.batches())) as batches:
@@ -94,10 +94,11 @@ class _Run:
     def __init__(self, learner: Any, schedule: Schedule, context: FitContext) -> None:
         self.learner, self.schedule, self.context = learner, schedule, context
         self.faces = len(context.faces.images)
-        self.own = _own_share(schedule.accumulate)
+        self.own = _own_share(schedule.gradient_accumulation_steps)
         self.per_epoch = schedule.per_epoch(self.faces)
         if self.per_epoch == 0:
-            step = f"batch={schedule.batch}" + (f" times {schedule.accumulate}" if schedule.accumulate > 1 else "")
+            batches = schedule.gradient_accumulation_steps
+            step = f"batch_size={schedule.batch_size}" + (f" times {batches}" if batches > 1 else "")
             distributed.abort(f"{step} is more than the {self.faces} faces of {context.faces.name}")
         self.weights = [each for each in learner.parameters() if each.requires_grad]
         self.parts = learner.parts() if isinstance(learner, Parted) else [self.weights]
@@ -120,7 +121,7 @@ class _Run:
     def batches(self) -> Iterator[Drawn]:
         """Of the batches of this epoch that are still to come, those of this process."""
         order = np.random.default_rng((self.context.seed, self.epoch)).permutation(self.faces)
-        size, each = self.schedule.batch, self.schedule.accumulate
+        size, each = self.schedule.batch_size, self.schedule.gradient_accumulation_steps
         begun = self.epoch * self.per_epoch * each
         for number in range(
             self.steps * each - begun + distributed.rank(), self.per_epoch * each, distributed.world_size()
@@ -136,10 +137,10 @@ class _Run:
         for left in reversed(range(self.own)):
             with self.apart() if left else nullcontext():
                 self._descend(*next(batches))
-        if self.schedule.clip is not None:
+        if self.schedule.grad_clip_norm is not None:
             for part in self.parts:
-                nn.utils.clip_grad_norm_(part, self.schedule.clip)
-        if self.schedule.curve != "steps":
+                nn.utils.clip_grad_norm_(part, self.schedule.grad_clip_norm)
+        if self.schedule.lr_scheduler != "step":
             self._set_rate(self.schedule.share(self.steps / (self.schedule.epochs * self.per_epoch)))
         self.optimizer.step()
         self.steps += 1
@@ -161,7 +162,7 @@ class _Run:
 
     def _set_rate(self, share: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate * share
+            group["lr"] = self.schedule.lr * share
 
     @property
     def out_of_patience(self) -> bool:
@@ -170,7 +171,7 @@ class _Run:
     def close(self) -> None:
         """The end of an epoch."""
         totals = self._checked()
-        count = self.per_epoch * self.schedule.accumulate
+        count = self.per_epoch * self.schedule.gradient_accumulation_steps
         self.history.append({name: float(total) / count for name, total in totals.items()})
         self.sums, self.epoch = {}, self.epoch + 1
         distributed.broadcast(self.learner.state_dict().values())  # statistics of batch normalisation
@@ -180,9 +181,9 @@ class _Run:
         if isinstance(self.learner, Observed) and self._looked_at():
             self.history[-1] |= self._seen(self.learner.observation)
         waited = self.idle if examined else self.epoch
-        if waited and waited % self.schedule.decay_epochs == 0:
+        if waited and waited % self.schedule.lr_step_size == 0:
             for group in self.optimizer.param_groups:
-                group["lr"] *= self.schedule.decay
+                group["lr"] *= self.schedule.lr_gamma
         self._keep({})
 
     def _looked_at(self) -> bool:
@@ -236,8 +237,8 @@ class _Run:
         if not bool(torch.stack([torch.isfinite(each).all() for each in numbers]).all()):
             kept = self.context.unfinished
             distributed.abort(
-                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); take a lower rate "
-                f"than {self.schedule.rate}"
+                f"the loss or a weight is not finite in epoch {self.epoch + 1} (step {self.steps}); take a lower lr "
+                f"than {self.schedule.lr}"
                 + (f"; the last good state is kept in {kept}" if kept.exists() else "; no state was kept yet")
             )
         return totals
@@ -248,12 +249,13 @@ class _Run:
         return torch.autocast(self.context.device.type, dtype=torch.bfloat16)
 
 
-def _own_share(accumulate: int) -> int:
+def _own_share(batches: int) -> int:
     """How many of the batches of a step this process takes."""
     count = distributed.world_size()
-    if accumulate < 1 or accumulate % count:
+    if batches < 1 or batches % count:
         distributed.abort(
-            f"accumulate={accumulate} batches make a step and {count} processes share them; take a multiple, "
-            f"such as ++training.schedule.accumulate={count} or ++defense.recipe.schedule.accumulate={count}"
+            f"gradient_accumulation_steps={batches} is not a multiple of the {count} processes; take one, "
+            f"such as ++training.schedule.gradient_accumulation_steps={count} "
+            f"or ++defense.recipe.schedule.gradient_accumulation_steps={count}"
         )
-    return accumulate // count
+    return batches // count

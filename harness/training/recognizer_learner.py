@@ -46,8 +46,10 @@ class Lesson:
 
 def check_batch(schedule: Schedule, where: str) -> None:
     """Raises FrbenchError: a batch of one, which batch normalisation cannot train on."""
-    if schedule.batch < 2:
-        raise ConfigError(f"{where}.schedule.batch={schedule.batch}: batch normalisation needs 2 faces or more")
+    if schedule.batch_size < 2:
+        raise ConfigError(
+            f"{where}.schedule.batch_size={schedule.batch_size}: batch normalisation needs 2 faces or more"
+        )
 
 
 class Students(nn.Module):

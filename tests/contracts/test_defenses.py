@@ -40,8 +40,8 @@ CONF = Path(frbench.conf.__file__).parent
 PRESETS = {"pin_full", "pin_paper", "ais_full", "ais_paper", "puface_full"}
 DEFENSES = sorted({path.stem for path in (CONF / "defense").glob("*.yaml")} - PRESETS)
 # What it takes to fit on thirty faces in no time: fields of the defense, or of its recipe.
-BRIEF = Schedule(epochs=1, batch=10, rate=1e-3, optimizer="adam")
-DENOISER = DenoiserRecipe(4, 0.04, replace(BRIEF, epochs=2, rate=1e-2))
+BRIEF = Schedule(epochs=1, batch_size=10, lr=1e-3, optimizer="adam")
+DENOISER = DenoiserRecipe(4, 0.04, replace(BRIEF, epochs=2, lr=1e-2))
 PIN = {"components": 20, "width": 4, "hidden": 32, "cost": MaskCost(1e-4), "denoiser": DENOISER, "schedule": BRIEF}
 COST = AisCost(sparsity=1e-4, estimator="straight_through", draws=1)
 WARM_UP = WarmUp(Antibody(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
@@ -52,7 +52,7 @@ MARGIN = ArcFace(8.0, 0.1)
 FURTHER = {"network": None, "margin": MARGIN, "schedule": BRIEF}  # from the recognizer, which knows its faces already
 START = EnsembleRecipe(MARGIN, BRIEF)
 ZOO = {"members": {"a": TINY, "b": replace(TINY, bgr=True)}}
-SEGNET = {"widths": [8], "schedule": replace(BRIEF, epochs=10, rate=0.02)}
+SEGNET = {"widths": [8], "schedule": replace(BRIEF, epochs=10, lr=0.02)}
 SMALL: dict[str, dict[str, Any]] = {
     "puface": PUFACE,
     "puface_mixed": PUFACE,
@@ -61,7 +61,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "autoencoder": {"recipe": SEGNET},
     **{option: {"recipe": FURTHER} for option in ("diverse_ensemble", "diverse_ensemble_b", "shared_ensemble")},
     **{option: {"recipe": FURTHER} for option in ("naive_ensemble", "div_noshare", "adp")},
-    "advt": {"recipe": {"start": START, "schedule": replace(BRIEF, batch=10)}},
+    "advt": {"recipe": {"start": START, "schedule": replace(BRIEF, batch_size=10)}},
     "zoo_ensemble": ZOO,
     "robust_extractor": {"recipe": {"cloaks": CLOAKS, "schedule": BRIEF}},
     "tv_chambolle": {"denoiser": {"iterations": 10}},

@@ -78,8 +78,8 @@ def test_that_puface_in_full_has_the_settings_of_the_development_code(made: Call
     recipe = made("defense", "puface_full").recipe
     assert sum(each.numel() for each in recipe.network().parameters()) == 1_037_507
     assert recipe.amplification == Amplification(5, "plain", 0.2) and recipe.feature_weight == 20
-    assert recipe.schedule == Schedule(50, 32, 1e-4, "adam", 0.9, 0.8, 8, "mixed", clip=1.0, patience=20)
-    assert recipe.validation_k == 1 and recipe.warmup.rate == recipe.schedule.rate
+    assert recipe.schedule == Schedule(50, 32, 1e-4, "adam", 0.9, 0.8, 8, "mixed", grad_clip_norm=1.0, patience=20)
+    assert recipe.validation_k == 1 and recipe.warmup.lr == recipe.schedule.lr
     fawkes = recipe.cloaks.makers["fawkes"].attack
     assert (fawkes.steps, fawkes.threshold, recipe.cloaks.count) == (150, 0.017, 10000)
 

@@ -41,7 +41,7 @@ def test_that_a_training_is_a_frozen_recipe_known_by_its_values(option: str, tra
     assert isinstance(recipe.network, Untrained)
     assert not recipe.needs_recognizer
     assert recipe.members in (1, 3)
-    changed = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, rate=0.5))
+    changed = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, lr=0.5))
     assert fingerprint(changed) != fingerprint(recipe)
 
 

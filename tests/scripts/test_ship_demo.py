@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 BRIEF = [
     *("identities=synthetic", "identities.people=10", "identities.shots=4"),
     *("dataset.people=30", "dataset.shots=2", "dataset.pairs=40"),
-    *("training.schedule.epochs=1", "training.schedule.batch=20", "device=cpu"),
+    *("training.schedule.epochs=1", "training.schedule.batch_size=20", "device=cpu"),
 ]
 
 

@@ -23,7 +23,14 @@ from frbench.harness.training.loop import Schedule, train
 
 # Eleven batches of two, of which five times two make the steps of an epoch.
 SCHEDULE = Schedule(
-    epochs=3, batch=2, rate=0.05, accumulate=2, curve="polynomial", weight_decay=0.01, clip=1.0, precision="full"
+    epochs=3,
+    batch_size=2,
+    lr=0.05,
+    gradient_accumulation_steps=2,
+    lr_scheduler="polynomial",
+    weight_decay=0.01,
+    grad_clip_norm=1.0,
+    precision="full",
 )
 
 
@@ -93,9 +100,9 @@ def main(folder: Path) -> None:
             found[f"stopped{stop_after}"] = result(Toy(), SCHEDULE, unfinished)
     bad = Toy(bad_at=7 if distributed.rank() == 1 else None)
     found["bad"] = ended(lambda: result(bad, SCHEDULE, folder / "bad.unfinished"))
-    alone = replace(SCHEDULE, accumulate=1)
+    alone = replace(SCHEDULE, gradient_accumulation_steps=1)
     found["alone"] = ended(lambda: result(Toy(), alone, folder / "alone.unfinished"))
-    found["few"] = ended(lambda: result(Toy(), replace(SCHEDULE, batch=12), folder / "few.unfinished"))
+    found["few"] = ended(lambda: result(Toy(), replace(SCHEDULE, batch_size=12), folder / "few.unfinished"))
     torch.save(found, folder / f"found{mine}.pt")
 
 

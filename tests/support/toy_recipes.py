@@ -13,7 +13,7 @@ from frbench.harness.training.losses.diversity import Diversity
 from frbench.harness.training.losses.margins import ArcFace
 
 FACES = people()
-SCHEDULE = Schedule(12, 24, 0.05, curve="cosine", weight_decay=1e-4, clip=5.0)  # 5 steps an epoch
+SCHEDULE = Schedule(12, 24, 0.05, lr_scheduler="cosine", weight_decay=1e-4, grad_clip_norm=5.0)  # 5 steps an epoch
 SINGLE = EnsembleRecipe(ArcFace(16, 0.3, first=0.1, first_epochs=2), SCHEDULE, network())
 THREE = replace(SINGLE, members=3)
 RECIPES: dict[str, EnsembleRecipe] = {

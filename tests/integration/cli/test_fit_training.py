@@ -19,7 +19,7 @@ SMALL = [
     *(f"{group}.{each}" for group in ("dataset", "identities") for each in ("people=30", "shots=2")),
 ]
 TINY = ["network@training.network=tiny", "training.network.make.width=4", "training.network.make.dim=16"]
-BRIEF = [*TINY, "training.schedule.epochs=1", "training.schedule.batch=20"]
+BRIEF = [*TINY, "training.schedule.epochs=1", "training.schedule.batch_size=20"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def test_that_words_of_a_training_are_moved_to_a_defense() -> None:
 
 def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) -> None:
     file = tmp_path / "further.safetensors"
-    fast = ["training.schedule.epochs=1", "training.schedule.batch=20", "training.schedule.rate=0.01"]
+    fast = ["training.schedule.epochs=1", "training.schedule.batch_size=20", "training.schedule.lr=0.01"]
     out = frbench.done("fit", "training=single", "training.network=null", "recognizer=tiny", *fast, f"out={file}")
     use = words_after("use it", out)
     assert use == ["recognizer=tiny", "++recognizer.prefix=members.0.", f"recognizer.weights={file}"]
@@ -141,7 +141,7 @@ def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench
     frbench.done("fit", "training=single", *BRIEF, f"out={first}")
     begun = ["recognizer=trained", "network@recognizer.architecture=tiny"]
     begun += [f"recognizer.architecture.make.{size}" for size in ("width=4", "dim=16")]
-    fast = ["training.network=null", "training.schedule.epochs=1", "training.schedule.batch=20"]
+    fast = ["training.network=null", "training.schedule.epochs=1", "training.schedule.batch_size=20"]
     others = [*fast, "identities.people_seed=7"]
     out = frbench.done("fit", "training=single", *others, *begun, f"recognizer.weights={first}", f"out={second}")
     use = words_after("use it", out)
@@ -186,18 +186,22 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["network@training.network=tiny"], "write network@training.network=NAME with training="),
         ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
-        ("fit", ["training=single", *TINY, "training.schedule.batch=1000"], "batch=1000 is more than the 60 faces"),
         (
             "fit",
-            ["training=single", *TINY, "training.schedule.batch=1"],
-            "batch=1: batch normalisation needs 2",
+            ["training=single", *TINY, "training.schedule.batch_size=1000"],
+            "batch_size=1000 is more than the 60 faces",
+        ),
+        (
+            "fit",
+            ["training=single", *TINY, "training.schedule.batch_size=1"],
+            "batch_size=1: batch normalisation needs 2",
         ),
         ("fit", ["training=single", *TINY, "training.every=0"], "training.every=0 is not an integer above 0"),
         ("fit", ["training=single", *TINY, "training.schedule.optimizer=SGD"], "optimizer=SGD is not sgd or adam"),
         (
             "fit",
-            ["training=single", *TINY, "training.schedule.rate=fast"],
-            "schedule.rate=fast is not a number",
+            ["training=single", *TINY, "training.schedule.lr=fast"],
+            "schedule.lr=fast is not a number",
         ),
         ("fit", ["training=diverse", *TINY, "training.terms.diversity.kind=det"], "diversity.kind=det is not logdet"),
         (

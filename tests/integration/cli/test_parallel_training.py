@@ -111,7 +111,8 @@ def test_a_loss_that_is_not_finite_in_the_second_process_is_told_by_the_first(
 
 def test_batches_that_cannot_be_shared_out_are_an_error_with_what_to_do(both: list[dict[str, Any]]) -> None:
     assert [found["alone"] for found in both][1] == "exit 2"
-    assert "accumulate=1 batches" in both[0]["alone"] and "++training.schedule.accumulate=2" in both[0]["alone"]
+    assert "gradient_accumulation_steps=1 is not a multiple of the 2 processes" in both[0]["alone"]
+    assert "++training.schedule.gradient_accumulation_steps=2" in both[0]["alone"]
     assert both[0]["few"] == "batch=12 times 2 is more than the 23 faces of toy"
 
 
@@ -143,7 +144,7 @@ def test_one_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> 
 
 WORDS = ["fit", "defense=autoencoder", "identities=synthetic", "identities.people=4", "identities.shots=2"]
 WORDS += ["recognizer=tiny", "device=cpu", "defense.recipe.widths=[4]", "defense.recipe.schedule.epochs=2"]
-WORDS += ["defense.recipe.schedule.batch=2"]
+WORDS += ["defense.recipe.schedule.batch_size=2"]
 
 
 def launched(*words: str) -> subprocess.CompletedProcess[str]:
@@ -156,7 +157,7 @@ def launched(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_torchrun_fits_one_artifact_that_one_process_finds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = [*WORDS, *(f"paths.{name}={tmp_path / name}" for name in ("results", "cache"))]
-    words += ["++defense.recipe.schedule.accumulate=2"]
+    words += ["++defense.recipe.schedule.gradient_accumulation_steps=2"]
     ended = launched(*words)
     assert ended.returncode == 0, ended.stderr
     (artifact,) = (tmp_path / "results" / "artifacts").iterdir()

@@ -86,10 +86,10 @@ def test_that_what_adversarial_training_begins_from_takes_as_many_batches_a_step
     found: list[int] = []
 
     def job(cfg: DictConfig) -> None:
-        found.append(OmegaConf.select(cfg, f"{place}.start.schedule.accumulate"))
+        found.append(OmegaConf.select(cfg, f"{place}.start.schedule.gradient_accumulation_steps"))
 
     with_hydra("run", [chosen], job)
-    with_hydra("run", [chosen, f"{place}.schedule.accumulate=4"], job)
+    with_hydra("run", [chosen, f"{place}.schedule.gradient_accumulation_steps=4"], job)
     assert found == [1, 4]
 
 

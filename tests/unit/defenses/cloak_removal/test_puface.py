@@ -30,7 +30,7 @@ from frbench.harness.training import loop as training
 from frbench.harness.training.artifacts import Workshop
 from frbench.harness.training.loop import Schedule
 
-BRIEF = Schedule(epochs=2, batch=10, rate=3e-3, optimizer="adam")
+BRIEF = Schedule(epochs=2, batch_size=10, lr=3e-3, optimizer="adam")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_loss_is_that_of_the_image_and_of_the_features_in_their_weights(
     """Before the first step the purifier is the identity; faces that are their own mirror image make flips nothing."""
     who = people(20)
     mirrored = replace(who, images=np.concatenate([who.images[:, :, :8], who.images[:, :, :8][:, :, ::-1]], axis=2))
-    frozen = Schedule(epochs=1, batch=15, rate=0.0)
+    frozen = Schedule(epochs=1, batch_size=15, lr=0.0)
     still = replace(recipe, schedule=frozen, validation=0.25, amplification=Amplification(2, natural=0.0))
     found = fitted(still, tmp_path, mirrored).tensors
     inside, outside = still.split(mirrored.identity, 0)
@@ -129,7 +129,7 @@ def test_the_loss_is_that_of_the_image_and_of_the_features_in_their_weights(
 
 
 def test_a_warm_up_on_the_image_alone_is_shared_by_all_that_begin_with_it(recipe: PufaceRecipe, tmp_path: Path) -> None:
-    warm, still = replace(BRIEF, epochs=3), replace(BRIEF, rate=0.0)
+    warm, still = replace(BRIEF, epochs=3), replace(BRIEF, lr=0.0)
     found = fitted(replace(recipe, warmup=warm, schedule=still), tmp_path)
     assert len(list((tmp_path / "artifacts").glob("*.safetensors"))) == 3
     other = fitted(replace(recipe, warmup=warm, schedule=still, feature_weight=1.0), tmp_path)
@@ -144,7 +144,7 @@ def test_a_warm_up_on_the_image_alone_is_shared_by_all_that_begin_with_it(recipe
 def test_it_learns_to_take_away_cloaks_of_other_people_and_to_leave_natural_photos(
     feature_weight: float, recipe: PufaceRecipe, tmp_path: Path
 ) -> None:
-    longer = replace(recipe, feature_weight=feature_weight, schedule=replace(BRIEF, epochs=15, clip=1.0))
+    longer = replace(recipe, feature_weight=feature_weight, schedule=replace(BRIEF, epochs=15, grad_clip_norm=1.0))
     artifact = fitted(longer, tmp_path)
     history = under(artifact.tensors, "history")
     assert float(history["loss"][-1]) < 0.5 * float(history["loss"][0])
@@ -161,7 +161,7 @@ def error(images: Images, natural: Images) -> float:
 
 
 def test_the_weights_kept_are_those_of_the_best_examination(recipe: PufaceRecipe, tmp_path: Path) -> None:
-    wild = replace(recipe, schedule=replace(BRIEF, epochs=6, rate=0.05, patience=3))
+    wild = replace(recipe, schedule=replace(BRIEF, epochs=6, lr=0.05, patience=3))
     history = under(fitted(wild, tmp_path).tensors, "history")["validation"]
     best = int(history.argmin())
     short = replace(wild, schedule=replace(wild.schedule, epochs=best + 1))
@@ -201,7 +201,7 @@ def test_a_purifier_clips_what_it_gives_and_training_does_not(recipe: PufaceReci
 
 
 def test_an_autoencoder_learns_to_give_natural_photos_back(tmp_path: Path) -> None:
-    recipe = AutoencoderRecipe([8], 1, Schedule(epochs=10, batch=10, rate=0.01, optimizer="adam"))
+    recipe = AutoencoderRecipe([8], 1, Schedule(epochs=10, batch_size=10, lr=0.01, optimizer="adam"))
     artifact = fitted(recipe, tmp_path)
     history = artifact.tensors["history/loss"]
     assert float(history[-1]) < 0.3 * float(history[0])

@@ -68,7 +68,7 @@ class Public:
 
 def robust(share: float = 0.5) -> RobustExtractor:
     cloaks = CloakedFaces({"negatives": CloakMaker(Wearing(negatives), Deep(), Unbounded())}, 50)  # type: ignore[arg-type]
-    return RobustExtractor(Public(), RobustRecipe(cloaks, Schedule(40, 10, 0.02, decay=0.95), share))
+    return RobustExtractor(Public(), RobustRecipe(cloaks, Schedule(40, 10, 0.02, lr_gamma=0.95), share))
 
 
 @pytest.fixture(scope="module")

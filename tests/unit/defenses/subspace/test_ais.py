@@ -25,7 +25,7 @@ from frbench.harness.training.artifacts import Workshop
 from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
-BRIEF = Schedule(epochs=1, batch=8, rate=1e-3, optimizer="adam")
+BRIEF = Schedule(epochs=1, batch_size=8, lr=1e-3, optimizer="adam")
 SMALL = Antibody(components=12, width=2, hidden=8, items=4, update="hit_only", start=0.9)
 
 

@@ -24,16 +24,16 @@ from frbench.harness.training.artifacts import Workshop
 from frbench.harness.training.loop import Schedule
 
 N, COUNT = 8, 32
-SHORT = Schedule(epochs=1, batch=8, rate=0.003, optimizer="adam")
+SHORT = Schedule(epochs=1, batch_size=8, lr=0.003, optimizer="adam")
 
 
 RECIPE = SmallPin(
     components=N,
     width=4,
     hidden=64,
-    denoiser=DenoiserRecipe(8, 0.04, Schedule(epochs=30, batch=8, rate=0.01, optimizer="adam")),
+    denoiser=DenoiserRecipe(8, 0.04, Schedule(epochs=30, batch_size=8, lr=0.01, optimizer="adam")),
     cost=MaskCost(0.01),
-    schedule=Schedule(epochs=40, batch=8, rate=0.0005, optimizer="adam"),
+    schedule=Schedule(epochs=40, batch_size=8, lr=0.0005, optimizer="adam"),
     noise=0.0,
 )
 
@@ -86,7 +86,7 @@ def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
     estimator: str, rate: float, informed: bool, workshop: Workshop
 ) -> None:
     """specs/pin_ais 11.5. No fixed mask comes near: the choice is the image's."""
-    schedule = replace(RECIPE.schedule, rate=rate)
+    schedule = replace(RECIPE.schedule, lr=rate)
     recipe = replace(RECIPE, estimator=estimator, informed=informed, schedule=schedule)
     artifact = workshop.artifact(recipe)
     keep, oracle = seen(workshop, recipe, artifact)
@@ -173,7 +173,7 @@ class Undecided(SmallPin):
 def test_only_the_networks_run_in_mixed_precision(workshop: Workshop) -> None:
     """What an eigenvector costs is a small difference of large numbers, of which bfloat16 knows three digits."""
     usual = {each.name: getattr(RECIPE, each.name) for each in fields(RECIPE)}
-    still = Schedule(epochs=1, batch=8, rate=0.0)
+    still = Schedule(epochs=1, batch_size=8, lr=0.0)
     recipe = replace(Undecided(**usual), noise=0.04, informed=False, schedule=still)
     mixed = replace(recipe, schedule=replace(still, precision="mixed"))
     full, half = (workshop.artifact(each).tensors for each in (recipe, mixed))

@@ -140,7 +140,7 @@ def test_the_seed_reaches_the_recipe(workshop: Workshop) -> None:
     assert int(replace(workshop, seed=7).artifact(Part()).tensors["seed"]) == 7
 
 
-BRIEF = Schedule(epochs=1, batch=4, rate=1e-3)
+BRIEF = Schedule(epochs=1, batch_size=4, lr=1e-3)
 PIN = SmallPin(5, 2, 4, DenoiserRecipe(2, 0.04, BRIEF), MaskCost(1e-5), BRIEF)
 
 

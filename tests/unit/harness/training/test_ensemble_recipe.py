@@ -135,14 +135,14 @@ def test_members_begin_apart_and_the_first_as_if_it_were_alone() -> None:
 
 def test_a_naive_ensembles_first_member_is_to_the_last_bit_the_one_trained_alone(tmp_path: Path) -> None:
     """Gradients are far longer than they may be; shortened together, each would go slower than by itself."""
-    schedule = replace(SCHEDULE, epochs=2, clip=0.05)
+    schedule = replace(SCHEDULE, epochs=2, grad_clip_norm=0.05)
     alone = replace(SINGLE, schedule=schedule).fit(lesson(FACES, tmp_path / "one"))
     together = replace(RECIPES["naive_ensemble"], schedule=schedule).fit(lesson(FACES, tmp_path / "three"))
     first = under(together, "members.0.")
     assert same(under(alone, "members.0."), first)
     assert not same(under(together, "members.1."), first)
     assert torch.equal(alone["heads.0"], together["heads.0"])
-    free = replace(SINGLE, schedule=replace(schedule, clip=None)).fit(lesson(FACES, tmp_path / "free"))
+    free = replace(SINGLE, schedule=replace(schedule, grad_clip_norm=None)).fit(lesson(FACES, tmp_path / "free"))
     assert not same(under(free, "members.0."), first), "nothing was shortened"
 
 

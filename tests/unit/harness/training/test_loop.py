@@ -18,7 +18,9 @@ from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Schedule, train
 
 PEOPLE = faces(23, 8)
-SCHEDULE = Schedule(epochs=4, batch=5, rate=0.05, decay=0.5, decay_epochs=2)  # four batches an epoch, three faces over
+SCHEDULE = Schedule(
+    epochs=4, batch_size=5, lr=0.05, lr_gamma=0.5, lr_step_size=2
+)  # four batches an epoch, three faces over
 
 
 class Toy(nn.Module):
@@ -118,7 +120,7 @@ def test_each_epoch_takes_each_face_at_most_once_and_in_another_order(tmp_path: 
 
 
 def test_the_figures_kept_are_means_over_the_epoch(tmp_path: Path) -> None:
-    still = replace(SCHEDULE, rate=0.0, epochs=1)
+    still = replace(SCHEDULE, lr=0.0, epochs=1)
     toy = Toy()
     told: list[float] = []
     usual = toy.loss
@@ -163,7 +165,7 @@ def test_the_rate_decays_after_every_so_many_epochs(tmp_path: Path, monkeypatch:
 
 
 def test_without_momentum_and_decay_a_step_is_the_gradient_times_the_rate(tmp_path: Path) -> None:
-    schedule = Schedule(epochs=1, batch=23, rate=0.3, momentum=0.0)
+    schedule = Schedule(epochs=1, batch_size=23, lr=0.3, momentum=0.0)
     toy, reference = Toy(), Toy()
     train(toy, schedule, context(PEOPLE, tmp_path / "x.unfinished"), "toy")
     images = PEOPLE.load(np.array(toy.rows[0]))
@@ -187,7 +189,7 @@ def test_frozen_weights_stay_as_they_were(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_told_in_a_line_and_the_last_good_state_stays(tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
     with pytest.raises(
-        FrbenchError, match=r"epoch 2 .*step 7.*lower rate than 0\.05; .* is kept in .*toy\.unfinished"
+        FrbenchError, match=r"epoch 2 .*step 7.*lower lr than 0\.05; .* is kept in .*toy\.unfinished"
     ) as told:
         train(Toy(bad_at=7), SCHEDULE, context(PEOPLE, unfinished), "toy")
     assert "\n" not in str(told.value)
@@ -235,8 +237,8 @@ class Broken(Toy):
 
 
 def test_fewer_faces_than_a_batch_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="batch=24 is more than the 23 faces of toy"):
-        train(Toy(), replace(SCHEDULE, batch=24), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
+    with pytest.raises(FrbenchError, match="batch_size=24 is more than the 23 faces of toy"):
+        train(Toy(), replace(SCHEDULE, batch_size=24), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
 
 
 def test_no_epochs_leave_the_learner_as_it_was_and_log_nothing(tmp_path: Path) -> None:
@@ -258,5 +260,5 @@ def test_mixed_precision_runs_in_bfloat16_and_keeps_its_weights_in_float32(tmp_p
 
 def test_a_learner_gets_better(tmp_path: Path) -> None:
     toy = Toy()
-    history = train(toy, replace(SCHEDULE, epochs=20, decay=1.0), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
+    history = train(toy, replace(SCHEDULE, epochs=20, lr_gamma=1.0), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
     assert history["loss"][-1] < 0.5 * history["loss"][0]

@@ -20,7 +20,9 @@ from frbench.harness.core.face_data import FaceSet
 from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Observed, Schedule, train
 
-SCHEDULE = Schedule(epochs=3, batch=3, rate=0.1, accumulate=2, curve="polynomial")  # three steps of six faces
+SCHEDULE = Schedule(
+    epochs=3, batch_size=3, lr=0.1, gradient_accumulation_steps=2, lr_scheduler="polynomial"
+)  # three steps of six faces
 
 
 class Plain(Toy):
@@ -51,10 +53,15 @@ def rates_of(schedule: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_step_of_two_batches_is_a_step_of_one_twice_as_large(tmp_path: Path) -> None:
-    schedule = replace(SCHEDULE, batch=12, accumulate=1, clip=0.5, weight_decay=0.1)
+    schedule = replace(SCHEDULE, batch_size=12, gradient_accumulation_steps=1, grad_clip_norm=0.5, weight_decay=0.1)
     whole, halves = Plain(), Plain()
     train(whole, schedule, context(PEOPLE, tmp_path / "x.unfinished"), "whole")
-    train(halves, replace(schedule, batch=6, accumulate=2), context(PEOPLE, tmp_path / "y.unfinished"), "halves")
+    train(
+        halves,
+        replace(schedule, batch_size=6, gradient_accumulation_steps=2),
+        context(PEOPLE, tmp_path / "y.unfinished"),
+        "halves",
+    )
     for half, full in zip(halves.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(half, full, rtol=1e-5, atol=1e-6)
     pairs = zip(halves.rows[::2], halves.rows[1::2], strict=True)
@@ -72,24 +79,34 @@ def test_an_epoch_has_as_many_steps_as_the_schedule_says(tmp_path: Path) -> None
     assert {name: len(each) for name, each in history.items()} == {"loss": 3, "largest": 3}
 
 
-@pytest.mark.parametrize("accumulate", [0, -1])
-def test_no_batches_make_no_step(accumulate: int, tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match=f"accumulate={accumulate}"):
-        train(Toy(), replace(SCHEDULE, accumulate=accumulate), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
+@pytest.mark.parametrize("batches", [0, -1])
+def test_no_batches_make_no_step(batches: int, tmp_path: Path) -> None:
+    with pytest.raises(FrbenchError, match=f"gradient_accumulation_steps={batches} "):
+        train(
+            Toy(),
+            replace(SCHEDULE, gradient_accumulation_steps=batches),
+            context(PEOPLE, tmp_path / "x.unfinished"),
+            "toy",
+        )
 
 
 def test_a_step_larger_than_the_set_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="batch=8 times 3 is more than the 23 faces of toy"):
-        train(Toy(), replace(SCHEDULE, batch=8, accumulate=3), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
+    with pytest.raises(FrbenchError, match="batch_size=8 times 3 is more than the 23 faces of toy"):
+        train(
+            Toy(),
+            replace(SCHEDULE, batch_size=8, gradient_accumulation_steps=3),
+            context(PEOPLE, tmp_path / "x.unfinished"),
+            "toy",
+        )
 
 
 def test_a_polynomial_rate_goes_to_zero_by_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = rates_of(replace(SCHEDULE, power=3.0, decay=0.1), tmp_path, monkeypatch)
+    rates = rates_of(replace(SCHEDULE, power=3.0, lr_gamma=0.1), tmp_path, monkeypatch)
     assert rates == pytest.approx([0.1 * (1 - step / 9) ** 3 for step in range(9)])
 
 
 def test_a_cosine_rate_is_that_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = rates_of(replace(SCHEDULE, curve="cosine"), tmp_path, monkeypatch)
+    rates = rates_of(replace(SCHEDULE, lr_scheduler="cosine"), tmp_path, monkeypatch)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 9)
     for rate in tuple(rates):
@@ -123,13 +140,13 @@ def test_momentum_is_that_of_the_schedule() -> None:
         assert group["momentum"] == momentum
 
 
-@pytest.mark.parametrize("curve", ["polynomial", "cosine", "steps"])
+@pytest.mark.parametrize("curve", ["polynomial", "cosine", "step"])
 @pytest.mark.parametrize("stop_after", [2, 4, 6, 8])
 def test_what_was_stopped_goes_on_to_the_same_bits(
     curve: str, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
-    schedule = replace(SCHEDULE, curve=curve, weight_decay=0.01, clip=0.5, decay=0.5)
+    schedule = replace(SCHEDULE, lr_scheduler=curve, weight_decay=0.01, grad_clip_norm=0.5, lr_gamma=0.5)
     whole, again, unfinished = Toy(), Toy(), tmp_path / "stopped.unfinished"
     history = train(whole, schedule, context(PEOPLE, tmp_path / "whole.unfinished"), "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -227,7 +244,7 @@ def test_the_next_batch_is_loaded_while_this_one_is_learned_from(tmp_path: Path)
             return found
 
     people = Slow(PEOPLE.name, PEOPLE.images, PEOPLE.identity, PEOPLE.people, PEOPLE.digest)
-    schedule = Schedule(epochs=2, batch=5, rate=0.05)
+    schedule = Schedule(epochs=2, batch_size=5, lr=0.05)
     toy, plain = Patient(), Toy()
     train(toy, schedule, context(people, tmp_path / "x.unfinished"), "toy")
     train(plain, schedule, context(PEOPLE, tmp_path / "y.unfinished"), "plain")

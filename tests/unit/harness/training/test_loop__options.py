@@ -37,8 +37,8 @@ def composed(*words: str) -> Any:
 def test_every_training_option_builds_and_is_known_by_its_values(name: str) -> None:
     recipe = composed(f"training={name}")
     assert fingerprint(recipe) == fingerprint(composed(f"training={name}", "training.validation=null"))
-    assert fingerprint(recipe) != fingerprint(composed(f"training={name}", "training.schedule.rate=0.013"))
-    assert recipe.schedule.weight_decay and recipe.schedule.clip == 5.0 and not recipe.needs_recognizer
+    assert fingerprint(recipe) != fingerprint(composed(f"training={name}", "training.schedule.lr=0.013"))
+    assert recipe.schedule.weight_decay and recipe.schedule.grad_clip_norm == 5.0 and not recipe.needs_recognizer
 
 
 def test_the_small_training_options_are_those_that_are_compared() -> None:
@@ -65,7 +65,7 @@ def test_the_shipped_numbers_are_those_of_the_papers() -> None:
     """Specs/ensemble_attacks 1.4, 2.3, 3.2 and 4."""
     single = composed("training=single")
     assert (single.margin, single.flip) == (ArcFace(32, 0.5, first=0.3, first_epochs=2), True)
-    assert (single.schedule.rate, single.schedule.momentum, single.schedule.weight_decay) == (0.1, 0.9, 1e-4)
+    assert (single.schedule.lr, single.schedule.momentum, single.schedule.weight_decay) == (0.1, 0.9, 1e-4)
     diverse, other, adp = (composed(f"training={name}").terms for name in ("diverse", "diverse_b", "adp"))
     assert diverse == {"diversity": Diversity("logdet", 0.5, ramp=0.1)}
     assert other == {"diversity": Diversity("res_cos", 1.0, ramp=0.1)}
@@ -73,7 +73,7 @@ def test_the_shipped_numbers_are_those_of_the_papers() -> None:
     mter = composed("training=advt")
     assert (mter.search, mter.alpha) == (Search(rounds=10, step=1, close=0.1), 0.2)
     assert (mter.weight, mter.class_weight) == (1.0, pytest.approx(1 / 3))
-    assert (mter.schedule.rate, mter.schedule.batch, mter.schedule.weight_decay) == (0.01, 240, 5e-4)
+    assert (mter.schedule.lr, mter.schedule.batch_size, mter.schedule.weight_decay) == (0.01, 240, 5e-4)
     for name in ("single_full", "diverse_full"):
         full = composed(f"training={name}")
         assert (full.margin.scale, full.margin.first, full.schedule.epochs) == (64, None, 40)

@@ -65,13 +65,13 @@ def test_fields_that_do_not_go_together_are_refused(make: Callable[[], Any], wor
     [
         *(
             ("epochs", -1),
-            ("batch", 0),
-            ("accumulate", 0),
-            ("rate", float("inf")),
-            ("rate", -0.1),
-            ("rate", float("nan")),
+            ("batch_size", 0),
+            ("gradient_accumulation_steps", 0),
+            ("lr", float("inf")),
+            ("lr", -0.1),
+            ("lr", float("nan")),
         ),
-        *(("decay_epochs", 0), ("weight_decay", -1.0), ("momentum", 1.0), ("clip", 0.0), ("patience", 0)),
+        *(("lr_step_size", 0), ("weight_decay", -1.0), ("momentum", 1.0), ("grad_clip_norm", 0.0), ("patience", 0)),
     ],
 )
 def test_a_number_that_no_training_can_go_by_is_named(field: str, value: float) -> None:

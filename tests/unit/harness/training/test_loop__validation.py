@@ -15,7 +15,9 @@ from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Examined, Schedule, train
 
 PEOPLE = faces(12, 8)
-SCHEDULE = Schedule(epochs=12, batch=4, rate=0.1, momentum=0.5, decay=0.5, decay_epochs=2, patience=4)  # 3 steps each
+SCHEDULE = Schedule(
+    epochs=12, batch_size=4, lr=0.1, momentum=0.5, lr_gamma=0.5, lr_step_size=2, patience=4
+)  # 3 steps each
 #                better, better, worse, worse (decay), better, then four times worse (decay after two)
 MARKS = [5.0, 3.0, 4.0, 3.0, 2.0, 2.5, 2.0, 9.0, 8.0, 1.0, 1.0, 1.0]
 
@@ -106,11 +108,11 @@ def test_a_finished_run_that_is_asked_again_gives_the_best_weights_without_a_ste
 
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
 def test_a_gradient_is_shortened_to_the_greatest_norm_and_never_lengthened(clip: float, tmp_path: Path) -> None:
-    schedule = Schedule(epochs=1, batch=12, rate=0.5, momentum=0.0, clip=clip)
+    schedule = Schedule(epochs=1, batch_size=12, lr=0.5, momentum=0.0, grad_clip_norm=clip)
     toy, free = Toy(), Toy()
     begun = torch.cat([each.detach().flatten() for each in toy.parameters()])
     train(toy, schedule, context(PEOPLE, tmp_path / "x.unfinished"), "toy")
-    train(free, replace(schedule, clip=None), context(PEOPLE, tmp_path / "y.unfinished"), "free")
+    train(free, replace(schedule, grad_clip_norm=None), context(PEOPLE, tmp_path / "y.unfinished"), "free")
     steps = [torch.cat([e.detach().flatten() for e in each.parameters()]) - begun for each in (toy, free)]
     expected = steps[1] * min(1.0, clip * 0.5 / float(steps[1].norm()))
     assert torch.allclose(steps[0], expected, rtol=1e-3, atol=1e-7)

@@ -25,8 +25,8 @@ from frbench.harness.training.losses.mter import Search, triplet
 from frbench.harness.training.mter_recipe import MterRecipe, _Mter
 
 FACES = people()
-START = EnsembleRecipe(ArcFace(16, 0.3), Schedule(6, 24, 0.05, curve="cosine"), network())
-RECIPE = MterRecipe(START, ArcFace(16, 0.3), Search(), Schedule(6, 40, 0.01, weight_decay=5e-4, clip=5.0))
+START = EnsembleRecipe(ArcFace(16, 0.3), Schedule(6, 24, 0.05, lr_scheduler="cosine"), network())
+RECIPE = MterRecipe(START, ArcFace(16, 0.3), Search(), Schedule(6, 40, 0.01, weight_decay=5e-4, grad_clip_norm=5.0))
 
 
 def embedder(seed: int = 0) -> nn.Module:
@@ -212,7 +212,7 @@ def test_a_trained_recognizer_goes_on_from_its_weights_and_head(tmp_path: Path) 
     for name in (name for name in begun if name.startswith(("members", "heads")) and not name.endswith(statistics)):
         assert torch.equal(begun[name], kept[name]), name
     search = Search(step=2.0)  # ten gray levels do not move a network as small as this one
-    recipe = replace(RECIPE, search=search, schedule=Schedule(12, 40, 0.1, clip=5.0))
+    recipe = replace(RECIPE, search=search, schedule=Schedule(12, 40, 0.1, grad_clip_norm=5.0))
     made = recipe.fit(lesson(FACES, tmp_path / "made.unfinished", part=part))
     assert made.keys() - begun.keys() == {"history/triplet"}
     assert float(made["history/triplet"][-1]) < 0.5 * float(made["history/triplet"][0])
