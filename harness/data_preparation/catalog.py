@@ -1,8 +1,8 @@
-"""Where data and weights come from, and whether what lies in the data folder is complete and right.
+"""Catalog of data and weight sources, read from ``conf/source``: addresses, digests, and which files are present.
 
-A source is a YAML of ``conf/source``: single files with a SHA-256 each, and perhaps a tree of many small images. A tree
-has one digest per group of files (those whose path begins alike): the SHA-256 over the sorted lines
-``"<sha256>  <path>\\n"``, as ``sha256sum`` writes them. All paths are relative to the data folder.
+A source lists single files with a SHA-256 each, and optionally a tree of many small images. A tree has one digest per
+group of files (those whose paths share a prefix): the SHA-256 over the sorted lines ``"<sha256>  <path>\\n"``, the
+format of ``sha256sum``. All paths are relative to the data folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from frbench.harness.runtime.progress import Report
 
 @dataclass(frozen=True)
 class File:
-    """One file. ``sha256`` is None where none is published; no ``urls``: it has to be obtained by hand."""
+    """One file. ``sha256`` is None if none is published; without ``urls`` the user must obtain it by hand."""
 
     path: str
     sha256: str | None = None
@@ -35,7 +35,7 @@ class File:
     optional: bool = False
 
     def place(self, data: Path, cache: Path) -> Path:
-        """Where the file is: in the data folder, or as fetched weights in the cache; else where it belongs."""
+        """Path of the file: in the data folder, or the downloaded copy in the cache; if absent, where it belongs."""
         wanted = data / self.path
         cached = cached_weights(wanted.name, self.sha256, cache) if self.sha256 else wanted
         return cached if not wanted.exists() and cached.exists() else wanted
@@ -45,10 +45,17 @@ class File:
 class Tree:
     """A folder of aligned images.
 
-    files: how many there should be, None for any number; url: the address of the folder, if it can be fetched;
-    originals: where the unaligned photographs lie; listing: the files that name the images, and ``pattern`` how
-    (without it, they are in the format of LFW's pairs.txt); initials: by how many first letters of the path files are
-    grouped; marks: the YAML of ``conf/source/marks`` with the first digits of each file's digest.
+    Attributes:
+        folder: path of the folder.
+        initials: length of the path prefix that groups files.
+        files: expected number of images; None for any number.
+        bytes: download size.
+        url: address of the folder if it can be downloaded.
+        originals: folder of the unaligned photographs.
+        listing: files that name the images.
+        pattern: regular expression of an image name in the listing; None for the format of LFW's pairs.txt.
+        marks: YAML of ``conf/source/marks`` with a prefix of each file's digest.
+        groups: SHA-256 of each group.
     """
 
     folder: str
@@ -63,15 +70,15 @@ class Tree:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def own_list(self, data: Path) -> Path:
-        """The digests of crops aligned here, in the format of sha256sum, paths relative to the tree."""
+        """Digests of crops that ``frbench data prepare`` aligned: format of sha256sum, paths relative to the tree."""
         return data / f"{self.folder}.sha256"
 
     def not_found_list(self, data: Path) -> Path:
-        """The originals in which no face was found, one a line."""
+        """Originals in which no face was found, one per line."""
         return data / f"{self.folder}.not_found.txt"
 
     def expected(self, data: Path) -> list[str]:
-        """The images that the listing names, sorted; empty where there is no listing to read."""
+        """Sorted image names from the listing; empty if there is none."""
         lists = [data / name for name in self.listing]
         if not lists or not all(path.is_file() for path in lists):
             return []
@@ -81,7 +88,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Source:
-    """All that one option needs. ``how`` says how to obtain it, in one line."""
+    """Everything that one dataset or recognizer option needs. ``how`` says in one line how to obtain it."""
 
     name: str
     what: str
@@ -97,7 +104,7 @@ class Source:
 
 
 def load_sources() -> dict[str, Source]:
-    """Every source of ``conf/source``, by name."""
+    """All sources of ``conf/source``, by name."""
     sources = {}
     for path in sorted(files("frbench.conf").joinpath("source").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".yaml"):
@@ -107,17 +114,17 @@ def load_sources() -> dict[str, Source]:
 
 
 def by_option(sources: Mapping[str, Source]) -> dict[str, Source]:
-    """Sources by every name that means them: their own and those of their options."""
+    """Sources by their own names and by the names of their options."""
     return {**sources, **{option: source for source in sources.values() for option in source.options}}
 
 
 def scan(tree: Tree, data: Path) -> list[str]:
-    """The images in the tree, sorted, relative to it."""
+    """Sorted image paths in the tree, relative to it."""
     return image_files(data / tree.folder).names
 
 
 def state(source: Source, data: Path, cache: Path) -> tuple[str, str]:
-    """``present``, ``incomplete`` or ``missing``, and what is there of what is needed. Looks at names only."""
+    """State (``present``, ``incomplete`` or ``missing``) and counts of present files. Checks names only."""
     needed = [file for file in source.files if not file.optional]
     have = sum(file.place(data, cache).is_file() for file in needed)
     counts = [f"{have} of {len(needed)} files"] if len(needed) > 1 else []
@@ -130,7 +137,7 @@ def state(source: Source, data: Path, cache: Path) -> tuple[str, str]:
 
 
 def digests(folder: Path, names: Sequence[str], progress: Report = lambda done, total: None) -> dict[str, str]:
-    """The SHA-256 of each file, by name."""
+    """SHA-256 of each file, by name."""
     with ThreadPoolExecutor() as pool:
         found = {}
         for name, digest in zip(names, pool.map(lambda name: file_sha256(folder / name), names), strict=True):
@@ -140,7 +147,7 @@ def digests(folder: Path, names: Sequence[str], progress: Report = lambda done, 
 
 
 def group_digest(lines: Iterable[tuple[str, str]]) -> str:
-    """The digest of a group from (path, sha256): SHA-256 over its lines as sha256sum writes them, sorted by path."""
+    """SHA-256 over the lines of a group in the format of sha256sum, sorted by path. ``lines``: (path, sha256)."""
     return hashlib.sha256("".join(sum_line(name, digest) for name, digest in sorted(lines)).encode()).hexdigest()
 
 
@@ -149,13 +156,13 @@ def sum_line(name: str, digest: str) -> str:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """A list as sha256sum writes it, by name."""
+    """Digests by name from a file in the format of sha256sum."""
     lines = path.read_text("utf-8").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def read_marks(tree: Tree) -> dict[str, list[str]]:
-    """For each group the first digits of its files' digests, in the order of the sorted paths; empty without marks."""
+    """Digest prefixes of the files of each group, ordered by path; empty if the tree has none."""
     if not tree.marks:
         return {}
     text = files("frbench.conf").joinpath("source", "marks", f"{tree.marks}.yaml").read_text("utf-8")
@@ -176,6 +183,6 @@ def _source(name: str, content: Mapping[str, Any]) -> Source:
 
 
 def _images_of_pairs(text: str) -> Iterator[str]:
-    """The images of lines ``name i j`` and ``name i name j`` (LFW's pairs.txt); other lines are headers."""
+    """Image names from the lines ``name i j`` and ``name i name j`` of LFW's pairs.txt; other lines are headers."""
     for line in text.splitlines():
         yield from (lfw_image(*image) for image in lfw_pair(line) or ())

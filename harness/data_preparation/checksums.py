@@ -1,4 +1,4 @@
-"""Is what lies in the data folder what it should be? Digests where they are published, structure where they are not."""
+"""Verify the data folder: published digests where they exist, decodable 112x112 images where they do not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frbench.harness.runtime.progress import Report
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check found. missing, wrong: paths relative to the data folder; notes: what is worth saying besides."""
+    """Result of a check. ``missing`` and ``wrong`` are paths relative to the data folder; ``notes`` are remarks."""
 
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Findings:
 
 
 def verify(source: Source, data: Path, cache: Path, progress: Report = lambda done, total: None) -> Findings:
-    """Check all files of a source. ``progress`` counts images."""
+    """Check all files of a source. ``progress`` receives numbers of images."""
     found = Findings()
     for file in source.files:
         place = file.place(data, cache)
@@ -34,7 +34,7 @@ def verify(source: Source, data: Path, cache: Path, progress: Report = lambda do
             if not file.optional:
                 found.missing.append(file.path)
         elif file.sha256 is None:
-            found.notes.append(f"{file.path} is there; no digest of it is published")
+            found.notes.append(f"{file.path} is present; its digest is not published")
         elif file_sha256(place) != file.sha256:
             found.wrong.append(file.path)
     if source.tree:
@@ -43,11 +43,12 @@ def verify(source: Source, data: Path, cache: Path, progress: Report = lambda do
 
 
 def verify_tree(tree: Tree, data: Path, found: Findings, progress: Report = lambda done, total: None) -> None:
-    """Add to ``found`` what is missing or wrong in a tree.
+    """Add the missing and the wrong files of a tree to ``found``.
 
-    Crops aligned here are held to the list that was written then. Others are held to the published group digests:
-    all of them for a tree that can be fetched; for one that cannot, only where some group agrees, since people
-    who align such a set themselves get other bytes. Where nothing can be compared, every image must decode, 112x112.
+    Crops that ``frbench data prepare`` aligned are compared with the digests it wrote. Other crops are compared with
+    the published group digests: all groups for a tree that can be downloaded; for one that cannot, only if some group
+    matches, because a user's own alignment gives other bytes. Where no digest applies, every image must decode to
+    112x112.
     """
     present, expected = scan(tree, data), tree.expected(data)
     missing = sorted(set(expected).difference(present))
@@ -59,17 +60,17 @@ def verify_tree(tree: Tree, data: Path, found: Findings, progress: Report = lamb
     own = tree.own_list(data)
     if own.is_file():
         wrong = _differing(read_sums(own), sums)
-        found.notes.append(f"{tree.folder}: aligned here, compared with {own.name}")
+        found.notes.append(f"{tree.folder}: aligned by frbench data prepare, compared with {own.name}")
     elif whole and (groups := _bad_groups(tree, expected or present, sums)) is not None:
         wrong = [name for group in groups for name in _bad_files(tree, data, group, expected or present, sums)]
     else:
         wrong = [name for name in present if not is_crop(data / tree.folder / name)]
-        found.notes.append(f"{tree.folder}: no published digests apply, the images were decoded")
+        found.notes.append(f"{tree.folder}: no published digest applies; checked that every image decodes")
     found.wrong.extend(f"{tree.folder}/{name}" for name in wrong)
 
 
 def is_crop(path: Path) -> bool:
-    """Whether the file decodes, wholly, to an aligned face."""
+    """Whether the whole file decodes to an aligned face."""
     from frbench.harness.images.aligned_images import BadImage, decode
 
     try:
@@ -84,7 +85,7 @@ def _differing(listed: Mapping[str, str], sums: Mapping[str, str]) -> list[str]:
 
 
 def _bad_groups(tree: Tree, names: Sequence[str], sums: Mapping[str, str]) -> list[str] | None:
-    """The groups whose digest is not the published one; None where these crops are not the published ones at all."""
+    """Groups whose digests differ from the published ones; None if all differ, as for a user's own crops."""
     lines: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for name in names:
         lines[name[: tree.initials]].append((name, sums.get(name, "")))
@@ -93,7 +94,7 @@ def _bad_groups(tree: Tree, names: Sequence[str], sums: Mapping[str, str]) -> li
 
 
 def _bad_files(tree: Tree, data: Path, group: str, names: Sequence[str], sums: Mapping[str, str]) -> list[str]:
-    """Which files of a wrong group are wrong: by the marks, else those that do not decode, else the group itself."""
+    """Wrong files of a wrong group: by digest prefix, else those that do not decode, else the whole group."""
     members = sorted(name for name in names if name.startswith(group))
     there = [name for name in members if name in sums]
     marks = read_marks(tree).get(group, [])

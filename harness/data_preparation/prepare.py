@@ -1,4 +1,4 @@
-"""Bring a source into the data folder: fetch what may be fetched, align what lies there unaligned."""
+"""Prepare a source in the data folder: download its files and align its photographs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JPEG = b"\xff\xd8\xff"
 
 @dataclass(frozen=True)
 class Detector:
-    """How faces are found: a class of ``frbench.datasets.alignment.align``, and the source of its weights, if any."""
+    """A face detector: a class of ``frbench.datasets.alignment.align``, and the source of its weights, if any."""
 
     factory: str
     weights: str | None = None
@@ -46,7 +46,7 @@ DETECTORS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where things go, and which mirror is asked in place of the original addresses."""
+    """Target folders, and a mirror that replaces the original addresses."""
 
     data: Path
     cache: Path
@@ -55,17 +55,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Outcome:
-    """ready: nothing is missing; lines: what was done, and what is left to do by hand, a line each."""
+    """Whether nothing is missing (``ready``), and what was done or is left to the user, one line each."""
 
     ready: bool
     lines: list[str] = field(default_factory=list)
 
 
 def ensure_dataset(name: str, data_root: Path) -> None:
-    """Bring the dataset option ``name`` into the data folder unless it is there.
+    """Download the dataset option ``name`` into the data folder unless it is present.
 
-    A set of one's own, of which nothing is published, is left to its loader. Raises FrbenchError, which says what to
-    do, where the files cannot be fetched.
+    A user's own dataset has no source; its loader checks it.
+
+    Raises:
+        DataMissing: the files cannot be downloaded; the message says what to do.
     """
     source = by_option(load_sources()).get(name)
     if source is None or state(source, data_root, data_root)[0] == "present":
@@ -75,7 +77,7 @@ def ensure_dataset(name: str, data_root: Path) -> None:
 
 
 def prepare(source: Source, place: Place, detector: str = "yunet") -> Outcome:
-    """Do all that can be done for ``source``; what is there and right is kept, so this can be run again and again."""
+    """Download and align as much of ``source`` as possible. Correct files are kept, so the call can be repeated."""
     lines: list[str] = []
     for file in source.files:
         _prepare_file(file, place)
@@ -113,7 +115,7 @@ def _address(tree: Tree, place: Place) -> str:
 
 
 def _fetch_tree(tree: Tree, place: Place, address: str) -> None:
-    """Fetch the images that the listing names; those that turn out wrong are removed and fetched once more."""
+    """Download the images of the listing; remove those with a wrong digest and download them once more."""
     names = tree.expected(place.data)
     folder = place.data / tree.folder
     if not names:
@@ -135,22 +137,22 @@ def _fetch_tree(tree: Tree, place: Place, address: str) -> None:
             if path in found.wrong or path.startswith(groups):
                 (place.data / path).unlink()
     raise CorruptFile(
-        f"{len(found.wrong)} of the files fetched from {address} do not match their published digests "
-        f"({', '.join(found.wrong[:3])}): they were removed; try again later or with another --mirror"
+        f"{len(found.wrong)} files from {address} do not match their published digests "
+        f"({', '.join(found.wrong[:3])}); they were removed: try again later or with another --mirror"
     )
 
 
 def _originals(tree: Tree, data: Path) -> list[str]:
-    """The unaligned photographs, relative to their folder."""
+    """Unaligned photographs, relative to their folder."""
     return scan(Tree(tree.originals), data) if tree.originals else []
 
 
 def _align(tree: Tree, place: Place, originals: Sequence[str], detector: str) -> list[str]:
-    """Align the originals, and write down the digests of the crops and the photographs without a face."""
+    """Align the originals; write the digests of the crops and the list of photographs without a face."""
     aligned, own, nowhere = place.data / tree.folder, tree.own_list(place.data), tree.not_found_list(place.data)
     aligned.mkdir(parents=True, exist_ok=True)
     with FileLock(aligned.parent / ".align.lock"):
-        own.touch()  # from here on these are crops of our making, not the published ones
+        own.touch()  # marks the tree as aligned here, so that published digests no longer apply
         align_folder = resolve_name("frbench.datasets.alignment.align:align_folder")
         detect = _load_detector(DETECTORS[detector], place)
         with count_bar(f"aligning {tree.originals}", "images") as progress:
@@ -162,11 +164,11 @@ def _align(tree: Tree, place: Place, originals: Sequence[str], detector: str) ->
         nowhere.unlink(missing_ok=True)
         return []
     _replace(nowhere, "".join(f"{name}\n" for name in without))
-    parts = {"no face was found in": missed.faceless, "unreadable were": missed.unreadable}
-    found = ", ".join(f"{words} {len(names):,}" for words, names in parts.items() if names)
+    parts = {"without a face": missed.faceless, "unreadable": missed.unreadable}
+    counts = ", ".join(f"{len(names):,} {words}" for words, names in parts.items() if names)
     return [
-        f"{found} of {len(originals):,} images, listed in {nowhere}: "
-        f"put 112x112 crops of your own into {aligned} under the same names"
+        f"{counts} of {len(originals):,} images, listed in {nowhere}: "
+        f"put your own 112x112 crops into {aligned} under the same names"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory."""
+"""Tune glibc's malloc: keep freed memory for the next tensor, or return it to the system."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _MOST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next tensor; whether the C library took the advice (glibc does, others need none).
+    """Keep freed memory in the process for the next tensor; True if the C library supports it (glibc only).
 
-    By itself glibc maps every block above 32 MiB anew and gives it back at once, and a large batch on a CPU, of
-    training or of an attack, can spend half of its time on pages that the system clears. The memory of a process then
-    stays at its peak.
+    By default glibc maps every block above 32 MiB anew and unmaps it when freed, so that a large batch on a CPU can
+    spend half of its time on page faults. With this setting the memory of the process stays at its peak.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -23,9 +22,9 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """What is kept and free goes back to the system, for work whose tensors differ in size from step to step.
+    """Return free memory to the system, for work whose tensor sizes differ from step to step.
 
-    There what was freed seldom fits what comes next, and the process grows: twice as large after twenty steps.
+    There a freed block seldom fits the next tensor, and the process grows (twofold after twenty steps, measured).
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

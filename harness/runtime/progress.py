@@ -1,6 +1,6 @@
-"""Progress on standard error, told ``(done, total)``, total None if unknown: bars with a rate and the time left.
+"""Progress on standard error: bars with rate and remaining time, or plain lines in the log of a batch job.
 
-Where standard error is no terminal, such as the log of a batch job, there are lines instead, and for short work none.
+A ``Report`` is called with ``(done, total)``; ``total`` is None if unknown. Short jobs write no lines.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from rich.text import Text
 Report = Callable[[int, int | None], None]
 T = TypeVar("T")
 
-# A log hears of work that has taken this many seconds; then not before as many more, or a tenth of all so far.
-_FIRST, _AGAIN, _SHARE = 30.0, 60.0, 0.1
+# Seconds before the first line; between lines at least _INTERVAL, or _SHARE of the elapsed time if that is longer.
+_FIRST, _INTERVAL, _SHARE = 30.0, 60.0, 0.1
 
 
 class RateColumn(ProgressColumn):
@@ -47,27 +47,27 @@ class RateColumn(ProgressColumn):
 
 
 class _Lines:
-    """A ``Report`` in lines. ``number`` writes an amount, ``unit`` follows it."""
+    """A ``Report`` that prints lines. ``number`` formats an amount, ``unit`` follows it."""
 
     def __init__(self, title: str, number: Callable[[float], str], unit: str) -> None:
         self.title, self.number, self.unit = title, number, unit
-        self.begun = monotonic()
-        self.due = self.begun + _FIRST
-        self.done, self.spoken = 0, False
-        self.since: tuple[float, int] | None = None  # of the first report: work that is resumed does not begin at zero
+        self.started = monotonic()
+        self.due = self.started + _FIRST
+        self.done, self.printed = 0, False
+        self.since: tuple[float, int] | None = None  # first report: resumed work does not start at zero
 
     def __call__(self, done: int, total: int | None) -> None:
         now, self.done = monotonic(), done
         self.since = self.since or (now, done)
         if now >= self.due:
-            self.due = now + max(_AGAIN, _SHARE * (now - self.begun))
-            self._say(self._state(now, total))
+            self.due = now + max(_INTERVAL, _SHARE * (now - self.started))
+            self._print(self._state(now, total))
 
     def close(self) -> None:
-        """Says that all is done, where it has been said that it is not."""
-        if self.spoken:
-            spent = timedelta(seconds=round(monotonic() - self.begun))
-            self._say(f"{self.number(self.done)}{self.unit}, done in {spent}")
+        """Print that the work is done, if earlier lines were printed."""
+        if self.printed:
+            spent = timedelta(seconds=round(monotonic() - self.started))
+            self._print(f"{self.number(self.done)}{self.unit}, done in {spent}")
 
     def _state(self, now: float, total: int | None) -> str:
         whole = "" if total is None else f" of {self.number(total)}"
@@ -79,25 +79,25 @@ class _Lines:
         left = "" if total is None else f", {timedelta(seconds=round((total - self.done) / rate))} left"
         return f"{state}, {self.number(rate)}{self.unit}/s{left}"
 
-    def _say(self, text: str) -> None:
-        self.spoken = True
+    def _print(self, text: str) -> None:
+        self.printed = True
         print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
 
 def byte_bar(title: str) -> AbstractContextManager[Report]:
-    """A bar that counts bytes."""
+    """A progress bar in bytes."""
     return _shown(_Lines(title, _size, ""), DownloadColumn(), TransferSpeedColumn())
 
 
 def count_bar(title: str, unit: str, transient: bool = False) -> AbstractContextManager[Report]:
-    """A bar that counts things, named by ``unit`` in the plural; ``transient``: it goes away when done."""
+    """A progress bar in items, named by ``unit`` in the plural; a ``transient`` bar disappears when done."""
     return _shown(_Lines(title, _count, f" {unit}"), MofNCompleteColumn(), RateColumn(unit), transient=transient)
 
 
 def over(items: Sequence[T], title: str, unit: str, each: int) -> Iterator[T]:
-    """``items`` under a bar that goes away when done; an item stands for ``each`` things named by ``unit``.
+    """Iterate over ``items`` with a transient bar; each item counts as ``each`` units.
 
-    A range with that step counts no further than its end.
+    A range with that step counts at most to its end.
     """
     total = items.stop if isinstance(items, range) and items.step == each else len(items) * each
     with count_bar(title, unit, transient=True) as report:
@@ -108,7 +108,7 @@ def over(items: Sequence[T], title: str, unit: str, each: int) -> Iterator[T]:
 
 @contextmanager
 def _shown(lines: _Lines, *columns: ProgressColumn, transient: bool = False) -> Iterator[Report]:
-    """A bar, or ``lines`` where none can be drawn."""
+    """A bar on a terminal, ``lines`` elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lines
