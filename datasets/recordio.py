@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from frbench.datasets.io.file_states import file_state
 from frbench.datasets.io.image_store import combined_digest, decoded
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.domains import PositiveInt
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
 from frbench.harness.core.face_data import FaceSet, person_key
@@ -147,10 +148,11 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, table: dict[str, np.ndarray]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        np.savez(file, **table)  # type: ignore[arg-type]
-    temporary.replace(path)
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **table)  # type: ignore[arg-type]
+
+    write_atomically(path, write)
 
 
 def _looked_through(path: Path, index: Path) -> dict[str, np.ndarray]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.domains import Fraction, NonNegativeInt
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, FrbenchError
 
@@ -199,7 +200,8 @@ def align_folder(
             elif landmarks is None:
                 missed.faceless.append(name)
             else:
-                _write(target, cv2.imencode(".jpg", norm_crop(image, landmarks), _jpeg(cv2))[1].tobytes())
+                crop = cv2.imencode(".jpg", norm_crop(image, landmarks), _jpeg(cv2))[1].tobytes()
+                write_atomically(target, partial(Path.write_bytes, data=crop))
         progress(done, len(names))
     return missed
 
@@ -210,13 +212,6 @@ def _check_targets(names: Sequence[str]) -> None:
         other = first.setdefault(str(Path(name).with_suffix("")), name)
         if other != name:
             raise CorruptFile(f"{name} and {other} would have the same aligned crop; remove one of them")
-
-
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, target)
 
 
 def face_detector(model: str | Path) -> Any:

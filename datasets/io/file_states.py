@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import ConfigError
 
 _LAYOUT = "frbench file states, layout 1"
@@ -65,11 +66,8 @@ def _hash(parts: Iterable[str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "ascii")
-        part.replace(path)
+        write_atomically(path, lambda temporary: temporary.write_text(text, "ascii"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror or error}); set paths.cache (or FRBENCH_CACHE) to a writable "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frbench.harness.config import build
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.contracts import Artifact, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSource
@@ -20,7 +21,6 @@ from frbench.harness.evaluation.identity_overlap import overlap_flags
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.initialization import member_names
 from frbench.harness.runtime.distributed import is_main_process
-from frbench.harness.storage.result_store import write_atomically
 from frbench.harness.training.artifacts import Workshop
 
 _OF_RECOGNIZER = r"[^=]*\brecognizer[=.@]"  # words that choose or change the recognizer, options inside it too

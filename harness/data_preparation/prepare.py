@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import CorruptFile, DataMissing
 from frbench.harness.data_preparation.catalog import (
     File,
@@ -183,6 +183,4 @@ def _load_detector(detector: Detector, place: Place) -> object:
 
 
 def _replace(target: Path, text: str) -> None:
-    part = target.with_name(target.name + ".part")
-    part.write_text(text, "utf-8")
-    os.replace(part, target)
+    write_atomically(target, lambda path: path.write_text(text, "utf-8"))

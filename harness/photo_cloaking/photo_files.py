@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from frbench.harness.core.atomic import create_atomically
 from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.photo_cloaking.photo_formats import HEIF, readable, unreadable
 
@@ -143,32 +142,13 @@ class Copies:
     def write(self, photo: Path, data: bytes) -> Path:
         """The copy of ``photo``, whole or not at all, and never over another file. Raises BadPhoto."""
         target = self.of(photo)
-        part = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb") as file:
-                file.write(data)
-            _moved(part, target)
+            create_atomically(target, lambda path: path.write_bytes(data))
         except FileExistsError as error:
             raise BadPhoto(f"{target.name} has appeared meanwhile; it stays as it is") from error
         except OSError as error:
             raise BadPhoto(f"cannot write {target} ({error.strerror})") from error
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
         return target
-
-
-def _moved(part: Path, target: Path) -> None:
-    """``part`` under the name ``target``. Raises FileExistsError: something has that name."""
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(target):
-            raise FileExistsError(target) from None
-        os.replace(part, target)
 
 
 def named(words: list[str]) -> tuple[Path, list[str]]:

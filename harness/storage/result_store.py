@@ -12,9 +12,7 @@ Arrays are compressed without loss (zstd).
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,6 +25,7 @@ import pyarrow as pa
 from filelock import FileLock
 from safetensors.numpy import load, save
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import CorruptFile, DataMissing, FrbenchError
 
 Record = dict[str, Any]
@@ -34,17 +33,6 @@ SCHEMA = 2
 FINISHED = ("done", "refused")
 _ENDING = ".safetensors.zst"
 _IMAGES = "images/"  # before the name of a stack of images that is stored under its digest
-
-
-def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file in the folder of ``target``, then rename it to ``target``."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

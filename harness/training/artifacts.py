@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save_file
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.contracts import Artifact, Defense, FitContext, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.runtime import distributed
-from frbench.harness.storage.result_store import ResultStore, write_atomically
+from frbench.harness.storage.result_store import ResultStore
 
 
 def fitted(
@@ -64,6 +65,5 @@ class Workshop:
         tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
         if not distributed.is_main_process():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: save_file(tensors, temporary, {"key": key}))
         unfinished.unlink(missing_ok=True)

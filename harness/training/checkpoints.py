@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from frbench.harness.core.atomic import write_atomically
 from frbench.harness.runtime import distributed
 
 
@@ -29,16 +30,14 @@ def keep(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` beside ``path``, then let it take its place. The first process alone does."""
     if not distributed.is_main_process():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(f"{path}.{os.getpid()}")
-    try:
+
+    def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave an empty file under the name
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, write)
 
 
 def restore(path: Path, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:

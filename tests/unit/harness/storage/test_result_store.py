@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pandas as pd
 import pytest
 
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.storage.result_store import SCHEMA, ResultStore, write_atomically
+from frbench.harness.storage.result_store import SCHEMA, ResultStore
 
 
 def record(name: str, status: str = "done") -> dict:
@@ -62,19 +61,6 @@ def test_finished_means_done_or_refused_and_a_crash_runs_again(tmp_path: Path) -
     for status in ("done", "refused", "crashed"):
         store.write_record(record(status, status))
     assert [bool(store.finished(s)) for s in ("done", "refused", "crashed")] == [True, True, False]
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    write_atomically(target, lambda path: path.write_text("old"))
-
-    def fail(path: Path) -> None:
-        path.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, fail)
-    assert target.read_text() == "old" and os.listdir(tmp_path) == ["file"]
 
 
 def test_numbers_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
