@@ -16,7 +16,7 @@ from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Ima
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import Dissimilarity, GrayLevels, NonNegative, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.core.face_data import PairBatch
-from frbench.harness.metrics.perturbation import GRAY_LEVELS, Structure
+from frbench.harness.metrics.perturbation import GRAY_LEVELS, StructuralSimilarity
 
 _START = -1  # the draw of starting noise; a defense's draws count from zero
 _SPREAD, _KICK = 1e-4, 0.01  # of the starting noise; of the first step's signs
@@ -127,7 +127,7 @@ class _Front:
 
     rows: Tensor
     template: Template
-    structure: Structure
+    structure: StructuralSimilarity
     adadelta: Adadelta
     place: Tensor
     natural: Images
@@ -150,7 +150,7 @@ class _Front:
         return cls(
             rows,
             view.enroll(pairs),
-            Structure(natural),
+            StructuralSimilarity(natural),
             Adadelta(place),
             place,
             natural,

@@ -13,7 +13,7 @@ from frbench.attacks.components.cloak_optimization import Adadelta, Rounding, as
 from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, Scores, Template, View
 from frbench.harness.core.domains import Dissimilarity, NonNegative, Positive, PositiveInt
 from frbench.harness.core.face_data import PairBatch
-from frbench.harness.metrics.perturbation import Structure
+from frbench.harness.metrics.perturbation import StructuralSimilarity
 
 _START = 1e-6  # of every value in tanh space
 _DECAY = 0.8  # of the rate, each third
@@ -51,7 +51,7 @@ class FawkesTargeted:
         gap = _Gap.between(view, pairs, goal.target(pairs))
         place = to_tanh(pairs.probe.contiguous(memory_format=torch.contiguous_format))
         natural, change = from_tanh(place), torch.full_like(place, _START)
-        structure, adadelta = Structure(natural), Adadelta(place)
+        structure, adadelta = StructuralSimilarity(natural), Adadelta(place)
         kept, least = natural, torch.full((len(pairs),), torch.inf, device=place.device)
         for step in range(self.steps):
             moving = change.detach().requires_grad_(True)

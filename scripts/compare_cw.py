@@ -25,7 +25,7 @@ from frbench.harness.config import build
 from frbench.harness.core.contracts import Goal, Images, View
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.metrics.verification import best_threshold
+from frbench.harness.metrics.thresholds import best_threshold
 from frbench.harness.threat_model.budgets import L2, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 

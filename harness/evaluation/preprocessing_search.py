@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Images, Recognizer
 from frbench.harness.core.face_data import PairSet
-from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.thresholds import best_threshold
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.runtime.progress import over
 
@@ -99,7 +99,7 @@ def _vectors(unfed: Recognizer, way: Preprocessing, images: Images, batch_size: 
 def _accuracy(scores: np.ndarray, same: np.ndarray) -> float:
     if not np.isfinite(scores).all():
         return 0.0
-    return float(((scores > metrics.best_threshold(scores, same)) == same).mean())
+    return float(((scores > best_threshold(scores, same)) == same).mean())
 
 
 def _separation(scores: np.ndarray, same: np.ndarray) -> float:

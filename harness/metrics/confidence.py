@@ -1,4 +1,4 @@
-"""How sure a share is: Wilson's interval, an identity-clustered bootstrap, Newcombe's paired difference. Pure."""
+"""Confidence intervals: Wilson score, bootstrap over people, order statistics of a median, paired difference. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from frbench.harness.core.errors import FrbenchError
 
 Interval = tuple[float, float]
 _UNKNOWN: Interval = (float("nan"), float("nan"))
-_CHUNK = 4_000_000  # weights held in memory at once
+_CHUNK = 4_000_000  # bootstrap weights in memory at once
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Share of ``a`` minus share of ``b`` over the same pairs, with its interval and the four counts."""
+    """Difference of two proportions over the same pairs, with its confidence interval and the 2x2 table.
+
+    Attributes:
+        difference: proportion of ``a`` minus proportion of ``b``, in [-1, 1].
+        low: lower confidence limit of ``difference``.
+        high: upper confidence limit of ``difference``.
+        both: number of pairs where ``a`` and ``b`` are true.
+        only_a: number of pairs where only ``a`` is true.
+        only_b: number of pairs where only ``b`` is true.
+        neither: number of pairs where neither is true.
+    """
 
     difference: float
     low: float
@@ -28,9 +38,27 @@ class PairedDifference:
     only_b: int
     neither: int
 
+    @property
+    def total(self) -> int:
+        """Number of pairs."""
+        return self.both + self.only_a + self.only_b + self.neither
+
 
 def wilson(successes: int, total: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval of ``successes / total``; (NaN, NaN) where ``total`` is 0."""
+    """Wilson score interval of a proportion (Wilson, JASA 22, 1927).
+
+    Args:
+        successes: number of successes, from 0 to ``total``.
+        total: number of trials.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Lower and upper limit in [0, 1]; (NaN, NaN) if ``total`` is 0.
+
+    >>> low, high = wilson(25, 40)
+    >>> print(f"{low:.4f} {high:.4f}")
+    0.4703 0.7578
+    """
     if total == 0:
         return _UNKNOWN
     interval = binomtest(int(successes), int(total)).proportion_ci(level, method="wilson")
@@ -40,13 +68,29 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Interval:
 def clustered_bootstrap(
     success: ArrayLike, clusters: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Percentile interval of the share of successes when pairs share people: people are resampled, not pairs.
+    """Percentile bootstrap interval of a success rate over pairs that share people.
 
-    success: bool (N,). clusters: int (N,) or (N, 2), the person, or both people, of each pair. Each resample draws as
-    many people as there are, with replacement; a pair weighs c_i * c_j, the number of times its two people were
-    drawn, and a pair of one person c_i. Resamples in which no pair is left are dropped. For pairs of two people
-    the product is conservative: where no two pairs share anybody the interval is about sqrt(3) times
-    as wide as that of independent pairs. (NaN, NaN) for no pairs or an unknown person (a negative number).
+    People are resampled, not pairs: each resample draws as many people as the data has, with replacement. A pair of
+    two people has weight c_i * c_j, where c is how often a person was drawn; a pair of one person has weight c_i.
+    Resamples of total weight 0 are dropped. For pairs of two people the interval is conservative: if no two pairs share
+    a person, it is about sqrt(3) times as wide as the interval for independent pairs.
+
+    Args:
+        success: bool (N,).
+        clusters: int (N,) or (N, 2), the person or the two people of each pair; negative if unknown.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Lower and upper limit in [0, 1]; (NaN, NaN) if there are no pairs or a person is unknown.
+
+    Raises:
+        FrbenchError: shapes do not match.
+
+    >>> low, high = clustered_bootstrap([1, 1, 1, 0, 1, 0, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3])
+    >>> print(f"{low:.2f} {high:.2f}")
+    0.50 1.00
     """
     outcome, people = np.asarray(success, bool), np.asarray(clusters)
     people = people[:, None] if people.ndim == 1 else people
@@ -72,8 +116,18 @@ def clustered_bootstrap(
 
 
 def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Exact interval of the median of independent ``values`` (N,), infinite ones among them: two of their order
-    statistics (SciPy's quantile test). Unknown where they are too few for ``level``."""
+    """Exact confidence interval of a median, from order statistics (SciPy's ``quantile_test``).
+
+    Args:
+        values: float (N,), independent; may be infinite.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Lower and upper limit, two of ``values``; NaN if there are too few values for ``level``.
+
+    >>> median_interval(range(20))
+    (5.0, 14.0)
+    """
     found = np.asarray(values, np.float64)
     if not len(found):
         return _UNKNOWN
@@ -82,10 +136,25 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> PairedDifference:
-    """Difference of two shares over the same pairs with Newcombe's hybrid score interval.
+    """Difference of two paired proportions with Newcombe's hybrid score interval.
 
-    (Statistics in Medicine 17, 1998, 2635-2650, method 10: Wilson limits of each share, joined by the corrected phi
-    coefficient.) a, b: bool (N,). NaN for no pairs.
+    Wilson limits of each proportion, combined with the corrected phi coefficient (Newcombe, Statistics in Medicine 17,
+    1998, pages 2635 to 2650, method 10).
+
+    Args:
+        a: bool (N,), for example the success of one attack on each pair.
+        b: bool (N,), the same pairs in the same order.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Proportion of ``a`` minus proportion of ``b``; NaN with zero counts if N is 0.
+
+    Raises:
+        FrbenchError: shapes do not match.
+
+    >>> found = paired_difference([1, 1, 1, 0, 1, 0, 1, 1], [0, 0, 1, 0, 1, 0, 0, 0])
+    >>> print(f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {found.only_a} against {found.only_b}")
+    +0.500 [+0.018, +0.752], 4 against 0
     """
     first, second = np.asarray(a, bool), np.asarray(b, bool)
     if first.shape != second.shape or first.ndim != 1:
@@ -102,12 +171,12 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Paired
     phi = _phi(both, only_a, only_b, neither)
     below, above = (share_a - low_a, high_b - share_b), (high_a - share_a, share_b - low_b)
     difference = share_a - share_b
-    low, high = difference - _joined(*below, phi), difference + _joined(*above, phi)
+    low, high = difference - _combined(*below, phi), difference + _combined(*above, phi)
     return PairedDifference(difference, low, high, both, only_a, only_b, neither)
 
 
 def _phi(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """Correlation of the two outcomes, drawn towards 0 by half a pair's product where it is positive."""
+    """Phi coefficient of the 2x2 table; if positive, with Newcombe's continuity correction of N / 2."""
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     product = float(both * neither - only_a * only_b)
     if product > 0:
@@ -115,12 +184,25 @@ def _phi(both: int, only_a: int, only_b: int, neither: int) -> float:
     return product / sqrt(margins) if margins else 0.0
 
 
-def _joined(x: float, y: float, phi: float) -> float:
+def _combined(x: float, y: float, phi: float) -> float:
     return sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
 
 
 def bootstrap_mean(values: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
-    """Percentile bootstrap interval (SciPy) of the mean of independent ``values`` (N,); unknown for fewer than two."""
+    """Percentile bootstrap interval of a mean (SciPy's ``bootstrap``).
+
+    Args:
+        values: float (N,), independent.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Lower and upper limit; (NaN, NaN) for fewer than two values.
+
+    >>> bootstrap_mean([0.5, 0.5, 0.5])
+    (0.5, 0.5)
+    """
     found = np.asarray(values, np.float64)
     if len(found) < 2:
         return _UNKNOWN

@@ -1,4 +1,4 @@
-"""How much an attack changed an image: L-inf and RMS in gray levels, L2 on [0, 1], SSIM. Batched, per image."""
+"""Perturbation sizes per image: L-inf and RMS in gray levels, L2 on [0, 1], SSIM and DSSIM. Batched."""
 
 from __future__ import annotations
 
@@ -10,39 +10,95 @@ from torch import Tensor
 from frbench.harness.core.contracts import Images, Mask
 
 GRAY_LEVELS = 255
-_WINDOW, _SIGMA = 11, 1.5  # of the Gaussian window of SSIM
+_WINDOW, _SIGMA = 11, 1.5  # Gaussian window of SSIM
 _C1, _C2 = 0.01**2, 0.03**2
 
 
 def linf(clean: Images, adversarial: Images) -> Tensor:
-    """Largest change of any channel of any pixel, in gray levels of 255, (N,)."""
+    """L-inf norm of the perturbation in gray levels of 255.
+
+    Args:
+        clean: (N, C, H, W) in [0, 1].
+        adversarial: the same shape and range.
+
+    Returns:
+        (N,), in [0, 255].
+
+    >>> clean = torch.zeros(1, 3, 2, 2)
+    >>> linf(clean, clean + 8 / 255)
+    tensor([8.])
+    """
     return (adversarial - clean).abs().flatten(1).amax(dim=1) * GRAY_LEVELS
 
 
 def l2(clean: Images, adversarial: Images) -> Tensor:
-    """Euclidean length of the change on [0, 1], (N,)."""
+    """L2 norm of the perturbation, for images on [0, 1].
+
+    Args:
+        clean: (N, C, H, W) in [0, 1].
+        adversarial: the same shape and range.
+
+    Returns:
+        (N,), at least 0.
+
+    >>> clean = torch.zeros(1, 1, 2, 2)
+    >>> l2(clean, clean + 0.5)
+    tensor([1.])
+    """
     length: Tensor = torch.linalg.vector_norm((adversarial - clean).flatten(1), dim=1)
     return length
 
 
 def rms(clean: Images, adversarial: Images) -> Tensor:
-    """Root mean square change over all channels of all pixels, in gray levels of 255, (N,)."""
+    """Root mean square of the perturbation in gray levels of 255: L2 * 255 / sqrt(C * H * W).
+
+    Args:
+        clean: (N, C, H, W) in [0, 1].
+        adversarial: the same shape and range.
+
+    Returns:
+        (N,), in [0, 255].
+
+    >>> clean = torch.zeros(1, 3, 2, 2)
+    >>> round(rms(clean, clean + 8 / 255).item(), 4)
+    8.0
+    """
     return (adversarial - clean).flatten(1).square().mean(dim=1).sqrt() * GRAY_LEVELS
 
 
 def ssim(clean: Images, adversarial: Images) -> Tensor:
-    """Mean structural similarity (11x11 Gaussian window, whole windows only), 1 for equal images, (N,)."""
+    """Mean structural similarity (Wang et al., IEEE TIP 13, 2004): 11x11 Gaussian window, no padding.
+
+    Args:
+        clean: (N, C, H, W) in [0, 1], at least 11 pixels a side.
+        adversarial: the same shape and range.
+
+    Returns:
+        (N,), in [-1, 1]; 1 for equal images.
+
+    >>> clean = torch.rand(1, 3, 16, 16)
+    >>> ssim(clean, clean)
+    tensor([1.])
+    """
     from kornia.metrics import ssim as kornia_ssim
 
     maps: Tensor = kornia_ssim(clean, adversarial, window_size=_WINDOW, max_val=1.0, padding="valid")
     return maps.flatten(1).mean(dim=1)
 
 
-class Structure:
-    """DSSIM, (1 - SSIM) / 2, to fixed ``clean`` images (N, C, H, W) whose own statistics are worked out once.
+class StructuralSimilarity:
+    """DSSIM, (1 - SSIM) / 2, of images to fixed clean images; differentiable.
 
-    As ``ssim``, and differentiable; per image, to the last bit whatever the batch. Images smaller than the window have
-    the largest odd one that fits. Filters are products with banded matrices: on a CPU as quick as convolutions.
+    As ``ssim``, but the statistics of the clean images are computed once, and the result of an image is the same to the
+    last bit in any batch. If an image is smaller than the window, the window is the largest odd size that fits. Filters
+    are products with banded matrices, on a CPU as fast as convolutions.
+
+    Args:
+        clean: (N, C, H, W) in [0, 1].
+
+    >>> clean = torch.zeros(1, 3, 16, 16)
+    >>> StructuralSimilarity(clean).dssim(clean)
+    tensor([0.])
     """
 
     def __init__(self, clean: Images) -> None:
@@ -54,7 +110,7 @@ class Structure:
         self._variance = square - self._mean.square()
 
     def dssim(self, images: Images) -> Tensor:
-        """(N,), 0 for the clean images themselves."""
+        """DSSIM of ``images``, shaped as the clean images: (N,), in [0, 1]; 0 for equal images."""
         moved = self._shifted(images)
         mean, square, product = self._blurred(moved, moved.square(), moved * self._centred)
         variance, covariance = square - mean.square(), product - mean * self._mean
@@ -64,23 +120,23 @@ class Structure:
         return (1 - (above / below).flatten(1).mean(dim=1)) / 2
 
     def _shifted(self, images: Images) -> Images:
-        """Around zero, where a variance loses fewer digits; planes apart, as a matrix product wants them."""
+        """Centred around zero, where a variance loses fewer digits, in the memory layout of a matrix product."""
         return (images - 0.5).contiguous(memory_format=torch.contiguous_format)
 
     def _blurred(self, *planes: Tensor) -> tuple[Tensor, ...]:
-        """Each (N, C, H, W) under the window, where all of it is inside."""
+        """Each (N, C, H, W) filtered with the window, without padding."""
         stacked = torch.cat(planes, dim=1)
         return (self._down @ (stacked @ self._across.T)).chunk(len(planes), dim=1)
 
-    def __getitem__(self, rows: Tensor) -> Structure:
-        """Of the images ``rows`` alone."""
+    def __getitem__(self, rows: Tensor) -> StructuralSimilarity:
+        """The same for the clean images ``rows`` only."""
         kept = copy(self)
         kept._centred, kept._mean, kept._variance = self._centred[rows], self._mean[rows], self._variance[rows]
         return kept
 
 
 def _band(side: int, length: int) -> Tensor:
-    """The Gaussian window at each of its places on a line, (side - length + 1, side)."""
+    """Banded matrix of the Gaussian window, (side - length + 1, side)."""
     line = torch.exp(-((torch.arange(length) - length // 2) / _SIGMA).square() / 2)
     rows = torch.zeros(side - length + 1, side)
     for place, row in enumerate(rows):
@@ -89,10 +145,20 @@ def _band(side: int, length: int) -> Tensor:
 
 
 def sizes(clean: Images, adversarial: Images, achieved: Mask | None = None) -> dict[str, Tensor]:
-    """``linf``, ``l2``, ``rms`` and ``ssim`` of each image, (N,) each.
+    """All perturbation sizes of each image.
 
-    Where ``achieved`` (N,) is given and false, the attack failed: its size is infinite and its similarity minus
-    infinity, so that no failure passes for a small perturbation.
+    Args:
+        clean: (N, C, H, W) in [0, 1].
+        adversarial: the same shape and range.
+        achieved: bool (N,), whether the attack succeeded. A failed attack has infinite sizes and an SSIM of minus
+            infinity, so that it never counts as a small perturbation. None if all count as they are.
+
+    Returns:
+        ``linf``, ``l2``, ``rms`` and ``ssim``, (N,) each.
+
+    >>> clean = torch.zeros(2, 1, 11, 11)
+    >>> sizes(clean, clean + 4 / 255, torch.tensor([True, False]))["linf"]
+    tensor([4., inf])
     """
     measured = {
         "linf": linf(clean, adversarial),

@@ -1,4 +1,4 @@
-"""Whether a difference between two cells can be chance: exact McNemar test, Holm's correction over a table. Pure."""
+"""Significance tests: exact McNemar test and Holm's correction for multiple comparisons. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,35 @@ LEVEL = 0.05
 
 
 def exact_mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p of as uneven a split of the pairs that only one of two attacks won, were both equally likely.
+    """Two-sided exact McNemar test of two paired proportions (McNemar, Psychometrika 12, 1947, in binomial form).
 
-    (McNemar, Psychometrika 12, 1947, in its exact binomial form.) 1 where no pair tells them apart.
+    With counts of positive and of negative differences it is the exact sign test.
+
+    Args:
+        only_a: number of pairs where only the first is a success.
+        only_b: number of pairs where only the second is a success.
+
+    Returns:
+        p-value in [0, 1]; 1 if both counts are 0.
+
+    >>> print(f"{exact_mcnemar(4, 0):.3f}")
+    0.125
     """
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values so corrected that rejecting those up to a level errs anywhere in the family at most that often.
+    """Holm's step-down correction of p-values (Holm, Scandinavian Journal of Statistics 6, 1979).
 
-    (Holm, Scandinavian Journal of Statistics 6, 1979.)
+    Rejecting the corrected p-values up to a level bounds the family-wise error rate by that level.
+
+    Args:
+        p: p-values in [0, 1].
+
+    Returns:
+        Corrected p-values in the same order.
+
+    >>> [round(each, 3) for each in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
     """
     return [float(each) for each in multipletests(list(p), alpha=LEVEL, method="holm")[1]] if p else []

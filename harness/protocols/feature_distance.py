@@ -26,8 +26,8 @@ from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.calibration import Calibration
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.judge import Enrolled, Judge
-from frbench.harness.metrics import verification as metrics
 from frbench.harness.metrics.perturbation import GRAY_LEVELS, sizes
+from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.feature_distance_crafting import Reached, Reaching, nested_of
 from frbench.harness.protocols.pair_metrics import distances_measurements, views_measurements
 from frbench.harness.protocols.verification import clean_measurements, preflight, sight
@@ -119,7 +119,7 @@ class FeatureDistance:
             goal=cell.goal,
             budget=cell.budget,
             bounded=False,
-            thresholds=metrics.fold_thresholds(scores, cell.pairs.same, cell.pairs.fold),
+            thresholds=fold_thresholds(scores, cell.pairs.same, cell.pairs.fold),
             clean_scores=scores,
             draws=self.draws,
             survival={},

@@ -14,6 +14,7 @@ from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.verifiers import Averaged
 from frbench.harness.metrics import verification as metrics
 from frbench.harness.metrics.confidence import clustered_bootstrap, wilson
+from frbench.harness.metrics.thresholds import OperatingPoint, Unresolved, fold_far_thresholds
 
 _NOBODY = pd.Series(dtype=bool)
 _TAR = ("tar", "tar_low", "tar_high", "accepted", "genuine", "threshold_mean")
@@ -54,8 +55,8 @@ def at_far(table: pd.DataFrame, clean: np.ndarray, pairs: PairSet, goal: Goal, f
 
     Null with the reason where the data cannot resolve it.
     """
-    point = metrics.fold_far_thresholds(clean, pairs.same, pairs.fold, far)
-    if isinstance(point, metrics.Unresolved):
+    point = fold_far_thresholds(clean, pairs.same, pairs.fold, far)
+    if isinstance(point, Unresolved):
         return {**dict.fromkeys((*success_rate(_NOBODY, _NOBODY), *_REALISED)), "reason": point.reason}
     line = torch.from_numpy(point.thresholds[table["index"]])
 
@@ -72,14 +73,14 @@ def tar_at_far(clean: np.ndarray, pairs: PairSet, far: float) -> dict[str, Any]:
     Null with the reason where the data cannot resolve it.
     """
     found = metrics.tar_at_far(clean, pairs.same, pairs.fold, far)
-    if isinstance(found, metrics.Unresolved):
+    if isinstance(found, Unresolved):
         return {**dict.fromkeys((*_TAR, *_REALISED)), "reason": found.reason}
     rates = (found.tar, *wilson(found.accepted, found.total), found.accepted, found.total)
     mean = float(found.point.thresholds.mean())
     return {**dict(zip(_TAR, (*rates, mean), strict=True)), **realised_far(found.point), "reason": None}
 
 
-def realised_far(point: metrics.OperatingPoint) -> dict[str, Any]:
+def realised_far(point: OperatingPoint) -> dict[str, Any]:
     """FAR on the impostors that thresholds were set on, and on those of held-out folds with its Wilson interval."""
     counts = (point.false_accepts, point.impostors)
     return dict(zip(_REALISED, (point.far_set, point.far, *wilson(*counts), *counts), strict=True))

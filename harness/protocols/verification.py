@@ -29,6 +29,7 @@ from frbench.harness.evaluation.judge import Judge, pictures_of
 from frbench.harness.images.postprocessing import Survival
 from frbench.harness.metrics import verification as metrics
 from frbench.harness.metrics.confidence import wilson
+from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.pair_metrics import (
     at_far,
     attack_measurements,
@@ -125,7 +126,7 @@ class Verification:
             goal=cell.goal,
             budget=cell.budget,
             bounded=cell.attack.bounded,
-            thresholds=metrics.fold_thresholds(clean, cell.pairs.same, cell.pairs.fold),
+            thresholds=fold_thresholds(clean, cell.pairs.same, cell.pairs.fold),
             clean_scores=clean,
             draws=self.draws,
             survival=ways,
@@ -175,7 +176,7 @@ def sight(cell: Cell, calibration: Calibration, bare: Verifier) -> Victim:
 
     def thresholds(verifier: Verifier) -> torch.Tensor:
         scores = calibration.scores(verifier)
-        return torch.from_numpy(metrics.fold_thresholds(scores, cell.pairs.same, cell.pairs.fold)).float()
+        return torch.from_numpy(fold_thresholds(scores, cell.pairs.same, cell.pairs.fold)).float()
 
     return Victim(bare, cell.defense, lifted, thresholds, cell.seed)
 

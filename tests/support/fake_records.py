@@ -14,14 +14,8 @@ import pandas as pd
 import pytest
 
 from frbench.harness.metrics.confidence import wilson
-from frbench.harness.metrics.verification import (
-    OperatingPoint,
-    auc,
-    eer,
-    fold_far_thresholds,
-    kfold_accuracy,
-    tar_at_far,
-)
+from frbench.harness.metrics.thresholds import OperatingPoint, fold_far_thresholds
+from frbench.harness.metrics.verification import auc, eer, kfold_accuracy, tar_at_far
 from frbench.harness.protocols.pair_metrics import realised_far
 from frbench.harness.reporting.report import report
 from frbench.harness.storage.records import Kind

@@ -9,7 +9,7 @@ from frbench.harness.core.errors import warn_once
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import cosine
 from frbench.harness.evaluation.cell import Cell
-from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.thresholds import best_threshold
 from frbench.harness.protocols.cloaking.photo_embeddings import Enrolment
 from frbench.harness.recognizers.accuracy_check import check_clean_accuracy
 
@@ -44,4 +44,4 @@ def pair_accuracy(users: np.ndarray, vectors: torch.Tensor) -> float:
     others = np.concatenate([following[several], end[several] % len(users)])
     same = users[probes] == users[others]
     scores = cosine(vectors[torch.from_numpy(probes)], vectors[torch.from_numpy(others)]).double().numpy()
-    return float(((scores > metrics.best_threshold(scores, same)) == same).mean())
+    return float(((scores > best_threshold(scores, same)) == same).mean())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from frbench.harness.core.flags import Flag
 from frbench.harness.metrics.confidence import wilson
-from frbench.harness.metrics.verification import security_curve
+from frbench.harness.metrics.security_curves import security_curve
 from frbench.harness.reporting.figures import image_grids as plots_pictures
 from frbench.harness.reporting.figures import plots
 from frbench.harness.reporting.figures.collect_cloaking import grids, line_figures, scatters

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from frbench.harness.core.flags import Flag
 from frbench.harness.metrics.confidence import median_interval
+from frbench.harness.metrics.security_curves import median_size
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar
-from frbench.harness.metrics.verification import median_size
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.tables.layout import groups
 from frbench.harness.reporting.tables.paired_tests import chance, meetings, tested

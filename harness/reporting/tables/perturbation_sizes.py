@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from frbench.harness.core.flags import Flag
 from frbench.harness.metrics.confidence import median_interval
-from frbench.harness.metrics.verification import median_size, security_curve
+from frbench.harness.metrics.security_curves import area_under_curve, median_size, security_curve
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.pair_outcomes import Scores, counted, sizes
 from frbench.harness.reporting.tables.layout import facts, groups, listing, percent, setting, slug, success_rate
@@ -53,12 +53,6 @@ def smallest_tables(records: Sequence[Record], findings: Findings, scores: Score
         title = f"Smallest changes for {label(group[0], 'goal')}, {setting(group[0])}"
         tables.append(Table(slug("sizes", group[0]), title, f"{_SIZES} {facts(group)}", header, rows, 3))
     return tables
-
-
-def area(values: ArrayLike, widest: float = WIDEST) -> float:
-    """Mean over radii 0..``widest`` of the share of sizes within the radius; exact, since each size is one step."""
-    found = np.asarray(values, np.float64)
-    return float(np.clip(1 - found / widest, 0, 1).mean()) if len(found) else float("nan")
 
 
 def queries_tables(records: Sequence[Record], findings: Findings, scores: Scores) -> list[Table]:
@@ -104,7 +98,9 @@ def _median(name: str, scores: Scores) -> Callable[[Record], Cell]:
 
 
 def _area(name: str, widest: float, scores: Scores) -> Callable[[Record], Cell]:
-    return lambda record: Cell(_of_sizes(record, name, scores, lambda values: percent(area(values, widest))))
+    return lambda record: Cell(
+        _of_sizes(record, name, scores, lambda values: percent(area_under_curve(values, widest)))
+    )
 
 
 def _within(radius: int, scores: Scores) -> Callable[[Record], Cell]:

@@ -20,7 +20,7 @@ from frbench.harness.core.contracts import Images, View
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.metrics.perturbation import Structure
+from frbench.harness.metrics.perturbation import StructuralSimilarity
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -159,7 +159,7 @@ def test_that_images_end_at_the_budget_under_the_cap_in_whole_levels_and_further
     assert torch.allclose(levels, levels.round(), atol=1e-3)
     assert levels.abs().max() <= 16.001
     assert levels.abs().max() > 10
-    dissimilar = Structure(pairs.probe).dssim(found)
+    dissimilar = StructuralSimilarity(pairs.probe).dssim(found)
     assert bool((dissimilar < 1.15 * 0.004).all())
     assert bool((dissimilar > 0.5 * 0.004).all())
     signs = torch.randn(levels.shape, generator=torch.Generator().manual_seed(0)).sign()
@@ -286,7 +286,7 @@ def test_that_mode_high_on_real_faces_has_the_figures_of_the_published_cloaks(re
     weights = str(real_data / "models/foamliu_mobilefacenet.pt")
     network = TorchRecognizer("f", MobileFaceNet, weights, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     found = Fawkes()(through(network), pairs, Cloak(), Unbounded()).images
-    dissimilar = Structure(pairs.probe).dssim(found)
+    dissimilar = StructuralSimilarity(pairs.probe).dssim(found)
     assert float(((dissimilar >= 0.9 * 0.017) & (dissimilar <= 1.1 * 0.017)).float().mean()) >= 0.95
     assert float((found - pairs.probe).abs().max()) * 255 <= 16.001
     low, high = spectrum(found - pairs.probe)

@@ -28,7 +28,7 @@ from frbench.harness.core.contracts import Defense, Draw, Images, Scores, Verifi
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.thresholds import best_threshold
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging
 
@@ -64,7 +64,7 @@ class Stage:
         return self.kept[name]
 
     def threshold(self, verifier: Verifier) -> float:
-        return metrics.best_threshold(self.scores(verifier), self.pairs.same[self.index])
+        return best_threshold(self.scores(verifier), self.pairs.same[self.index])
 
     def accuracy(self, verifier: Verifier) -> float:
         accepted = self.scores(verifier) > self.threshold(verifier)

@@ -19,7 +19,7 @@ from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
 from frbench.harness.evaluation.audit import Audit, Audited, Evidence
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.evaluation.judge import Judge
-from frbench.harness.metrics.verification import fold_thresholds
+from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation

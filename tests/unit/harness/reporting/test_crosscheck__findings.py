@@ -32,6 +32,7 @@ from frbench.harness.core.face_data import load_images
 from frbench.harness.evaluation import crafting
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.thresholds import Unresolved
 from frbench.harness.protocols.verification import Verification
 from frbench.harness.reporting.figures.image_grids import PictureRow, picture_grid
 from frbench.harness.storage.result_store import ResultStore
@@ -190,7 +191,7 @@ def lfw_like(impostors: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 def test_a_far_below_one_impostor_pair_is_no_number_but_a_reason() -> None:
     scores, same, fold = lfw_like()
     found = metrics.tar_at_far(scores, same, fold, 1e-4)  # 2,700 impostor pairs in nine folds: 3.7e-4 at the finest
-    assert isinstance(found, metrics.Unresolved)
+    assert isinstance(found, Unresolved)
     assert "1/2700" in found.reason
 
 

@@ -17,7 +17,7 @@ from frbench.harness.core.contracts import Draw
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.evaluation.calibration import CALIBRATING, JUDGING
 from frbench.harness.evaluation.cell import Cell, run_cell
-from frbench.harness.metrics import verification as metrics
+from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.verification import Verification
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
@@ -64,7 +64,7 @@ def single_draw_error(cell: Cell, draws: int = 20) -> float:
             draw = Draw(123, step)
             return victim.score(whole.probe, victim.enroll(whole.reference, whole.index, draw), draw).numpy()
 
-        thresholds = metrics.fold_thresholds(scores(0), pairs.same, pairs.fold)
+        thresholds = fold_thresholds(scores(0), pairs.same, pairs.fold)
         return float(np.mean([(scores(step) <= thresholds)[pairs.same].mean() for step in range(1, draws + 1)]))
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from support.fake_records import FakeStore, decided, rate
 
-from frbench.harness.metrics.verification import security_curve
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.tables.audit import audit_tables
-from frbench.harness.reporting.tables.perturbation_sizes import area, queries_tables, smallest_tables
+from frbench.harness.reporting.tables.perturbation_sizes import queries_tables, smallest_tables
 from frbench.harness.reporting.tables.postprocessing import draws_tables, survival_tables
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, Cell, Table
 from frbench.harness.reporting.tables.success import BEST_ACCURACY, attack_tables
@@ -91,16 +89,6 @@ def test_that_sizes_count_only_pairs_decided_correctly_and_are_missing_without_s
     assert row(smallest_tables([record], Findings(), store.scores)[0])["median L∞"] == "1.50"
     assert row(smallest_tables([record], Findings(), store.scores)[0])["median L2"] == "–"
     assert row(smallest_tables([record], Findings(), lambda name: None)[0])["area %"] == "–"
-
-
-def test_that_the_area_is_that_under_the_security_curve() -> None:
-    sizes = np.concatenate([np.random.default_rng(0).exponential(5, 500), [np.inf] * 100])
-    radii = np.linspace(0, 16, 200_001)
-    assert area(sizes) == pytest.approx(np.trapezoid(security_curve(sizes, radii), radii) / 16, abs=1e-5)
-    assert area(sizes, 32) == pytest.approx(np.trapezoid(security_curve(sizes, 2 * radii), 2 * radii) / 32, abs=1e-5)
-    assert area([0, 0]) == 1
-    assert area([np.inf, 16]) == 0
-    assert np.isnan(area([]))
 
 
 def test_that_queries_have_a_median_over_successes_and_one_over_all() -> None:
