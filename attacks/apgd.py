@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frbench.attacks.components.active_set import Front, Ledger, gradient
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import PositiveInt
 from frbench.harness.core.face_data import PairBatch
 
@@ -21,7 +21,7 @@ _FIRST_STEP = 2.0  # radii
 _PULL = 0.75  # share of the gradient step in a move; the rest is inertia
 _RISING = 0.75  # at a checkpoint, so large a share of the steps should have been improvements
 _GAIN = 1e-5  # what counts as better: below is the rounding of a cosine, which changes with the size of the batch
-_NOISE = {"cosine": -2, "hinge": -3}  # draws of starting noise: else both would walk alike up to the aim
+_NOISE = {"cosine": 1, "hinge": 2}  # k of the starting noise: with equal noise both losses would take equal steps
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -126,7 +126,9 @@ class Apgd:
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         ball = budget.around(pairs.probe)
         for start in range(self.starts):
-            noise = uniform(pairs.index, Draw(view.seed, start, _NOISE[self.loss]), tuple(pairs.probe.shape[1:]))
+            noise = uniform(
+                pairs.index, Draw(view.seed, Stream.ATTACK, start, _NOISE[self.loss]), tuple(pairs.probe.shape[1:])
+            )
             images = ball.sample(noise.contiguous(memory_format=torch.channels_last))
             front = Front(images, template, ball, aim)
             if self._drops and start:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from frbench.attacks.square import allowance
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, View
-from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import (
     CropPixels,
     Fraction,
@@ -29,10 +30,17 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import norm
 
-_START, _PLACES, _SIZES = -1, -2, -3  # the draws of the attack's own noise; a victim's count from zero
 _BLOCK = 10  # moves drawn at once
 _STEEPEST = 0.9  # of the way to the clean image, in one move
 _TINY = 1e-12
+
+
+class _Noise(IntEnum):
+    """What noise of the attack is for: ``k`` of its draws."""
+
+    START = 0
+    PLACES = 1
+    SIZES = 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,11 @@ class Evolutionary:
             if not len(rows):
                 break
             if attempt:
-                noise = uniform(pairs.index[rows], Draw(asker.view.seed, attempt, _START), tuple(images.shape[1:]))
+                noise = uniform(
+                    pairs.index[rows],
+                    Draw(asker.view.seed, Stream.ATTACK, attempt, _Noise.START),
+                    tuple(images.shape[1:]),
+                )
             tried = noise if attempt else asker.goal.target(pairs)
             agreed, loss = asker.ask(rows, tried, attempt)
             better = agreed | (loss < least[rows])
@@ -167,9 +179,9 @@ class _Walk:
     def _draw(self, block: int) -> None:
         """Noise of the next moves: exponential variables, by which places are chosen, and normal ones."""
         index, seed = self.asker.index[self.rows], self.asker.view.seed
-        places = uniform(index, Draw(seed, block, _PLACES), (_BLOCK, self.variances.shape[1]))
+        places = uniform(index, Draw(seed, Stream.ATTACK, block, _Noise.PLACES), (_BLOCK, self.variances.shape[1]))
         self.races = -torch.log1p(-places)
-        self.sizes = normal(index, Draw(seed, block, _SIZES), (_BLOCK, self.moved_at_once))
+        self.sizes = normal(index, Draw(seed, Stream.ATTACK, block, _Noise.SIZES), (_BLOCK, self.moved_at_once))
 
     def _noise(self, place: int) -> Tensor:
         """Noise (n, pixels of the grid) at some places, drawn without replacement in proportion to the variances."""

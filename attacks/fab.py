@@ -14,11 +14,10 @@ from torch import Tensor
 from frbench.attacks.components.minimization import Pending, Smallest, begin, last_look, line_search, look
 from frbench.attacks.deepfool import SIZES, STRICTLY, Norm
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import Fraction, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.core.face_data import PairBatch
 
-_START = -1  # the draw of starting noise; a defense's draws count from zero
 _TINY = 1e-12
 _ROUNDS = 50  # of the projection, which settles in two to five
 _FAR = {"l2": 4.0, "linf": 32 / 255}  # random starts of pairs without a success yet are within half of this
@@ -67,7 +66,7 @@ class Fab:
     def _started(self, view: View, pairs: PairBatch, standing: Pending, found: Smallest, start: int) -> Pending:
         """``standing`` at random images, at half of the smallest change so far."""
         index, shape = pairs.index[standing.rows], tuple(standing.clean.shape[1:])
-        draw, measure = Draw(view.seed, start, _START), SIZES[self.norm]
+        draw, measure = Draw(view.seed, Stream.ATTACK, start), SIZES[self.norm]
         noise = normal(index, draw, shape) if self.norm == "l2" else 2 * uniform(index, draw, shape) - 1
         noise = noise.contiguous(memory_format=torch.channels_last)
         reach = found.size[standing.rows].clamp_max(_FAR[self.norm]) / 2

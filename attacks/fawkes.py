@@ -13,12 +13,11 @@ from torch import Tensor
 
 from frbench.attacks.components.cloak_optimization import Adadelta, Rounding, as_filed, from_tanh, result, to_tanh
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Template, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import Dissimilarity, GrayLevels, NonNegative, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.metrics.perturbation import GRAY_LEVELS, StructuralSimilarity
 
-_START = -1  # the draw of starting noise; a defense's draws count from zero
 _SPREAD, _KICK = 1e-4, 0.01  # of the starting noise; of the first step's signs
 _UNDER, _OVER = 0.9, 1.1  # of the threshold: between them the weight rests
 _HEAVIEST = 129.0  # a weight beyond this, or under its inverse, goes back to 1
@@ -41,7 +40,7 @@ class Fawkes:
     """
 
     identity = "attack.fawkes"
-    version = 1
+    version = 2
 
     threshold: Dissimilarity = 0.017
     steps: PositiveInt = 150
@@ -145,7 +144,7 @@ class _Front:
     def begin(cls, view: View, pairs: PairBatch) -> _Front:
         place = to_tanh(pairs.probe.contiguous(memory_format=torch.contiguous_format))
         natural, rows = from_tanh(place), torch.arange(len(pairs), device=place.device)
-        noise = uniform(pairs.index, Draw(view.seed, 0, _START), tuple(place.shape[1:]))
+        noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK), tuple(place.shape[1:]))
         zero = torch.zeros(len(pairs), device=place.device)
         return cls(
             rows,

@@ -32,7 +32,7 @@ class FawkesTargeted:
     """
 
     identity = "attack.fawkes_v03"
-    version = 1
+    version = 2
 
     threshold: Dissimilarity = 0.008
     steps: PositiveInt = 500

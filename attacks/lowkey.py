@@ -12,11 +12,9 @@ import torch
 from frbench.attacks.components.cloak_optimization import Rounding, as_filed, result
 from frbench.attacks.components.perceptual_distance import Likeness
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import BlurSigma, NonNegative, OddPixels, PixelChange, PixelNoise, PositiveInt
 from frbench.harness.core.face_data import PairBatch
-
-_START = -1  # the draw of starting noise; a defense's draws count from zero
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class LowKey:
     """
 
     identity = "attack.lowkey"
-    version = 1
+    version = 2
 
     likeness: Likeness
     weight: NonNegative = 0.05
@@ -56,7 +54,7 @@ class LowKey:
         each = torch.arange(len(pairs), device=pairs.index.device)
         template = view.enroll(pairs)[torch.cat([each, each])]
         differing = self.likeness.to(pairs.probe)
-        noise = uniform(pairs.index, Draw(view.seed, 0, _START), tuple(pairs.probe.shape[1:]))
+        noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK), tuple(pairs.probe.shape[1:]))
         images = pairs.probe + self.start * (2 * noise - 1)
         for step in range(self.steps):
             images = images.detach().requires_grad_(True)

@@ -16,7 +16,6 @@ from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, I
 from frbench.harness.core.domains import NonNegativeInt, PositiveInt
 from frbench.harness.core.face_data import PairBatch
 
-_LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
 _SHRINK = 4  # while no radius has failed: how small the change will be is not known yet
 
 
@@ -115,5 +114,5 @@ class Hunt:
 
     @torch.no_grad()
     def _offer(self, rows: Tensor, images: Images, size: Tensor) -> Tensor:
-        scores = self.view.score(images, self.template[rows], _LOOK)
+        scores = self.view.final_score(images, self.template[rows])
         return self.found.offer(rows, images, scores, size)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from frbench.attacks.components.active_set import Front, Ledger
 from frbench.attacks.square import allowance
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
-from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import AtLeastThree, CropPixels, EvenCount, Fraction, PixelChange, Stride
 from frbench.harness.core.face_data import PairBatch
 
@@ -94,7 +94,7 @@ class GradientEstimate:
         return (channels, *(edge if self.grid is None else min(self.grid, edge) for edge in edges))
 
     def _direction(self, index: Tensor, seed: int, spent: int, which: int, shape: tuple[int, ...]) -> Tensor:
-        draw = Draw(seed, spent, -1 - which)
+        draw = Draw(seed, Stream.ATTACK, spent, which)
         if self.directions == "gaussian":
             return normal(index, draw, shape)
         return (uniform(index, draw, shape) < 0.5).to(torch.float32) * 2 - 1

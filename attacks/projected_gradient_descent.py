@@ -7,6 +7,7 @@ Constants follow specs/ensemble_attacks 6.3 and 6.4 (code: RobFR attack/*.py; PG
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 import torch
@@ -15,13 +16,18 @@ from torch import Tensor
 from frbench.attacks.components.active_set import Front, Ledger, gradient
 from frbench.attacks.components.input_diversity import Diversity, Smoothing
 from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import Decay, PositiveInt, Stride
 from frbench.harness.core.face_data import PairBatch
 
-_START = -1  # the draw of starting noise; a defense's draws count from zero
-_DIVERSITY = -2  # the draw of what changes the images before they are scored
 _TINY = 1e-12
+
+
+class _Noise(IntEnum):
+    """What noise of the attack is for: ``k`` of its draws."""
+
+    START = 0
+    DIVERSITY = 1
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class ProjectedDescent:
         same_image = (pairs.probe - pairs.reference).abs().amax(dim=(1, 2, 3)) == 0
         if start == 0 and not bool(same_image.any()):
             return pairs.probe
-        noise = uniform(pairs.index, Draw(view.seed, start, _START), tuple(pairs.probe.shape[1:]))
+        noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK, start, _Noise.START), tuple(pairs.probe.shape[1:]))
         sampled = ball.sample(noise.contiguous(memory_format=torch.channels_last))
         return sampled if start else torch.where(same_image[:, None, None, None], sampled, pairs.probe)
 
@@ -109,7 +115,7 @@ class ProjectedDescent:
         change = self.diversity
         if change is None:
             return gradient(view, goal, front.images, front.template, step)
-        index, draw = front.template.index, Draw(view.seed, step, _DIVERSITY)
+        index, draw = front.template.index, Draw(view.seed, Stream.ATTACK, step, _Noise.DIVERSITY)
         scores, slope = gradient(
             view, goal, front.images, front.template, step, lambda images: change(images, index, draw)
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from typing import Literal
 
@@ -17,14 +18,13 @@ from torch import Tensor
 
 from frbench.attacks.components.active_set import Ledger
 from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import PositiveFraction, PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2Ball, LinfBall, norm
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the share of the image halves
-_MOVES, _START = -1, -2  # the draws of the attack's own noise; a victim's count from zero
 _BLOCK, _NUMBERS = 64, 8  # moves drawn at once, and the numbers that one move may use
 _TINY = 1e-12
 
@@ -32,6 +32,13 @@ _TINY = 1e-12
 def allowance(own: int, view: View) -> int:
     """Scores that an attack may ask for each pair: its own limit, or the view's where that is lower."""
     return own if view.queries is None else min(own, view.queries)
+
+
+class _Noise(IntEnum):
+    """What noise of the attack is for: ``k`` of its draws."""
+
+    MOVES = 0
+    START = 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Square:
             if not len(rows):
                 break
             if step % _BLOCK == 0:
-                noise = uniform(index, Draw(view.seed, step // _BLOCK, _MOVES), (_BLOCK, _NUMBERS))
+                noise = uniform(index, Draw(view.seed, Stream.ATTACK, step // _BLOCK, _Noise.MOVES), (_BLOCK, _NUMBERS))
             if step == 0:
                 tried = squares.start(index, view.seed)
             else:
@@ -123,7 +130,7 @@ class _BoxSquares:
     def start(self, index: Tensor, seed: int) -> Images:
         """Vertical stripes, one pixel wide."""
         channels, width = self.lower.shape[1], self.lower.shape[3]
-        up = uniform(index, Draw(seed, 0, _START), (channels, 1, width)) < 0.5
+        up = uniform(index, Draw(seed, Stream.ATTACK, k=_Noise.START), (channels, 1, width)) < 0.5
         return torch.where(up, self.upper, self.lower)
 
     def moved(self, images: Images, rows: Tensor, side: int, noise: Tensor) -> Images:
@@ -154,7 +161,7 @@ class _RoundSquares:
         channels, height, width = self.clean.shape[1:]
         side = max(min(height, width) // 5, 1)
         (ty, y, inside_y), (tx, x, inside_x) = (_tiles(edge, side, index.device) for edge in (height, width))
-        noise = uniform(index, Draw(seed, 0, _START), (channels + 1, height // side, width // side))
+        noise = uniform(index, Draw(seed, Stream.ATTACK, k=_Noise.START), (channels + 1, height // side, width // side))
         spread = noise[:, :, ty[:, None], tx]
         eta = _etas(side).to(index.device)[(spread[:, -1] < 0.5).long(), y[:, None], x]
         change = eta[:, None] * _signs(spread[:, :-1]) * (inside_y[:, None] & inside_x)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION, LibraryAttack, Params
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2, Linf
@@ -165,7 +166,7 @@ class TorchAttack:
         whole = torch.isfinite(images).flatten(1).all(dim=1)
         images = torch.where(whole[:, None, None, None], images, clean)
         with torch.no_grad():
-            scores = view.verifier.score(images, template, Draw(view.seed, model.calls))
+            scores = view.verifier.score(images, template, Draw(view.seed, Stream.QUERY, model.calls))
         return AttackResult(images, goal.achieved(scores, aim), torch.full_like(pairs.index, model.calls))
 
     @property

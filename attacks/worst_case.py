@@ -16,8 +16,6 @@ from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, I
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import Unbounded
 
-_LOOK = 1_000_000_007  # the step at which results are compared: a random victim's draw that no attack has used
-
 
 @dataclass(frozen=True)
 class WorstCase:
@@ -57,7 +55,7 @@ class WorstCase:
                 break
             images, iterations = _within(attack, view, pairs[rows], goal, budget[rows])
             with torch.no_grad():
-                scores = view.score(images, template[rows], _LOOK)
+                scores = view.final_score(images, template[rows])
             ledger.offer(rows, images, scores)
             ledger.iterations[rows] += iterations
             rows = rows[~goal.achieved(scores, aim[rows])]

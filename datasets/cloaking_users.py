@@ -11,13 +11,12 @@ import torch
 from frbench.datasets.cloak_targets import Strangers
 from frbench.datasets.io.image_store import combined_digest
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import AtLeastTwo, Seed, UserPhotos
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet
 
 LEAST = 4  # photos of a user: of fewer, 30 % are no photo to be recognised on
-_SHOTS, _TARGETS = 301, 302  # which use of the set's seed a random number belongs to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +117,18 @@ class Users:
         return came - len(able)
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
-        order = np.argsort(self._chance(rows, _SHOTS), kind="stable")
+        order = np.argsort(self._chance(rows, Stream.USER_PHOTOS), kind="stable")
         return np.sort(rows[order[: self.shots]])
 
     def _decoys(self, identity: np.ndarray) -> np.ndarray:
         """For each photo (M,) a row of the one person that its user aims at, that person's photos in turn."""
         users = np.arange(identity.max() + 1)
-        step = 1 + np.floor(self._chance(users, _TARGETS) * (len(users) - 1)).astype(np.int64)
+        step = 1 + np.floor(self._chance(users, Stream.USER_TARGETS) * (len(users) - 1)).astype(np.int64)
         decoy = np.empty(len(identity), np.int64)
         for user, target in zip(users, (users + step) % len(users), strict=True):
             own, theirs = np.flatnonzero(identity == user), np.flatnonzero(identity == target)
             decoy[own] = theirs[np.arange(len(own)) % len(theirs)]
         return decoy
 
-    def _chance(self, index: np.ndarray, use: int) -> np.ndarray:
-        return uniform(torch.from_numpy(index), Draw(self.seed, use), (1,))[:, 0].numpy().astype(np.float64)
+    def _chance(self, index: np.ndarray, stream: Stream) -> np.ndarray:
+        return uniform(torch.from_numpy(index), Draw(self.seed, stream), (1,))[:, 0].numpy().astype(np.float64)

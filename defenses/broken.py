@@ -17,7 +17,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from frbench.defenses.components.purifier import PurifierDefense
 from frbench.defenses.input_transforms.blur import Blur
 from frbench.harness.core.contracts import Draw, Images, Scores, Template, Verifier
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import BlurSigma, Cosine, CosineGap, Levels, Positive, ShrinkFactor
 from frbench.harness.core.verifiers import Purifier, Sides, Wrapping
 
@@ -190,7 +190,8 @@ class Rippled(Wrapping):
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
         shape = tuple(probe.shape[1:])
-        signs = (uniform(torch.zeros(1, dtype=torch.int64, device=probe.device), Draw(), shape) - 0.5).sign().double()
+        index = torch.zeros(1, dtype=torch.int64, device=probe.device)
+        signs = (uniform(index, Draw(0, Stream.DEFENSE), shape) - 0.5).sign().double()
         place = (probe * signs).flatten(1).sum(dim=1) / signs.numel() ** 0.5  # float64: phases are thousands of turns
         ripple = self.height * torch.sin(self.frequency * place)
         return self.verifier.score(probe, template, draw) + ripple.to(probe.dtype)

@@ -29,7 +29,7 @@ from telling import told, written
 from frbench.attacks.fawkes import Fawkes
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Images, Recognizer, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
@@ -73,7 +73,7 @@ def one_by_one(attack: Fawkes, recognizer: Recognizer) -> Callable[[Images], Ima
 def original(attack: Fawkes, recognizer: Recognizer, photo: Images, row: int) -> Images:
     """One photo (1, 3, 112, 112), from the noise that ours starts from."""
     start = torch.atanh((photo - 0.5) * TANH)
-    noise = uniform(torch.tensor([row]), Draw(0, 0, -1), tuple(photo.shape[1:]))
+    noise = uniform(torch.tensor([row]), Draw(0, Stream.ATTACK), tuple(photo.shape[1:]))
     change = (1e-4 * (2 * noise - 1)).requires_grad_(True)
     optimizer = torch.optim.Adadelta([change], attack.rate, rho=0.95, eps=1e-7)
     weight, course, best, kept = 1.0, 1, 0.0, photo

@@ -131,7 +131,7 @@ def pair_set() -> Callable[..., PairSet]:
 
 @pytest.fixture
 def draw() -> Draw:
-    return Draw(seed=0, step=0, k=0)
+    return Draw()
 
 
 @pytest.fixture

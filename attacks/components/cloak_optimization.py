@@ -13,7 +13,6 @@ from frbench.harness.core.face_data import PairBatch
 
 Rounding = Literal["truncate", "nearest", "none"]
 _ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {"truncate": torch.floor, "nearest": torch.round}
-_LAST = 1_000_000  # the step of the last look, which no cloak gets to
 _TANH = 2 - 1e-6  # keeps black and white at a finite place
 
 
@@ -63,5 +62,5 @@ def result(view: View, goal: Goal, pairs: PairBatch, images: Images, steps: Tens
     """``images`` after ``steps`` (N,) each, and what the view says of them as they are now."""
     images = images.detach().contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        scores = view.score(images, view.enroll(pairs), _LAST)
+        scores = view.final_score(images, view.enroll(pairs))
     return AttackResult(images, goal.achieved(scores, view.aim(goal, pairs.index)), steps)

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from frbench.attacks.components.active_set import gradient
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, Template, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.face_data import PairBatch
 
-_DEPARTURE = -1  # the draw of the noise from which a probe that is its own reference departs
 _NUDGE = 1 / 255
 
 
@@ -74,7 +73,7 @@ def _departure(view: View, pairs: PairBatch) -> Images:
     same_image = (pairs.probe - pairs.reference).abs().amax(dim=(1, 2, 3)) == 0
     if not bool(same_image.any()):
         return pairs.probe
-    noise = uniform(pairs.index, Draw(view.seed, 0, _DEPARTURE), tuple(pairs.probe.shape[1:]))
+    noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK), tuple(pairs.probe.shape[1:]))
     nudged = (pairs.probe + (2 * noise - 1) * _NUDGE).clamp(0, 1).contiguous(memory_format=torch.channels_last)
     return torch.where(same_image[:, None, None, None], nudged, pairs.probe)
 

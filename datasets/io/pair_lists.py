@@ -11,13 +11,12 @@ import numpy as np
 
 from frbench.datasets.io.image_store import Stack, combined_digest, open_files
 from frbench.datasets.io.pair_subsets import Subset, chance
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, warn_once
 from frbench.harness.core.face_data import PairSet, person_key
 from frbench.harness.core.text_lists import read_list
 from frbench.harness.images.image_files import find_images
 
-# Which use of the dataset's seed a random number belongs to (the step of its Draw).
-_DECOYS = 101
 _REDRAWS = 64
 
 
@@ -182,7 +181,7 @@ def draw_decoys(name: str, pairs: PairList, identity: np.ndarray, seed: int) -> 
     decoy = np.full(len(pairs.probe), -1, np.int64)
     open_ = np.arange(len(decoy))
     for k in range(_REDRAWS):
-        drawn = chance(open_, seed, _DECOYS, k)
+        drawn = chance(open_, seed, Stream.DECOYS, k)
         position = _pick_outside(group, excluded[0][open_], excluded[1][open_], drawn)
         decoy[open_] = np.where(position < 0, -1, candidates[position])
         alike = (decoy == pairs.probe) | (decoy == pairs.reference)

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import CalibrationPairs, EvenCount, Seed
 from frbench.harness.core.errors import ConfigError, warn_once
 
-# Which use of the dataset's seed a random number belongs to (the step of its Draw).
-_WITHIN_FOLD, _ORDER_OF_FOLDS = 102, 103
 _LEAST = {"limit": 2, "calibrate": 4}  # with four pairs two folds have both kinds, which thresholds need
 
 
@@ -79,13 +77,13 @@ def balanced(
 
 def _in_rounds(pairs: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
     """The pair numbers ``pairs``, reordered: in round r the r-th random pair of each fold."""
-    shuffled = pairs[np.lexsort((pairs, chance(pairs, seed, _WITHIN_FOLD), fold[pairs]))]
+    shuffled = pairs[np.lexsort((pairs, chance(pairs, seed, Stream.PAIRS_OF_A_FOLD), fold[pairs]))]
     folds = fold[shuffled]
     turn = np.arange(len(folds)) - np.searchsorted(folds, folds)  # rank of the pair within its fold
-    folds_chance = chance(turn * (int(fold.max()) + 1) + folds, seed, _ORDER_OF_FOLDS)
+    folds_chance = chance(turn * (int(fold.max()) + 1) + folds, seed, Stream.ORDER_OF_FOLDS)
     return shuffled[np.lexsort((folds, folds_chance, turn))]
 
 
-def chance(index: np.ndarray, seed: int, use: int, k: int = 0) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64 (n,), each a function of (seed, use, k, index) alone."""
-    return uniform(torch.from_numpy(index), Draw(seed, use, k), (1,))[:, 0].numpy().astype(np.float64)
+def chance(index: np.ndarray, seed: int, stream: Stream, k: int = 0) -> np.ndarray:
+    """Uniform numbers in [0, 1), float64 (n,), each a function of (seed, stream, k, index) alone."""
+    return uniform(torch.from_numpy(index), Draw(seed, stream, k=k), (1,))[:, 0].numpy().astype(np.float64)

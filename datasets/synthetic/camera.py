@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 
 # Annex K of ITU-T T.81, the luminance table that most encoders scale.
 _QUANTISATION = (
@@ -50,7 +50,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 def sensor_noise(key: Tensor, seed: int, sigma: Tensor, size: int) -> Tensor:
     """Triangular noise (N, 3, size, size) of deviation ``sigma`` (N, 1, 1), cheaper than normal and as good here."""
-    u = uniform(key, Draw(seed, 0, 2), (3, size, size)) * 2 - 1
+    u = uniform(key, Draw(seed, Stream.SENSOR_NOISE), (3, size, size)) * 2 - 1
     return torch.copysign(1 - torch.sqrt(1 - u.abs()), u) * (sigma.unsqueeze(1) * math.sqrt(6))
 
 

@@ -17,7 +17,7 @@ from frbench.datasets.io.pair_lists import PairList, assemble
 from frbench.datasets.io.pair_subsets import Subset
 from frbench.datasets.synthetic import render as rendering
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import AtLeastTwo, PositiveInt, Seed, SyntheticPairs, SyntheticPeople
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSet
@@ -25,7 +25,6 @@ from frbench.harness.core.face_data import FaceSet, PairSet
 FOLDS = 10
 RENDERER_VERSION = 1  # raised whenever a photograph may look different; kept photographs belong to it
 _BLOCK = 128  # photographs rendered at a time and held in memory
-_GENUINE, _IMPOSTOR = 201, 202  # which use of the people's seed a random number belongs to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ class Synthetic(Subset):
     def _genuine(self, person: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The pair of shots number ``turn`` in a random order of all pairs of shots of each person."""
         first, second = np.triu_indices(self.shots, 1)
-        chance = uniform(torch.from_numpy(person), Draw(self.people_seed, _GENUINE), (len(first),)).numpy()
+        chance = uniform(torch.from_numpy(person), Draw(self.people_seed, Stream.GENUINE_PAIRS), (len(first),)).numpy()
         chosen = np.argsort(chance, axis=1, kind="stable")[np.arange(len(person)), turn]
         return person * self.shots + first[chosen], person * self.shots + second[chosen]
 
@@ -106,7 +105,9 @@ class Synthetic(Subset):
         group = self.people // FOLDS
         again, step = np.divmod(turn, (group - 1) // 2)
         a, b = first + place, first + (place + 1 + step) % group
-        chance = uniform(torch.from_numpy(a * self.people + b), Draw(self.people_seed, _IMPOSTOR), (1,))[:, 0]
+        chance = uniform(torch.from_numpy(a * self.people + b), Draw(self.people_seed, Stream.IMPOSTOR_PAIRS), (1,))[
+            :, 0
+        ]
         shots = (np.floor(chance.numpy() * self.shots**2).astype(np.int64) + again) % self.shots**2
         return a * self.shots + shots // self.shots, b * self.shots + shots % self.shots
 

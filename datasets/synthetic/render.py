@@ -36,7 +36,7 @@ from frbench.datasets.synthetic.paint import (
 from frbench.datasets.synthetic.shape import SIZE, Surface, head_surface, meet, outline, rays, smooth
 from frbench.datasets.synthetic.traits import person_traits, shot_circumstances, shot_key
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 
 CHUNK = 8  # images drawn at once, always: shapes never change, so neither does a single rounding
 _FAR = -70.0
@@ -45,10 +45,10 @@ _FAR = -70.0
 def _backdrop(s: SimpleNamespace, key: Tensor, seed: int) -> Tensor:
     """A room out of focus: a few coloured blobs, interpolated."""
     n = len(key)
-    blobs = uniform(key, Draw(seed, 0, 3), (4, 5, 5))
+    blobs = uniform(key, Draw(seed, Stream.BACKDROP), (4, 5, 5))
     gray, tint = blobs[:, :1] - 0.5, blobs[:, 1:] - 0.5
     field = functional.interpolate(gray + 0.45 * tint, size=(SIZE, SIZE), mode="bicubic", align_corners=True)
-    hue = 1 + 0.45 * (uniform(key, Draw(seed, 0, 4), (3, 1, 1)) - 0.5)
+    hue = 1 + 0.45 * (uniform(key, Draw(seed, Stream.BACKDROP_HUE), (3, 1, 1)) - 0.5)
     level = (s.backdrop**1.6).view(n, 1, 1, 1)
     return (level * hue * (1 + 2.2 * s.backdrop_contrast.unsqueeze(1) * field)).clamp(min=0.003)
 
@@ -104,7 +104,7 @@ def _photograph(p: SimpleNamespace, s: SimpleNamespace, noise: Tensor, backdrop:
 def _render_chunk(seed: int, person: Tensor, shot: Tensor) -> np.ndarray:
     p, s = person_traits(seed, person), shot_circumstances(seed, person, shot)
     key = shot_key(person, shot)
-    noise = (uniform(person, Draw(seed, -1, 1), (5, 48, 48)) - 0.5) * 12**0.5
+    noise = (uniform(person, Draw(seed, Stream.SKIN_TEXTURE), (5, 48, 48)) - 0.5) * 12**0.5
     image = camera.tone(_photograph(p, s, noise, _backdrop(s, key, seed)), s)
     image = camera.blur(image, s.blur) + camera.sensor_noise(key, seed, s.sensor, SIZE)
     pixels = (camera.compress(image, s.compression) * 255).round_().clamp_(0, 255).to(torch.uint8)

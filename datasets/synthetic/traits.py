@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 
 SHOTS_PER_PERSON = 1 << 20  # shot numbers lie below this: person and shot make one counter
 Quantile = Callable[[Tensor], Tensor]
@@ -207,7 +207,7 @@ def _correlate(p: SimpleNamespace) -> SimpleNamespace:
 
 def person_traits(seed: int, person: Tensor) -> SimpleNamespace:
     """Traits of ``person`` (N,) int64, each float32 (N, 1, 1)."""
-    return _correlate(_table(person, Draw(seed, -1, 0), PERSON))
+    return _correlate(_table(person, Draw(seed, Stream.PERSON_TRAITS), PERSON))
 
 
 def shot_key(person: Tensor, shot: Tensor) -> Tensor:
@@ -217,6 +217,6 @@ def shot_key(person: Tensor, shot: Tensor) -> Tensor:
 
 def shot_circumstances(seed: int, person: Tensor, shot: Tensor) -> SimpleNamespace:
     """Circumstances of photograph ``shot`` (N,) of ``person`` (N,), each float32 (N, 1, 1)."""
-    s = _table(shot_key(person, shot), Draw(seed, 0, 1), SHOT)
+    s = _table(shot_key(person, shot), Draw(seed, Stream.PHOTO_CIRCUMSTANCES), SHOT)
     s.smile = torch.where(s.smile < 0, 0.25 * s.smile, s.smile)
     return s

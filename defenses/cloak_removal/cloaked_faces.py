@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Artifact, Attack, Budget, Draw, FitContext, Images, Recognizer, View
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import NonNegative, PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairBatch
@@ -25,7 +25,6 @@ from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
 _BLOCK = 64  # photos cloaked at a time, and lost at most when the work is interrupted
-_TARGET, _CHOICE = -2, -3  # draws: the person that a targeted cloak resembles; which maker cloaks a photo
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class CloakedFaces:
             return dict.fromkeys(active, rows)
         index = torch.from_numpy(rows)
         times = [
-            -uniform(index, Draw(seed, _number(name), _CHOICE), (1,)).double().flatten().log() / maker.share
+            -uniform(index, Draw(seed, Stream.CLOAK_MAKER, _number(name)), (1,)).double().flatten().log() / maker.share
             for name, maker in active.items()
         ]
         first = torch.stack(times).argmin(dim=0).numpy()
@@ -126,6 +125,9 @@ class Cloaks:
     A cloak depends on the photo, its row and the seed. A targeted attack aims at a photo of another person, drawn for
     each photo.
     """
+
+    identity = "recipe.cloaks"
+    version = 2
 
     attack: Attack
     surrogate: Recognizer
@@ -168,7 +170,7 @@ def other_people(faces: FaceSet, rows: np.ndarray, seed: int) -> np.ndarray | No
         return None
     own = person.reshape(-1)[rows]
     first = (np.cumsum(sizes) - sizes)[own]
-    draw = uniform(torch.from_numpy(rows), Draw(seed, 0, _TARGET), (1,)).double().flatten().numpy()
+    draw = uniform(torch.from_numpy(rows), Draw(seed, Stream.CLOAK_TARGET), (1,)).double().flatten().numpy()
     place = np.floor(draw * (len(order) - sizes[own])).astype(np.int64)
     chosen: np.ndarray = order[np.where(place < first, place, place + sizes[own])]
     return chosen

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from frbench.defenses.components.purifier import PurifierDefense, StraightThrough
 from frbench.harness.core.contracts import Draw, Images
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import Positive, PositiveFraction, PositiveInt, Seed
 from frbench.harness.core.verifiers import Purifier, Sides
 
@@ -108,7 +108,7 @@ class TotalVariation:
         return self.mask == "fresh"
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        who, when = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed))
+        who, when = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed, Stream.DEFENSE))
         mask = (uniform(who, when, tuple(images.shape[1:])) < self.keep).to(images.dtype)
         minimum: Tensor = _Minimum.apply(images, mask, self.weight, self.iterations)
         return minimum

@@ -13,25 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from frbench.harness.core.counter_rng import Draw as Draw
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import FaceSet, FaceSource, PairBatch
 from frbench.harness.core.face_data import Images as Images
 from frbench.harness.core.face_data import Mask as Mask
 
 Embeddings = Tensor
 Scores = Tensor
-
-
-class Draw(NamedTuple):
-    """Which randomness: noise is a function of (seed, pair index, step, k), never of global state."""
-
-    seed: int = 0
-    step: int = 0
-    k: int = 0
 
 
 @runtime_checkable
@@ -151,11 +145,15 @@ class View:
     margin: float = 0.0
     queries: int | None = None
 
-    def enroll(self, pairs: PairBatch, step: int = 0) -> Template:
-        return self.verifier.enroll(pairs.reference, pairs.index, Draw(self.seed, step))
+    def enroll(self, pairs: PairBatch) -> Template:
+        return self.verifier.enroll(pairs.reference, pairs.index, Draw(self.seed, Stream.QUERY))
 
     def score(self, probe: Images, template: Template, step: int = 0) -> Scores:
-        return self.verifier.score(probe, template, Draw(self.seed, step))
+        return self.verifier.score(probe, template, Draw(self.seed, Stream.QUERY, step))
+
+    def final_score(self, probe: Images, template: Template) -> Scores:
+        """The score by which an attack compares its results: at a draw of a random verifier that no step has used."""
+        return self.verifier.score(probe, template, Draw(self.seed, Stream.COMPARISON))
 
     def aim(self, goal: Goal, index: Tensor) -> Scores:
         """The score (N,) to pass for pairs ``index``: the threshold and the margin beyond it."""

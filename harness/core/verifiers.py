@@ -232,8 +232,8 @@ class Purified:
 
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
         if self.sides == "both":
-            with torch.no_grad():  # steps count from zero, so the reference's draw is never a probe's
-                reference = purify(self.purifier, reference, index, draw._replace(step=-1 - draw.step))
+            with torch.no_grad():
+                reference = purify(self.purifier, reference, index, draw.of_reference())
         return self.verifier.enroll(reference, index, draw)
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:

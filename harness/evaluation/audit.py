@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Budget, Draw, Images, View
-from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import Cosine, CosineGap, Fraction, PositiveInt
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.flags import Flag
 from frbench.harness.evaluation.crafting import Crafting, enforced
 from frbench.harness.evaluation.judge import Judge
 
-_CONTROL = -3  # the draw of the audit's own noise
 _WIDE = 64 / 255  # as good as no limit: a quarter of the range
 _PROBE = 4 / 255  # of finite differences: the size at which attacks work, not that of float noise
 _DIRECTIONS, _GRID = 8, 8
@@ -219,7 +218,7 @@ def _wide(budget: Budget, pairs: PairBatch) -> Budget:
 def _agreement(evidence: Evidence, view: View, pairs: PairBatch) -> Tensor:
     """Cosine (n,) over a few directions; 0 where the gradient or the measured slopes vanish."""
     goal = evidence.crafting.goal
-    images = pairs.probe + _PROBE / 4 * normal(pairs.index, Draw(view.seed, _CONTROL), tuple(pairs.probe.shape[1:]))
+    images = pairs.probe + _PROBE / 4 * normal(pairs.index, Draw(view.seed, Stream.AUDIT), tuple(pairs.probe.shape[1:]))
     images = images.clamp(0, 1).requires_grad_(True)
     (slope,) = torch.autograd.grad(goal.loss(view.score(images, view.enroll(pairs))).sum(), images)
     images, slope = images.detach(), torch.nan_to_num(slope)
@@ -238,7 +237,7 @@ def _directions(slope: Tensor, pairs: PairBatch, seed: int) -> list[Tensor]:
     signs, side = slope.sign(), slope.shape[-2:]
     found = [signs]
     for number in range(1, _DIRECTIONS):
-        blocks = uniform(pairs.index, Draw(seed, _CONTROL, number), (1, _GRID, _GRID)) - 0.5
+        blocks = uniform(pairs.index, Draw(seed, Stream.AUDIT, k=number), (1, _GRID, _GRID)) - 0.5
         found.append(signs * torch.nn.functional.interpolate(blocks, size=side).sign())
     return found
 

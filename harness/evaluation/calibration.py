@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Verifier
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.fingerprints import fingerprint
@@ -16,9 +17,6 @@ from frbench.harness.core.part_contracts import check_part, check_scores
 from frbench.harness.core.verifiers import Embedder, cosine
 from frbench.harness.runtime.progress import over
 from frbench.harness.storage.result_store import ResultStore
-
-CALIBRATING = 1 << 40  # steps of draws: crafting counts from zero and never comes this far
-JUDGING = 1 << 41
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Calibration:
         parts = []
         for first in over(range(0, len(self.pairs), self.batch_size), "clean scores", "pairs", self.batch_size):
             batch = self.pairs.batch(np.arange(first, min(first + self.batch_size, len(self.pairs))), self.device)
-            draw = Draw(self.seed, CALIBRATING)
+            draw = Draw(self.seed, Stream.CALIBRATION)
             template = verifier.enroll(batch.reference, batch.index, draw)
             scores = verifier.score(batch.probe, template, draw)
             check_scores(verifier, scores, len(batch), "defense")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Verifier, View
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.fingerprints import fingerprint
@@ -148,7 +149,7 @@ class Crafting:
     @torch.no_grad()
     def _losses(self, block: Block) -> Tensor:
         """The attacker's loss (n,) before the judge, in the mean of crafting's draws and never of the verdict's."""
-        draw = Draw(next(iter(self.views.values())).seed, 0)
+        draw = Draw(next(iter(self.views.values())).seed, Stream.QUERY)
         judge = Averaged(self.judge, _COMPARED) if self.judge.random else self.judge
         parts = []
         for first in range(0, len(block.index), self.batch_size):

@@ -16,17 +16,15 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Template, Verifier
-from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.counter_rng import Stream, normal
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.fingerprints import fingerprint
-from frbench.harness.evaluation.calibration import JUDGING
 from frbench.harness.evaluation.crafting import Block
 from frbench.harness.images.postprocessing import Survival
 from frbench.harness.metrics.perturbation import sizes
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import L2, norm
 
-_NOISE = -2  # the draw of control noise: no attack and no defense takes it
 _MOVED = 1e-6
 
 
@@ -99,7 +97,7 @@ class Judge:
         return pd.DataFrame(columns)
 
     def enroll(self, batch: PairBatch) -> Enrolled:
-        draws = [Draw(self.seed, JUDGING, k) for k in range(self.draws if self.victim.random else 1)]
+        draws = [Draw(self.seed, Stream.JUDGING, k=k) for k in range(self.draws if self.victim.random else 1)]
         return Enrolled(draws, [self.victim.enroll(batch.reference, batch.index, draw) for draw in draws])
 
     def scores(self, images: Images, batch: PairBatch, enrolled: Enrolled) -> Tensor:
@@ -117,7 +115,7 @@ class Judge:
     def _noise(self, images: Images, batch: PairBatch) -> Images:
         """Random noise as large as the attack was allowed to be, or as it was where it had no limit."""
         budget = self.budget if self.bounded else L2(norm(images - batch.probe).flatten())
-        direction = normal(batch.index, Draw(self.seed, _NOISE), tuple(images.shape[1:]))
+        direction = normal(batch.index, Draw(self.seed, Stream.CONTROL_NOISE), tuple(images.shape[1:]))
         return budget.around(batch.probe).step(batch.probe, direction.contiguous(memory_format=torch.channels_last), 1)
 
     def _survivals(self, images: Images, fits: Tensor, batch: PairBatch, enrolled: Enrolled) -> dict[str, np.ndarray]:

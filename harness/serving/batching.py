@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Template, Verifier
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import load_images
 from frbench.harness.images.aligned_images import FORMATS, BadImage, NotAnImage, WrongSize, decode
 
@@ -64,14 +65,14 @@ class Answers:
         references = [each.reference for each in questions]
         template = self._enrolled(references, index) if self.verifier.random else self._known(references, index)
         probes = self._load([each.probe for each in questions])
-        scores: list[float] = self.verifier.score(probes, template, Draw(self.seed)).tolist()
+        scores: list[float] = self.verifier.score(probes, template, Draw(self.seed, Stream.QUERY)).tolist()
         return scores
 
     def _load(self, pictures: Sequence[np.ndarray]) -> Tensor:
         return load_images(np.stack(pictures), np.arange(len(pictures)), self.device)
 
     def _enrolled(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
-        return self.verifier.enroll(self._load(references), index, Draw(self.seed))
+        return self.verifier.enroll(self._load(references), index, Draw(self.seed, Stream.QUERY))
 
     def _known(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
         keys = [hashlib.sha256(picture.tobytes()).digest() for picture in references]

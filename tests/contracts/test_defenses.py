@@ -21,6 +21,7 @@ from frbench.defenses.subspace.ais_fit import AisCost, Antibody, WarmUp
 from frbench.defenses.subspace.mask_losses import MaskCost
 from frbench.defenses.subspace.pin_fit import DenoiserRecipe
 from frbench.harness.core.contracts import Defense, Draw, Fittable, Images, Verifier
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.core.fingerprints import fingerprint
@@ -215,11 +216,11 @@ def test_that_each_pair_is_judged_alone(defense: Defense, bare: Verifier) -> Non
 
 def test_that_chance_enters_by_the_pair_and_the_draw_or_not_at_all(defense: Defense, bare: Verifier) -> None:
     verifier = defense.protect(bare)
-    one = scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, 2, 3))
-    assert torch.equal(scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, 2, 3)), one)
+    one = scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, step=2, k=3))
+    assert torch.equal(scores(verifier, pictures(0), pictures(1), INDEX, Draw(1, step=2, k=3)), one)
     others = [
-        scores(verifier, pictures(0), pictures(1), INDEX + 7, Draw(1, 2, 3)),
-        scores(verifier, pictures(0), pictures(1), INDEX, Draw(4, 5, 6)),
+        scores(verifier, pictures(0), pictures(1), INDEX + 7, Draw(1, step=2, k=3)),
+        scores(verifier, pictures(0), pictures(1), INDEX, Draw(4, step=5, k=6)),
     ]
     for other in others:
         assert torch.equal(other, one) != verifier.random
@@ -310,7 +311,7 @@ def test_that_a_purifier_works_on_the_sides_that_it_is_given(sides: str, defense
     clean, purify = bare.recognizer.embed, defense.purifier()
     probe, reference = purify(pictures(0), INDEX, Draw()), pictures(1)
     if sides == "both":
-        reference = purify(reference, INDEX, Draw(step=-1))
+        reference = purify(reference, INDEX, Draw(stream=Stream.QUERY_REFERENCE))
     expected = (clean(probe) * clean(reference)).sum(dim=1)
     assert torch.allclose(scores(verifier, pictures(0), pictures(1), INDEX, Draw()), expected, atol=1e-5)
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Images, Recognizer
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import load_images
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import Purifier, cosine, purify
-from frbench.harness.evaluation.calibration import JUDGING
 from frbench.harness.evaluation.crafting import BLOCK, Crafting
 from frbench.harness.images.postprocessing import to_bytes
 from frbench.harness.metrics.perturbation import GRAY_LEVELS, rms, sizes, ssim
@@ -168,7 +168,7 @@ class Enrolment:
         for first in over(range(0, len(images), self.batch_size), "purification", "photos", self.batch_size):
             part = slice(first, first + self.batch_size)
             index = torch.from_numpy(block[part]).to(self.device)
-            parts.append(purify(purifier, images[part].to(self.device), index, Draw(self.seed, JUDGING)).cpu())
+            parts.append(purify(purifier, images[part].to(self.device), index, Draw(self.seed, Stream.JUDGING)).cpu())
         return torch.cat(parts)
 
     def _seen(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:

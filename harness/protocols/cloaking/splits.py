@@ -9,11 +9,9 @@ import numpy as np
 import torch
 
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.protocols.cloaking.trackers.base import Scene
-
-_SPLIT, _LEAK, _COMPANY = -11, -12, -13  # draws of this module: no attack and no defense takes them
 
 
 class Split(NamedTuple):
@@ -36,7 +34,7 @@ def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
             f"protocol.test_share={share} of the {count[lacking[0]]} photos of a user leaves none to train on or none "
             "to be recognised on; change it, or take more photos of each user (dataset.shots)"
         )
-    test = _place(identity, Draw(seed, _SPLIT, number)) < held[identity]
+    test = _place(identity, Draw(seed, Stream.PHOTO_SPLIT, k=number)) < held[identity]
     return Split(np.flatnonzero(~test), np.flatnonzero(test))
 
 
@@ -67,8 +65,8 @@ def scenes(
     labels = identity[train]
     people = int(identity.max()) + 1
     natural = np.zeros(len(identity), bool)
-    natural[train] = _place(labels, Draw(seed, _LEAK, number)) < leak
-    company = np.argsort(_chance(people, Draw(seed, _COMPANY, number)), kind="stable")
+    natural[train] = _place(labels, Draw(seed, Stream.UNCLOAKED_PHOTOS, k=number)) < leak
+    company = np.argsort(_chance(people, Draw(seed, Stream.OTHER_CLOAKING_USERS, k=number)), kind="stable")
     count = int(np.floor(fraction * (people - 1) + 0.5))
     found = [Scene(None, np.zeros(len(train), bool))]
     for user in range(people)[:users]:

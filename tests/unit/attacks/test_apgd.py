@@ -16,7 +16,7 @@ from frbench.attacks import apgd
 from frbench.attacks.apgd import Apgd, checkpoints
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
-from frbench.harness.core.counter_rng import normal, uniform
+from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
@@ -185,7 +185,7 @@ def test_a_radius_for_each_pair_is_each_pairs_own(linear: Callable, batch: Calla
 
 
 def test_the_hinge_moves_nothing_that_is_past_the_aim(linear: Callable, batch: Callable, view: Callable) -> None:
-    pairs, start = batch(), Draw(0, 0, -3)
+    pairs, start = batch(), Draw(0, Stream.ATTACK, k=2)
     noise = uniform(pairs.index, start, tuple(pairs.probe.shape[1:]))
     result = Apgd(loss="hinge", steps=10)(view(linear(), threshold=1.0), pairs, Dodging(), Linf(0.03))
     assert torch.equal(result.images, Linf(0.03).around(pairs.probe).sample(noise))
@@ -243,7 +243,7 @@ def test_the_best_iterate_is_kept_and_more_steps_and_starts_help(
     few, many, again = (
         loss_of(look, pairs, Dodging(), attack(look, pairs, Dodging(), Linf(0.05)).images) for attack in attacks
     )
-    noise = uniform(pairs.index, Draw(0, 0, -2), tuple(pairs.probe.shape[1:]))
+    noise = uniform(pairs.index, Draw(0, Stream.ATTACK, k=1), tuple(pairs.probe.shape[1:]))
     assert bool((few <= loss_of(look, pairs, Dodging(), Linf(0.05).around(pairs.probe).sample(noise))).all())
     assert few.mean() > many.mean()
     assert bool((again <= many + 1e-6).all())

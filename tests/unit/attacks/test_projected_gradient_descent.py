@@ -11,6 +11,7 @@ import torch
 from frbench.attacks.components.input_diversity import GaussianSmoothing, ResizeAndPad
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, Template, View
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
@@ -185,7 +186,7 @@ def test_di_and_ti_fgsm_are_a_plain_loop_with_a_changed_image_and_a_smoothed_gra
     template, images, velocity = look.enroll(pairs), pairs.probe, torch.zeros_like(pairs.probe)
     for step in range(steps):
         images = images.detach().requires_grad_()
-        scores = look.score(change(images, pairs.index, Draw(0, step, -2)), template, step)
+        scores = look.score(change(images, pairs.index, Draw(0, Stream.ATTACK, step, 1)), template, step)
         slope = smoothing(torch.autograd.grad(goal.loss(scores).sum(), images)[0])
         velocity = velocity + slope / slope.abs().mean(dim=(1, 2, 3), keepdim=True)
         images = budget.project(images - 1.5 / steps * budget.radius * velocity.sign(), pairs.probe)

@@ -30,6 +30,7 @@ from frbench.defenses.subspace.pca import PcaDefense, Projection
 from frbench.defenses.subspace.random_mask import RandomlyKept, RandomMaskDefense
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.contracts import Artifact, Draw, FitContext, Fitted, Recipe
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
@@ -151,10 +152,12 @@ def test_that_a_random_mask_keeps_as_many_as_it_should_and_each_equally_often(sp
 
 def test_that_a_random_mask_changes_with_the_pair_and_each_part_of_the_draw(space: Fitted) -> None:
     index = torch.arange(200)
-    one = masks(space, 3, index, Draw(1, 2, 3))
-    assert torch.equal(one, masks(space, 3, index, Draw(1, 2, 3)))
-    others = [Draw(9, 2, 3), Draw(1, 9, 3), Draw(1, 2, 9), Draw(1, -3, 3)]
-    for other in [masks(space, 3, index, draw) for draw in others] + [masks(space, 3, index + 200, Draw(1, 2, 3))]:
+    one = masks(space, 3, index, Draw(1, step=2, k=3))
+    assert torch.equal(one, masks(space, 3, index, Draw(1, step=2, k=3)))
+    others = [Draw(9, step=2, k=3), Draw(1, step=9, k=3), Draw(1, step=2, k=9), Draw(1, Stream.JUDGING, k=3)]
+    for other in [masks(space, 3, index, draw) for draw in others] + [
+        masks(space, 3, index + 200, Draw(1, step=2, k=3))
+    ]:
         same = float((one == other).all(dim=1).float().mean())
         assert same < 0.15, "one of twenty masks, by chance"
 
@@ -270,7 +273,7 @@ def test_that_a_fixed_mask_is_the_seeds_and_a_fresh_one_the_draws() -> None:
     images = torch.rand(1, 3, SIDE, SIDE, generator=generator(0)).expand(4, -1, -1, -1)
     fixed, fresh = TotalVariation(0.5, 0.1, 30, "fixed", 0), TotalVariation(0.5, 0.1, 30, "fresh", 0)
     once = fixed(images, INDEX, Draw(1))
-    assert torch.equal(once, fixed(images, INDEX + 5, Draw(2, 3, 4)))
+    assert torch.equal(once, fixed(images, INDEX + 5, Draw(2, step=3, k=4)))
     assert torch.equal(once, once[:1].expand_as(once))
     assert not torch.equal(once, replace(fixed, seed=1)(images, INDEX, Draw(1)))
     drawn = fresh(images, INDEX, Draw(1))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from frbench.attacks.components.input_diversity import GaussianSmoothing, ResizeAndPad
 from frbench.harness.core.contracts import Draw
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 
 SIZES = [(8, 8), (16, 16), (112, 112), (112, 96)]
 NAMES = ["8x8", "16x16", "112x112", "112x96"]
@@ -44,7 +44,7 @@ def test_images_and_gradients_are_those_of_a_plain_loop(smallest: float, size: t
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(20, 3, *size, generator=generator).requires_grad_()
     weight = torch.rand(20, 3, *size, generator=generator)
-    index, draw = torch.arange(100, 120), Draw(3, 7, -2)
+    index, draw = torch.arange(100, 120), Draw(3, Stream.ATTACK, 7, 1)
     found, expected = ResizeAndPad(smallest)(images, index, draw), reference(images, index, draw, smallest)
     assert torch.equal(found, expected)
     gradients = [torch.autograd.grad((made * weight).sum(), images)[0] for made in (found, expected)]
@@ -64,9 +64,12 @@ def test_no_image_is_larger_than_the_canvas_nor_smaller_than_asked() -> None:
 def test_each_pair_and_each_step_has_its_own_draw_whoever_else_is_there() -> None:
     images, index = torch.rand(1, 3, 112, 112).expand(6, -1, -1, -1), torch.arange(6)
     change = ResizeAndPad()
-    first, later = change(images, index, Draw(0, 1, -2)), change(images, index, Draw(0, 2, -2))
+    first, later = (
+        change(images, index, Draw(0, Stream.ATTACK, 1, 1)),
+        change(images, index, Draw(0, Stream.ATTACK, 2, 1)),
+    )
     assert len({tuple(each.flatten().tolist()) for each in (*first, *later)}) >= 11
-    assert torch.equal(change(images[:2], index[3:5], Draw(0, 1, -2)), first[3:5])
+    assert torch.equal(change(images[:2], index[3:5], Draw(0, Stream.ATTACK, 1, 1)), first[3:5])
 
 
 @pytest.mark.parametrize(("length", "nsig"), [(7, 3.0), (15, 3.0), (5, 2.0)])

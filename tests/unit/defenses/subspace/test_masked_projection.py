@@ -22,14 +22,14 @@ from frbench.defenses.subspace.masked_projection import (
     WithinSubspace,
 )
 from frbench.harness.core.contracts import Draw, Fitted, Images
-from frbench.harness.core.counter_rng import uniform
+from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.verifiers import Averaged, CosineVerifier, Purifier, purified
 
 SIDE, N, B = 8, 12, 4
 LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601
 INDEX = torch.arange(B)
-DRAW = Draw(5, 3, 1)
+DRAW = Draw(5, step=3, k=1)
 
 
 class Chooser(nn.Module):
@@ -172,10 +172,10 @@ def test_only_drawn_masks_are_random(purifier: Selected, images: Images) -> None
     for mask in ("half", "mean"):
         fixed = replace(purifier, mask=mask)
         assert not fixed.random
-        assert torch.equal(fixed(images, INDEX, DRAW), fixed(images, INDEX + 9, Draw(8, 8, 8)))
+        assert torch.equal(fixed(images, INDEX, DRAW), fixed(images, INDEX + 9, Draw(8, step=8, k=8)))
     smooth = replace(purifier, gate=MeanMask())
     assert not smooth.random
-    assert torch.equal(smooth(images, INDEX, DRAW), smooth(images, INDEX + 9, Draw(8, 8, 8)))
+    assert torch.equal(smooth(images, INDEX, DRAW), smooth(images, INDEX + 9, Draw(8, step=8, k=8)))
     assert purifier.random
     once = purifier(images, INDEX, DRAW)
     assert torch.equal(purifier(images, INDEX, DRAW), once)
@@ -199,7 +199,7 @@ def test_half_keeps_what_is_likelier_kept_and_mean_what_is_likelier_than_the_ima
 
 def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: Selected, images: Images) -> None:
     redrawn, count = purifier.seen(images, INDEX), 4000
-    found = torch.stack([redrawn(Draw(0, 0, k)) for k in range(count)])
+    found = torch.stack([redrawn(Draw(0, step=0, k=k)) for k in range(count)])
     shown = replace(purifier, gate=MeanMask())(images, INDEX, DRAW)
     error = (found.mean(dim=0) - shown).abs()
     assert bool((error < 5 * found.std(dim=0) / count**0.5 + 1e-6).all())
@@ -215,7 +215,7 @@ def test_what_is_seen_once_and_redrawn_is_what_a_call_gives(
 ) -> None:
     each = replace(purifier, mask=mask, gate=gate)  # type: ignore[arg-type]
     redrawn = each.seen(images, INDEX)
-    for draw in (Draw(), DRAW, Draw(1, -4, 2)):
+    for draw in (Draw(), DRAW, Draw(1, Stream.JUDGING, k=2)):
         assert torch.equal(redrawn(draw), each(images, INDEX, draw))
 
 
@@ -272,7 +272,7 @@ def test_averaging_asks_the_network_once_for_all_draws_and_gives_the_same_scores
         verifier = Averaged(purified(CosineVerifier(linear(SIDE)), each, "both"), 6)
         template = verifier.enroll(faces(B, SIDE, seed=8).load(INDEX.numpy()), INDEX, Draw(2))
         probe, chooser.calls = images.clone().requires_grad_(), 0
-        scores = verifier.score(probe, template, Draw(2, 7))
+        scores = verifier.score(probe, template, Draw(2, step=7))
         asked.append(chooser.calls)
         found.append((scores, *torch.autograd.grad(scores.sum(), probe)))
     assert asked == [1, 6]

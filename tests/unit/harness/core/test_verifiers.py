@@ -70,7 +70,7 @@ def test_a_random_purifier_is_no_embedder_and_depends_on_the_draw(linear: Callab
 def test_averaging_over_draws_is_the_mean_over_draws(linear: Callable, batch: Callable) -> None:
     inner, pairs = purified(CosineVerifier(linear()), Noise(), "both"), batch()
     averaged = Averaged(inner, 5)
-    draw = Draw(3, 7)
+    draw = Draw(3, step=7)
     found = averaged.score(pairs.probe, averaged.enroll(pairs.reference, pairs.index, draw), draw)
     each = []
     for k in range(5):

@@ -174,7 +174,7 @@ def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: 
     (block,) = crafting.blocks(index)
     batch = crafting.pairs.batch(index)
     template = judge.enroll(batch.reference, batch.index, Draw())
-    each = [judge.score(block.images, template, Draw(0, 0, k)) for k in range(10)]
+    each = [judge.score(block.images, template, Draw(0, step=0, k=k)) for k in range(10)]
     assert torch.allclose(crafting._losses(block), torch.stack(each).mean(dim=0), atol=1e-6)
     assert (each[0] - each[1]).abs().max() > 0.1
 

@@ -15,7 +15,7 @@ import torch
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.contracts import AttackResult, Draw, Images, Mask, Scores, Template, View
-from frbench.harness.core.counter_rng import normal
+from frbench.harness.core.counter_rng import Stream, normal
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.verifiers import CosineVerifier
@@ -105,7 +105,7 @@ def test_a_random_victim_is_asked_on_fresh_draws_that_no_attack_has_seen(pair_se
     judged(victim, pair_set(COUNT, SIZE), lambda clean: clean, tmp_path)
     asked = set(victim.asked)
     assert {draw.k for draw in asked} == {0, 1, 2, 3, 4}
-    assert min(draw.step for draw in asked) >= 1 << 41
+    assert {draw.stream for draw in asked} == {Stream.JUDGING}
 
 
 def test_without_an_attack_a_random_victims_success_rate_is_that_of_chance(pair_set: Callable, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def template(*index: int) -> Template:
 
 def shown(images: Tensor, index: tuple[int, ...], spread: float = 0.02, step: int = 0) -> Tensor:
     inner = Seeing()
-    Realigned(inner, spread).score(images, template(*index), Draw(0, step))
+    Realigned(inner, spread).score(images, template(*index), Draw(0, step=step))
     return inner.shown[0]
 
 

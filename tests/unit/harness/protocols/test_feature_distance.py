@@ -23,6 +23,7 @@ from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.defenses.input_transforms.blur import BlurDefense
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.contracts import AttackResult, Draw, Goal, Template, View
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
@@ -289,7 +290,7 @@ def test_that_a_random_victim_is_judged_by_most_of_its_draws(cell: Callable, sto
     at = list(DISTANCES).index(0.6)
     row = int(np.flatnonzero(block.place[:, at] >= 0)[0])
     for k in range(3):
-        draw = Draw(one.seed, 1 << 41, k)
+        draw = Draw(one.seed, Stream.JUDGING, k=k)
         kept = victim.enroll(batch.reference[[row]], batch.index[[row]], draw)
         votes.append(float(victim.score(block.images[[block.place[row, at]]], kept, draw)))
     told = frame[(frame["index"] == block.index[row]) & (frame["distance"] == 0.6)].iloc[0]

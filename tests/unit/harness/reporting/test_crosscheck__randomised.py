@@ -14,8 +14,8 @@ from support.toy_cells import Noise, NoiseDefense, toy_cell
 
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Draw
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.calibration import CALIBRATING, JUDGING
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.verification import Verification
@@ -61,7 +61,7 @@ def single_draw_error(cell: Cell, draws: int = 20) -> float:
     with torch.no_grad():
 
         def scores(step: int) -> np.ndarray:
-            draw = Draw(123, step)
+            draw = Draw(123, step=step)
             return victim.score(whole.probe, victim.enroll(whole.reference, whole.index, draw), draw).numpy()
 
         thresholds = fold_thresholds(scores(0), pairs.same, pairs.fold)
@@ -79,8 +79,8 @@ def test_draws_that_judge_are_neither_those_that_calibrate_nor_those_that_craft(
     defense, attack = NoiseDefense(), ProjectedDescent(steps=3, starts=2)
     run_cell(cell(defense=defense, threat=Adaptive(draws=2), attack=attack), ResultStore(tmp_path))
     asked = set(defense.noise.draws)
-    judging = {draw for draw in asked if draw.step >= JUDGING}
-    calibrating = {draw for draw in asked if CALIBRATING <= draw.step < JUDGING}
+    judging = {draw for draw in asked if draw.stream is Stream.JUDGING}
+    calibrating = {draw for draw in asked if draw.stream is Stream.CALIBRATION}
     crafting_draws = asked - judging - calibrating
     assert {draw.k for draw in judging} == set(range(5))
     assert len(calibrating) == 1
