@@ -27,8 +27,8 @@ from frbench.harness.recognizers.trainable import WholeNetwork, counting_as, net
 class Training(Recipe, Protocol):
     """A recipe whose artifact holds the weights of networks, ``members.K.NAME``.
 
-    network: what they are, or None where they started from the recognizer's. members: how many. shared: whether they
-    were trained under one set of class vectors, so that their spaces are the same.
+    network: their architecture, or None for that of the recognizer. members: how many there are. shared_head: whether
+    they were trained under one classification head, so that their embeddings have the same coordinates.
     """
 
     @property
@@ -38,7 +38,7 @@ class Training(Recipe, Protocol):
     def members(self) -> int: ...
 
     @property
-    def shared(self) -> bool: ...
+    def shared_head(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class TrainedEnsemble:
         return replace(self, artifact=artifact)
 
     def check_combination(self, where: str) -> None:
-        if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared:
+        if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared_head:
             raise ConfigError(
                 f"{where}.fusion=mean: the members have class vectors of their own, so the mean of their vectors means "
-                f"nothing; take {where}.fusion=concat or min, or a training with shared=true"
+                f"nothing; take {where}.fusion=concat or min, or a training with shared_head=true"
             )
 
     def protect(self, verifier: Verifier) -> Verifier:
@@ -135,7 +135,7 @@ class FusedDefense:
     """Any recognizers in the place of one, without training: ``concat``, the mean of their cosines, or ``min``.
 
     members: at least two, by any name, no network twice.
-    shared: they were trained under one set of class vectors, so ``mean``, that of their vectors, has a meaning too.
+    shared_head: they were trained under one classification head, so that ``mean``, of their embeddings, is valid too.
     """
 
     identity = "defense.fused"
@@ -143,10 +143,10 @@ class FusedDefense:
 
     members: Mapping[str, Recognizer]
     fusion: Fusion = "concat"
-    shared: bool = False
+    shared_head: bool = False
 
     def check_combination(self, where: str) -> None:
-        if self.fusion == "mean" and not self.shared:
+        if self.fusion == "mean" and not self.shared_head:
             raise ConfigError(
                 f"{where}.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
                 f"their vectors means nothing; take {where}.fusion=concat or min"

@@ -183,7 +183,9 @@ def first_layers(network: nn.Module, layers: Sequence[str]) -> fx.GraphModule:
 
 
 def _found(path: str) -> Path:
-    return find_weights(path, obtain="conf/attack/lowkey.yaml says where to get it; or take attack=lowkey_p instead")
+    return find_weights(
+        path, download_hint="conf/attack/lowkey.yaml says where to get it; or take attack=lowkey_p instead"
+    )
 
 
 def _digest(path: str) -> str:

@@ -76,7 +76,7 @@ def train(
     elif hasattr(recognizer, "weights"):  # no ONNX file takes them back
         print("use it:", *map(shlex.quote, _begun_with(recognizer, choices, typed)), file)
     if len(member_names(artifact.tensors)) > 1:
-        defense = "diverse_ensemble" if getattr(recipe, "shared", False) else "naive_ensemble"  # by mean or concat
+        defense = "diverse_ensemble" if getattr(recipe, "shared_head", False) else "naive_ensemble"  # by mean or concat
         rest = map(shlex.quote, as_defense(typed))
         print(f"together: defense={defense} identities={choices['identities']}", *rest)
 

@@ -22,12 +22,12 @@ def apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def named(choices: Mapping[str, str], group: str) -> str:
     """The option of ``group`` with the recognizers inside it: ``ensemble(one+other)``, ``flip_averaged(one)``."""
     place = re.escape(group.partition("@")[2] or group)
-    within = re.compile(rf"recognizer@{place}\.(members\.[^.]+|of)")
+    within = re.compile(rf"recognizer@{place}\.(members\.[^.]+|recognizer)")
     inside = sorted(named(choices, key) for key in choices if within.fullmatch(key))
     return f"{choices[group]}({'+'.join(inside)})" if inside else choices[group]
 
 
 def floors_of(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:
     """Least clean accuracy in per cent that a recognizer states, by dataset."""
-    floor = getattr(recognizer, "floor", None)
+    floor = getattr(recognizer, "min_clean_accuracy", None)
     return floor if isinstance(floor, Mapping) else {} if floor is None else {dataset: floor}

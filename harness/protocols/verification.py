@@ -160,7 +160,7 @@ def preflight(cell: Cell, calibration: Calibration, bare: Verifier) -> list[Flag
     surrogate = getattr(cell.threat, "surrogate", None)
     if surrogate is not None:
         name = f"the surrogate {names.get('surrogate', surrogate.name)}"
-        looked_at.append((name, getattr(surrogate, "floor", None), lifted(surrogate)))
+        looked_at.append((name, getattr(surrogate, "min_clean_accuracy", None), lifted(surrogate)))
     flags: list[Flag] = []
     for name, floor, verifier in looked_at:
         folds = metrics.kfold_accuracy(calibration.scores(verifier), cell.pairs.same, cell.pairs.fold)

@@ -19,16 +19,26 @@ def check_clean_accuracy(
     name: str,
     accuracy_percent: float,
     dataset: str,
-    floor: float | Mapping[str, float] | None,
+    min_clean_accuracy: float | Mapping[str, float] | None,
     allowed: bool = False,
 ) -> str | None:
-    """None where the accuracy is fine, a warning where it is below 90 % and no floor is stated.
+    """Compare a recognizer's clean accuracy with the minimum that its YAML states.
 
-    floor: least accuracy in per cent, for every dataset or by dataset name; 75 where it does not say. Below it
-        FrbenchError is raised: numbers of attacks on a recognizer that is fed wrongly mean nothing (peers b5).
-    allowed: warn instead of raising.
+    Args:
+        name: The recognizer.
+        accuracy_percent: Its verification accuracy on the clean pairs of ``dataset``.
+        dataset: The name of the data set.
+        min_clean_accuracy: Minimum in per cent, for every data set or by name; 75 where it states none.
+        allowed: Return a warning where the accuracy is below the minimum, in place of raising.
+
+    Returns:
+        A warning, or None. Without a stated minimum, an accuracy below 90 % is a warning.
+
+    Raises:
+        ConfigError: The accuracy is below the minimum: a recognizer with wrong preprocessing gives meaningless attack
+            results.
     """
-    stated = floor.get(dataset) if isinstance(floor, Mapping) else floor
+    stated = min_clean_accuracy.get(dataset) if isinstance(min_clean_accuracy, Mapping) else min_clean_accuracy
     least = FLOOR if stated is None else stated
     found = f"{name} is right on {accuracy_percent:.2f} % of the clean pairs of {dataset}"
     # Written so that an accuracy that is not a number is refused too.

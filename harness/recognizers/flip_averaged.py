@@ -29,15 +29,17 @@ class Raw(Recognizer, Protocol):
 class FlipAveraged:
     """The direction of the sum of two raw embeddings, an image's and its mirror image's (specs/cloaks_puface 4.2).
 
-    of: the recognizer; costs are counted in images, each of which it sees twice.
+    recognizer: the recognizer; costs are counted in images, each of which it sees twice.
     """
 
     identity = "recognizer.flip_averaged"
     version = 1
 
-    of: Recognizer | None = None
+    recognizer: Recognizer | None = None
 
-    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the recognizer inside has its own, set below of")
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        FEEDING, "the recognizer inside has its own, set below recognizer"
+    )
 
     @property
     def name(self) -> str:
@@ -53,9 +55,9 @@ class FlipAveraged:
         return hashlib.sha256(f"flip_averaged {self._inner.digest}".encode()).hexdigest()
 
     @property
-    def floor(self) -> Any:
+    def min_clean_accuracy(self) -> Any:
         """Least clean accuracy: the recognizer's own."""
-        return getattr(self._inner, "floor", None)
+        return getattr(self._inner, "min_clean_accuracy", None)
 
     @property
     def trained_on(self) -> np.ndarray:
@@ -72,14 +74,14 @@ class FlipAveraged:
 
     @cached_property
     def _inner(self) -> Raw:
-        if self.of is None:
+        if self.recognizer is None:
             raise ConfigError(
-                "flip_averaged has no recognizer; add to the command line +recognizer@recognizer.of=NAME, or for a "
-                "surrogate +recognizer@threat.surrogate.of=NAME"
+                "flip_averaged has no recognizer; add +recognizer@recognizer.recognizer=NAME, or for a surrogate "
+                "+recognizer@threat.surrogate.recognizer=NAME"
             )
-        if not hasattr(type(self.of), "raw"):  # isinstance would look at every property, and for files
+        if not hasattr(type(self.recognizer), "raw"):  # isinstance would look at every property, and for files
             raise ConfigError(
                 f"flip_averaged adds embeddings of one network before they are brought to unit length, and "
-                f"{self.of.name} gives none such; take a recognizer from a PyTorch or an ONNX file"
+                f"{self.recognizer.name} gives none such; take a recognizer from a PyTorch or an ONNX file"
             )
-        return cast(Raw, self.of)
+        return cast(Raw, self.recognizer)

@@ -27,7 +27,7 @@ class InsightfacePack:
     differentiable: through onnx2torch (white box), or by onnxruntime (black box).
     download: whether InsightFace may fetch a pack that is not there (hundreds of megabytes).
     mean, std, scale, size, bgr: see ``OnnxFile``.
-    floor, device, providers: see ``TorchRecognizer`` and ``OnnxRuntimeRecognizer``.
+    min_clean_accuracy, device, providers: see ``TorchRecognizer`` and ``OnnxRuntimeRecognizer``.
     """
 
     identity = "recognizer.insightface_pack"
@@ -42,7 +42,7 @@ class InsightfacePack:
     scale: Positive = 255.0
     size: Size | None = None
     bgr: bool = False
-    floor: Percent | Mapping[str, Percent] | None = None
+    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
     providers: Sequence[str] | Literal["auto"] = "auto"
 

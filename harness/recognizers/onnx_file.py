@@ -35,13 +35,13 @@ PROBES = 3
 class OnnxFile:
     """An ONNX network that takes images, (N, 3, H, W) or (N, H, W, 3); what it gives need not be of unit length.
 
-    path: the file, or where it would be if it has to be fetched (``urls``, ``sha256``, ``cache``, ``obtain``: see
+    path: the file, or where to download it to (``urls``, ``sha256``, ``cache``, ``download_hint``: see
           ``TorchRecognizer``).
     mean, std: in units of ``scale``; ``auto`` goes by what the graph does itself, see ``feeding``.
     scale: the value of white before mean and std are applied; ONNX files usually count gray levels.
     size:  side, or [height, width]; None takes what the file declares, or 112.
     output: name or index of the output that is the embedding; None takes the only one of its shape.
-    floor: least clean accuracy in per cent, by dataset name; see ``preflight``.
+    min_clean_accuracy: least clean accuracy in per cent, by dataset name; see ``preflight``.
     """
 
     name: str
@@ -55,8 +55,8 @@ class OnnxFile:
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
-    obtain: str = ""
-    floor: Percent | Mapping[str, Percent] | None = None
+    download_hint: str = ""
+    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "an ONNX file holds its network, so no names are matched"}
@@ -64,7 +64,7 @@ class OnnxFile:
     @cached_property
     def file(self) -> Path:
         """The ONNX file, fetched where necessary."""
-        return find_weights(self.path, self.urls, self.sha256, self.cache, self.obtain)
+        return find_weights(self.path, self.urls, self.sha256, self.cache, self.download_hint)
 
     @cached_property
     def digest(self) -> str:

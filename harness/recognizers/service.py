@@ -45,7 +45,7 @@ class CompareService:
         version_path of the answer to a first, gray pair says so; without both, the URL stands for it.
     random: whether the service answers the same question differently each time.
     timeout_s, retries, requests_per_second, concurrency: see ``Courier``.
-    floor: least clean accuracy in per cent; see ``preflight``.
+    min_clean_accuracy: least clean accuracy in per cent; see ``preflight``.
     """
 
     identity = "recognizer.compare_service"
@@ -70,7 +70,7 @@ class CompareService:
     retries: NonNegativeInt = 4
     requests_per_second: Positive | None = None
     concurrency: PositiveInt = 16
-    floor: Percent | Mapping[str, Percent] | None = None
+    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
 
     differentiable = False
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(FEEDING, "the service prepares pictures for its own network")

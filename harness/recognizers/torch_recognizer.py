@@ -35,8 +35,8 @@ class TorchRecognizer(Prepared):
     prefix:   what stands before the names of this network in the file, such as ``arcface.``; the empty one is found.
     output:   which output is the embedding, by number or name; None finds it, see ``embedding_of``.
     urls, sha256, cache: where to fetch ``weights`` from when the path does not exist, and where to keep it.
-    obtain:   how to get the file where it has no URL; ends the error message.
-    floor:    least clean accuracy in per cent, by dataset name; see ``preflight``.
+    download_hint: how to get the file where it has no URL; ends the error message.
+    min_clean_accuracy: least clean accuracy in per cent, by dataset name; see ``accuracy_check``.
     device:   ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
 
@@ -56,8 +56,8 @@ class TorchRecognizer(Prepared):
     urls: Sequence[str] = ()
     sha256: str | None = None
     cache: str | None = None
-    obtain: str = ""
-    floor: Percent | Mapping[str, Percent] | None = None
+    download_hint: str = ""
+    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     @cached_property
@@ -65,7 +65,7 @@ class TorchRecognizer(Prepared):
         """The weight file, fetched where necessary; None where there is none."""
         if self.weights is None:
             return None
-        return find_weights(self.weights, self.urls, self.sha256, self.cache, self.obtain)
+        return find_weights(self.weights, self.urls, self.sha256, self.cache, self.download_hint)
 
     @cached_property
     def digest(self) -> str:

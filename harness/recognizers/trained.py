@@ -27,7 +27,7 @@ class Trained(Prepared):
 
     architecture: the network that was trained. weights: the file. member: which of its networks, from 0.
     mean, std, scale, size, bgr: in the place of those that it was trained with; see ``Preprocessing``.
-    floor: least clean accuracy in per cent, by dataset name; see ``preflight``. device: see ``TorchRecognizer``.
+    min_clean_accuracy, device: see ``TorchRecognizer``.
     """
 
     identity = "recognizer.trained"
@@ -42,7 +42,7 @@ class Trained(Prepared):
     scale: Positive | None = None
     size: Size | None = None
     bgr: bool | None = None
-    floor: Percent | Mapping[str, Percent] | None = None
+    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}
@@ -50,7 +50,9 @@ class Trained(Prepared):
     @cached_property
     def file(self) -> Path:
         """The file. Raises FrbenchError: it is not there."""
-        return find_weights(self.weights, obtain="make it with frbench fit training=NAME out=FILE, or correct the path")
+        return find_weights(
+            self.weights, download_hint="make it with frbench fit training=NAME out=FILE, or correct the path"
+        )
 
     @cached_property
     def digest(self) -> str:

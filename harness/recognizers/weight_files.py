@@ -22,18 +22,18 @@ def find_weights(
     urls: Sequence[str] = (),
     sha256: str | None = None,
     cache: str | Path | None = None,
-    obtain: str = "",
+    download_hint: str = "",
 ) -> Path:
     """The local path of ``weights``, downloaded from ``urls`` into ``cache`` where it is missing.
 
-    ``pkg:NAME`` is a file that is shipped beside this module. ``obtain`` says where to get a file that has no URL.
+    ``pkg:NAME`` is a file shipped beside this module. ``download_hint`` says where to get a file without a URL.
     """
     if str(weights).startswith(PACKAGED):
         return _existing(Path(__file__).parent / str(weights).removeprefix(PACKAGED), "reinstall frbench")
     path = Path(weights).expanduser()
     if not path.is_file() and cache is not None and sha256 and mirrored(urls, f"models/{path.name}"):
         return locate_weights(path, list(urls), sha256, Path(cache).expanduser())
-    return _existing(path, obtain or "give the path of your copy instead")
+    return _existing(path, download_hint or "give the path of your copy instead")
 
 
 def _existing(path: Path, remedy: str) -> Path:

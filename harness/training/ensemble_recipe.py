@@ -34,11 +34,12 @@ class EnsembleRecipe:
 
     network: what to train; None for the recognizer at hand, whose copies begin with a freshly drawn last layer each,
              since copies that are alike would stay so.
-    shared: whether the members have one head, of a row for each person, or one each.
-    margin, classify: the loss that tells people apart, and where it is taken; ``mean`` and ``both`` need a shared head.
+    shared_head: whether the members have one head, of a row for each person, or one each.
+    margin: the margin of the classification loss. classification_target: the embeddings that the loss is taken on;
+             ``mean`` and ``both`` need a shared head.
     terms: what else is descended, by the name under which it is logged; of several members only.
     flip: mirror every other face, by chance.
-    validation: pairs whose accuracy is logged every ``every`` epochs, and chooses nothing.
+    validation: pairs whose accuracy is logged every ``val_every_n_epochs`` epochs, and chooses nothing.
 
     The artifact: ``members.K.NAME`` the weights of each network, without preprocessing; ``heads.J`` (n, d);
     ``history/...`` by epoch; ``diagnosis/...``.
@@ -51,19 +52,19 @@ class EnsembleRecipe:
     schedule: Schedule
     network: Untrained | None = None
     members: PositiveInt = 1
-    shared: bool = True
-    classify: Classify = "member"
+    shared_head: bool = True
+    classification_target: Classify = "member"
     terms: Mapping[str, Term] = field(default_factory=dict)
     flip: bool = True
     validation: Mapping[str, PairSource] = field(default_factory=dict, compare=False)
-    every: PositiveInt = field(default=1, compare=False)
+    val_every_n_epochs: PositiveInt = field(default=1, compare=False)
 
     def check_combination(self, where: str) -> None:
         check_batch(self.schedule, where)
-        if self.members > 1 and not self.shared and self.classify in ("mean", "both"):
+        if self.members > 1 and not self.shared_head and self.classification_target in ("mean", "both"):
             raise ConfigError(
-                f"{where}.classify={self.classify} takes the mean of vectors that have no coordinates in common; set "
-                "shared=true, or classify=member"
+                f"{where}.classification_target={self.classification_target} needs a shared head; set shared_head=true "
+                "or classification_target=member"
             )
         if self.members == 1 and self.terms:
             raise ConfigError(
@@ -86,7 +87,7 @@ class EnsembleRecipe:
         return module
 
     def lesson(self, context: FitContext) -> Lesson:
-        return Lesson(self.schedule, self.flip, Validation(self.validation, context.cache), self.every)
+        return Lesson(self.schedule, self.flip, Validation(self.validation, context.cache), self.val_every_n_epochs)
 
     def fit(self, context: FitContext) -> Artifact:
         """Raises FrbenchError: nothing to begin from; faces of one person, of nobody, or of people without any."""
@@ -98,7 +99,7 @@ class _Ensemble(Students):
     """A ``Learner`` of ``recipe``."""
 
     def __init__(self, members: list[nn.Module], recipe: EnsembleRecipe, context: FitContext) -> None:
-        super().__init__(members, recipe.lesson(context), context, recipe.shared)
+        super().__init__(members, recipe.lesson(context), context, recipe.shared_head)
         self.recipe = recipe
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -107,7 +108,7 @@ class _Ensemble(Students):
             return self._judged(Seen(units, self.centres(), self.person[rows], self.progress))
 
     def _judged(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
-        classify = CLASSIFICATIONS[self.recipe.classify]
+        classify = CLASSIFICATIONS[self.recipe.classification_target]
         loss, right = classify(seen, self.recipe.margin, self.epoch)
         figures = {"classification": loss, "accuracy": right}
         for name, term in self.recipe.terms.items():

@@ -41,12 +41,12 @@ class Examined(Protocol):
 
 @runtime_checkable
 class Observed(Protocol):
-    """A learner that is looked at after each ``every`` epochs and after the last: logged, and nothing is chosen by it.
+    """A learner with figures to log after every ``val_every_n_epochs`` epochs and the last; they choose nothing.
 
     ``observation`` is called in evaluation mode and without gradients.
     """
 
-    every: int
+    val_every_n_epochs: int
 
     def observation(self) -> Mapping[str, Tensor]: ...
 

@@ -188,7 +188,7 @@ class _Run:
 
     def _looked_at(self) -> bool:
         last = self.epoch == self.schedule.epochs or self.out_of_patience
-        return last or self.epoch % self.learner.every == 0
+        return last or self.epoch % self.learner.val_every_n_epochs == 0
 
     def _examine(self) -> None:
         figures = self._seen(self.learner.examination)

@@ -38,7 +38,7 @@ class MterRecipe:
     search: how faces are changed. alpha: the margin of the triplets. weight: of their loss, beside ``class_weight``
     times the loss ``margin`` that tells people apart, on unchanged faces. A batch holds both sides of the pairs; what
     one half of the people has in it more than the other stays unpaired. The authors begin with a new head, which a
-    tenth of the steps could not make good. flip, validation, every: as in ``EnsembleRecipe``.
+    tenth of the steps could not make good. flip, validation, val_every_n_epochs: as in ``EnsembleRecipe``.
 
     The artifact is as that of one member.
     """
@@ -55,10 +55,10 @@ class MterRecipe:
     class_weight: NonNegative = 1 / 3
     flip: bool = True
     validation: Mapping[str, PairSource] = field(default_factory=dict, compare=False)
-    every: PositiveInt = field(default=1, compare=False)
+    val_every_n_epochs: PositiveInt = field(default=1, compare=False)
 
     members = 1
-    shared = True
+    shared_head = True
 
     def check_combination(self, where: str) -> None:
         check_batch(self.schedule, where)
@@ -88,7 +88,8 @@ class _Mter(Students):
 
     def __init__(self, members: list[torch.nn.Module], recipe: MterRecipe, context: FitContext) -> None:
         validation = Validation(recipe.validation, context.cache)
-        super().__init__(members, Lesson(recipe.schedule, recipe.flip, validation, recipe.every), context, True)
+        lesson = Lesson(recipe.schedule, recipe.flip, validation, recipe.val_every_n_epochs)
+        super().__init__(members, lesson, context, True)
         self.recipe, self.seed = recipe, context.seed
         self._halves: tuple[int, Tensor] | None = None
 

@@ -41,7 +41,7 @@ class Lesson:
     schedule: Schedule
     flip: bool
     validation: Validation
-    every: int
+    val_every_n_epochs: int
 
 
 def check_batch(schedule: Schedule, where: str) -> None:
@@ -63,7 +63,7 @@ class Students(nn.Module):
         self.members = nn.ModuleList(each.cpu().requires_grad_(True) for each in members)
         for member in self.members:
             member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.lesson, self.every = lesson, lesson.every
+        self.lesson, self.val_every_n_epochs = lesson, lesson.val_every_n_epochs
         numbers = person_numbers(context.faces)
         self.person = nn.Buffer(torch.from_numpy(numbers), persistent=False)
         dim, people = _dimension(members[0], context), int(numbers.max()) + 1

@@ -42,8 +42,8 @@ PROMISED = {
     "threat": "oblivious transfer adaptive query",
     "defense": "none jpeg blur bitdepth pca gray pin pin_full pin_paper ais ais_warmup ais_full ais_paper threshold "
     "random_mask lowpass tv quilting puface puface_mixed puface_full puface_dev puface_image_only autoencoder "
-    "tv_chambolle nl_means bilateral wavelet wavelet_calibrated diverse_ensemble diverse_ensemble_b shared_ensemble "
-    "naive_ensemble adp advt div_noshare zoo_ensemble tiny_diverse",
+    "tv_chambolle nl_means bilateral wavelet wavelet_calibrated diverse_ensemble diverse_residual_cos_ensemble "
+    "shared_head_ensemble naive_ensemble adp mter diverse_separate_heads_ensemble zoo_ensemble tiny_diverse",
     "protocol": "verification cloaking feature_distance",
     "maker": "fawkes fawkes_v03 lowkey lowkey_p pgd",
     "tracker": "nearest linear finetuned",
@@ -218,7 +218,9 @@ def test_that_a_run_takes_its_data_and_results_from_the_paths_alone(
 ) -> None:
     """``paths`` is the only place where a path is written."""
     text = (CONF / option[0] / f"{option[1]}.yaml").read_text("utf-8")
-    settings = [line.split("#")[0] for line in text.splitlines() if not line.lstrip().startswith(("#", "obtain:", "-"))]
+    settings = [
+        line.split("#")[0] for line in text.splitlines() if not line.lstrip().startswith(("#", "download_hint:", "-"))
+    ]
     assert not [line for line in settings if ": /" in line or "oc.env" in line]
 
 

@@ -60,9 +60,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "puface_dev": PUFACE,
     "puface_image_only": PUFACE,
     "autoencoder": {"recipe": SEGNET},
-    **{option: {"recipe": FURTHER} for option in ("diverse_ensemble", "diverse_ensemble_b", "shared_ensemble")},
-    **{option: {"recipe": FURTHER} for option in ("naive_ensemble", "div_noshare", "adp")},
-    "advt": {"recipe": {"start": START, "schedule": replace(BRIEF, batch_size=10)}},
+    **{
+        option: {"recipe": FURTHER}
+        for option in ("diverse_ensemble", "diverse_residual_cos_ensemble", "shared_head_ensemble")
+    },
+    **{option: {"recipe": FURTHER} for option in ("naive_ensemble", "diverse_separate_heads_ensemble", "adp")},
+    "mter": {"recipe": {"start": START, "schedule": replace(BRIEF, batch_size=10)}},
     "zoo_ensemble": ZOO,
     "robust_extractor": {"recipe": {"cloaks": CLOAKS, "schedule": BRIEF}},
     "tv_chambolle": {"denoiser": {"iterations": 10}},

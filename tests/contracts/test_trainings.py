@@ -27,7 +27,7 @@ def training(composed: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
 
 
 def test_that_every_promised_training_and_network_is_there() -> None:
-    promised = "single naive_ensemble shared_w div_noshare diverse diverse_b adp advt"
+    promised = "single naive_ensemble shared_head diverse_separate_heads diverse diverse_residual_cos adp mter"
     assert set(promised.split()) <= set(TRAININGS)
     assert {"mobilefacenet", "tiny", "iresnet18", "iresnet50"} <= set(NETWORKS)
 

@@ -36,7 +36,7 @@ def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
 ) -> None:
     monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
     pairs = Synthetic(name="few", people=30, shots=2, pairs=40, people_seed=4).open(tmp_path)
-    script.ship("three", ["training=shared_w"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
+    script.ship("three", ["training=shared_head"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
     weights = load_file(tmp_path / "three.safetensors")
     assert len(member_names(weights)) == 3
     assert {each.dtype for each in weights.values() if each.is_floating_point()} == {torch.float16}
@@ -44,7 +44,7 @@ def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
     with safe_open(tmp_path / "three.safetensors", framework="pt") as file:
         facts = file.metadata()
     assert facts["trained_by"] == "scripts/ship_demo.py"
-    assert "training=shared_w" in facts["words"]
+    assert "training=shared_head" in facts["words"]
     assert str(tmp_path) not in facts["words"]
     assert float(facts["validation_accuracy_per_cent"]) == pytest.approx(script.accuracy(weights, pairs), abs=0.01)
 

@@ -37,7 +37,7 @@ SCHEDULE = Schedule(
 class Observed(Toy):
     """Says which process looked."""
 
-    every = 2
+    val_every_n_epochs = 2
 
     def observation(self) -> dict[str, Tensor]:
         return {"looked": torch.tensor(float(distributed.rank()))}

@@ -24,7 +24,7 @@ class Adp:
     """Minus ``alpha`` times the entropy of the mean prediction, minus ``beta`` times the log of the volume of the wrong
     predictions; both of logits without margin, ``scale`` times the cosines. Fewer members than people.
 
-    The classification beside it is summed over the members: ``classify=sum``.
+    The classification beside it is summed over the members: ``classification_target=sum``.
     """
 
     identity = "loss.adp"

@@ -31,7 +31,7 @@ class Margin(Protocol):
 class ArcFace:
     """cos(angle + margin), and beyond the angle pi - margin the cosine less margin * sin(margin), so that it falls on.
 
-    first: the margin of the ``first_epochs`` epochs; None for the same.
+    margin_warmup: the margin of the first ``warmup_epochs`` epochs; None for ``margin``.
     """
 
     identity = "loss.arcface"
@@ -39,11 +39,11 @@ class ArcFace:
 
     scale: Positive = 64.0
     margin: Angle = 0.5
-    first: Angle | None = None
-    first_epochs: NonNegativeInt = 0
+    margin_warmup: Angle | None = None
+    warmup_epochs: NonNegativeInt = 0
 
     def worse(self, own: Tensor, epoch: float) -> Tensor:
-        margin = _current(self.margin, self.first, self.first_epochs, epoch)
+        margin = _current(self.margin, self.margin_warmup, self.warmup_epochs, epoch)
         sine = ((1 - own) * (1 + own)).clamp(min=_LEAST).sqrt()
         turned = own * math.cos(margin) - sine * math.sin(margin)
         return turned.where(own > math.cos(math.pi - margin), own - margin * math.sin(math.pi - margin))
@@ -51,22 +51,22 @@ class ArcFace:
 
 @dataclass(frozen=True)
 class CosFace:
-    """The cosine less ``margin``. first, first_epochs: as in ``ArcFace``."""
+    """The cosine less ``margin``. margin_warmup, warmup_epochs: as in ``ArcFace``."""
 
     identity = "loss.cosface"
     version = 1
 
     scale: Positive = 64.0
     margin: CosineGap = 0.4
-    first: CosineGap | None = None
-    first_epochs: NonNegativeInt = 0
+    margin_warmup: CosineGap | None = None
+    warmup_epochs: NonNegativeInt = 0
 
     def worse(self, own: Tensor, epoch: float) -> Tensor:
-        return own - _current(self.margin, self.first, self.first_epochs, epoch)
+        return own - _current(self.margin, self.margin_warmup, self.warmup_epochs, epoch)
 
 
-def _current(margin: float, first: float | None, first_epochs: int, epoch: float) -> float:
-    return margin if first is None or epoch >= first_epochs else first
+def _current(margin: float, warmup: float | None, warmup_epochs: int, epoch: float) -> float:
+    return margin if warmup is None or epoch >= warmup_epochs else warmup
 
 
 def margin_loss(margin: Margin, cosines: Tensor, person: Tensor, epoch: float = 0.0) -> Tensor:

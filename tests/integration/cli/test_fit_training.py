@@ -150,7 +150,7 @@ def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench
     for seen in (3, 7):
         told = frbench.refused("run", *use, f"dataset.people_seed={seen}", "attack=none")
         assert "trained was trained on 30 of the 30 people" in told, "it knows those of both trainings"
-    out = frbench.done("fit", "training=shared_w", *fast, *begun, f"recognizer.weights={first}")
+    out = frbench.done("fit", "training=shared_head", *fast, *begun, f"recognizer.weights={first}")
     kept = frbench.artifacts
     frbench.done("run", *words_after("together", out), "attack=none")
     assert frbench.artifacts == kept, "it was trained again"
@@ -196,7 +196,11 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
             ["training=single", *TINY, "training.schedule.batch_size=1"],
             "batch_size=1: batch normalisation needs 2",
         ),
-        ("fit", ["training=single", *TINY, "training.every=0"], "training.every=0 is not an integer above 0"),
+        (
+            "fit",
+            ["training=single", *TINY, "training.val_every_n_epochs=0"],
+            "training.val_every_n_epochs=0 is not an integer above 0",
+        ),
         ("fit", ["training=single", *TINY, "training.schedule.optimizer=SGD"], "optimizer=SGD is not sgd or adam"),
         (
             "fit",
@@ -212,7 +216,12 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training=single", *TINY, "+training.network.make.deep=3"], "TinyNet takes width, dim"),
         (
             "fit",
-            ["training=single", "training.network=null", "recognizer=flip_averaged", "+recognizer@recognizer.of=tiny"],
+            [
+                "training=single",
+                "training.network=null",
+                "recognizer=flip_averaged",
+                "+recognizer@recognizer.recognizer=tiny",
+            ],
             "flip_averaged(tiny) shows no network",
         ),
         ("run", ["training=single"], "belong to frbench fit; a run has what was trained as recognizer=trained"),

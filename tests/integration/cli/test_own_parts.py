@@ -81,7 +81,13 @@ class Sloppy:
         return pairs.probe
 """
 NAMES = {"brighten": "Brighten", "greedy": "Greedy", "spoilt": "Spoilt", "bytes": "Bytes", "sloppy": "Sloppy"}
-SMALL = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "dataset.limit=20", "recognizer.floor=null"]
+SMALL = [
+    "dataset.people=30",
+    "dataset.shots=2",
+    "dataset.pairs=60",
+    "dataset.limit=20",
+    "recognizer.min_clean_accuracy=null",
+]
 
 
 class Answer(NamedTuple):

@@ -61,7 +61,7 @@ def test_that_the_people_of_a_fit_are_told_where_they_are_not_the_options_own() 
 
 
 def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Path) -> None:
-    words = ["-m", "defense=diverse_ensemble,shared_ensemble", "attack=none", f"paths.results={tmp_path}"]
+    words = ["-m", "defense=diverse_ensemble,shared_head_ensemble", "attack=none", f"paths.results={tmp_path}"]
     assert swept(*words, "defense.fusion=concat") == [{"defense.fusion": "concat"}] * 2
     assert (
         swept(*words, "defense.recipe.schedule.epochs=3", "defense.fusion=min,mean")
@@ -81,7 +81,7 @@ def test_that_an_option_within_a_swept_option_reaches_each_of_its_cells(tmp_path
     assert swept(*words, sizes) == [shown | {"defense.recipe.network.make.width": each} for each in (8, 12)] * 2
 
 
-@pytest.mark.parametrize(("place", "chosen"), [("training", "training=advt"), ("defense.recipe", "defense=advt")])
+@pytest.mark.parametrize(("place", "chosen"), [("training", "training=mter"), ("defense.recipe", "defense=mter")])
 def test_that_what_adversarial_training_begins_from_takes_as_many_batches_a_step(place: str, chosen: str) -> None:
     found: list[int] = []
 
@@ -123,7 +123,17 @@ def test_that_a_misspelt_null_of_a_swept_option_is_told(tmp_path: Path, capfd: p
     paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
     words = ["run", "-m", "defense=blur,jpeg", "defense.sigmma=null", "attack=none", "device=cpu"]
     assert (
-        main([*words, "dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "recognizer.floor=null", *paths]) == 2
+        main(
+            [
+                *words,
+                "dataset.people=30",
+                "dataset.shots=2",
+                "dataset.pairs=20",
+                "recognizer.min_clean_accuracy=null",
+                *paths,
+            ]
+        )
+        == 2
     )
     err = capfd.readouterr().err
     assert "sigmma" in err and "Traceback" not in err

@@ -21,7 +21,7 @@ SMALL = [
     "dataset.shots=4",
     "dataset.pairs=80",
     "dataset.limit=20",
-    "recognizer.floor=null",
+    "recognizer.min_clean_accuracy=null",
     "attack.steps=2",
     "device=cpu",
 ]
@@ -130,7 +130,7 @@ def test_killed_three_times_the_tables_are_byte_identical(cache: Path, whole: Pa
 
 
 def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path) -> None:
-    frbench(cache, tmp_path, "run", "attack=none", *SMALL[:4], "recognizer.floor=null")
+    frbench(cache, tmp_path, "run", "attack=none", *SMALL[:4], "recognizer.min_clean_accuracy=null")
     (record,) = records(tmp_path)
     assert record["attack"] == "none" and record["asr"] is None and record["clean_accuracy"] > 0.8
 
@@ -141,7 +141,7 @@ def test_bad_input_to_one_cell_loses_no_other(cache: Path, tmp_path: Path) -> No
     own = {"_target_": "frbench.datasets.synthetic.dataset.Synthetic", **people}
     (tmp_path / "own" / "dataset" / "few.yaml").write_text(json.dumps(own))
     words = [f"--config-dir={tmp_path / 'own'}", "dataset=lfw,few", "paths.data=nowhere", "attack=none"]
-    process = start(cache, tmp_path, "run", "-m", *words, "recognizer.floor=null", "device=cpu")
+    process = start(cache, tmp_path, "run", "-m", *words, "recognizer.min_clean_accuracy=null", "device=cpu")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 2 and "lfw" in err and "Traceback" not in err
     assert [r["dataset"] for r in records(tmp_path)] == ["few"]

@@ -82,7 +82,13 @@ def test_that_a_service_is_attacked_within_the_stated_queries(
         service = ["recognizer=service", f"recognizer.url={url}/compare"]
         service.append("recognizer.headers_from_env={Authorization: COMPARE_TOKEN}")
         attack = ["attack=evolutionary", "threat=query", f"threat.queries={QUERIES}", "goal=dodging"]
-        small = ["dataset=lfw", "budget=unbounded", "device=cpu", "~protocol.survival", "recognizer.floor=80"]
+        small = [
+            "dataset=lfw",
+            "budget=unbounded",
+            "device=cpu",
+            "~protocol.survival",
+            "recognizer.min_clean_accuracy=80",
+        ]
         code = main(["run", *service, *attack, *small, *paths])
     out, err = capfd.readouterr()
     assert code == 0, err

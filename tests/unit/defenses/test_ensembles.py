@@ -42,7 +42,7 @@ class Drawn:
 
     network: Untrained | None = NET
     members: int = 3
-    shared: bool = True
+    shared_head: bool = True
 
     @property
     def needs_recognizer(self) -> bool:
@@ -111,10 +111,10 @@ def test_that_a_tracker_may_have_it_unless_it_has_no_vectors(other: Recognizer) 
 
 def test_that_a_mean_over_spaces_that_differ_is_refused_in_one_line(other: Recognizer) -> None:
     with pytest.raises(FrbenchError, match="class vectors of their own.*defense.fusion=concat") as error:
-        ensemble("mean", shared=False).check_combination("defense")
+        ensemble("mean", shared_head=False).check_combination("defense")
     told(error)
-    ensemble("concat", shared=False).check_combination("defense")
-    ensemble("mean", shared=False, members=1).check_combination("defense")  # one space is no other's
+    ensemble("concat", shared_head=False).check_combination("defense")
+    ensemble("mean", shared_head=False, members=1).check_combination("defense")  # one space is no other's
 
 
 def test_that_an_ensemble_that_is_not_fitted_says_how(other: Recognizer) -> None:
@@ -162,7 +162,7 @@ def test_that_recognizers_trained_apart_have_no_mean(several: tuple[Recognizer, 
 
 def test_that_recognizers_trained_together_have_one(several: tuple[Recognizer, ...], batch: Callable) -> None:
     pairs, members = batch(), {each.name: each for each in several}
-    protected = FusedDefense(members, "mean", shared=True).protect(CosineVerifier(several[0]))
+    protected = FusedDefense(members, "mean", shared_head=True).protect(CosineVerifier(several[0]))
     found = score(protected, pairs.probe, pairs.reference)
     assert torch.allclose(found, by_hand(several, pairs.probe, pairs.reference)["mean"], atol=1e-6)
 

@@ -52,7 +52,7 @@ def test_photos_of_users_are_verified_as_pairs() -> None:
     assert pair_accuracy(users, torch.ones(7, 1)) == 0.5
 
 
-FED_WRONGLY = ["recognizer.scale=0.001", "recognizer.mean=0.5", "recognizer.floor=null"]
+FED_WRONGLY = ["recognizer.scale=0.001", "recognizer.mean=0.5", "recognizer.min_clean_accuracy=null"]
 SMALL = ["dataset.people=30", "dataset.shots=4", "dataset.pairs=100", "dataset.limit=10", "device=cpu"]
 
 

@@ -76,7 +76,7 @@ def test_that_it_is_another_recognizer_than_the_one_inside() -> None:
 
 def test_that_one_without_a_recognizer_says_how_to_name_it() -> None:
     for use in (lambda each: each.name, lambda each: each.digest, lambda each: each.embed(pictures())):
-        with pytest.raises(FrbenchError, match=r"\+recognizer@recognizer.of=NAME") as error:
+        with pytest.raises(FrbenchError, match=r"\+recognizer@recognizer.recognizer=NAME") as error:
             use(FlipAveraged())
         assert "\n" not in str(error.value)
 
@@ -89,9 +89,9 @@ def test_that_a_recognizer_of_unit_vectors_alone_is_refused(linear: Callable) ->
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["recognizer=flip_averaged", "+recognizer@recognizer.of=tiny"], {"recognizer": "flip_averaged(tiny)"}),
+        (["recognizer=flip_averaged", "+recognizer@recognizer.recognizer=tiny"], {"recognizer": "flip_averaged(tiny)"}),
         (
-            ["threat=transfer", f"{AT}=flip_averaged", f"+{AT}.of=iresnet18"],
+            ["threat=transfer", f"{AT}=flip_averaged", f"+{AT}.recognizer=iresnet18"],
             {"recognizer": "tiny", "surrogate": "flip_averaged(iresnet18)"},
         ),
         (
@@ -99,7 +99,7 @@ def test_that_a_recognizer_of_unit_vectors_alone_is_refused(linear: Callable) ->
                 "recognizer=ensemble",
                 "+recognizer@recognizer.members.a=tiny",
                 "+recognizer@recognizer.members.b=flip_averaged",
-                "+recognizer@recognizer.members.b.of=tiny",
+                "+recognizer@recognizer.members.b.recognizer=tiny",
             ],
             {"recognizer": "ensemble(flip_averaged(tiny)+tiny)"},
         ),
@@ -129,11 +129,11 @@ def test_that_the_shipped_recognizer_is_asked_about_mirror_images_too() -> None:
     import hydra
 
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        words = ["recognizer=flip_averaged", "+recognizer@recognizer.of=tiny", "device=cpu"]
+        words = ["recognizer=flip_averaged", "+recognizer@recognizer.recognizer=tiny", "device=cpu"]
         config = build.plain(hydra.compose("run", words))
     whole: Recognizer = build.instantiate(config["recognizer"], "recognizer")
     images = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
-    assert isinstance(whole, FlipAveraged) and whole.of is not None
+    assert isinstance(whole, FlipAveraged) and whole.recognizer is not None
     assert torch.allclose(whole.embed(images), whole.embed(images.flip(3)), atol=1e-5)
-    assert (whole.of.embed(images) - whole.of.embed(images.flip(3))).abs().max() > 1e-3
-    assert whole.floor == {"synthetic": 95}
+    assert (whole.recognizer.embed(images) - whole.recognizer.embed(images.flip(3))).abs().max() > 1e-3
+    assert whole.min_clean_accuracy == {"synthetic": 95}

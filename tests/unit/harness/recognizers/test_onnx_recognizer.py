@@ -195,7 +195,7 @@ def test_a_network_that_takes_no_rgb_images_is_one_clear_line(tmp_path: Path, op
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(FrbenchError) as error:
-        OnnxRecognizer("net", str(tmp_path / "none.onnx"), obtain="ask").embed(torch.rand(1, 3, SIDE, SIDE))
+        OnnxRecognizer("net", str(tmp_path / "none.onnx"), download_hint="ask").embed(torch.rand(1, 3, SIDE, SIDE))
     assert one_line(error, "none.onnx", "does not exist", "ask")
 
 

@@ -108,7 +108,7 @@ def test_constructing_touches_no_file() -> None:
 
 
 def test_missing_weights_are_one_line_that_says_how_to_get_them(tmp_path: Path) -> None:
-    missing = recognizer(tmp_path / "nowhere.pt", obtain="ask the author")
+    missing = recognizer(tmp_path / "nowhere.pt", download_hint="ask the author")
     with pytest.raises(FrbenchError) as error:
         missing.embed(torch.rand(1, 3, 112, 112))
     assert one_line(error, "nowhere.pt", "does not exist", "ask the author")

@@ -68,16 +68,16 @@ def test_people_are_told_apart_in_the_end(name: str) -> None:
     assert float(made["history/classification"][-1]) < 0.5 * float(made["history/classification"][0])
     assert made["diagnosis/tilt"].shape == (recipe.members,)
     heads = under(made, "heads.")
-    assert len(heads) == (1 if recipe.shared else 3)
+    assert len(heads) == (1 if recipe.shared_head else 3)
     assert all(head.shape == (12, 16) for head in heads.values())
     assert {name.split(".")[1] for name in made if name.startswith("members.")} == set(map(str, range(recipe.members)))
     assert all(bool(torch.isfinite(each).all()) for each in made.values())
 
 
 def test_diversity_makes_members_differ_where_a_shared_head_alone_does_not() -> None:
-    apart, together = trained("diverse"), trained("shared_w")
+    apart, together = trained("diverse"), trained("shared_head")
     assert float(apart["diagnosis/cosine"]) < float(together["diagnosis/cosine"]) - 0.2
-    assert float(trained("diverse_b")["diagnosis/cosine"]) < float(together["diagnosis/cosine"])
+    assert float(trained("diverse_residual_cos")["diagnosis/cosine"]) < float(together["diagnosis/cosine"])
     assert float(apart["history/diversity_value"][-1]) < float(apart["history/diversity_value"][0])
     tilts = apart["diagnosis/tilt"]
     assert float(tilts.mean()) == pytest.approx(54.7, abs=4), "the finite greatest volume"
@@ -85,7 +85,7 @@ def test_diversity_makes_members_differ_where_a_shared_head_alone_does_not() -> 
 
 
 def test_members_with_a_head_each_look_diverse_and_are_not() -> None:
-    for name in ("div_noshare", "naive_ensemble"):
+    for name in ("diverse_separate_heads", "naive_ensemble"):
         made = trained(name)
         assert abs(float(made["diagnosis/cosine"])) < 0.1
         assert float(made["diagnosis/rotated_cosine"]) > 0.7
@@ -277,7 +277,9 @@ class Pairs:
 
 def test_validation_is_logged_by_member_and_changes_nothing(tmp_path: Path) -> None:
     pairs = Pairs([])
-    recipe = replace(RECIPES["diverse"], schedule=replace(SCHEDULE, epochs=5), validation={"toy": pairs}, every=2)
+    recipe = replace(
+        RECIPES["diverse"], schedule=replace(SCHEDULE, epochs=5), validation={"toy": pairs}, val_every_n_epochs=2
+    )
     made = recipe.fit(lesson(FACES, tmp_path / "unfinished", cache=tmp_path))
     assert pairs.opened == [tmp_path], "opened once"
     told = under(made, "history/toy")
@@ -292,7 +294,7 @@ def test_validation_is_logged_by_member_and_changes_nothing(tmp_path: Path) -> N
         assert float(told[name][-1]) == pytest.approx(wanted, abs=1.0)
     plain = replace(recipe, validation={}).fit(lesson(FACES, tmp_path / "plain.unfinished"))
     assert same({name: each for name, each in made.items() if not name.startswith("history/toy")}, plain)
-    assert fingerprint(recipe) == fingerprint(replace(recipe, validation={}, every=1))
+    assert fingerprint(recipe) == fingerprint(replace(recipe, validation={}, val_every_n_epochs=1))
     assert isinstance(learner(recipe), Observed)
     with pytest.raises(FrbenchError, match="cache is missing"):
         recipe.fit(lesson(FACES, tmp_path / "without.unfinished"))

@@ -161,7 +161,7 @@ class Looking(Toy):
 
     def __init__(self, every: int) -> None:
         super().__init__()
-        self.every = every
+        self.val_every_n_epochs = every
         self.modes: list[tuple[bool, bool]] = []
 
     def observation(self) -> dict[str, Tensor]:

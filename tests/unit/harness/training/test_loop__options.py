@@ -44,15 +44,19 @@ def test_every_training_option_builds_and_is_known_by_its_values(name: str) -> N
 def test_the_small_training_options_are_those_that_are_compared() -> None:
     assert {name: type(composed(f"training={name}")).__name__ for name in TRAININGS} == {
         **dict.fromkeys(TRAININGS, "EnsembleRecipe"),
-        "advt": "MterRecipe",
+        "mter": "MterRecipe",
     }
     for name, recipe in RECIPES.items():
         made = composed(f"training={name}")
-        assert (made.members, made.shared, made.classify) == (recipe.members, recipe.shared, recipe.classify)
+        assert (made.members, made.shared_head, made.classification_target) == (
+            recipe.members,
+            recipe.shared_head,
+            recipe.classification_target,
+        )
         assert {key: type(term) for key, term in made.terms.items()} == {
             key: type(term) for key, term in recipe.terms.items()
         }
-    begun, further = composed("training=single"), composed("training=advt")
+    begun, further = composed("training=single"), composed("training=mter")
     assert fingerprint(further.start) == fingerprint(begun), "the single recognizer that is trained anyway"
     for faces in (1000, 4000, 5201, 100_000):
         taken, before = (each.schedule.epochs * each.schedule.per_epoch(faces) for each in (further, begun))
@@ -64,19 +68,19 @@ def test_the_small_training_options_are_those_that_are_compared() -> None:
 def test_the_shipped_numbers_are_those_of_the_papers() -> None:
     """Specs/ensemble_attacks 1.4, 2.3, 3.2 and 4."""
     single = composed("training=single")
-    assert (single.margin, single.flip) == (ArcFace(32, 0.5, first=0.3, first_epochs=2), True)
+    assert (single.margin, single.flip) == (ArcFace(32, 0.5, margin_warmup=0.3, warmup_epochs=2), True)
     assert (single.schedule.lr, single.schedule.momentum, single.schedule.weight_decay) == (0.1, 0.9, 1e-4)
-    diverse, other, adp = (composed(f"training={name}").terms for name in ("diverse", "diverse_b", "adp"))
+    diverse, other, adp = (composed(f"training={name}").terms for name in ("diverse", "diverse_residual_cos", "adp"))
     assert diverse == {"diversity": Diversity("logdet", 0.5, ramp=0.1)}
     assert other == {"diversity": Diversity("res_cos", 1.0, ramp=0.1)}
     assert adp == {"adp": Adp(alpha=2.0, beta=0.5, scale=32.0)}
-    mter = composed("training=advt")
+    mter = composed("training=mter")
     assert (mter.search, mter.alpha) == (Search(rounds=10, step=1, close=0.1), 0.2)
     assert (mter.weight, mter.class_weight) == (1.0, pytest.approx(1 / 3))
     assert (mter.schedule.lr, mter.schedule.batch_size, mter.schedule.weight_decay) == (0.01, 240, 5e-4)
     for name in ("single_full", "diverse_full"):
         full = composed(f"training={name}")
-        assert (full.margin.scale, full.margin.first, full.schedule.epochs) == (64, None, 40)
+        assert (full.margin.scale, full.margin.margin_warmup, full.schedule.epochs) == (64, None, 40)
         assert full.network.make.keywords == {"embedding": 512, "width": 1.0}
 
 

@@ -47,11 +47,14 @@ def test_people_are_numbered_without_gaps() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: replace(RECIPES["diverse"], shared=False), "no coordinates in common; set shared=true"),
-        (lambda: replace(RECIPES["shared_w"], shared=False, classify="both"), "no coordinates in common"),
+        (lambda: replace(RECIPES["diverse"], shared_head=False), "needs a shared head; set shared_head=true"),
+        (
+            lambda: replace(RECIPES["shared_head"], shared_head=False, classification_target="both"),
+            "needs a shared head",
+        ),
         (lambda: replace(RECIPES["diverse"], members=1), "diversity: one member has none to differ from"),
         (lambda: replace(SINGLE, members=0), "members=0 is not an integer above 0"),
-        (lambda: replace(SINGLE, classify="best"), "mean or member or sum or both"),
+        (lambda: replace(SINGLE, classification_target="best"), "mean or member or sum or both"),
     ],
 )
 def test_fields_that_do_not_go_together_are_refused(make: Callable[[], Any], words: str) -> None:

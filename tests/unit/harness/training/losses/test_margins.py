@@ -67,6 +67,6 @@ def test_cosines_rounded_beyond_one_do_no_harm(head: Margin) -> None:
 def test_the_first_epochs_have_a_margin_of_their_own() -> None:
     own = torch.tensor([0.5])
     for head, plain in ((ArcFace, ArcFace), (CosFace, CosFace)):
-        gentle = head(32, 0.5, first=0.3, first_epochs=2)
+        gentle = head(32, 0.5, margin_warmup=0.3, warmup_epochs=2)
         for epoch, margin in ((0.0, 0.3), (1.99, 0.3), (2.0, 0.5), (9.0, 0.5)):
             assert gentle.worse(own, epoch) == plain(32, margin).worse(own, epoch)

@@ -231,5 +231,5 @@ def likeness(artifact: Artifact, search: Search) -> float:
 
 def test_it_goes_on_from_one_recognizer_alone() -> None:
     with pytest.raises(FrbenchError, match="training.start.members=3"):
-        check_fields(replace(RECIPE, start=replace(START, members=3, shared=False)), "training")
+        check_fields(replace(RECIPE, start=replace(START, members=3, shared_head=False)), "training")
     assert RECIPE.needs_recognizer is False and replace(RECIPE, start=replace(START, network=None)).needs_recognizer
