@@ -26,6 +26,7 @@ def in_one_form(model: Any, interface: Interface) -> Any:
     widen(model)
     keep_output(model, interface.output)
     fold_constants(model)
+    clear_allow_zero(model)
     drop_unused(model)
     if interface.channels_last:
         transpose_input(model)
@@ -148,6 +149,22 @@ def fill_clip_bounds(model: Any) -> None:
                 node.input[slot] = f"frbench_clip_{'lowest' if slot == 1 else 'highest'}"
                 if all(tensor.name != node.input[slot] for tensor in model.graph.initializer):
                     model.graph.initializer.append(numpy_helper.from_array(np.array(bound), node.input[slot]))
+
+
+def clear_allow_zero(model: Any) -> None:
+    """Clear ``allowzero`` of ``Reshape`` nodes, which converters lack, where no size is a constant 0. In place.
+
+    PyTorch's newer exporter sets it everywhere. It only decides whether a size of 0 is an empty dimension or copies the
+    input's; a computed size is 0 for an empty batch alone.
+    """
+    numpy_helper = require("onnx.numpy_helper")
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        sizes = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if node.op_type == "Reshape" and (sizes is None or numpy_helper.to_array(sizes).all()):
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def free_batch(model: Any) -> None:

@@ -27,6 +27,7 @@ from support.onnx_exports import (
 from torch import Tensor, nn
 
 from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.onnx_canonical import clear_allow_zero
 from frbench.harness.recognizers.onnx_recognizer import OnnxRecognizer
 from frbench.harness.recognizers.onnx_runtime import OnnxRuntimeRecognizer
 
@@ -268,3 +269,14 @@ def test_an_input_that_is_not_square_is_taken_as_declared(tmp_path: Path, habit:
     assert (white.embed(images) - wanted).abs().max() < 1e-4
     assert (black.embed(images) - wanted).abs().max() < 1e-4
     assert same_gradient(white, lambda x: network(x * 2 - 1), images, 1e-3)
+
+
+@pytest.mark.parametrize(("sizes", "kept"), [([2, -1], 0), ([0, 3], 1)])
+def test_that_allowzero_is_cleared_where_it_changes_nothing(sizes: list[int], kept: int) -> None:
+    helper = onnx.helper
+    shape = onnx.numpy_helper.from_array(np.array(sizes, np.int64), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
+    graph = helper.make_graph([node], "reshape", [], [], [shape])
+    model = helper.make_model(graph)
+    clear_allow_zero(model)
+    assert len(model.graph.node[0].attribute) == kept

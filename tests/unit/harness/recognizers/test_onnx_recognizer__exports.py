@@ -20,16 +20,12 @@ from frbench.harness.threat_model.goals import Dodging
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# Every kind of block; the whole networks are marked slow.
-NETWORKS = {
+# Every kind of block, through both exporters, and whole networks through the older one.
+BLOCKS = {
     "InceptionResnetV1, one block of a kind": (lambda: InceptionResnetV1((1, 1, 1)), 160),
     "IR-50, few blocks of a stage": (lambda: IResNet((1, 1, 2, 1), embedding=128), 112),
-    "InceptionResnetV1": (InceptionResnetV1, 160),
-    "IR-50": (lambda: IResNet((3, 4, 14, 3)), 112),
 }
-PARAMETERS = [
-    pytest.param(*value, id=name, marks=[] if "block" in name else pytest.mark.slow) for name, value in NETWORKS.items()
-]
+WHOLE = {"InceptionResnetV1": (InceptionResnetV1, 160), "IR-50": (lambda: IResNet((3, 4, 14, 3)), 112)}
 
 
 def initialised(make: Callable[[], nn.Module]) -> nn.Module:
@@ -61,10 +57,15 @@ def weights_behind_identity(path: Path) -> int:
     return sum(node.op_type == "Identity" and node.input[0] in weights for node in model.graph.node)
 
 
-@pytest.mark.parametrize("exporter", [legacy, dynamo])
-@pytest.mark.parametrize(("make", "side"), PARAMETERS)
+CASES = [
+    *(pytest.param(*BLOCKS[name], each, id=f"{name}-{each.__name__}") for name in BLOCKS for each in (legacy, dynamo)),
+    *(pytest.param(*WHOLE[name], legacy, id=name, marks=pytest.mark.slow) for name in WHOLE),
+]
+
+
+@pytest.mark.parametrize(("make", "side", "exporter"), CASES)
 def test_an_export_is_attacked_white_box_at_its_own_resolution(
-    tmp_path: Path, batch: Callable, view: Callable, exporter: Callable, make: Callable, side: int
+    tmp_path: Path, batch: Callable, view: Callable, make: Callable, side: int, exporter: Callable
 ) -> None:
     network = initialised(make)
     path = exporter(network, tmp_path / "net.onnx", side)
