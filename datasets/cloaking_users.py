@@ -14,7 +14,7 @@ from frbench.harness.core.contracts import Draw
 from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import AtLeastTwo, Seed, UserPhotos
 from frbench.harness.core.errors import ConfigError
-from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet
+from frbench.harness.core.face_data import FaceSet, FaceSource, ImageStack, UserSet
 
 LEAST = 4  # photos of a user: of fewer, 30 % are no photo to be recognised on
 
@@ -39,7 +39,7 @@ class Users:
     seed: Seed = 0
     strangers: Strangers | None = None
 
-    def open(self, cache: Path) -> PairSet:
+    def open(self, cache: Path) -> UserSet:
         """Photos ordered by user. Raises FrbenchError: too few people, too few photos, bad files."""
         self._check()
         faces = self.faces.open(cache)
@@ -50,41 +50,33 @@ class Users:
         images = faces.images if whole else np.ascontiguousarray(faces.images[rows])
         remarks = {**faces.remarks, "people_with_too_few_photos": self._passed_over(faces)}
         own = FaceSet(self.name, images, identity, people, combined_digest(faces.digest, photos=rows), remarks)
-        return self._aiming(own, self._decoys(identity)) if self.strangers is None else self._afar(own, cache)
+        if self.strangers is not None:
+            return self._with_pool(own, cache)
+        return self._user_set(own, own.images, self._targets(identity))
 
-    def _afar(self, own: FaceSet, cache: Path) -> PairSet:
-        """Each user aims at a stranger, whose photos stand after those of all users."""
+    def _with_pool(self, own: FaceSet, cache: Path) -> UserSet:
+        """Each user targets one person of the target pool."""
         assert self.strangers is not None
         faces, rows = self.strangers.chosen(own, cache, self.seed)
-        first = len(own.images) + np.cumsum([0, *map(len, rows)])
-        decoy = np.empty(len(own.images), np.int64)
+        first = np.cumsum([0, *map(len, rows)])
+        target = np.empty(len(own.images), np.int64)
         for user, (start, theirs) in enumerate(zip(first, rows, strict=False)):
             mine = np.flatnonzero(own.identity == user)
-            decoy[mine] = start + np.arange(len(mine)) % len(theirs)
+            target[mine] = start + np.arange(len(mine)) % len(theirs)
         shown = np.concatenate(rows)
-        users = len(own.people)
-        whose = np.concatenate([np.full(len(theirs), users + number) for number, theirs in enumerate(rows)])
         digest = combined_digest(own.digest, strangers=shown, theirs=np.frombuffer(faces.digest.encode(), np.uint8))
-        images = np.concatenate([own.images, faces.images[shown]])
-        everybody = replace(own, images=images, identity=np.concatenate([own.identity, whose]), digest=digest)
-        return self._aiming(everybody, decoy)
+        return self._user_set(replace(own, digest=digest), faces.images[shown], target)
 
-    def _aiming(self, faces: FaceSet, decoy: np.ndarray) -> PairSet:
-        """The users' photos, of which there are as many as decoys, each beside itself."""
-        photos = np.arange(len(decoy))
-        return PairSet(
+    def _user_set(self, own: FaceSet, targets: ImageStack, target: np.ndarray) -> UserSet:
+        return UserSet(
             name=self.name,
-            images=faces.images,
-            probe=photos,
-            reference=photos,
-            decoy=decoy,
-            same=np.ones(len(photos), bool),
-            fold=np.zeros(len(photos), np.int64),
-            identity=faces.identity,
-            attacked=photos,
-            digest=combined_digest(faces.digest, decoy=decoy),
-            people=faces.people,
-            remarks=faces.remarks,
+            images=own.images,
+            identity=own.identity,
+            targets=targets,
+            target=target,
+            digest=combined_digest(own.digest, decoy=target),
+            people=own.people,
+            remarks=own.remarks,
         )
 
     def _check(self) -> None:
@@ -120,15 +112,15 @@ class Users:
         order = np.argsort(self._chance(rows, Stream.USER_PHOTOS), kind="stable")
         return np.sort(rows[order[: self.shots]])
 
-    def _decoys(self, identity: np.ndarray) -> np.ndarray:
+    def _targets(self, identity: np.ndarray) -> np.ndarray:
         """For each photo (M,) a row of the one person that its user aims at, that person's photos in turn."""
         users = np.arange(identity.max() + 1)
         step = 1 + np.floor(self._chance(users, Stream.USER_TARGETS) * (len(users) - 1)).astype(np.int64)
-        decoy = np.empty(len(identity), np.int64)
+        target_of = np.empty(len(identity), np.int64)
         for user, target in zip(users, (users + step) % len(users), strict=True):
             own, theirs = np.flatnonzero(identity == user), np.flatnonzero(identity == target)
-            decoy[own] = theirs[np.arange(len(own)) % len(theirs)]
-        return decoy
+            target_of[own] = theirs[np.arange(len(own)) % len(theirs)]
+        return target_of
 
     def _chance(self, index: np.ndarray, stream: Stream) -> np.ndarray:
         return uniform(torch.from_numpy(index), Draw(self.seed, stream), (1,))[:, 0].numpy().astype(np.float64)

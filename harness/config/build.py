@@ -30,12 +30,12 @@ from frbench.harness.core.contracts import (
     Verifier,
 )
 from frbench.harness.core.errors import ConfigError, FrbenchError
-from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet, PairSource, remark_flags
+from frbench.harness.core.face_data import FaceSet, FaceSource, PairSet, PairSource, TestSet, UserSource, remark_flags
 from frbench.harness.core.flags import Flag, flag_named
-from frbench.harness.core.part_contracts import check_faces, check_pairs, check_part
+from frbench.harness.core.part_contracts import check_faces, check_part, check_test_set
 from frbench.harness.core.ratios import with_numbers
 from frbench.harness.core.verifiers import Comparer, compares, lifted
-from frbench.harness.evaluation.cell import Cell, EvaluationProtocol
+from frbench.harness.evaluation.cell import Cell, EvaluationProtocol, check_data
 from frbench.harness.evaluation.identity_overlap import overlap_flags, trained_flags
 from frbench.harness.evaluation.provenance import run_facts
 from frbench.harness.photo_cloaking.cloaker import Cloaker
@@ -82,7 +82,7 @@ def _class_of(config: Mapping[str, Any]) -> Any:
 
 
 _CONTRACTS: Mapping[str, tuple[type, ...]] = {
-    "dataset": (PairSource,),
+    "dataset": (PairSource, UserSource),
     "identities": (FaceSource,),
     "recognizer": (Recognizer, Comparer),
     "attack": (Attack,),
@@ -120,12 +120,10 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _opened(text: str, cache: Path) -> PairSet:
+def _opened(text: str, cache: Path) -> TestSet:
     """The data set that a config (as JSON) describes, opened once in a process."""
-    dataset: PairSource = instantiate(json.loads(text), "dataset")
-    pairs = dataset.open(cache)
-    check_pairs(dataset, pairs)
-    return pairs
+    dataset: PairSource | UserSource = instantiate(json.loads(text), "dataset")
+    return check_test_set(dataset, dataset.open(cache))
 
 
 @lru_cache(maxsize=4)
@@ -196,7 +194,12 @@ def make_cell(config: Mapping[str, Any], choices: Mapping[str, str], settings: M
     for noun in NOUNS:  # report bad fields before anything is measured
         if config[noun].get("_target_"):
             instantiate(feeding.without(config[noun]), noun)
-    pairs = _pairs(config)
+    pairs = _data(config)
+    if not isinstance(pairs, PairSet):
+        raise ConfigError(
+            f"{places[0]}.preprocessing=auto needs pairs to verify and dataset {pairs.name} has users; run once with "
+            "protocol=verification and attack=none, and give the fields that it prints"
+        )
     where = feeding.Search(pairs, _embedder, store(config), config["batch_size"], resolve_device(config["device"]))
     config, settings, tried = feeding.settled(config, settings, places, where)
     cell = _made(config, choices, settings)
@@ -211,7 +214,7 @@ def _embedder(text: str) -> Recognizer:
     return recognizer
 
 
-def _pairs(config: Mapping[str, Any]) -> PairSet:
+def _data(config: Mapping[str, Any]) -> TestSet:
     """The data set of ``config``, downloaded first where that is asked for."""
     if config["fetch"]:
         from frbench.harness.data_preparation.prepare import ensure_dataset
@@ -227,24 +230,25 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
     others = {noun: instantiate(config[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
     recognizer, defense = _recognizer(json.dumps(config["recognizer"])), make_defense(config)
     instantiate(config["dataset"], "dataset")  # so that nothing is fetched or decoded before all is checked
-    pairs = _pairs(config)
+    data = _data(config)
     counting = metered(recognizer, meter)
-    names = _names(choices) | {"dataset": pairs.name}
-    flags = [flag_named(each) for each in remark_flags(pairs.remarks, len(pairs))]
-    flags += trained_flags(recognizer, recognizer.name, pairs, config["allow_overlap"])
-    flags += trained_flags(defense, f"defense={names['defense']}", pairs, config["allow_overlap"])
+    names = _names(choices) | {"dataset": data.name}
+    check_data(others["protocol"], others["goal"], attack, data, names)
+    flags = [flag_named(each) for each in remark_flags(data.remarks, len(data))]
+    flags += trained_flags(recognizer, recognizer.name, data, config["allow_overlap"])
+    flags += trained_flags(defense, f"defense={names['defense']}", data, config["allow_overlap"])
     faces, settings = apart(settings)
-    remarks = {"dataset": pairs.remarks}
+    remarks = {"dataset": data.remarks}
     if isinstance(defense, Fittable):
         settings |= {"defense.faces": choices[FACES], **faces}
         fitted_on = _faces(defense.faces, image_cache(config))
         remarks[FACES] = fitted_on.remarks
-        flags += overlap_flags(fitted_on, pairs, config["allow_overlap"])
+        flags += overlap_flags(fitted_on, data, config["allow_overlap"])
         defense = fitted_defense(config, defense, recognizer, device)  # uncounted, as ``fit`` has it: one key
     cell = Cell(
         names=names,
         settings=settings,
-        pairs=pairs,
+        data=data,
         recognizer=counting,
         attack=attack,
         defense=defense,
@@ -253,7 +257,7 @@ def _made(config: Mapping[str, Any], choices: Mapping[str, str], settings: Mappi
         device=device,
         meter=meter,
         flags=tuple(dict.fromkeys(flags)),
-        floors=floors_of(recognizer, pairs.name),
+        floors=floors_of(recognizer, data.name),
         allow_low_accuracy=config["allow_low_accuracy"],
         **others,
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from frbench.harness.core.counter_rng import Draw as Draw
 from frbench.harness.core.counter_rng import Stream
-from frbench.harness.core.face_data import FaceSet, FaceSource, PairBatch
+from frbench.harness.core.face_data import FaceSet, FaceSource, PairBatch, PairSet, UserSet
 from frbench.harness.core.face_data import Images as Images
 from frbench.harness.core.face_data import Mask as Mask
 
@@ -80,7 +80,13 @@ class Verifier(Protocol):
 
 
 class Goal(Protocol):
-    """What the attacker wants of a pair. Attacks descend ``loss``; ``target`` is the image to resemble."""
+    """What the attacker wants of a pair. Attacks descend ``loss``; ``target`` is the image to resemble.
+
+    ``achieved_on``: the data on which the goal is evaluated, ``PairSet`` or ``UserSet``.
+    """
+
+    @property
+    def achieved_on(self) -> type[PairSet] | type[UserSet]: ...
 
     def eligible(self, same: Mask) -> Mask: ...
 

@@ -130,6 +130,56 @@ class PairSet:
 
 
 @dataclass(frozen=True)
+class UserSet:
+    """Users and the photos that they publish, for ``protocol=cloaking``; what its dataset options open to.
+
+    images:   uint8 (M, H, W, 3), RGB, aligned, ordered by user; usually a ``numpy.memmap``.
+    identity: int64 (M,), user of each photo, numbered from 0.
+    targets:  uint8 (T, H, W, 3), photos that targeted cloaks resemble; may be ``images``.
+    target:   int64 (M,), row of ``targets`` for each photo. All photos of a user have targets of one other person.
+    digest:   SHA-256 over the photos, their users and the targets.
+    people:   the users, as ``person_key`` names them.
+    remarks:  as in ``PairSet``.
+    """
+
+    name: str
+    images: ImageStack
+    identity: np.ndarray
+    targets: ImageStack
+    target: np.ndarray
+    digest: str
+    people: tuple[str, ...] = ()
+    remarks: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
+        """Photos ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""
+        return load_images(self.images, rows, device)
+
+    @property
+    def attacked(self) -> np.ndarray:
+        """Numbers of the photos to cloak: all of them."""
+        return np.arange(len(self))
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> PairBatch:
+        """The photos numbered ``index``, each paired with itself; the decoy is its target."""
+        photos = self.load(index, device)
+        return PairBatch(
+            probe=photos,
+            reference=photos.clone(),
+            decoy=load_images(self.targets, self.target[index], device),
+            same=torch.ones(len(index), dtype=torch.bool, device=device),
+            fold=torch.zeros(len(index), dtype=torch.int64, device=device),
+            index=torch.as_tensor(index, device=device),
+        )
+
+
+TestSet = PairSet | UserSet  # what a cell evaluates
+
+
+@dataclass(frozen=True)
 class FaceSet:
     """Faces by identity, for fitting defenses and training recognizers. Fields as in ``PairSet``.
 
@@ -162,6 +212,15 @@ class PairSource(Protocol):
     def name(self) -> str: ...
 
     def open(self, cache: Path) -> PairSet: ...
+
+
+class UserSource(Protocol):
+    """A dataset option for ``protocol=cloaking``: opens users with their photos, decoding once into ``cache``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, cache: Path) -> UserSet: ...
 
 
 class FaceSource(Protocol):

@@ -19,7 +19,7 @@ from typing_extensions import get_protocol_members, is_protocol
 
 from frbench.harness.core.contracts import Attack, AttackResult, Images
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.face_data import FaceSet, ImageStack, PairSet
+from frbench.harness.core.face_data import FaceSet, ImageStack, PairSet, TestSet, UserSet
 
 _ABSENT = object()
 _PLAIN = (bool, str, int, float)
@@ -198,6 +198,29 @@ def check_pairs(dataset: object, pairs: object) -> None:
         raise FrbenchError(f"dataset: {_named(dataset)} opened to a PairSet with {'; '.join(wrong)}")
 
 
+def check_users(dataset: object, users: object) -> None:
+    """Raises FrbenchError: what ``dataset`` opened to is no ``UserSet`` whose arrays fit together."""
+    if not isinstance(users, UserSet):
+        raise FrbenchError(f"dataset: {_named(dataset)} opened to {_shown(users)}, expected a UserSet")
+    photos, people = len(users.images), len(users.people) or None
+    wrong = _of_stack(users.images) + _of_stack(users.targets, "targets")
+    wrong += _of_array("identity", users.identity, "iu", photos, people)
+    wrong += _of_array("target", users.target, "iu", photos, len(users.targets))
+    if wrong:
+        raise FrbenchError(f"dataset: {_named(dataset)} opened to a UserSet with {'; '.join(wrong)}")
+
+
+def check_test_set(dataset: object, opened: object) -> TestSet:
+    """What ``dataset`` opened to. Raises FrbenchError: it is not a ``PairSet`` or ``UserSet`` of fitting arrays."""
+    if isinstance(opened, PairSet):
+        check_pairs(dataset, opened)
+        return opened
+    if isinstance(opened, UserSet):
+        check_users(dataset, opened)
+        return opened
+    raise FrbenchError(f"dataset: {_named(dataset)} opened to {_shown(opened)}, expected a PairSet or a UserSet")
+
+
 def check_faces(source: object, faces: object) -> None:
     """Raises FrbenchError: what ``source`` opened to is no ``FaceSet`` whose arrays fit together."""
     if not isinstance(faces, FaceSet):
@@ -208,10 +231,10 @@ def check_faces(source: object, faces: object) -> None:
         raise FrbenchError(f"identities: {_named(source)} opened to a FaceSet with {'; '.join(wrong)}")
 
 
-def _of_stack(images: ImageStack) -> list[str]:
+def _of_stack(images: ImageStack, name: str = "images") -> list[str]:
     if images.dtype == np.uint8 and len(images.shape) == 4 and images.shape[3] == 3:
         return []
-    return [f"images {images.dtype} {tuple(images.shape)}, expected uint8 (M, H, W, 3)"]
+    return [f"{name} {images.dtype} {tuple(images.shape)}, expected uint8 (M, H, W, 3)"]
 
 
 def _of_array(name: str, found: object, kinds: str, length: int | None, below: int | None) -> list[str]:

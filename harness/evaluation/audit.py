@@ -128,7 +128,7 @@ class Audit:
 
     def _batch(self, evidence: Evidence) -> PairBatch | None:
         index = evidence.counted["index"].to_numpy(copy=True)[: self.sample]
-        return evidence.crafting.pairs.batch(index, evidence.crafting.device) if len(index) else None
+        return evidence.crafting.data.batch(index, evidence.crafting.device) if len(index) else None
 
     def _difference_of_repeats(self, evidence: Evidence) -> float | None:
         """Largest difference of scores of the same images asked twice on the same draw."""

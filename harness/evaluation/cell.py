@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
-from frbench.harness.core.errors import FrbenchError, Refused
-from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
+from frbench.harness.core.face_data import PairSet, TestSet, UserSet
 from frbench.harness.core.fingerprints import fingerprint, hyperparameters
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import Comparer
@@ -32,9 +32,15 @@ class Outcome:
 
 
 class EvaluationProtocol(Protocol):
-    """How a cell is turned into numbers: verification of pairs, cloaking of users. ``kind`` says which, for reports."""
+    """How a cell is turned into numbers: verification of pairs, cloaking of users.
+
+    ``kind``: the kind of record, for reports. ``evaluates``: the data that it takes, ``PairSet`` or ``UserSet``.
+    """
 
     kind: ClassVar[str]
+
+    @property
+    def evaluates(self) -> type[PairSet] | type[UserSet]: ...
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome: ...
 
@@ -51,7 +57,7 @@ class Cell:
 
     names: Mapping[str, str]
     settings: Mapping[str, Any]
-    pairs: PairSet
+    data: TestSet
     recognizer: Recognizer | Comparer
     attack: Attack | None
     goal: Goal
@@ -69,6 +75,18 @@ class Cell:
     allow_low_accuracy: bool = field(compare=False, default=False)
     facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
 
+    @property
+    def pairs(self) -> PairSet:
+        """The data of a protocol that evaluates pairs."""
+        assert isinstance(self.data, PairSet), "check_data was not called"
+        return self.data
+
+    @property
+    def users(self) -> UserSet:
+        """The data of a protocol that evaluates users."""
+        assert isinstance(self.data, UserSet), "check_data was not called"
+        return self.data
+
     def fingerprint(self) -> str:
         """What the cell is, whatever the device, the batch size and the paths."""
         nouns = (
@@ -81,8 +99,30 @@ class Cell:
             self.protocol,
             self.audit,
         )
-        data = (self.pairs.digest, self.pairs.attacked)
+        data = (self.data.digest, self.data.attacked)
         return fingerprint(SCHEMA, dict(self.names), dict(self.settings), *data, *nouns, self.seed)
+
+
+_DATA = {PairSet: "pairs to verify", UserSet: "users with their photos"}
+_EXAMPLES = {PairSet: ("dataset=lfw", "goal=dodging"), UserSet: ("dataset=cfp_users", "goal=cloak")}
+
+
+def check_data(
+    protocol: EvaluationProtocol, goal: Goal, attack: Attack | None, data: TestSet, names: Mapping[str, str]
+) -> None:
+    """Raises ConfigError: ``data``, or the goal of an attack, is not for the protocol."""
+    wanted = protocol.evaluates
+    dataset_option, goal_option = _EXAMPLES[wanted]
+    if not isinstance(data, wanted):
+        raise ConfigError(
+            f"dataset={names['dataset']} has {_DATA[type(data)]} and protocol={names['protocol']} needs "
+            f"{_DATA[wanted]}; take another data set, such as {dataset_option}, or another protocol"
+        )
+    if attack is not None and goal.achieved_on is not wanted:
+        raise ConfigError(
+            f"goal={names['goal']} is for {_DATA[goal.achieved_on]} and protocol={names['protocol']} needs "
+            f"{_DATA[wanted]}; take another goal, such as {goal_option}, or another protocol"
+        )
 
 
 _DESCRIBED = ("attack", "goal", "budget", "threat", "defense", "protocol", "audit")
@@ -93,6 +133,7 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
 
     An impossible cell is recorded as refused with its reason, a crash with its traceback; bad input is raised.
     """
+    check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     name = cell.fingerprint()
     with store.lock(f"cell-{name}"):
         return store.finished(name) or _run(cell, store, name)

@@ -17,7 +17,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import Refused
-from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.face_data import PairBatch, TestSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Averaged
@@ -26,7 +26,6 @@ from frbench.harness.images.delta_coding import packed, unpacked
 from frbench.harness.runtime.progress import over
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Unbounded
-from frbench.harness.threat_model.goals import Cloak
 
 BLOCK = 256  # pairs in a file of the cache: 38 MB of float32, stored as changes of the clean images, compressed
 
@@ -57,7 +56,7 @@ class Block:
 class Crafting:
     """One attacker at work. Of several views each pair keeps the worst, as ``judge`` scores the attacker's loss."""
 
-    pairs: PairSet
+    data: TestSet
     views: Mapping[str, View]
     judge: Verifier
     attack: Attack
@@ -73,7 +72,7 @@ class Crafting:
         found = {}
         for view in self.views.values():
             look = view if self.attack.stops_early else replace(view, margin=0.0)  # a margin only where one stops
-            facts = (self.pairs.digest, [look], None, self.attack, self.goal, self._own_budget(), batch)
+            facts = (self.data.digest, [look], None, self.attack, self.goal, self._own_budget(), batch)
             found[fingerprint(*facts)] = look
         return found
 
@@ -96,11 +95,9 @@ class Crafting:
                 f"{type(self.attack).__name__} needs gradients and the view '{blind[0]}' gives none; "
                 "take a differentiable recognizer or relaxation, a transfer threat, or a black-box attack"
             )
-        if isinstance(self.goal, Cloak):
-            self.goal.check(self.attack)
 
     def _block(self, key: str, view: View, index: np.ndarray) -> Block:
-        name, clean = f"{key}/{fingerprint(index)[:16]}", self.pairs.batch(index).probe.numpy()
+        name, clean = f"{key}/{fingerprint(index)[:16]}", self.data.batch(index).probe.numpy()
         with self.store.lock(f"block-{key[:32]}-{index[0]}"):
             kept = self.store.cached("adversarial", name)
             images = None if kept is None else unpacked(kept, clean)
@@ -115,7 +112,7 @@ class Crafting:
     def _made(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
         parts = []
         for first in range(0, len(index), self.batch_size):
-            batch = self.pairs.batch(index[first : first + self.batch_size], self.device)
+            batch = self.data.batch(index[first : first + self.batch_size], self.device)
             parts.append(self._attacked(view, batch))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -154,7 +151,7 @@ class Crafting:
         parts = []
         for first in range(0, len(block.index), self.batch_size):
             part = slice(first, first + self.batch_size)
-            batch = self.pairs.batch(block.index[part], self.device)
+            batch = self.data.batch(block.index[part], self.device)
             template = judge.enroll(batch.reference, batch.index, draw)
             scores = judge.score(block.images[part].to(self.device), template, draw)
             parts.append(self.goal.loss(scores).cpu())

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from frbench.harness.core.errors import ConfigError
-from frbench.harness.core.face_data import FaceSet, PairSet
+from frbench.harness.core.face_data import FaceSet, TestSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.training_identities import known_people, people_digests
 from frbench.harness.runtime.progress import over
@@ -16,14 +16,14 @@ from frbench.harness.runtime.progress import over
 _BLOCK = 1024  # images at hand at a time
 
 
-def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[Flag]:
-    """The flag where ``faces`` and ``pairs`` share people or images and that is ``allowed``; else nothing.
+def overlap_flags(faces: FaceSet, data: TestSet, allowed: bool) -> list[Flag]:
+    """The flag where ``faces`` and the test set ``data`` share people or images and that is ``allowed``; else nothing.
 
     People are compared by name, or by number within a source; that somebody has another name elsewhere is not seen.
     Raises FrbenchError: they share some and that is not allowed.
     """
-    people = sorted(set(faces.people) & set(pairs.people))
-    images = len(np.intersect1d(_digests(faces), _digests(pairs)))
+    people = sorted(set(faces.people) & set(data.people))
+    images = len(np.intersect1d(_digests(faces), _digests(data)))
     if not people and not images:
         return []
     if allowed:
@@ -31,32 +31,32 @@ def overlap_flags(faces: FaceSet, pairs: PairSet, allowed: bool) -> list[Flag]:
     example = f", such as {people[0]}" if people else ""
     raise ConfigError(
         f"{faces.name}, the faces to fit on, shares {len(people)} people{example} and {images} images "
-        f"with the test set {pairs.name}; fit on other people (identities=...), or set allow_overlap=true, "
+        f"with the test set {data.name}; fit on other people (identities=...), or set allow_overlap=true, "
         "which marks the record"
     )
 
 
-def trained_flags(whatever: object, name: str, pairs: PairSet, allowed: bool) -> list[Flag]:
+def trained_flags(whatever: object, name: str, data: TestSet, allowed: bool) -> list[Flag]:
     """As ``overlap_flags`` for the ``known_people`` of a recognizer or defense called ``name``; by people alone."""
-    shared = int(np.isin(people_digests(pairs.people), known_people(whatever)).sum())
+    shared = int(np.isin(people_digests(data.people), known_people(whatever)).sum())
     if not shared:
         return []
     if allowed:
         return [Flag.OVERLAPPING_IDENTITIES]
     raise ConfigError(
-        f"{name} was trained on {shared} of the {len(pairs.people)} people of the test set {pairs.name}; "
+        f"{name} was trained on {shared} of the {len(data.people)} people of the test set {data.name}; "
         "take another data set, or set allow_overlap=true, which marks the record"
     )
 
 
-def _digests(data: FaceSet | PairSet) -> np.ndarray:
+def _digests(data: FaceSet | TestSet) -> np.ndarray:
     return _of_images(_Known(data))
 
 
 class _Known:
     """Images known by the digest of their set, so that they are read once in a process."""
 
-    def __init__(self, data: FaceSet | PairSet) -> None:
+    def __init__(self, data: FaceSet | TestSet) -> None:
         self.images, self.name, self.digest = data.images, data.name, data.digest
 
     def __hash__(self) -> int:

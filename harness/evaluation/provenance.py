@@ -24,7 +24,7 @@ def run_facts(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
     artifact = cell.defense.artifact if isinstance(cell.defense, Fittable) else None
     surrogate = getattr(cell.threat, "surrogate", None)
     digests = {
-        "data": cell.pairs.digest,
+        "data": cell.data.digest,
         "recognizer": cell.recognizer.digest,
         "surrogate": surrogate.digest if surrogate else None,
         "artifact": artifact.sha256 if artifact else None,

@@ -20,7 +20,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Images, Verifier, View
 from frbench.harness.core.domains import Distance, NonEmpty, OddCount, OpenFraction
 from frbench.harness.core.errors import ConfigError, Refused
-from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.calibration import Calibration
@@ -54,6 +54,7 @@ class FeatureDistance:
     identity = "protocol.feature_distance"
     version = 1
     kind: ClassVar[str] = Kind.FEATURE_DISTANCE
+    evaluates = PairSet
 
     distances: Annotated[Sequence[Distance], NonEmpty] = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     fars: Sequence[OpenFraction] = (1e-2, 1e-3)

@@ -42,7 +42,6 @@ from frbench.harness.protocols.pair_metrics import (
 from frbench.harness.recognizers.accuracy_check import check_clean_accuracy
 from frbench.harness.storage.records import Kind, plain
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.threat_model.goals import Cloak
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Verification:
     identity = "protocol.verification"
     version = 1
     kind: ClassVar[str] = Kind.VERIFICATION
+    evaluates = PairSet
 
     fars: Sequence[OpenFraction] = (1e-2, 1e-3)
     bootstrap: AtLeastTwo = 2000
@@ -199,13 +199,9 @@ def clean_measurements(scores: np.ndarray, pairs: PairSet, fars: Sequence[float]
 
 
 def _check(cell: Cell) -> None:
-    """Refuse what belongs to another protocol, in one line."""
+    """Raises ConfigError: the data set has genuine pairs alone."""
     if cell.pairs.same.all():
         raise ConfigError(
             f"dataset {cell.pairs.name} has no impostor pairs, so nothing can be verified on it; take dataset=lfw or "
-            "another set of pairs, or protocol=cloaking"
-        )
-    if cell.attack is not None and isinstance(cell.goal, Cloak):
-        raise ConfigError(
-            f"goal={cell.names['goal']} is achieved before a tracker alone; add protocol=cloaking, or goal=dodging"
+            "another set of pairs"
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from frbench.harness.core.contracts import Attack, Images, Mask, Scores
 from frbench.harness.core.errors import Refused
-from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.face_data import PairBatch, PairSet, UserSet
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Dodging:
 
     identity = "goal.dodging"
     version = 1
+    achieved_on: ClassVar[type[PairSet] | type[UserSet]] = PairSet
 
     def eligible(self, same: Mask) -> Mask:
         return same
@@ -40,6 +42,7 @@ class Impersonation:
 
     identity = "goal.impersonation"
     version = 1
+    achieved_on: ClassVar[type[PairSet] | type[UserSet]] = PairSet
 
     def eligible(self, same: Mask) -> Mask:
         return ~same
@@ -66,6 +69,7 @@ class Cloak(Dodging):
 
     identity = "goal.cloak"
     version = 1
+    achieved_on = UserSet
 
     def target(self, pairs: PairBatch) -> Images:
         """Raises Refused: the decoy is the photo itself, since nobody else is there."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import Images, PairSet, PairSource
+from frbench.harness.core.part_contracts import check_pairs
 from frbench.harness.metrics.verification import kfold_accuracy
 
 _CHUNK = 128  # images looked at together
@@ -33,7 +34,10 @@ class Validation:
         """Raises FrbenchError: there is no cache to open them with."""
         if self.sources and self.cache is None:
             raise FrbenchError("pairs to validate on need a folder for decoded images: context.cache is missing")
-        return {name: source.open(self.cache) for name, source in self.sources.items() if self.cache is not None}
+        opened = {name: source.open(self.cache) for name, source in self.sources.items() if self.cache is not None}
+        for name, pairs in opened.items():
+            check_pairs(self.sources[name], pairs)
+        return opened
 
     def accuracy(self, look: Callable[[Images], Tensor], device: torch.device) -> dict[str, Tensor]:
         """Per cent, k-fold, by set: ``look`` gives unit embeddings (N, K, d) of K members.

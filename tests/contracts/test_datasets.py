@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra.utils import instantiate
 from support.small_trees import FEWER, FOLDS, TREES, composed
 
 import frbench.conf
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.face_data import FaceSet, PairSet, PairSource
+from frbench.harness.core.face_data import FaceSet, PairSet, PairSource, TestSet, UserSet, UserSource
 
 CONF = Path(frbench.conf.__file__).parent
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
@@ -26,7 +27,7 @@ def option(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def source_on_a_tree(option: str, tmp_path: Path, **overrides: int) -> PairSource:
+def source_on_a_tree(option: str, tmp_path: Path, **overrides: int) -> PairSource | UserSource:
     if option not in TREES:
         pytest.skip(f"no small tree is written for dataset={option}; its own tests open it")
     (tmp_path / "data").mkdir(exist_ok=True)
@@ -43,16 +44,32 @@ def check_folds(opened: PairSet) -> None:
     assert len({*genuine, *impostor}) == 1, "the folds are not equal and balanced"
 
 
-def check_users(opened: PairSet) -> None:
-    """Of a set of users: each photo beside itself, ordered by user, and all of one user's decoys are one person's."""
+def check_user_set(opened: UserSet) -> None:
+    """The contract of UserSet: photos ordered by user, and all targets of one user are of one other person."""
     photos, users = len(opened), len(opened.people)
-    np.testing.assert_array_equal(opened.probe, np.arange(photos))
-    np.testing.assert_array_equal(opened.reference, opened.probe)
-    assert not opened.fold.any()
-    assert (np.diff(opened.identity) >= 0).all() and set(opened.identity[:photos]) == set(range(users))
-    assert (opened.identity[photos:] >= users).all()  # strangers whom the users aim at
-    for user in range(users):
-        assert len(set(opened.identity[opened.decoy[opened.identity[:photos] == user]])) == 1
+    assert opened.images.shape == (photos, 112, 112, 3)
+    assert opened.images.dtype == opened.targets.dtype == np.uint8
+    for rows in (opened.identity, opened.target):
+        assert (rows.dtype, rows.shape) == (np.int64, (photos,))
+    assert (np.diff(opened.identity) >= 0).all() and set(opened.identity) == set(range(users))
+    assert 0 <= opened.target.min() <= opened.target.max() < len(opened.targets)
+    if opened.targets is opened.images:
+        assert (opened.identity[opened.target] != opened.identity).all()
+        for user in range(users):
+            assert len(set(opened.identity[opened.target[opened.identity == user]])) == 1
+    else:  # a row of the target pool belongs to one user alone
+        aimed = [set(opened.target[opened.identity == user]) for user in range(users)]
+        assert sum(map(len, aimed)) == len(set().union(*aimed)) == len(opened.targets)
+    np.testing.assert_array_equal(opened.attacked, np.arange(photos))
+    assert len(opened.digest) == 64
+    batch = opened.batch(opened.attacked[:3])
+    assert batch.probe.shape == batch.decoy.shape == (3, 3, 112, 112)
+    assert torch.equal(batch.probe, batch.reference)
+    assert 0 <= batch.probe.min() <= batch.probe.max() <= 1
+
+
+def check_test_set(opened: TestSet) -> None:
+    check_user_set(opened) if isinstance(opened, UserSet) else check_pair_set(opened)
 
 
 def check_pair_set(opened: PairSet, attack_all: bool = True) -> None:
@@ -67,7 +84,7 @@ def check_pair_set(opened: PairSet, attack_all: bool = True) -> None:
     assert (opened.same.dtype, opened.same.shape) == (bool, (pairs,))
     assert (opened.fold.dtype, opened.fold.shape) == (np.int64, (pairs,))
     assert (opened.identity.dtype, opened.identity.shape) == (np.int64, (stack,))
-    check_users(opened) if opened.same.all() else check_folds(opened)
+    check_folds(opened)
     assert (opened.decoy != opened.probe).all()
     assert (opened.decoy != opened.reference).all()
     person = opened.identity
@@ -96,14 +113,14 @@ def test_that_the_option_is_a_frozen_dataclass_named_as_its_file(option: str, tm
     assert not list(tmp_path.iterdir()), "a constructor did work"
 
 
-def test_that_it_opens_to_a_pair_set_and_again_to_the_same(option: str, tmp_path: Path) -> None:
+def test_that_it_opens_to_pairs_or_users_and_again_to_the_same(option: str, tmp_path: Path) -> None:
     source = source_on_a_tree(option, tmp_path)
     opened = source.open(tmp_path / "cache")
-    check_pair_set(opened)
+    check_test_set(opened)
     again, elsewhere = source.open(tmp_path / "cache"), source.open(tmp_path / "other")
     for other in (again, elsewhere):
         assert other.digest == opened.digest
-        for field in dataclasses.fields(PairSet):
+        for field in dataclasses.fields(opened):
             np.testing.assert_array_equal(getattr(other, field.name), getattr(opened, field.name))
 
 

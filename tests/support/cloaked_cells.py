@@ -13,7 +13,7 @@ from support.toy_cells import toy_cell
 
 from frbench.defenses.none import NoDefense
 from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, View
-from frbench.harness.core.face_data import PairBatch, PairSet
+from frbench.harness.core.face_data import PairBatch, UserSet
 from frbench.harness.evaluation.cell import Cell
 from frbench.harness.protocols.cloaking.protocol import Cloaking
 from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage
@@ -24,22 +24,17 @@ from frbench.harness.threat_model.goals import Cloak
 SIZE = 16  # the window of SSIM is 11 pixels wide
 
 
-def users(people: int = 5, shots: int = 10, spread: float = 25, seed: int = 0) -> PairSet:
-    """Photos of each user: one random image, disturbed; the next user's photos are the decoys."""
+def users(people: int = 5, shots: int = 10, spread: float = 25, seed: int = 0) -> UserSet:
+    """Photos of each user: one random image, disturbed; the next user's photos are the targets."""
     rng = np.random.default_rng(seed)
     centres = np.repeat(rng.integers(40, 216, (people, SIZE, SIZE, 3)), shots, axis=0)
     images = np.clip(centres + rng.normal(0, spread, centres.shape), 0, 255).astype(np.uint8)
-    identity, photos = np.repeat(np.arange(people), shots), np.arange(people * shots)
-    return PairSet(
+    return UserSet(
         name="toy_users",
         images=images,
-        probe=photos,
-        reference=photos,
-        decoy=(photos + shots) % len(photos),
-        same=np.ones(len(photos), bool),
-        fold=np.zeros(len(photos), np.int64),
-        identity=identity,
-        attacked=photos,
+        identity=np.repeat(np.arange(people), shots),
+        targets=images,
+        target=(np.arange(people * shots) + shots) % (people * shots),
         digest=f"toy-users-{people}-{shots}-{spread}-{seed}",
     )
 
@@ -116,4 +111,4 @@ def cloaking_cell(make: Callable[[PairBatch], Images] | None = natural, **change
         "protocol": protocol,
     }
     recognizer = changes.pop("recognizer", LinearRecognizer(weight))
-    return toy_cell(changes.pop("pairs", users()), recognizer, **(standard | changes))
+    return toy_cell(changes.pop("data", users()), recognizer, **(standard | changes))

@@ -11,7 +11,7 @@ import torch
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Draw, Images, Recognizer, Verifier
 from frbench.harness.core.counter_rng import normal
-from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.face_data import TestSet
 from frbench.harness.core.verifiers import purified
 from frbench.harness.evaluation.audit import Audit
 from frbench.harness.evaluation.cell import Cell
@@ -59,14 +59,14 @@ class NoDefense:
         return {"exact": verifier}
 
 
-def toy_cell(pairs: PairSet, recognizer: Recognizer, **changes: Any) -> Cell:
+def toy_cell(data: TestSet, recognizer: Recognizer, **changes: Any) -> Cell:
     """PGD at 2/255, dodging, no defense, but for what ``changes`` say."""
     meter = Meter()
     nouns = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
     standard = Cell(
         names=dict.fromkeys(nouns, "toy"),
         settings={},
-        pairs=pairs,
+        data=data,
         recognizer=Metered(recognizer, meter),
         attack=ProjectedDescent(steps=5),
         goal=Dodging(),

@@ -14,11 +14,6 @@ import pandas as pd
 from frbench.harness.metrics.confidence import bootstrap_mean
 from frbench.harness.protocols.cloaking.trackers.base import Answer, Scene
 
-# What only attacks on pairs have.
-PAIRS_ONLY: dict[str, Any] = dict.fromkeys(
-    ("at_far", "audit", "draws", "eligible", "left_out", "survival", "threshold")
-)
-_CLEAN_OF_PAIRS: dict[str, Any] = dict.fromkeys(("auc", "eer", "tar_at_far", "threshold_mean"))
 _SIZES = ("linf", "l2", "rms", "ssim", "dssim")
 
 
@@ -65,7 +60,6 @@ def clean_measurements(control: pd.DataFrame, resamples: int) -> dict[str, Any]:
         "users": len(each),
         "top5": _mean_of_users(control, "among_five"),
         "fit_accuracy": _once_a_split(control, "learnt"),
-        **_CLEAN_OF_PAIRS,
     }
 
 

@@ -57,10 +57,10 @@ class Cloaks:
 
 def cloaks(crafting: Crafting) -> Cloaks:
     """The cloak of every photo, rounded to 8 bits; a photo whose cloak broke or left the budget stays natural."""
-    pairs, uploaded, tables, generated = crafting.pairs, [], [], False
-    for block in crafting.blocks(np.arange(len(pairs))):
+    users, uploaded, tables, generated = crafting.data, [], [], False
+    for block in crafting.blocks(np.arange(len(users))):
         generated |= block.generated
-        natural = pairs.batch(block.index).probe
+        natural = users.batch(block.index).probe
         fits = crafting.budget.fits(block.images, natural) & ~torch.from_numpy(block.facts["broken"])
         worn = torch.where(fits[:, None, None, None], block.images, natural)
         uploaded.append(to_bytes(worn))

@@ -19,7 +19,7 @@ def preflight(cell: Cell, bare: Enrolment) -> list[Flag]:
 
     bare: the recognizer without its defense. Raises FrbenchError: it is below its floor, and nobody allowed that.
     """
-    users = cell.pairs.identity[: len(cell.pairs)]
+    users = cell.users.identity
     accuracy = pair_accuracy(users, bare.seen(bare.natural).vectors.cpu())
     names = cell.names["recognizer"], cell.names["dataset"]
     warning = check_clean_accuracy(names[0], accuracy * 100, names[1], cell.floors, cell.allow_low_accuracy)

@@ -17,15 +17,14 @@ import torch
 
 from frbench.harness.core.contracts import Images, Victim
 from frbench.harness.core.domains import AtLeastTwo, Fraction, NonNegativeInt, OpenFraction, PositiveInt
-from frbench.harness.core.errors import ConfigError, Refused
-from frbench.harness.core.face_data import PairSet
+from frbench.harness.core.errors import Refused
+from frbench.harness.core.face_data import UserSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import Purifying, compares, lifted
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy
 from frbench.harness.protocols.cloaking.metrics import (
-    PAIRS_ONLY,
     attack_measurements,
     clean_measurements,
     control_rows,
@@ -60,6 +59,7 @@ class Cloaking:
     identity = "protocol.cloaking"
     version = 1
     kind: ClassVar[str] = Kind.CLOAKING
+    evaluates = UserSet
 
     tracker: Tracker
     splits: PositiveInt = 3
@@ -84,16 +84,15 @@ class Cloaking:
         clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
         if crafting is None or worn is None:
             return Outcome(plain({"clean": clean, "attack": None}), weak, None)
-        rows, users = with_control(rows, control), _users(cell.pairs)
+        rows, users = with_control(rows, control), cell.users.identity
         published = worn.table[published_cloaks(users, rounds)]
         cloaked = published.index[published["worn"]].to_numpy()
         attack = {
             **attack_measurements(rows, self.bootstrap),
             **size_measurements(published),
             "fidelity": looks.of_cloaked(cloaked),
-            "geometry": border_accuracy(cell.pairs.images[cloaked], photos.images[cloaked], users[cloaked]),
+            "geometry": border_accuracy(cell.users.images[cloaked], photos.images[cloaked], users[cloaked]),
             **views_measurements(crafting.views),
-            **PAIRS_ONLY,
         }
         store.write_scores(cell.fingerprint(), rows)
         kept = pictures(users, cloaked, photos, behind, self.pictures) | plane(users, cloaked, looks)
@@ -101,23 +100,14 @@ class Cloaking:
         return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
 
     def _check(self, cell: Cell) -> None:
-        pairs, photos = cell.pairs, np.arange(len(cell.pairs))
-        alone = np.array_equal(pairs.probe, photos) and np.array_equal(pairs.reference, photos)
-        if not alone or (pairs.identity < 0).any():
-            raise ConfigError(
-                f"dataset {pairs.name} holds pairs to verify and protocol=cloaking needs users with their photos; take "
-                "dataset=cfp_users or dataset=synthetic_users"
-            )
-        if cell.attack is not None and not isinstance(cell.goal, Cloak):
-            raise ConfigError(
-                f"goal={cell.names['goal']} is for verifiers and not for protocol=cloaking; add goal=cloak"
-            )
+        """Raises Refused: an attack that never stops. Raises ConfigError: no photo of a user would be cloaked."""
         if cell.attack is not None:
-            check_leak(_users(pairs), self.test_share, self.leak)
+            Cloak().check(cell.attack)
+            check_leak(cell.users.identity, self.test_share, self.leak)
 
     def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
         """Every split, with the scenes that are played in it: the control alone where nobody attacks."""
-        identity, rounds = _users(cell.pairs), []
+        identity, rounds = cell.users.identity, []
         for number in range(self.splits):
             part = split(identity, self.test_share, cell.seed, number)
             company = (self.leak, self.fraction, self.tracker.users, cell.seed, number)
@@ -128,7 +118,7 @@ class Cloaking:
         self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, rounds: list[tuple[Split, list[Scene]]]
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows of the users' turns (none where nobody attacks) and of the controls."""
-        identity, turns, controls = _users(cell.pairs), [], []
+        identity, turns, controls = cell.users.identity, [], []
         for number, (part, played) in enumerate(rounds):
             stage = _stage(behind, photos, looks, part, identity, number)
             answers = self.tracker.answers(stage, played)
@@ -151,16 +141,11 @@ class Cloaking:
         return [flag for flag, raised in found.items() if raised]
 
 
-def _users(pairs: PairSet) -> np.ndarray:
-    """Whose each photo is (M,); after the users' photos a set may hold those of people whom they aim at."""
-    return pairs.identity[: len(pairs)]
-
-
 def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
     """The tracker without and with its defense."""
     if compares(cell.recognizer):
         raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
-    work = (Photos(cell.pairs.images[: len(cell.pairs)]), store, cell.seed, cell.batch_size, cell.device)
+    work = (Photos(cell.users.images[:]), store, cell.seed, cell.batch_size, cell.device)
     if isinstance(cell.defense, Reteaching):
         alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
         return alone, alone
@@ -175,12 +160,12 @@ def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
 def _crafting(cell: Cell, store: ResultStore) -> Crafting:
     """The cloaker at work. There is no threshold to pass: that of every pair is the lowest cosine there is."""
     assert cell.attack is not None and not compares(cell.recognizer)
-    nothing = torch.full((len(cell.pairs),), -1.0)
+    nothing = torch.full((len(cell.users),), -1.0)
     bare = lifted(cell.recognizer)
     views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))
     judge = cell.defense.protect(bare)
     work = (cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device)
-    return Crafting(cell.pairs, views, judge, *work)
+    return Crafting(cell.users, views, judge, *work)
 
 
 def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:

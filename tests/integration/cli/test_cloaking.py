@@ -9,6 +9,8 @@ import pytest
 
 from frbench.harness.cli.main import main
 
+PAIRS = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60"]
+
 
 @pytest.fixture
 def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
@@ -16,8 +18,8 @@ def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
 
     def run(verb: str, *words: str) -> tuple[int, str, str]:
         folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
-        small = ["dataset.people=5", "dataset.shots=4", "device=cpu"] if verb == "run" else []
-        code = main([verb, *words, *small, *folders])
+        small = [] if "dataset.people=30" in words else ["dataset.people=5", "dataset.shots=4"]
+        code = main([verb, *words, *folders, *([*small, "device=cpu"] if verb == "run" else [])])
         return (code, *capfd.readouterr())
 
     return run
@@ -41,8 +43,20 @@ def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["protocol=cloaking", "goal=dodging"], "add goal=cloak"),
-        (["protocol=verification", "dataset=synthetic_users"], "no impostor pairs"),
+        (
+            ["protocol=cloaking", "goal=dodging"],
+            "goal=dodging is for pairs to verify and protocol=cloaking needs users with their photos; take another "
+            "goal, such as goal=cloak",
+        ),
+        (
+            ["protocol=verification", "dataset=synthetic_users"],
+            "dataset=synthetic_users has users with their photos and protocol=verification needs pairs to verify",
+        ),
+        (
+            ["protocol=cloaking", "dataset=synthetic", *PAIRS],
+            "dataset=synthetic has pairs to verify and protocol=cloaking needs users with their photos",
+        ),
+        (["protocol=verification", "goal=cloak", *PAIRS], "goal=cloak is for users with their photos"),
         (["tracker=linear"], "tracker@protocol.tracker"),
         (["tracker@protocol.tracker=linear"], "protocol=cloaking"),
     ],

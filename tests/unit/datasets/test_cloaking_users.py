@@ -45,20 +45,20 @@ def test_that_photos_are_ordered_by_user_and_are_the_users_own(tmp_path: Path) -
     assert opened.people == ("person 0", "person 2", "person 3", "person 4")  # person 1 has too few photos
     np.testing.assert_array_equal(faces.identity[numbers(opened)], np.repeat([0, 2, 3, 4], 5))
     assert len(set(numbers(opened))) == 20
-    assert opened.same.all()
-    np.testing.assert_array_equal(opened.probe, opened.reference)
+    batch = opened.batch(np.arange(3))
+    assert batch.same.all() and torch.equal(batch.probe, batch.reference)
 
 
 def test_that_all_photos_of_a_user_aim_at_photos_of_one_other_person(tmp_path: Path) -> None:
     seen = set()
     for seed in range(8):
         opened = users(people=None, shots=None, seed=seed).open(tmp_path)
-        aims = opened.identity[opened.decoy]
+        aims = opened.identity[opened.target]
         for user in range(6):
             (target,) = set(aims[opened.identity == user])
             assert target != user
             seen.add((user, target))
-            own = opened.decoy[opened.identity == user]
+            own = opened.target[opened.identity == user]
             theirs = int((opened.identity == target).sum())
             assert len(set(own)) == min(len(own), theirs)  # in turn, before any comes again
     assert len(seen) > 20  # of 30 couples
@@ -122,11 +122,10 @@ def test_that_users_who_aim_at_strangers_aim_at_those_farthest_from_all_of_their
             other: float((mine - looks[faces.identity == other].mean(dim=0)).norm(dim=1).min())
             for other in (1, 3, 4, 5, 6)
         }
-        aimed = numbers(opened)[opened.decoy[np.flatnonzero(opened.identity[: len(opened)] == user)]]
+        aimed = opened.targets[opened.target[opened.identity == user], 0, 0, 0].astype(int)
         assert set(faces.identity[aimed]) == {max(far, key=lambda other: far[other])}
         assert len(set(aimed)) == 2
-    assert len(opened.images) == len(opened) + 4
-    assert (opened.identity[len(opened) :] >= 2).all()
+    assert len(opened.images) == len(opened) and len(opened.targets) == 4
 
 
 class Alone(Faces):

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.cloaked_cells import users
 
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Attack, AttackResult, Defense, Recognizer, Verifier
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.part_contracts import check_pairs, check_part, check_result
+from frbench.harness.core.part_contracts import check_pairs, check_part, check_result, check_test_set, check_users
 from frbench.harness.core.verifiers import Comparer
 from frbench.harness.recognizers.metering import Meter, metered
 from frbench.harness.threat_model.threats import Transfer
@@ -137,7 +138,27 @@ def test_that_a_data_set_whose_arrays_do_not_fit_is_named(change: Any, said: str
     check_pairs(Changeable(), pair_set())
     message = told(lambda: check_pairs(Changeable(), replace(pair_set(), **change)))
     assert "Changeable" in message and said in message
-    assert "expected a PairSet" in told(lambda: check_pairs(Changeable(), [1]))
+    assert "a list, expected a PairSet or a UserSet" in told(lambda: check_test_set(Changeable(), [1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"identity": np.arange(49)}, "identity int64 (49,), expected int64 (50,)"),
+        ({"target": np.full(50, 50)}, "target from 50 to 50, expected 0 to 49"),
+        ({"targets": np.zeros((50, 8, 8), np.uint8)}, "targets uint8 (50, 8, 8), expected uint8 (M, H, W, 3)"),
+    ],
+    ids=["count", "rows", "targets"],
+)
+def test_that_users_whose_arrays_do_not_fit_are_named(change: Any, said: str) -> None:
+    assert check_test_set(Changeable(), users()) is not None
+    message = told(lambda: check_users(Changeable(), replace(users(), **change)))
+    assert "Changeable" in message and said in message
+
+
+def test_that_pairs_are_no_users(pair_set: Callable) -> None:
+    assert "a PairSet, expected a UserSet" in told(lambda: check_users(Changeable(), pair_set()))
+    assert "a UserSet, expected a PairSet" in told(lambda: check_pairs(Changeable(), users()))
 
 
 @dataclass(frozen=True)

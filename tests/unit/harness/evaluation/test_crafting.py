@@ -65,7 +65,7 @@ def images(crafting: Crafting, index: np.ndarray) -> torch.Tensor:
 def test_the_budget_is_enforced_whatever_the_attack_returns(craft: Callable) -> None:
     crafting = craft(Counting(lambda pairs: pairs.probe + 10))
     index = np.arange(20)
-    found, clean = images(crafting, index), crafting.pairs.batch(index).probe
+    found, clean = images(crafting, index), crafting.data.batch(index).probe
     assert bool(Linf(0.05).fits(found, clean).all())
     assert found.max() <= 1
 
@@ -80,7 +80,7 @@ def test_an_image_that_is_not_finite_is_a_failed_attack_and_is_told(craft: Calla
     (block,) = crafting.blocks(np.arange(20))
     assert block.facts["broken"].tolist() == [True] + [False] * 19
     assert not block.facts["achieved"][0] and block.facts["achieved"][1:].all()
-    assert torch.equal(block.images[0], crafting.pairs.batch(np.arange(1)).probe[0])
+    assert torch.equal(block.images[0], crafting.data.batch(np.arange(1)).probe[0])
 
 
 def test_images_are_made_once_and_found_after(craft: Callable) -> None:
@@ -145,7 +145,7 @@ def test_of_several_views_each_pair_keeps_its_own_worst(craft: Callable, linear:
     thresholds = torch.full((40,), 0.3)
     views = {f"seed {s}": View(CosineVerifier(linear(seed=s)), thresholds) for s in (0, 1, 2)}
     attack, index, judge = ProjectedDescent(steps=5), np.arange(20), CosineVerifier(linear(seed=3))
-    batch = craft(attack).pairs.batch(index)
+    batch = craft(attack).data.batch(index)
 
     def scores(found: torch.Tensor) -> torch.Tensor:
         return (judge.embed_probe(found) * judge.embed_probe(batch.reference)).sum(1)
@@ -172,7 +172,7 @@ def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: 
     judge = Moody(CosineVerifier(linear(seed=3)))
     crafting, index = craft(ProjectedDescent(steps=2), judge=judge), np.arange(20)
     (block,) = crafting.blocks(index)
-    batch = crafting.pairs.batch(index)
+    batch = crafting.data.batch(index)
     template = judge.enroll(batch.reference, batch.index, Draw())
     each = [judge.score(block.images, template, Draw(0, step=0, k=k)) for k in range(10)]
     assert torch.allclose(crafting._losses(block), torch.stack(each).mean(dim=0), atol=1e-6)

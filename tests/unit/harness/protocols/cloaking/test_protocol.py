@@ -95,9 +95,9 @@ def test_that_a_fraction_of_the_others_cloaks_too(fraction: float, company: int)
 
 
 def test_that_cloaks_that_are_the_natural_photos_give_the_ordinary_error(store: ResultStore) -> None:
-    pairs = users(people=8, spread=140)  # hard enough to be wrong at times
+    data = users(people=8, spread=140)  # hard enough to be wrong at times
     for tracker in (None, LinearProbe()):
-        cell = cloaking_cell(natural, pairs=pairs)
+        cell = cloaking_cell(natural, data=data)
         protocol = cell.protocol if tracker is None else replace(cell.protocol, tracker=tracker)
         found = measured(replace(cell, protocol=protocol), store)
         clean, attack = found["clean"], found["attack"]
@@ -132,7 +132,7 @@ def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) ->
     measured(cell, store)
     rows = store.scores(cell.fingerprint())
     assert rows is not None
-    identity = cell.pairs.identity
+    identity = cell.users.identity
     np.testing.assert_array_equal(identity[rows["index"]], rows["user"])
     np.testing.assert_array_equal(rows["recognised"], rows["named"] == rows["user"])
     assert rows.groupby(["split", "user"]).size().eq(3).all() and len(rows) == 45
@@ -143,7 +143,7 @@ def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) ->
 
 def learnt_from(cell: Cell) -> np.ndarray:
     """Photos on which the tracker trains in some split, of the three that a cell has."""
-    parts = [split(cell.pairs.identity, 0.3, cell.seed, number).train for number in range(3)]
+    parts = [split(cell.users.identity, 0.3, cell.seed, number).train for number in range(3)]
     return np.unique(np.concatenate(parts))
 
 
@@ -155,7 +155,7 @@ def darker(pairs: PairBatch) -> Images:
 def test_that_cloaks_are_files_of_8_bits_and_what_leaves_the_budget_stays_natural(store: ResultStore) -> None:
     cell = cloaking_cell(darker, budget=Linf(9 / 255))
     found = measured(cell, store)
-    attack, user = found["attack"], cell.pairs.identity[learnt_from(cell)]
+    attack, user = found["attack"], cell.users.identity[learnt_from(cell)]
     # the first user's cloaks change nothing; 13.2 and 17.6 gray levels of the last two are too many
     assert (attack["photos"], attack["left_natural"]) == (len(user), np.isin(user, [0, 3, 4]).sum())
     assert attack["linf"]["max"] == pytest.approx(9, abs=1e-3)  # 8.8, rounded
@@ -202,9 +202,9 @@ def test_that_fidelity_compares_with_the_natural_photos(store: ResultStore) -> N
     cell = cloaking_cell(darker, defense=Undoing())
     kept = measured(cell, store)["attack"]["fidelity"]
     cloaked = learnt_from(cell)
-    cloaked = cloaked[cell.pairs.identity[cloaked] > 0]  # the first user's cloaks change nothing
-    images = cell.pairs.load(cloaked)
-    worn = (darker(cell.pairs.batch(cloaked)) * 255).round() / 255
+    cloaked = cloaked[cell.users.identity[cloaked] > 0]  # the first user's cloaks change nothing
+    images = cell.users.load(cloaked)
+    worn = (darker(cell.users.batch(cloaked)) * 255).round() / 255
     mse = (worn.flip(2) - images).square().flatten(1).mean(dim=1)
     assert kept["psnr"] == pytest.approx(float(np.median(-10 * np.log10(mse.numpy()))), abs=1e-3)
     cosine = (cell.recognizer.embed(worn) * cell.recognizer.embed(images)).sum(dim=1)
@@ -225,7 +225,7 @@ def test_that_nothing_is_made_twice(store: ResultStore) -> None:
 
 def test_that_purified_photos_are_the_same_in_whatever_part_they_are_asked_for(store: ResultStore) -> None:
     cell, rows = cloaking_cell(None), np.array([3, 4, 30, 49])
-    photos = Photos(cell.pairs.images)
+    photos = Photos(cell.users.images)
     work = (photos, store, 0, 16, torch.device("cpu"))
     enrolment = Enrolment(cell.recognizer, BlurDefense().purifier(), *work)  # type: ignore[arg-type]
     some, everything = enrolment.images(photos, rows), enrolment.images(photos, np.arange(50))
@@ -258,9 +258,8 @@ class Opaque:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"goal": Dodging()}, "add goal=cloak"),
+        ({"goal": Dodging()}, "goal=toy is for pairs to verify"),
         ({"protocol": {"leak": 7}}, "leak=7 leaves natural all 7 photos"),
-        ({"pairs": replace(users(), reference=np.roll(np.arange(50), 1))}, "take dataset=cfp_users"),
     ],
 )
 def test_that_what_is_not_for_this_protocol_is_told_in_one_line(changes: dict, said: str, store: ResultStore) -> None:
@@ -320,17 +319,17 @@ def framed_by_few(pairs: PairBatch) -> Images:
 def test_that_photos_that_nobody_cloaked_hide_no_frame(store: ResultStore) -> None:
     """Nor do they count in sizes and fidelity: all are those of a set that holds the three users' cloaks alone."""
     few = {"protocol": {"tracker": NearestNeighbour(users=3)}}
-    found = measured(cloaking_cell(framed_by_few, pairs=users(people=12), **few), store)
+    found = measured(cloaking_cell(framed_by_few, data=users(people=12), **few), store)
     assert found["attack"]["geometry"] > 0.9
     assert "geometry_leak" in found["flags"]
     assert "left_natural" not in found["flags"]
-    everybody = measured(cloaking_cell(frame, pairs=users(people=12), **few), store)
+    everybody = measured(cloaking_cell(frame, data=users(people=12), **few), store)
     for name in ("geometry", "fidelity", "linf", "dssim", "photos", "left_natural"):
         assert everybody["attack"][name] == found["attack"][name]
 
 
 def test_that_a_user_whose_photos_stay_natural_hides_no_frame_and_is_counted(store: ResultStore) -> None:
-    found = measured(cloaking_cell(framed_by_few, pairs=users(people=12)), store)
+    found = measured(cloaking_cell(framed_by_few, data=users(people=12)), store)
     attack = found["attack"]
     assert attack["geometry"] > 0.9
     assert attack["left_natural"] == pytest.approx(0.75 * attack["photos"], abs=10)
@@ -367,4 +366,4 @@ def test_that_verification_refuses_the_goal_of_a_cloak(
 ) -> None:
     with pytest.raises(FrbenchError) as error:
         run_cell(toy_cell(pair_set(), linear(), goal=Cloak()), store)
-    assert "add protocol=cloaking" in told(error)
+    assert "goal=toy is for users with their photos" in told(error)
