@@ -33,6 +33,7 @@ from frbench.harness.storage.records import Record
 def run(words: list[str]) -> int:
     """``frbench run``: each cell of the sweep in turn; bad input to one cell loses no other."""
     from frbench.harness.config import build
+    from frbench.harness.config.cells import prepare, resolve
     from frbench.harness.evaluation.cell import run_cell
 
     codes: list[int] = []
@@ -45,7 +46,8 @@ def run(words: list[str]) -> int:
             check_folders(config)
             if "training" in config or config["out"] is not None:
                 raise ConfigError(f"training= and out= belong to frbench fit; {_TRAINED}")
-            cell, store = build.make_cell(config, choices, settings(cfg, choices)), build.store(config)
+            cell = prepare(resolve(config, choices, settings(cfg, choices)))
+            store = build.store(config)
             results.add(store.root)
             found = store.finished(cell.fingerprint())
             record = found or run_cell(cell, store)
@@ -53,7 +55,7 @@ def run(words: list[str]) -> int:
             print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
             codes.append(2)
             return
-        except Exception:  # a defect while the cell was being built: told whole, and the sweep goes on
+        except Exception:  # a bug before the key of the cell is known: nothing to record, and the sweep continues
             traceback.print_exc()
             codes.append(1)
             return
@@ -151,7 +153,7 @@ def cloak(words: list[str]) -> int:
     codes: list[int] = []
 
     def job(cfg: DictConfig) -> None:
-        codes.append(build.protected_photos(build.plain(cfg), source))
+        codes.append(build.cloak_photos(build.plain(cfg), source))
 
     with_hydra("cloak", overrides, job)
     return max(codes, default=0)

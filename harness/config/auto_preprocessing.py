@@ -1,9 +1,9 @@
-"""``recognizer.preprocessing=auto`` in a run's plain config: found on clean pairs, and written down as plain fields."""
+"""``recognizer.preprocessing=auto``: finds the preprocessing on clean pairs and writes it into the config."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +22,10 @@ FIELD = "preprocessing"  # of a recognizer's config, beside the fields of ``Prep
 
 @dataclass(frozen=True)
 class Search:
-    """Where ways to feed a recognizer are tried. make: the recognizer of a config. store: keeps what was found."""
+    """What the search for the best preprocessing needs.
+
+    pairs: clean pairs. make: builds the recognizer of a config (as JSON). store: keeps the trials.
+    """
 
     pairs: PairSet
     make: Callable[[str], Recognizer]
@@ -31,7 +34,7 @@ class Search:
     device: torch.device
 
     def trials(self, config: Mapping[str, Any]) -> list[Trial]:
-        """The usual ways for the recognizer of ``config``, the best first; tried once and kept."""
+        """The usual kinds of preprocessing for the recognizer of ``config``, best first; computed once and kept."""
         recognizer = self.make(json.dumps({**without(config), **UNFED}))
         key = fingerprint(recognizer, self.pairs.digest, list(USUAL), PAIRS)
         with self.store.lock(f"preprocessing-{key}"):
@@ -44,26 +47,26 @@ class Search:
         return [Trial(**each) for each in json.loads(kept["trials"].tobytes())]
 
 
-def automatic(config: Any, place: str = "") -> Iterator[str]:
-    """The dotted places of the recognizers in ``config`` whose preprocessing is to be found.
+def places(config: Any, place: str = "") -> Iterator[str]:
+    """Dotted places of the recognizers in ``config`` with ``preprocessing=auto``.
 
-    Raises FrbenchError: a preprocessing that is neither null nor auto.
+    Raises ConfigError: ``preprocessing`` is neither null nor auto.
     """
     if not isinstance(config, Mapping):
         return
     if "_target_" in config and config.get(FIELD) is not None:
         if config[FIELD] != "auto":
             raise ConfigError(
-                f"{place}.{FIELD}={config[FIELD]}, expected auto; or leave it out and set {place}.mean, .std, .scale "
-                "and .bgr"
+                f"{place}.{FIELD} must be auto, got {config[FIELD]}; or leave it out and set {place}.mean, .std, "
+                ".scale and .bgr"
             )
         yield place
     for name, value in config.items():
-        yield from automatic(value, f"{place}.{name}" if place else str(name))
+        yield from places(value, f"{place}.{name}" if place else str(name))
 
 
 def without(config: Any) -> Any:
-    """``config`` without the field, however deep inside."""
+    """``config`` without the field ``preprocessing``, at any depth."""
     if isinstance(config, list):
         return [without(each) for each in config]
     if not isinstance(config, Mapping):
@@ -71,13 +74,13 @@ def without(config: Any) -> Any:
     return {name: without(value) for name, value in config.items() if not (name == FIELD and "_target_" in config)}
 
 
-def settled(
-    config: Mapping[str, Any], settings: Mapping[str, Any], places: list[str], where: Search
+def replaced(
+    config: Mapping[str, Any], settings: Mapping[str, Any], untuned: Sequence[str], where: Search
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """``config`` and ``settings`` with what was found at ``places`` as plain fields; what was tried, for the card."""
+    """``config`` and ``settings`` with the best preprocessing in place of ``auto``; and all trials, for the card."""
     whole: dict[str, Any] = json.loads(json.dumps(config))
     shown, tried = dict(settings), {}
-    for place in places:
+    for place in untuned:
         node = whole
         for name in place.split("."):
             node = node[name]
@@ -87,27 +90,27 @@ def settled(
         shown.update({f"{place}.{name}": value for name, value in best.items() if node.get(name) != value})
         node.update({FIELD: None, **best})
         tried[place] = {"dataset": where.pairs.name, "trials": [asdict(trial) for trial in trials]}
-        warn_once(_told(place, where.pairs.name, trials))
+        warn_once(_message(place, where.pairs.name, trials))
     return whole, shown, tried
 
 
-def _told(place: str, dataset: str, trials: list[Trial]) -> str:
+def _message(place: str, dataset: str, trials: Sequence[Trial]) -> str:
     best, *others = trials
-    rest = "; ".join(f"{_written(each)} {100 * each.accuracy:.1f} %" for each in others[:2])
-    words = " ".join(f"{place}.{name}={_word(value)}" for name, value in best.fed.items())
+    rest = "; ".join(f"{_fields(each)} {100 * each.accuracy:.1f} %" for each in others[:2])
+    overrides = " ".join(f"{place}.{name}={_value(value)}" for name, value in best.fed.items())
     return (
-        f"{place}.{FIELD}=auto tried {len(trials)} ways on clean pairs of {dataset} ({best.pairs} for the last ones): "
-        f"{words} is right on {100 * best.accuracy:.1f} %, next {rest}, worst {100 * trials[-1].accuracy:.1f} %; give "
-        "these fields to fix them"
+        f"{place}.{FIELD}=auto tried {len(trials)} kinds of preprocessing on clean pairs of {dataset} ({best.pairs} "
+        f"pairs for the final ones): {overrides} has accuracy {100 * best.accuracy:.1f} %, next {rest}, worst "
+        f"{100 * trials[-1].accuracy:.1f} %; set these fields to skip the search"
     )
 
 
-def _written(trial: Trial) -> str:
-    return " ".join(f"{name}={_word(value)}" for name, value in trial.fed.items())
+def _fields(trial: Trial) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in trial.fed.items())
 
 
-def _word(value: Any) -> str:
+def _value(value: Any) -> str:
     """A value as the command line takes it."""
     if isinstance(value, list):
-        return f"[{','.join(map(_word, value))}]"
+        return f"[{','.join(map(_value, value))}]"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"

@@ -21,6 +21,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from frbench.harness.config.cell_labels import CELL_GROUPS, FACES, MEMBERS, SURROGATE, TRACKER
 from frbench.harness.config.checks import check_targets, set_elsewhere
 from frbench.harness.config.number_hints import flattened, meant_number, misplaced_number
 from frbench.harness.config.overrides import CONF, own_folder, prepared, tidied, unreadable
@@ -246,8 +247,6 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     Compared before interpolation, so that where data lie on this machine makes no difference; a file of this
     machine is told by its name and its folder's.
     """
-    from frbench.harness.config.build import FACES, MEMBERS, NOUNS, SURROGATE, TRACKER
-
     chosen = {group: option for group, option in choices.items() if group != "experiment"}
     usual, plain = _alone([f"{group}={option}" for group, option in chosen.items() if "@" not in group])
     inside = {group: option for group, option in chosen.items() if "@" in group and usual.get(group) != option}
@@ -259,7 +258,7 @@ def settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     shown = {
         key: _placed(value)
         for key, value in given.items()
-        if key.split(".")[0] in (*NOUNS, FACES, "seed", "fit_seed") and usual_values.get(key, _ABSENT) != value
+        if key.split(".")[0] in (*CELL_GROUPS, FACES, "seed", "fit_seed") and usual_values.get(key, _ABSENT) != value
     }
     elsewhere = ("recognizer@recognizer.", SURROGATE, TRACKER, MEMBERS)  # these stand among the names
     named = {group.partition("@")[2]: o for group, o in inside.items() if not group.startswith(elsewhere)}

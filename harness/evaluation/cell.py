@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -53,6 +53,7 @@ class Cell:
     attack None evaluates clean accuracy alone. floors: lowest clean accuracy in percent, by dataset.
     allow_low_accuracy: go on below the floor, with a flag.
     facts: what is known before the run (resolved config, digests), for the run card.
+    fit: fits the defense, as the first step of the run; returns the cell with the fitted defense.
     """
 
     names: Mapping[str, str]
@@ -74,6 +75,7 @@ class Cell:
     floors: Mapping[str, float] = field(compare=False, default_factory=dict)
     allow_low_accuracy: bool = field(compare=False, default=False)
     facts: Mapping[str, Any] = field(compare=False, default_factory=dict)
+    fit: Callable[[Cell], Cell] | None = field(compare=False, default=None)
 
     @property
     def pairs(self) -> PairSet:
@@ -141,8 +143,10 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
 
 def _run(cell: Cell, store: ResultStore, name: str) -> Record:
     started, outcome, status, reason = time.monotonic(), None, "done", None
-    cell.meter.reset()
     try:
+        cell = cell.fit(cell) if cell.fit else cell
+        started = time.monotonic()  # fitting does not count: many cells share it
+        cell.meter.reset()
         outcome = cell.protocol.evaluate(cell, store)
     except Refused as refusal:
         status, reason = "refused", str(refusal)

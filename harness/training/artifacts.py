@@ -47,7 +47,7 @@ class Workshop:
             recognizer=self.recognizer if recipe.needs_recognizer else None,
             device=distributed.process_device(self.device),
         )
-        key = fingerprint(recipe, self.faces.digest, known.recognizer, self.seed)
+        key = self.key(recipe)
         path = self.store.artifact(key)
         with self.store.lock(f"artifact-{key}") if distributed.is_main_process() else nullcontext():
             if not distributed.broadcast_flag(path.exists()):
@@ -55,6 +55,11 @@ class Workshop:
         data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
         tensors = {name: each.to(known.device) for name, each in load(data).items()}
         return Fitted(key, hashlib.sha256(data).hexdigest(), tensors)
+
+    def key(self, recipe: Recipe) -> str:
+        """The key of the artifact of ``recipe``, known before it is fitted."""
+        recognizer = self.recognizer if recipe.needs_recognizer else None
+        return fingerprint(recipe, self.faces.digest, recognizer, self.seed)
 
     def part(self, recipe: Recipe) -> Artifact:
         return self.artifact(recipe).tensors

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 import frbench.conf
 from frbench.harness.cli.main import main
 from frbench.harness.cli.option_docs import first_line
-from frbench.harness.config import auto_preprocessing as feeding
-from frbench.harness.config.build import NOUNS
+from frbench.harness.config import auto_preprocessing
+from frbench.harness.config.cell_labels import CELL_GROUPS
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.recognizers.architectures.tiny import TinyNet
@@ -26,7 +26,7 @@ CONF = Path(frbench.conf.__file__).parent
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
 }
-BUILT = (*NOUNS, "identities")
+BUILT = (*CELL_GROUPS, "identities")
 OPTIONS = [(group, option) for group in BUILT for option in GROUPS[group] if (group, option) != ("attack", "none")]
 FINGERPRINTED = ("attack", "goal", "budget", "threat", "defense", "protocol")  # the others are known by a digest
 
@@ -114,7 +114,7 @@ def test_that_an_option_builds_a_frozen_dataclass_that_remembers_its_keywords(
 ) -> None:
     """A constructor stores each keyword unchanged under its name and does nothing else."""
     group, _ = option
-    thing, config = made(*option), feeding.without(composed("=".join(option))[group])
+    thing, config = made(*option), auto_preprocessing.without(composed("=".join(option))[group])
     assert dataclasses.is_dataclass(thing)
     assert thing.__dataclass_params__.frozen
     for name, value in config.items():
@@ -131,7 +131,7 @@ def test_that_an_option_names_each_setting_that_it_has(
 ) -> None:
     """A user reads in the YAML all that can be set; what is left out there is written by the program, or optional."""
     group, _ = option
-    config, fields = feeding.without(composed("=".join(option))[group]), dataclasses.fields(made(*option))
+    config, fields = auto_preprocessing.without(composed("=".join(option))[group]), dataclasses.fields(made(*option))
     assert set(config) - {"_target_"} <= {field.name for field in fields}
     if group in ("attack", "goal", "budget", "threat", "protocol"):
         assert {field.name for field in fields} - set(config) <= {"bisections"}
@@ -197,7 +197,7 @@ def test_that_run_names_every_group_so_that_it_reads_as_a_table_of_contents(comp
     text = (CONF / "run.yaml").read_text("utf-8")
     for group in set(GROUPS) - {"source", "__pycache__"}:
         assert f"{group}:" in text, group
-    assert set(NOUNS) <= set(composed())
+    assert set(CELL_GROUPS) <= set(composed())
 
 
 @pytest.mark.parametrize("experiment", GROUPS["experiment"])

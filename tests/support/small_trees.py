@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from frbench.harness.config import auto_preprocessing as feeding
+from frbench.harness.config import auto_preprocessing
 
 FOLDS = 10
 
@@ -99,7 +99,7 @@ def composed(group: str, option: str, data: Path) -> dict[str, Any]:
     """The option as shipped, with the data folder ``data``, as ``build`` hands it to Hydra."""
     whole = copy.deepcopy(_composed(group, option))
     whole.paths.data = str(data)
-    return feeding.without(OmegaConf.to_container(whole[group], resolve=True))
+    return auto_preprocessing.without(OmegaConf.to_container(whole[group], resolve=True))
 
 
 @cache

@@ -12,7 +12,7 @@ import torch
 
 from frbench.datasets.synthetic.dataset import Synthetic
 from frbench.harness.cli.main import main
-from frbench.harness.config.auto_preprocessing import automatic, without
+from frbench.harness.config.auto_preprocessing import places, without
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.evaluation.preprocessing_search import UNFED, USUAL, sample, search
@@ -90,7 +90,7 @@ def test_that_a_run_writes_down_what_it_found_and_a_rerun_with_these_fields_is_t
     assert tried["trials"][0]["fed"] == {**USUAL[0]}
     assert len(tried["trials"]) == len(USUAL)
     words = "recognizer.mean=127.5 recognizer.std=127.5 recognizer.scale=255 recognizer.bgr=false"
-    assert words in said and said.count("auto tried 12 ways on clean pairs of synthetic") == 1
+    assert words in said and said.count("auto tried 12 kinds of preprocessing on clean pairs of synthetic") == 1
     again, _ = record(tmp_path, words.split(), capsys)
     assert again["fingerprint"] == found["fingerprint"]
 
@@ -105,10 +105,13 @@ def test_that_a_surrogate_and_a_member_are_found_too(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["run", "recognizer.preprocessing=usual"], "recognizer.preprocessing=usual, expected auto"),
+        (["run", "recognizer.preprocessing=usual"], "recognizer.preprocessing must be auto, got usual"),
         (["run", "recognizer.preprocessing=auto", "attack=pgd", "attack.steps=none"], "attack.steps=none"),
-        (["fit", "defense=pca", "recognizer.preprocessing=auto"], "recognizer.preprocessing=auto needs clean pairs"),
-        (["serve", "recognizer.preprocessing=auto"], "recognizer.preprocessing=auto needs clean pairs"),
+        (
+            ["fit", "defense=pca", "recognizer.preprocessing=auto"],
+            "recognizer.preprocessing=auto works in frbench run only",
+        ),
+        (["serve", "recognizer.preprocessing=auto"], "recognizer.preprocessing=auto works in frbench run only"),
         (["run", "recognizer=service", "recognizer.preprocessing=auto"], "the service prepares pictures for its own"),
     ],
 )
@@ -123,7 +126,7 @@ def test_that_what_cannot_be_found_is_refused_before_any_work(
 
 def test_that_only_recognizers_have_the_field() -> None:
     tree = {"a": {"_target_": "x", "preprocessing": "auto"}, "b": {"preprocessing": "auto"}, "c": [{"_target_": "y"}]}
-    assert list(automatic(tree)) == ["a"]
+    assert list(places(tree)) == ["a"]
     assert without(tree) == {"a": {"_target_": "x"}, "b": {"preprocessing": "auto"}, "c": [{"_target_": "y"}]}
-    with pytest.raises(FrbenchError, match="expected auto"):
-        list(automatic({"r": {"_target_": "x", "preprocessing": "best"}}))
+    with pytest.raises(FrbenchError, match="must be auto"):
+        list(places({"r": {"_target_": "x", "preprocessing": "best"}}))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness.config import build
+from frbench.harness.config import build, cell_labels
 from frbench.harness.config.compose import chosen_options, settings, with_hydra
 from frbench.harness.core.contracts import Images, Recognizer
 from frbench.harness.core.errors import FrbenchError
@@ -110,8 +110,10 @@ def test_that_a_cell_names_the_recognizer_inside_once(words: list[str], names: d
 
     def job(cfg: Any) -> None:
         choices = chosen_options()
-        groups = {noun: build.SURROGATE if noun == "surrogate" else noun for noun in names}
-        found.append((settings(cfg, choices), {noun: build.named(choices, at) for noun, at in groups.items()}))
+        groups = {noun: cell_labels.SURROGATE if noun == "surrogate" else noun for noun in names}
+        found.append(
+            (settings(cfg, choices), {noun: cell_labels.option_name(choices, at) for noun, at in groups.items()})
+        )
 
     with_hydra("run", [*words, f"paths.results={tmp_path}"], job)
     assert found == [({}, names)]
