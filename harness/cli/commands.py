@@ -1,4 +1,4 @@
-"""The verbs that compose configs. Hydra is seen here, in ``composing`` and in ``build``, nowhere else."""
+"""The verbs that take overrides: run, fit, report, serve, cloak, options."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from frbench.harness.cli import option_docs
-from frbench.harness.cli.summary_line import closing, sentence
-from frbench.harness.config.compose import (
-    chosen_options,
-    known_options,
-    leaves,
-    option_config,
-    place_of,
-    settings,
-    unknown,
-    with_hydra,
-)
+from frbench.harness.cli.summary_line import cell_line, summary
+from frbench.harness.config.compose import chosen_options, option_config, settings, with_hydra
+from frbench.harness.config.conf_files import known_options, leaves, place_of
+from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied, varying
 from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.storage.output_folders import check_folders, check_writable
@@ -31,7 +24,7 @@ from frbench.harness.storage.records import Record
 
 
 def run(words: list[str]) -> int:
-    """``frbench run``: each cell of the sweep in turn; bad input to one cell loses no other."""
+    """``frbench run``: each cell of the sweep in turn. A wrong option of one cell does not stop the others."""
     from frbench.harness.config import build
     from frbench.harness.config.cells import prepare, resolve
     from frbench.harness.evaluation.cell import run_cell
@@ -45,7 +38,7 @@ def run(words: list[str]) -> int:
             config, choices = build.plain(cfg), chosen_options()
             check_folders(config)
             if "training" in config or config["out"] is not None:
-                raise ConfigError(f"training= and out= belong to frbench fit; {_TRAINED}")
+                raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
             cell = prepare(resolve(config, choices, settings(cfg, choices)))
             store = build.store(config)
             results.add(store.root)
@@ -60,21 +53,21 @@ def run(words: list[str]) -> int:
             codes.append(1)
             return
         differing = [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] in keys]
-        print(sentence(record, bool(found), differing), flush=True)
+        print(cell_line(record, bool(found), differing), flush=True)
         records.append(record)
         codes.append(1 if record["status"] == "crashed" else 0)
 
     with_hydra("run", words, job)
     if records or len(codes) > 1:
-        print(closing(records, len(codes) - len(records), results))
+        print(summary(records, len(codes) - len(records), results))
     return max(codes, default=0)
 
 
-_TRAINED = "a run has what was trained as recognizer=trained, or trains it as a defense such as diverse_ensemble"
+_TRAINED = "to run a trained network use recognizer=trained, or a trained defense such as defense=diverse_ensemble"
 
 
 def fit(words: list[str]) -> int:
-    """``frbench fit``: the artifact of a training, or else of the defense, made or found."""
+    """``frbench fit``: train the recognizer of ``training``, or else fit the defense, unless that is done already."""
     from frbench.harness.cli import fit as training_cli
     from frbench.harness.config import build
     from frbench.harness.runtime import distributed
@@ -105,7 +98,7 @@ _HELD = "recognizer.architecture"
 
 
 def report(words: list[str]) -> int:
-    """``frbench report``: tables and figures, or records as JSON lines."""
+    """``frbench report``: tables and figures, or the records as JSON lines."""
 
     def job(cfg: DictConfig) -> None:
         from frbench.harness.config import build
@@ -118,9 +111,8 @@ def report(words: list[str]) -> int:
         written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
         if written:
             figures = sum(path.suffix in (".png", ".pdf") for path in written)
-            print(
-                f"{len(written) - figures} files of tables in {out / 'tables'}, {figures} figures in {out / 'figures'}"
-            )
+            tables = len(written) - figures
+            print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")
             print(f"start with {out / 'tables' / 'report.md'}")
 
     with_hydra("report", words, job)
@@ -128,7 +120,7 @@ def report(words: list[str]) -> int:
 
 
 def serve(words: list[str]) -> int:
-    """``frbench serve``: the protected recognizer behind HTTP, until interrupted."""
+    """``frbench serve``: the recognizer behind its defense as an HTTP service, until interrupted."""
     from frbench.harness.config import build
     from frbench.harness.recognizers.inference import resolve_device
     from frbench.harness.serving.app import Served, Serving
@@ -145,7 +137,7 @@ def serve(words: list[str]) -> int:
 
 
 def cloak(words: list[str]) -> int:
-    """``frbench cloak FOLDER``: the faces in a user's own photos, cloaked in copies."""
+    """``frbench cloak FOLDER``: cloaked copies of a user's own photos."""
     from frbench.harness.config import build
     from frbench.harness.photo_cloaking.photo_files import named
 
@@ -159,29 +151,29 @@ def cloak(words: list[str]) -> int:
     return max(codes, default=0)
 
 
-def _of_option(file: Traversable, option: str, words: list[str]) -> list[str]:
-    """What ``frbench options group=name`` prints of the ``option`` with this YAML file."""
+def _option_page(file: Traversable, option: str, words: list[str]) -> list[str]:
+    """The output of ``frbench options group=name``, which has this YAML file."""
     if option_docs.sets_others(file):
         return option_docs.overview(file)
     return option_docs.fields(file, option_config(option, words), f"{place_of(option.partition('=')[0])}.")
 
 
 def options(words: list[str]) -> int:
-    """``frbench options [GROUP | GROUP=NAME]``: the groups, the options of one, or what can be set of an option."""
+    """``frbench options [GROUP | GROUP=NAME]``: the groups, the options of a group, or the fields of an option."""
     words = tidied(words)
     groups = known_options(own_folder(words))
     asked = [word for word in words if not word.startswith(("-", "trust="))]
     for word in asked:
         name, chosen, option = word.partition("=")
         if name not in groups:
-            raise ConfigError(unknown(name, list(groups), "group"))
+            raise ConfigError(unknown_name(name, list(groups)))
         if chosen and option not in groups[name]:
-            raise ConfigError(unknown(option, list(groups[name]), name))
+            raise ConfigError(unknown_option(name, option, list(groups[name])))
         if chosen:
-            print(*_of_option(groups[name][option], word, words), sep="\n")
+            print(*_option_page(groups[name][option], word, words), sep="\n")
         else:
             print(*option_docs.listing(groups[name]), sep="\n")
     if not asked:
         print(*(f"{name}: {' '.join(options)}" for name, options in groups.items()), sep="\n")
-        print("\nfrbench options GROUP says what each is, frbench options GROUP=NAME what can be set of it")
+        print("\nfrbench options GROUP describes its options, frbench options GROUP=NAME lists the fields of one")
     return 0

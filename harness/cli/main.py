@@ -1,4 +1,4 @@
-"""The verbs. Nothing heavy is imported before a verb is known, so that help answers at once."""
+"""Entry point of the command line. Heavy imports wait until the verb is known, so that help prints at once."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from frbench.harness.cli import help_texts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 done, 1 a cell crashed or a check failed, 2 bad input or set-up.
+    """Run one command; the exit code: 0 done, 1 a cell crashed or a check failed, 2 wrong usage or set-up.
 
-    Where the reader of the output goes away, as ``head`` does, the verb ends quietly with 141, as other programs do.
+    A closed pipe, as after ``| head``, ends the command without a message and with code 141 (128 + SIGPIPE).
     """
     try:
-        code = _answer(sys.argv[1:] if argv is None else argv)
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error at exit
         return 128 + 13
     return code
 
 
-def _answer(words: list[str]) -> int:
+def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_texts.MAIN, end="")
         return 0
@@ -36,17 +36,17 @@ def _answer(words: list[str]) -> int:
         import difflib
 
         near = difflib.get_close_matches(words[0], _VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(_VERBS)}"
-        return _fail(f"'{words[0]}' is not a verb of frbench; {hint}")
+        hint = f"did you mean '{near[0]}'?" if near else f"verbs: {', '.join(_VERBS)}"
+        return _fail(f"unknown verb '{words[0]}'; {hint}")
     verb, text = _VERBS[words[0]]
     if text is not None and {"-h", "--help"} & set(words):
         print(text, end="")
         return 0
-    return _told(verb, words[1:])
+    return _run_verb(verb, words[1:])
 
 
-def _told(verb: Callable[[list[str]], int], words: list[str]) -> int:
-    """Run ``verb``; what the user can mend is told in one line."""
+def _run_verb(verb: Callable[[list[str]], int], words: list[str]) -> int:
+    """Run ``verb``; an error that a user can fix is printed in one line."""
     from frbench.harness.core.errors import FrbenchError
     from frbench.harness.runtime.memory import keep_freed_memory
 
@@ -56,7 +56,7 @@ def _told(verb: Callable[[list[str]], int], words: list[str]) -> int:
     except FrbenchError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return _fail("interrupted; what is finished is kept, the same command goes on from there", 130)
+        return _fail("interrupted; finished work is kept, run the same command to continue", 130)
 
 
 def _fail(message: str, code: int = 2) -> int:
@@ -106,7 +106,7 @@ def _options(words: list[str]) -> int:
     return options(words)
 
 
-# Each verb with what it prints for --help; ``data`` has a parser that does so itself.
+# Each verb with its --help text; ``data`` has an argument parser, which prints its own.
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "run": (_run, help_texts.RUN),
     "fit": (_fit, help_texts.FIT),

@@ -1,4 +1,4 @@
-"""What the command line says of finished cells: one line each, and one line in the end."""
+"""The lines that ``frbench run`` prints: one for each finished cell, and a summary."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from frbench.harness.storage.records import Kind, Record, reason
 _ASR = ("asr", "asr_low", "asr_high")
 
 
-def sentence(record: Record, found: bool, differing: Sequence[str] = ()) -> str:
-    """A finished cell in one line, with its flags. ``differing``: overrides that tell it from others of a sweep."""
+def cell_line(record: Record, found: bool, differing: Sequence[str] = ()) -> str:
+    """A finished cell in one line, with its flags. differing: the overrides that the sweep varies."""
     names, card = record["names"], record["card"]
     nouns = ("defense", "attack", "goal", "budget", "threat", *(["tracker"] if record["kind"] == Kind.CLOAKING else []))
     shown = [each for each in differing if each.split("=")[0] not in nouns]
@@ -25,7 +25,7 @@ def sentence(record: Record, found: bool, differing: Sequence[str] = ()) -> str:
     clean, attack = record["measurements"]["clean"], record["measurements"]["attack"]
     line = f"{what} clean {100 * clean['accuracy']:6.2f} %"
     if attack and record["kind"] == Kind.FEATURE_DISTANCE:
-        line += f"  {_at_its_ends(attack['distances'])}"
+        line += f"  {_extremes(attack['distances'])}"
     elif attack:
         line += f"  {_success(attack)}"
         if record["kind"] == Kind.CLOAKING and attack["normal_accuracy"] is not None:
@@ -37,13 +37,13 @@ def sentence(record: Record, found: bool, differing: Sequence[str] = ()) -> str:
     return f"{line}  ({card['seconds']:.1f} s, {card['forwards']} forwards, {card['backwards']} backwards)"
 
 
-_USUAL = Path("results")  # the folder that ``frbench report`` takes by itself, as conf/paths/default.yaml has it
+_DEFAULT = Path("results")  # the default of paths.results
 
 
-def closing(records: Sequence[Record], failed: int, folders: Collection[Path]) -> str:
-    """The last line of a run: how many cells ended how, which flags they carry, where they are, what to type next.
+def summary(records: Sequence[Record], failed: int, folders: Collection[Path]) -> str:
+    """The last line of a run: counts by status, flags, where the records are, and the next command.
 
-    failed: cells that left no record. folders: the results folders that the records are in.
+    failed: the number of cells without a record. folders: the results folders of the records.
     """
     if len(records) == 1 and not failed:
         (folder,) = folders
@@ -55,7 +55,7 @@ def closing(records: Sequence[Record], failed: int, folders: Collection[Path]) -
         parts.append(f"flags: {', '.join(f'{flag} in {raised[flag]}' for flag in Flag if raised[flag]) or 'none'}")
         parts += [f"records: {folder / 'runs'}" for folder in sorted(folders)]
     for folder in sorted(folders):
-        parts.append("next: frbench report" + ("" if folder == _USUAL else f" {typed('paths.results', str(folder))}"))
+        parts.append("next: frbench report" + ("" if folder == _DEFAULT else f" {typed('paths.results', str(folder))}"))
     return "; ".join(parts)
 
 
@@ -64,7 +64,7 @@ def _success(found: Mapping[str, Any]) -> str:
     return f"ASR {bounds[0]:>5} % [{bounds[1]}, {bounds[2]}] of {found['asr_denominator']}"
 
 
-def _at_its_ends(distances: Mapping[str, Mapping[str, Any]]) -> str:
-    """Success at the farthest and the nearest of the feature distances."""
+def _extremes(distances: Mapping[str, Mapping[str, Any]]) -> str:
+    """Success at the largest and the smallest feature distance."""
     ends = sorted(distances, key=float, reverse=True)
     return ", ".join(f"at q = {each} {_success(distances[each])}" for each in dict.fromkeys((ends[0], ends[-1])))

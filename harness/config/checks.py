@@ -1,6 +1,6 @@
-"""Checks of what comes from configs: only trusted targets are built, and every field is inside its domain.
+"""Checks of configs: only trusted classes are built, and every value has the type and range of its annotation.
 
-A field's domain is its annotation (see ``domains``).
+Ranges are annotations from ``core.domains``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from frbench.harness.core.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
-TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, cloak, serve and report
+TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of run, cloak, serve and report
     "seed": Seed,
     "fit_seed": Seed,
     "batch_size": PositiveInt,
@@ -34,21 +34,28 @@ TOP_LEVEL: Mapping[str, Any] = {  # settings that belong to no option, of run, c
 
 @runtime_checkable
 class Combined(Protocol):
-    """An option with settings that must fit together: ``check_combination`` raises FrbenchError where they do not.
+    """A class with fields that must fit together: ``check_combination`` raises ConfigError if they do not.
 
-    It is called after each field was found inside its domain. ``where``: the name of the option as a user types it.
+    It is called after every single field has passed. ``where``: the name of the option as a user types it.
     """
 
     def check_combination(self, where: str) -> None: ...
 
 
+@runtime_checkable
+class Explaining(Protocol):
+    """A class that explains why it lacks fields that a user may try. elsewhere: field -> where to set it instead."""
+
+    elsewhere: ClassVar[Mapping[str, str]]
+
+
 def check_targets(config: Any, trusted: Sequence[str]) -> None:
-    """Refuse every ``_target_`` of a resolved config that is not of frbench or of a package trusted by name."""
+    """Raises ConfigError: a ``_target_``, at any depth, is outside frbench and the ``trusted`` packages."""
     allowed = ("frbench", *trusted)
     for target in _targets(config):
         if not isinstance(target, str) or target.split(".")[0] not in allowed:
             package = str(target).split(".")[0]
-            raise ConfigError(f"_target_ {target} is not of frbench; if you trust that package, add trust=[{package}]")
+            raise ConfigError(f"_target_ {target} is outside frbench; if you trust that package, add trust=[{package}]")
 
 
 def _targets(config: Any) -> Iterator[Any]:
@@ -62,68 +69,73 @@ def _targets(config: Any) -> Iterator[Any]:
             yield from _targets(value)
 
 
-def set_elsewhere(target: Any, name: str) -> str | None:
-    """Why an object of frbench has no field ``name`` and where it is set instead; None where the class does not say.
+def why_not_settable(target: Any, name: str) -> str | None:
+    """Why a class of frbench has no field ``name``, and where to set it instead; None if the class does not say.
 
-    target: the ``_target_`` of the object. A class says so in its mapping ``elsewhere``.
+    target: the ``_target_`` of the class (see ``Explaining``).
     """
     module, _, kind = str(target).rpartition(".")
     if not module.startswith("frbench."):
         return None
     found = getattr(importlib.import_module(module), kind, None)
-    reason: str | None = getattr(found, "elsewhere", {}).get(name)
-    return reason
+    return found.elsewhere.get(name) if isinstance(found, Explaining) else None
 
 
 def check_names(config: Any, where: str) -> None:
-    """Refuse, however deep inside, what is set on an object that has it set elsewhere; see ``set_elsewhere``."""
+    """Raises ConfigError: a field, at any depth, that its class asks to set elsewhere (see ``Explaining``)."""
     if not isinstance(config, Mapping):
         return
     for name, value in config.items():
-        reason = set_elsewhere(config.get("_target_"), str(name))
+        reason = why_not_settable(config.get("_target_"), str(name))
         if reason is not None:
-            raise ConfigError(f"{where}.{name} cannot be set: {reason}")
+            raise ConfigError(f"'{where}.{name}' cannot be set: {reason}")
         check_names(value, f"{where}.{name}")
 
 
-def check_fields(thing: Any, where: str) -> None:
-    """Refuse a field of a dataclass that is outside its domain, however deep inside; settings that do not fit together
-    (``Combined``); and a maker of networks that lacks an argument or has one too many or outside its domain."""
-    if isinstance(thing, partial):
-        _check_arguments(thing, where)
-    if isinstance(thing, Mapping | list | tuple):
-        for name, each in thing.items() if isinstance(thing, Mapping) else enumerate(thing):
-            check_fields(each, named(where, name))
-    if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
+def check_fields(built: Any, where: str) -> None:
+    """Check the fields of a dataclass, or the arguments of a partial, at any depth.
+
+    Raises ConfigError: a value of the wrong type or out of range, fields that do not fit together (``Combined``), or
+    arguments that the callable of the partial does not accept.
+    """
+    if isinstance(built, partial):
+        _check_arguments(built, where)
+    if isinstance(built, Mapping | list | tuple):
+        for name, each in built.items() if isinstance(built, Mapping) else enumerate(built):
+            check_fields(each, dotted(where, name))
+    if not dataclasses.is_dataclass(built) or isinstance(built, type):
         return
-    values = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
-    check_values(values, hints_of(type(thing)), where)
+    values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+    check_values(values, hints_of(type(built)), where)
     for name, value in values.items():
-        check_fields(value, named(where, name))
-    if isinstance(thing, Combined):
-        thing.check_combination(where)
+        check_fields(value, dotted(where, name))
+    if isinstance(built, Combined):
+        built.check_combination(where)
 
 
 def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> None:
-    """Refuse a plain value that does not fit the type hint of its name; other values and names are left alone."""
+    """Raises ConfigError: a plain value that does not fit the type hint of its name. Other values are not checked."""
     for name, value in values.items():
         hint = hints.get(name, Any)
         if isinstance(value, Mapping):
-            check_values(value, keys_of(hint), named(where, name))
+            check_values(value, keys_of(hint), dotted(where, name))
         if is_plain(value) and not accepts(hint, value):
-            raise ConfigError(f"{named(where, name)}={shown(value)} is not {expected(hint)}")
+            raise ConfigError(f"{dotted(where, name)}={shown(value)} is not {expected(hint)}")
 
 
-def named(where: str, name: Any) -> str:
-    """The setting ``name`` of the option ``where`` as a user types it."""
+def dotted(where: str, name: Any) -> str:
+    """The field ``name`` of the option ``where``, as a user types it."""
     return f"{where}.{name}" if where else str(name)
 
 
-def _check_arguments(maker: partial[Any], where: str) -> None:
+def _check_arguments(function: partial[Any], where: str) -> None:
     try:
-        signature = inspect.signature(maker.func)
-        signature.bind_partial(*maker.args, **maker.keywords)
+        signature = inspect.signature(function.func)
+        signature.bind_partial(*function.args, **function.keywords)
     except TypeError as error:
-        taken = ", ".join(inspect.signature(maker.func).parameters)
-        raise ConfigError(f"{where}: {error}; {getattr(maker.func, '__name__', maker.func)} takes {taken}") from error
-    check_values(maker.keywords, hints_of(maker.func), where)
+        name, parameters = (
+            getattr(function.func, "__name__", function.func),
+            inspect.signature(function.func).parameters,
+        )
+        raise ConfigError(f"{where}: {error}; arguments of {name}: {', '.join(parameters)}") from error
+    check_values(function.keywords, hints_of(function.func), where)

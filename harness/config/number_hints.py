@@ -1,4 +1,4 @@
-"""What was meant by a number in the place of an option, as in ``budget=8/255``."""
+"""Hints for a number in place of an option, such as ``budget=8/255``."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from omegaconf import OmegaConf
 from frbench.harness.core.ratios import as_number, is_number
 
 
-def meant_number(typed: str, group: str, files: Mapping[str, Traversable]) -> str | None:
-    """The options with the number ``typed``, and the setting that most options of ``group`` have; None for a name.
+def number_hint(typed: str, group: str, files: Mapping[str, Traversable]) -> str | None:
+    """What a user may have meant by the number ``typed``: options with this number, and the field to set.
 
-    files: option -> its YAML file.
+    Args:
+        typed: what stands in place of an option; None is returned if it is no number.
+        files: option of ``group`` -> its YAML file. The fields to set are those that most of them have.
     """
     try:
         number = float(as_number(typed))
     except ValueError:
         return None
     found = {option: _numbers_of(file) for option, file in files.items()}
-    count = Counter(name for held in found.values() for name in held)
-    settings = [name for name in count if 2 * count[name] > len(found)]
-    if not settings:
+    count = Counter(name for numbers in found.values() for name in numbers)
+    fields = [name for name in count if 2 * count[name] > len(found)]
+    if not fields:
         return None
-    alike = [option for option, held in found.items() if any(held.get(each) == number for each in settings)]
-    few = alike if len(alike) < 3 else []  # of many, a list of all is no hint
-    return " or ".join([*(f"{group}={each}" for each in few), *(f"{group}.{each}={typed}" for each in settings)])
+    equal = [option for option, numbers in found.items() if any(numbers.get(each) == number for each in fields)]
+    few = equal if len(equal) < 3 else []
+    return " or ".join([*(f"{group}={each}" for each in few), *(f"{group}.{each}={typed}" for each in fields)])
 
 
 def misplaced_number(
     words: Sequence[str], known: Mapping[str, Mapping[str, Traversable]]
-) -> tuple[str, list[str], str]:
-    """The first option given that is not there, all that are, and their group: ``budget=8``, which Hydra refuses."""
+) -> tuple[str, str, list[str]]:
+    """The first unknown option among the overrides ``words``, such as ``budget=8``: its group, it, and the options."""
     given = [word.lstrip("+~").partition("=") for word in words]
     places = [(group, list(known.get(group.partition("@")[0], ())), value) for group, _, value in given]
     return next(
-        (each, options, group)
+        (group, each, options)
         for group, options, values in places
         for each in values.split(",")
         if options and each not in options
@@ -51,16 +53,11 @@ def _numbers_of(file: Traversable) -> dict[str, float]:
     return {key: value for key, value in numbers.items() if is_number(value)}
 
 
-def flattened(container: Any) -> dict[str, Any]:
-    """Dotted key -> value of nested mappings."""
+def flattened(container: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value of nested mappings; an empty mapping is a value."""
+    if not isinstance(container, dict) or (prefix and not container):
+        return {prefix: container}
     flat: dict[str, Any] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(value, f"{prefix}.{key}" if prefix else str(key))
-        else:
-            flat[prefix] = node
-
-    walk(container, "")
+    for key, value in container.items():
+        flat |= flattened(value, f"{prefix}.{key}" if prefix else str(key))
     return flat

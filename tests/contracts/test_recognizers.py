@@ -198,7 +198,7 @@ def test_what_is_set_elsewhere_is_refused_with_the_place(option: str, composed: 
     elsewhere = getattr(importlib.import_module(module), kind).elsewhere
     assert elsewhere and set(elsewhere) <= set(FEEDING)
     for name, reason in elsewhere.items():
-        with pytest.raises(FrbenchError, match=f"recognizer.{name} cannot be set: {re.escape(reason)}"):
+        with pytest.raises(FrbenchError, match=f"'recognizer.{name}' cannot be set: {re.escape(reason)}"):
             build.instantiate({**config, name: "auto"}, "recognizer")
 
 

@@ -179,11 +179,11 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
 @pytest.mark.parametrize(
     ("verb", "words", "told"),
     [
-        ("fit", ["training=singel"], "training=singel is not known; did you mean single"),
-        ("fit", ["training.schedule.epochs=1"], "add training=single or another"),
-        ("fit", ["training=single", "training.schedule.epoch=1"], "did you mean training.schedule.epochs"),
-        ("fit", ["training=single", "network@training.network=tinny"], "did you mean tiny"),
-        ("fit", ["network@training.network=tiny"], "write network@training.network=NAME with training="),
+        ("fit", ["training=singel"], "unknown option training=singel; did you mean training=single?"),
+        ("fit", ["training.schedule.epochs=1"], "add training=NAME, such as training=single"),
+        ("fit", ["training=single", "training.schedule.epoch=1"], "did you mean 'training.schedule.epochs'"),
+        ("fit", ["training=single", "network@training.network=tinny"], "did you mean network=tiny?"),
+        ("fit", ["network@training.network=tiny"], "'network@training.network' is only valid with training=single"),
         ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
         (
@@ -213,7 +213,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
             ["training=single", *TINY, "training.network.make.dim=wide"],
             "make.dim=wide is not an integer",
         ),
-        ("fit", ["training=single", *TINY, "+training.network.make.deep=3"], "TinyNet takes width, dim"),
+        ("fit", ["training=single", *TINY, "+training.network.make.deep=3"], "arguments of TinyNet: width, dim"),
         (
             "fit",
             [
@@ -224,8 +224,8 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
             ],
             "flip_averaged(tiny) shows no network",
         ),
-        ("run", ["training=single"], "belong to frbench fit; a run has what was trained as recognizer=trained"),
-        ("run", ["out=a.safetensors"], "belong to frbench fit"),
+        ("run", ["training=single"], "are options of frbench fit; to run a trained network use recognizer=trained"),
+        ("run", ["out=a.safetensors"], "are options of frbench fit"),
         ("run", ["recognizer=trained"], "recognizer.weights has no default"),
         ("run", ["recognizer=trained", "recognizer.weights=no.safetensors"], "no.safetensors does not exist"),
         ("run", ["defense=diverse_ensemble", "defense.fusion=median"], "is not mean or concat or min"),

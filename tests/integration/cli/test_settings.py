@@ -109,7 +109,7 @@ def test_that_a_setting_of_a_swept_option_is_what_it_is_without_a_sweep(text: st
 
 def test_that_a_setting_that_one_of_the_swept_options_lacks_is_told_in_one_line(tmp_path: Path) -> None:
     words = ["-m", "defense=diverse_ensemble,jpeg", "defense.fusion=concat", f"paths.results={tmp_path}"]
-    with pytest.raises(FrbenchError, match="unknown setting defense.fusion"):
+    with pytest.raises(FrbenchError, match="'defense.fusion' does not exist for defense=jpeg"):
         swept(*words)
 
 

@@ -119,7 +119,7 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["recognizer=foamliu"], "foamliu_mobilefacenet"),
         (["qualty=90"], "did you mean quality?"),
         (["attack=pgd", "attack.stepz=3"], "did you mean attack.steps?"),
-        (["defense=jpeg"], "unknown setting defense"),
+        (["defense=jpeg"], "unknown option 'defense'"),
         (["quality=high"], "quality=high is not an integer from 1 to 100"),
         (["quality=101"], "quality=101 is not an integer from 1 to 100"),
         (["batch_size=0"], "batch_size=0 is not an integer above 0"),

@@ -82,7 +82,7 @@ def test_that_any_kind_of_option_is_told(option: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("atack", "attack"), ("attack=pgdd", "pgd"), ("attack.steps=3", "attack")]
+    ("typed", "meant"), [("atack", "'attack'"), ("attack=pgdd", "attack=pgd"), ("attack.steps=3", "'attack'")]
 )
 def test_that_a_mistyped_one_is_named(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["options", typed]) == 2

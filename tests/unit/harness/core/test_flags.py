@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.cli.summary_line import closing, sentence
+from frbench.harness.cli.summary_line import cell_line, summary
 from frbench.harness.core.face_data import REMARK_FLAGS, remark_flags
 from frbench.harness.core.flags import Flag, doubtful, flag_named
 from frbench.harness.evaluation.audit import Audit
@@ -60,20 +60,20 @@ def record(status: str = "done", flags: tuple[str, ...] = (), fingerprint: str =
 
 def test_that_the_line_of_a_cell_has_its_flags_and_what_tells_it_from_the_others() -> None:
     flagged = record(flags=("broken_images", "budget_violated"))
-    line = sentence(flagged, found=False, differing=["attack=the_attack", "attack.steps=3", "dataset=the_dataset"])
+    line = cell_line(flagged, found=False, differing=["attack=the_attack", "attack.steps=3", "dataset=the_dataset"])
     assert "flags: broken_images, budget_violated" in line
     assert "attack.steps=3 dataset=the_dataset" in line and "attack=the_attack" not in line
-    assert "flags" not in sentence(record(), found=True)
+    assert "flags" not in cell_line(record(), found=True)
 
 
 def test_that_the_last_line_of_a_sweep_counts_cells_and_flags_and_says_what_is_next() -> None:
     records = [record(flags=("still_rising",)), record(flags=("still_rising", "broken_images")), record("crashed")]
-    line = closing(records, 1, {Path("results")})
+    line = summary(records, 1, {Path("results")})
     assert line.startswith("4 cells: 2 done, 1 crashed, 1 failed; ")
     assert "flags: still_rising in 2, broken_images in 1" in line
     assert line.endswith("records: results/runs; next: frbench report")
 
 
 def test_that_the_last_line_of_one_cell_names_its_record_and_a_report_of_that_folder() -> None:
-    line = closing([record(fingerprint="abc")], 0, {Path("/some/where=1")})
+    line = summary([record(fingerprint="abc")], 0, {Path("/some/where=1")})
     assert line == "record: /some/where=1/runs/abc.json; next: frbench report 'paths.results=\"/some/where=1\"'"

@@ -76,4 +76,4 @@ def test_that_a_number_in_the_place_of_an_option_gets_a_hint(
 ) -> None:
     assert main(["run", typed]) == 2
     said = capfd.readouterr().err
-    assert said.startswith(f"frbench: {typed} is not known; {meant}") and said.count("\n") == 1
+    assert said.startswith(f"frbench: unknown option {typed}; {meant}") and said.count("\n") == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.fake_records import FakeStore, printed, rate, tables
 
-from frbench.harness.cli.summary_line import sentence
+from frbench.harness.cli.summary_line import cell_line
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
 from frbench.harness.reporting.figures.style import COLOURS
@@ -96,7 +96,7 @@ def test_that_cells_of_which_none_finished_have_the_rows_that_were_asked_for() -
 
 
 def test_that_one_line_tells_both_ends(store: FakeStore) -> None:
-    line = sentence(store.records()[0], found=False)
+    line = cell_line(store.records()[0], found=False)
     assert "at q = 1.2 ASR  12.5 % [6.9, 21.5] of 80, at q = 0.1 ASR  37.5 %" in line
     assert line.count("\n") == 0
 
