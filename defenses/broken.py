@@ -1,8 +1,7 @@
-"""Deliberately broken defenses: each hides its gradient in another way and protects from nothing.
+"""Deliberately broken defenses with masked gradients, the positive controls of the audit.
 
-They are the positive controls of ``harness.audit``: a check that does not flag them would flag nothing, and images
-made without any knowledge of them (an oblivious attack) get through all of them. Attack them with ``threat=adaptive
-threat.also_bare=false``, or those images win and the attack on the defense itself is not seen. Never defend with one.
+None of them protects: oblivious attacks succeed against all. Attack them with ``threat=adaptive
+threat.also_bare=false``; otherwise the images of the oblivious attack count and hide the failure of the adaptive one.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ from frbench.defenses.input_transforms.blur import Blur
 from frbench.harness.core.contracts import Draw, Images, Scores, Template, Verifier
 from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import BlurSigma, Cosine, CosineGap, Levels, Positive, ShrinkFactor
-from frbench.harness.core.verifiers import Purifier, Sides, Wrapping
+from frbench.harness.core.purifiers import Purifier, Sides
+from frbench.harness.core.verifiers import Wrapping
 
 
 @dataclass(frozen=True)
 class Staircase:
-    """Rounds each channel to ``levels`` even levels and lets autograd have the derivative of that: zero."""
+    """Round each channel to ``levels`` equidistant levels; the gradient by autograd is zero."""
 
     identity = "purifier.staircase"
     version = 1
@@ -41,10 +41,10 @@ class Staircase:
 
 @dataclass(frozen=True)
 class Shattered(PurifierDefense):
-    """Broken: quantised to ``levels``, and the staircase itself is offered as its differentiable stand-in.
+    """Broken: quantisation to ``levels`` that offers itself as its own differentiable version.
 
-    All gradients are zero, so a gradient attack never leaves its start. To be caught by: zero gradients; weak without
-    limit; misleading gradient.
+    All gradients are zero, so a gradient attack never leaves its start. The audit flags zero gradients, weakness
+    without a budget and a misleading gradient.
     """
 
     identity = "defense.broken_shattered"
@@ -56,13 +56,13 @@ class Shattered(PurifierDefense):
     def purifier(self) -> Purifier:
         return Staircase(self.levels)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}
 
 
 @dataclass(frozen=True)
 class SteepHead(Wrapping):
-    """``tanh(steepness * (score - centre))``: the order of scores is kept, their differences are not."""
+    """Monotone head ``tanh(steepness * (score - centre))`` on the score."""
 
     identity = "verifier.steep_head"
     version = 1
@@ -77,10 +77,10 @@ class SteepHead(Wrapping):
 
 @dataclass(frozen=True)
 class Saturated:
-    """Broken: a head on the score that is exactly -1 or 1 in float32 but for cosines close to ``centre``.
+    """Broken: a score head that saturates at -1 or 1 in float32 unless the cosine is close to ``centre``.
 
-    Decisions stay as they were where ``centre`` is near the recognizer's threshold; the gradient of a pair is zero
-    wherever its cosine is further than ``9 / steepness`` from it. To be caught by: zero gradients; weak without limit.
+    It keeps the decisions if ``centre`` is near the recognizer's threshold. The gradient is zero for cosines further
+    than ``9 / steepness`` from ``centre``. The audit flags zero gradients and weakness without a budget.
     """
 
     identity = "defense.broken_saturated"
@@ -98,9 +98,9 @@ class Saturated:
 
 @dataclass(frozen=True)
 class Shrunk:
-    """Shrinks each image by a factor between ``smallest`` and 1 and puts it somewhere on a gray canvas.
+    """Shrink each image by a factor between ``smallest`` and 1 and place it at random on a gray canvas.
 
-    Factors and places come from torch's global random state, and no word is said of it.
+    Factor and position come from torch's global random state, although the purifier declares that it is not random.
     """
 
     identity = "purifier.shrunk"
@@ -109,12 +109,12 @@ class Shrunk:
     smallest: float
 
     differentiable = True
-    random = False  # which is the lie
+    random = False  # false on purpose
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        chance = torch.rand(len(images), 3, 1, device=images.device)
-        scale = self.smallest + (1 - self.smallest) * chance[:, 0]
-        offset = (2 * chance[:, 1:, 0] - 1) * (1 - scale)
+        noise = torch.rand(len(images), 3, 1, device=images.device)
+        scale = self.smallest + (1 - self.smallest) * noise[:, 0]
+        offset = (2 * noise[:, 1:, 0] - 1) * (1 - scale)
         theta = torch.cat([torch.eye(2, device=images.device).expand(len(images), 2, 2), -offset[..., None]], dim=2)
         grid = affine_grid(theta / scale[..., None], list(images.shape), align_corners=False)
         return grid_sample(images - 0.5, grid, align_corners=False) + 0.5
@@ -122,10 +122,10 @@ class Shrunk:
 
 @dataclass(frozen=True)
 class RandomResize(PurifierDefense):
-    """Broken: random resizing and padding (Xie et al., ICLR 2018) that says it is not random.
+    """Broken: random resizing and padding (Xie et al., ICLR 2018) that declares itself deterministic.
 
-    Nobody averages over draws or asks twice, so an attack succeeds and fails by luck, and so does a clean image. To be
-    caught by: not reproducible.
+    Scores are therefore not averaged over draws, and an outcome depends on chance. The audit flags scores that are not
+    reproducible.
     """
 
     identity = "defense.broken_random_resize"
@@ -137,13 +137,13 @@ class RandomResize(PurifierDefense):
     def purifier(self) -> Purifier:
         return Shrunk(self.smallest)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}
 
 
 @dataclass(frozen=True)
 class DetachedBlur:
-    """The blur, computed outside of autograd; ``0 * images`` keeps up the appearance of a gradient."""
+    """Blur computed outside autograd; ``0 * images`` makes the output require a gradient, which is zero."""
 
     identity = "purifier.detached_blur"
     version = 1
@@ -159,9 +159,9 @@ class DetachedBlur:
 
 @dataclass(frozen=True)
 class Detached(PurifierDefense):
-    """Broken: a blur whose stand-in was computed on a detached image, as happens with a trip through NumPy.
+    """Broken: a blur whose differentiable version is computed on a detached image, as after a detour via NumPy.
 
-    To be caught by: zero gradients; weak without limit; misleading gradient.
+    The audit flags zero gradients, weakness without a budget and a misleading gradient.
     """
 
     identity = "defense.broken_detached"
@@ -173,13 +173,13 @@ class Detached(PurifierDefense):
     def purifier(self) -> Purifier:
         return Blur(self.sigma)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": DetachedBlur(self.sigma)}
 
 
 @dataclass(frozen=True)
 class Rippled(Wrapping):
-    """``score + height * sin(frequency * <probe, direction>)``, direction: fixed random signs of unit length."""
+    """``score + height * sin(frequency * <probe, direction>)`` with a fixed direction of random signs and unit norm."""
 
     identity = "verifier.rippled"
     version = 1
@@ -192,17 +192,17 @@ class Rippled(Wrapping):
         shape = tuple(probe.shape[1:])
         index = torch.zeros(1, dtype=torch.int64, device=probe.device)
         signs = (uniform(index, Draw(0, Stream.DEFENSE), shape) - 0.5).sign().double()
-        place = (probe * signs).flatten(1).sum(dim=1) / signs.numel() ** 0.5  # float64: phases are thousands of turns
-        ripple = self.height * torch.sin(self.frequency * place)
+        position = (probe * signs).flatten(1).sum(dim=1) / signs.numel() ** 0.5  # float64: the phase is large
+        ripple = self.height * torch.sin(self.frequency * position)
         return self.verifier.score(probe, template, draw) + ripple.to(probe.dtype)
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """Broken: a ripple on the score, too low to change decisions and too steep for a gradient to point anywhere.
+    """Broken: a ripple on the score, too low to change decisions and steep enough to dominate the gradient.
 
-    Gradients are large and finite, and they are those of the ripple: each step goes along the same meaningless
-    direction, forth or back. To be caught by: misleading gradient; weak without limit.
+    Gradients are large and finite but point along the fixed direction of the ripple. The audit flags a misleading
+    gradient and weakness without a budget.
     """
 
     identity = "defense.broken_noisy"

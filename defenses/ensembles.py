@@ -1,19 +1,19 @@
-"""Ensembles in the place of a recognizer: networks trained to differ (Amada et al., 2021) and their controls, or any
-recognizers at hand."""
+"""Ensembles of recognizers as defenses: trained for diversity (Amada et al., 2021), or fused from given recognizers."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from torch import nn
 
+from frbench.defenses.components.fitted import FittedDefense
 from frbench.harness.core.contracts import Fitted, Recipe, Recognizer, Verifier
-from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import FaceSource
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
@@ -24,11 +24,13 @@ from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.trainable import WholeNetwork, counting_as, network_of
 
 
-class Training(Recipe, Protocol):
-    """A recipe whose artifact holds the weights of networks, ``members.K.NAME``.
+class NetworkRecipe(Recipe, Protocol):
+    """A recipe whose artifact holds the weights of one or more networks as ``members.K.NAME``.
 
-    network: their architecture, or None for that of the recognizer. members: how many there are. shared_head: whether
-    they were trained under one classification head, so that their embeddings have the same coordinates.
+    Attributes:
+        network: the architecture, or None to start from the network of the recognizer.
+        members: number of networks.
+        shared_head: whether one classification head trained all members, so that they share an embedding space.
     """
 
     @property
@@ -43,7 +45,7 @@ class Training(Recipe, Protocol):
 
 @dataclass(frozen=True)
 class Member(Prepared):
-    """One network of a trained ensemble; known by the artifact that its weights come from, and its number there."""
+    """Network ``number`` of a trained ensemble, identified by the artifact that holds its weights."""
 
     identity = "recognizer.ensemble_member"
     version = 1
@@ -73,69 +75,82 @@ class Member(Prepared):
 
 
 @dataclass(frozen=True)
-class TrainedEnsemble:
-    """``recipe`` carried out on ``faces``, people other than those of the test set; it takes the recognizer's place.
+class TrainedEnsemble(FittedDefense):
+    """One or more networks trained by ``recipe`` on ``faces``, which replace the recognizer.
 
-    fusion: ``mean`` of the members' vectors, which needs shared class vectors; ``concat``, the mean of their cosines;
-            ``min`` of their cosines. The attacker differentiates through the one that decides.
-    option: what it is called on the command line.
+    Adaptive attackers differentiate through the fusion that decides.
+
+    Attributes:
+        faces: training faces, of people outside the test set.
+        recipe: the training.
+        fusion: score of a pair: ``mean`` is the cosine of the mean embeddings and requires a shared head, ``concat``
+            the mean of the members' cosines, ``min`` their minimum.
+        option: name of the defense in conf/defense.
     """
 
     identity = "defense.trained_ensemble"
     version = 1
 
-    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
-    recipe: Training
+    faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
+    recipe: NetworkRecipe
     fusion: Fusion = "mean"
     option: str = field(default="diverse_ensemble", compare=False)
     artifact: Fitted | None = field(default=None, repr=False)
 
-    def fitted(self, artifact: Fitted) -> Self:
-        return replace(self, artifact=artifact)
-
     def check_combination(self, where: str) -> None:
         if self.fusion == "mean" and self.recipe.members > 1 and not self.recipe.shared_head:
             raise ConfigError(
-                f"{where}.fusion=mean: the members have class vectors of their own, so the mean of their vectors means "
-                f"nothing; take {where}.fusion=concat or min, or a training with shared_head=true"
+                f"{where}.fusion=mean averages embeddings of members with separate heads, whose spaces differ; use "
+                f"{where}.fusion=concat or min, or a training with shared_head=true"
             )
 
     def protect(self, verifier: Verifier) -> Verifier:
-        """Raises FrbenchError: not fitted. Refused: no recognizer."""
+        """Replace the recognizer by the ensemble.
+
+        Raises:
+            FrbenchError: the defense is not fitted.
+            Refused: the verifier has no recognizer to replace.
+        """
         return fused(self._members(_replaced(verifier)), self.fusion)
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": self.protect(verifier)}
 
     def retaught(self, recognizer: Recognizer) -> Recognizer:
-        """The ensemble as one recognizer, for trackers. Raises Refused: its fusion has no vectors."""
-        return _vectors(self.protect(CosineVerifier(recognizer)))
+        """The ensemble as one recognizer, for trackers.
+
+        Raises:
+            Refused: the fusion has no embeddings.
+        """
+        return _recognizer(self.protect(CosineVerifier(recognizer)))
 
     def _members(self, recognizer: Recognizer) -> list[Recognizer]:
-        """The networks, prepared once for each recognizer, counting where it counts."""
-        if self.artifact is None:
-            raise FrbenchError(f"defense={self.option} is not fitted; run: frbench fit defense={self.option}")
-        if recognizer.digest not in self._made:
-            self._made[recognizer.digest] = self._networks(recognizer, self.artifact)
-        return [counting_as(recognizer, member) for member in self._made[recognizer.digest]]
+        """The members, prepared once for each recognizer, with images counted by its meter."""
+        artifact = self.ready
+        if recognizer.digest not in self._prepared:
+            self._prepared[recognizer.digest] = self._networks(recognizer, artifact)
+        return [counting_as(recognizer, member) for member in self._prepared[recognizer.digest]]
 
     def _networks(self, recognizer: Recognizer, artifact: Fitted) -> list[Member]:
-        born = network_of(recognizer) if self.recipe.network is None else self.recipe.network.module(0)
-        whole = born if isinstance(born, WholeNetwork) else WholeNetwork(Preprocessing(), born)
+        initial = network_of(recognizer) if self.recipe.network is None else self.recipe.network.module(0)
+        whole = initial if isinstance(initial, WholeNetwork) else WholeNetwork(Preprocessing(), initial)
         device = str(next(iter(artifact.tensors.values())).device)
         return [Member(artifact, number, whole, device) for number in range(len(member_names(artifact.tensors)))]
 
     @cached_property
-    def _made(self) -> dict[str, list[Member]]:
+    def _prepared(self) -> dict[str, list[Member]]:
         return {}
 
 
 @dataclass(frozen=True)
 class FusedDefense:
-    """Any recognizers in the place of one, without training: ``concat``, the mean of their cosines, or ``min``.
+    """An ensemble of given recognizers, which replaces the recognizer without training.
 
-    members: at least two, by any name, no network twice.
-    shared_head: they were trained under one classification head, so that ``mean``, of their embeddings, is valid too.
+    Attributes:
+        members: two or more recognizers with distinct networks, by arbitrary names.
+        fusion: score of a pair: ``mean`` is the cosine of the mean embeddings and requires ``shared_head``, ``concat``
+            the mean of the members' cosines, ``min`` their minimum.
+        shared_head: whether one classification head trained all members, so that they share an embedding space.
     """
 
     identity = "defense.fused"
@@ -148,40 +163,49 @@ class FusedDefense:
     def check_combination(self, where: str) -> None:
         if self.fusion == "mean" and not self.shared_head:
             raise ConfigError(
-                f"{where}.fusion=mean: recognizers that were trained apart have spaces of their own, so the mean of "
-                f"their vectors means nothing; take {where}.fusion=concat or min"
+                f"{where}.fusion=mean averages embeddings of separately trained recognizers, whose spaces differ; use "
+                f"{where}.fusion=concat or min"
             )
 
     @property
     def trained_on(self) -> np.ndarray:
-        """Of all members, as far as they say; see ``trained_people.known_people``."""
+        """Training identities of all members that declare theirs."""
         return EnsembleRecognizer(self.members).trained_on
 
     def protect(self, verifier: Verifier) -> Verifier:
-        """Raises FrbenchError: members that make no ensemble. Refused: no recognizer to replace."""
-        counting = _replaced(verifier)
-        several = EnsembleRecognizer(self.members).distinct
-        return fused([counting_as(counting, member) for member in several], self.fusion)
+        """Replace the recognizer by the fused members.
+
+        Raises:
+            FrbenchError: fewer than two members, or two with the same network.
+            Refused: the verifier has no recognizer to replace.
+        """
+        recognizer = _replaced(verifier)
+        members = EnsembleRecognizer(self.members).distinct
+        return fused([counting_as(recognizer, member) for member in members], self.fusion)
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": self.protect(verifier)}
 
     def retaught(self, recognizer: Recognizer) -> Recognizer:
-        """The ensemble as one recognizer, for trackers. Raises Refused: its fusion has no vectors."""
-        return _vectors(self.protect(CosineVerifier(recognizer)))
+        """The ensemble as one recognizer, for trackers.
+
+        Raises:
+            Refused: the fusion has no embeddings.
+        """
+        return _recognizer(self.protect(CosineVerifier(recognizer)))
 
 
 def _replaced(verifier: Verifier) -> Recognizer:
-    """The recognizer whose place is taken."""
+    """The recognizer that the ensemble replaces."""
     if isinstance(verifier, CosineVerifier):
         return verifier.recognizer
     raise Refused(
-        "an ensemble takes the place of a recognizer, and this one only tells how alike two images are, so there is "
-        "nothing to replace; take a recognizer that gives embeddings"
+        "an ensemble replaces a recognizer that computes embeddings, and this one only compares two images; use a "
+        "recognizer with embeddings"
     )
 
 
-def _vectors(verifier: Verifier) -> Recognizer:
+def _recognizer(verifier: Verifier) -> Recognizer:
     if isinstance(verifier, CosineVerifier):
         return verifier.recognizer
-    raise Refused("an ensemble by the least cosine has no vectors to learn from; take defense.fusion=concat")
+    raise Refused("fusion=min computes no embeddings for a tracker; use defense.fusion=concat")

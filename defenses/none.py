@@ -1,4 +1,4 @@
-"""No defense: the verifier as it is."""
+"""No defense: the unprotected verifier."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Images, Verifier
-from frbench.harness.core.verifiers import Purifier
+from frbench.harness.core.purifiers import Purifier
 
 
 @dataclass(frozen=True)
-class Unchanged:
-    """Images as they are."""
+class Identity:
+    """The identity purifier."""
 
     identity = "purifier.identity"
     version = 1
@@ -27,7 +27,7 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class NoDefense:
-    """The control of every table."""
+    """The unprotected verifier, the baseline of every table."""
 
     identity = "defense.none"
     version = 1
@@ -39,4 +39,4 @@ class NoDefense:
         return {"exact": verifier}
 
     def purifier(self) -> Purifier:
-        return Unchanged()
+        return Identity()

@@ -18,10 +18,11 @@ from masked_copies import AisByCopies, PinByCopies, costs
 from scipy.fft import dct
 from torch import Tensor, nn
 
-from frbench.defenses.components.artifact_keys import named
-from frbench.defenses.subspace.ais_fit import _Rehearsing, _Selecting
+from frbench.defenses.components.artifact_tensors import with_prefix
+from frbench.defenses.subspace.ais import AdversarialLearner
+from frbench.defenses.subspace.ais_learner import SelectorLearner
 from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
-from frbench.defenses.subspace.pin_fit import _Choosing, noisy
+from frbench.defenses.subspace.pin import PinLearner, add_noise
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Fitted
 from frbench.harness.recognizers.architectures.iresnet import IResNet
@@ -110,7 +111,7 @@ def _masked(count: int, draws: int, components: int) -> tuple[Tensor, Tensor, Te
     """Gray faces (B, D), the same with noise, masks (B, K, N)."""
     chance, faces = torch.Generator().manual_seed(0), gray(photos(count))
     masks = torch.bernoulli(torch.full((count, draws, components), 0.5), generator=chance)
-    return faces, noisy(faces, 0.04, chance), masks
+    return faces, add_noise(faces, 0.04, chance), masks
 
 
 def _against_copies(title: str, ours: Callable[[], Tensor], copies: Callable[[], Tensor]) -> Race:
@@ -136,7 +137,7 @@ def pin_masks(options: argparse.Namespace) -> Race:
     def ours() -> Tensor:
         clean, moved = basis.coefficients(faces), basis.coefficients(attacked)
         residual = (faces - basis.mean).square().sum(dim=1) - clean.square().sum(dim=1)
-        return recipe.cost.of(masks, clean, moved, residual, faces.shape[1])
+        return recipe.cost.evaluate(masks, clean, moved, residual, faces.shape[1])
 
     title = f"PIN, masks to costs: {count} images, {recipe.draws} masks, {recipe.components} eigenvectors"
     return _against_copies(title, ours, lambda: costs(basis, recipe.cost.sparsity, attacked, faces, masks))
@@ -155,11 +156,11 @@ def ais_masks(options: argparse.Namespace) -> Race:
     cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.antibody.components
     basis, count = space(components), recipe.schedule.batch_size
     faces, attacked, masks = _masked(count, cost.draws, components)
-    learner, images, anchor = _Selecting(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
+    learner, images, anchor = SelectorLearner(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
 
     def ours() -> Tensor:
         gated = basis.coefficients(attacked)[:, None] * masks
-        return learner._costs(gated, masks, faces, anchor, images)[0]
+        return learner.mask_costs(gated, masks, faces, anchor, images)[0]
 
     title = f"AIS, masks to costs but for identity: {count} images, {cost.draws} masks, {components} eigenvectors"
     return _against_copies(title, ours, lambda: costs(basis, cost.sparsity, attacked, faces, masks))
@@ -192,8 +193,8 @@ def pin_step(options: argparse.Namespace) -> Race:
     basis, images = space(recipe.components), photos(recipe.schedule.batch_size)
     exact, even = replace(recipe, estimator="exact"), torch.ones(recipe.components)
     learners = {
-        "frbench, reinforce": _Choosing(_seeded(recipe), basis, recipe, even),
-        "frbench, exact": _Choosing(_seeded(recipe), basis, exact, even),
+        "frbench, reinforce": PinLearner(_seeded(recipe), basis, recipe, even),
+        "frbench, exact": PinLearner(_seeded(recipe), basis, exact, even),
         "masked copies, reinforce": PinByCopies(_seeded(recipe), basis, recipe, even),
     }
     entrants = [Entrant(name, _step(learner, images)) for name, learner in learners.items()]
@@ -206,7 +207,7 @@ def ais_step(options: argparse.Namespace) -> Race:
     recognizer = configured([*real, *options.overrides], "recognizer")
     antibody, cost, images = recipe.warmup.antibody, recipe.warmup.cost, photos(recipe.schedule.batch_size)
     basis, entrants = space(antibody.components), []
-    for name, kind in (("frbench, reinforce", _Rehearsing), ("masked copies, reinforce", AisByCopies)):
+    for name, kind in (("frbench, reinforce", AdversarialLearner), ("masked copies, reinforce", AisByCopies)):
         parts = (_seeded(recipe), basis, cost, recognizer)
         learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}), per_epoch=EPOCH)
         entrants.append(Entrant(name, _step(learner, images)))
@@ -238,7 +239,7 @@ def purification(options: argparse.Namespace) -> Race:
 def _purifier(defense: Any) -> Any:
     network = _seeded(defense.recipe).eval()
     basis = space(network(torch.zeros(1, 1, SIDE, SIDE)).shape[1])
-    tensors = {"mean": basis.mean, "basis": basis.basis, **named("network", network.state_dict())}
+    tensors = {"mean": basis.mean, "basis": basis.basis, **with_prefix("network", network.state_dict())}
     return defense.fitted(Fitted("made up", "", tensors)).purifier()
 
 

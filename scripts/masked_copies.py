@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frbench.defenses.subspace.ais_fit import _Rehearsing
-from frbench.defenses.subspace.eigenfaces import Eigenspace, colour
-from frbench.defenses.subspace.mask_losses import draw_masks, score_function_loss
-from frbench.defenses.subspace.pin_fit import _Choosing
+from frbench.defenses.subspace.ais import AdversarialLearner
+from frbench.defenses.subspace.eigenfaces import Eigenspace, to_rgb
+from frbench.defenses.subspace.mask_losses import reinforce_loss, sample_masks
+from frbench.defenses.subspace.pin import PinLearner
 from frbench.harness.core.verifiers import cosine
 
 
@@ -33,31 +33,31 @@ def costs(space: Eigenspace, sparsity: float, disturbed: Tensor, clean: Tensor, 
     return error + sparsity * masks.sum(dim=2)
 
 
-class PinByCopies(_Choosing):
+class PinByCopies(PinLearner):
     """PIN's learner with the reinforce estimator."""
 
-    def _judged(
+    def selection_loss(
         self, logits: Tensor, faces: Tensor, disturbed: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
-        masks = draw_masks(logits, recipe.draws, generator)
+        masks = sample_masks(logits, recipe.draws, generator)
         with torch.no_grad():
             found = costs(space, recipe.cost.sparsity, disturbed.flatten(1), faces.flatten(1), masks)
-        return score_function_loss(logits, masks, found, recipe.baseline), {}
+        return reinforce_loss(logits, masks, found, recipe.baseline), {}
 
 
-class AisByCopies(_Rehearsing):
+class AisByCopies(AdversarialLearner):
     """AIS's learner of the second phase with the reinforce estimator."""
 
-    def disturbed(self, *given: Any) -> Tensor:
-        self.attacked = super().disturbed(*given)
+    def perturb(self, *given: Any) -> Tensor:
+        self.attacked = super().perturb(*given)
         return self.attacked
 
-    def _costs(
+    def mask_costs(
         self, gated: Tensor, bits: Tensor, faces: Tensor, anchor: Tensor, images: Tensor
     ) -> tuple[Tensor, Tensor]:
         found = projected(self.space, self.attacked, bits)
         error = (found - faces[:, None]).square().mean(dim=2) + self.cost.sparsity * bits.sum(dim=2)
-        embeddings = self.recognizer.embed(colour(found.flatten(0, 1), images))
+        embeddings = self.recognizer.embed(to_rgb(found.flatten(0, 1), images))
         likeness = cosine(embeddings, anchor.repeat_interleave(bits.shape[1], dim=0)).reshape(error.shape)
         return error + self.cost.identity_loss * (1 - likeness), likeness

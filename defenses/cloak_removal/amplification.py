@@ -1,4 +1,7 @@
-"""Cloaks made stronger than they are, to learn from: k times what they add to a photo (specs/cloaks_puface 5.2)."""
+"""Amplified cloaks as training data of PuFace: the perturbation of a cloak times a factor.
+
+After the development code of PuFace (joy8023/face).
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,29 @@ from frbench.harness.core.errors import ConfigError
 Mode = Literal["plain", "dev"]
 
 
-def amplify(natural: Images, delta: Tensor, k: float | Tensor, mode: Mode = "plain") -> Images:
-    """``natural`` with a ``delta`` (cloaked - natural) of k times its size, clipped to [0, 1]; k a number, or (N,).
+def amplify(clean: Images, delta: Tensor, factor: float | Tensor, mode: Mode = "plain") -> Images:
+    """Add ``delta`` (cloaked - clean), amplified, to ``clean`` and clip to [0, 1].
 
-    mode: ``plain`` is ``natural + k delta``; ``dev`` is ``natural + (1 - k) delta``, the other way, as the development
-    code of PuFace has it, where 1 is the natural photo itself.
+    Args:
+        clean: uncloaked photos (N, 3, H, W).
+        delta: perturbations of their cloaks.
+        factor: amplification, a number or one per photo (N,).
+        mode: ``plain`` is ``clean + factor * delta``; ``dev``, as in PuFace's development code, is
+            ``clean + (1 - factor) * delta``, where 1 is the clean photo.
     """
-    factor = torch.as_tensor(k, dtype=natural.dtype, device=natural.device).reshape(-1, 1, 1, 1)
-    return torch.addcmul(natural, delta, factor if mode == "plain" else 1 - factor).clamp(0, 1)
+    scale = torch.as_tensor(factor, dtype=clean.dtype, device=clean.device).reshape(-1, 1, 1, 1)
+    return torch.addcmul(clean, delta, scale if mode == "plain" else 1 - scale).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Amplification:
-    """k: a number, or several that are drawn alike, photo by photo. natural: the share of photos left as they are."""
+    """Random amplification of cloaks.
+
+    Attributes:
+        k: amplification, a number, or several of which each photo draws one uniformly.
+        mode: ``plain`` is ``clean + k * delta``, ``dev`` is ``clean + (1 - k) * delta``.
+        natural: fraction of photos that stay uncloaked.
+    """
 
     identity = "recipe.puface_amplification"
     version = 1
@@ -37,12 +50,12 @@ class Amplification:
     mode: Mode = "plain"
     natural: BelowOne = 0.2
 
-    def __call__(self, natural: Images, delta: Tensor, generator: torch.Generator) -> Images:
-        """Raises FrbenchError: no k."""
-        known = torch.tensor(self.k, dtype=natural.dtype, device=natural.device).reshape(-1)
-        if not len(known):
-            raise ConfigError("k=[] of the amplification: give a number, or a list of them such as [1,2,3,4,5]")
-        count, device = len(natural), natural.device
-        k = known[torch.randint(len(known), (count,), generator=generator, device=device)]
-        left = torch.rand(count, generator=generator, device=device) < self.natural
-        return torch.where(left[:, None, None, None], natural, amplify(natural, delta, k, self.mode))
+    def __call__(self, clean: Images, delta: Tensor, generator: torch.Generator) -> Images:
+        """Amplify the perturbations; raises ConfigError if there is no factor."""
+        factors = torch.tensor(self.k, dtype=clean.dtype, device=clean.device).reshape(-1)
+        if not len(factors):
+            raise ConfigError("k=[] of the amplification is empty; give a number, or a list such as [1,2,3]")
+        count, device = len(clean), clean.device
+        factor = factors[torch.randint(len(factors), (count,), generator=generator, device=device)]
+        unchanged = torch.rand(count, generator=generator, device=device) < self.natural
+        return torch.where(unchanged[:, None, None, None], clean, amplify(clean, delta, factor, self.mode))

@@ -1,13 +1,13 @@
-"""Photos of other people and their cloaks, by one maker or a mixture of several, for all that learn from them.
+"""Cloaked training photos of public people, made by one cloaking method or a mixture of several.
 
-specs/cloaks_puface 5.4. What learns from the cloaks of one maker undoes those of others less well.
+A defense trained on the cloaks of one method transfers worse to those of others.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,15 +24,18 @@ from frbench.harness.runtime.progress import count_bar
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
-_BLOCK = 64  # photos cloaked at a time, and lost at most when the work is interrupted
+_BLOCK = 64  # photos cloaked at a time; an interrupted fit repeats at most these
 
 
 @dataclass(frozen=True)
 class CloakMaker:
-    """One way to make cloaks: ``attack`` on ``surrogate``.
+    """A cloaking method.
 
-    budget: for attacks that are bounded; the others have limits of their own.
-    share: of the photos, relative to the shares of the other makers; 0 leaves this maker out.
+    Attributes:
+        attack: the attack that makes the cloaks.
+        surrogate: the recognizer that it attacks.
+        budget: budget of a bounded attack; others ignore it.
+        share: relative share of the photos that this maker cloaks; 0 disables it.
     """
 
     identity = "recipe.cloak_maker"
@@ -46,7 +49,12 @@ class CloakMaker:
 
 @dataclass(frozen=True)
 class Cloaked:
-    """Photos ``rows`` (M,) of the faces and their cloaks uint8 (M, H, W, 3), ascending by row."""
+    """Cloaked photos in ascending order of their rows.
+
+    Attributes:
+        rows: rows (M,) of the photos in the face set.
+        cloaked: the cloaked photos, uint8 (M, H, W, 3).
+    """
 
     rows: np.ndarray
     cloaked: Tensor
@@ -54,12 +62,14 @@ class Cloaked:
 
 @dataclass(frozen=True)
 class CloakedFaces:
-    """Which photos are cloaked, and by which of ``makers``, a mapping of free names.
+    """A selection of photos and the makers of their cloaks.
 
-    count: number of photos, drawn by the seed; all of them when there are fewer.
-    each: True: every maker cloaks every photo, and a photo appears once per maker. False: one maker per photo, drawn
-        with probability proportional to its share. The draw belongs to the photo and the maker's name, so leaving a
-        maker out moves only its own photos to others.
+    Attributes:
+        makers: cloaking methods by arbitrary names.
+        count: number of photos, sampled by the seed; all photos if there are fewer.
+        each: True cloaks every photo by every maker, so that a photo appears once per maker. False samples one maker
+            per photo in proportion to its share. The sample depends on the photo and the maker's name, so that
+            disabling a maker reassigns its own photos only.
     """
 
     identity = "recipe.cloaked_faces"
@@ -72,11 +82,12 @@ class CloakedFaces:
     def check_combination(self, where: str) -> None:
         self._active()
 
-    def made(self, context: FitContext) -> Cloaked:
-        """The cloaks, found or made, one artifact per maker.
+    def make(self, context: FitContext) -> Cloaked:
+        """Make the cloaks, or load them, one artifact per maker.
 
-        Raises FrbenchError: no maker has a share; a surrogate has no gradients and the attack needs them. Raises
-        Refused: an attack cannot make cloaks.
+        Raises:
+            ConfigError: no maker has a share, or an attack needs gradients that its surrogate does not have.
+            Refused: an attack cannot make cloaks.
         """
         rows = self.rows(context)
         active = self._active()
@@ -92,18 +103,19 @@ class CloakedFaces:
         return Cloaked(every[order], torch.cat(cloaks)[torch.from_numpy(order)])
 
     def rows(self, context: FitContext) -> np.ndarray:
-        """Which photos (M,), in ascending order."""
+        """Rows (M,) of the selected photos in ascending order."""
         order = np.random.default_rng((context.seed, 0)).permutation(len(context.faces.images))
         return np.sort(order[: self.count])
 
     def assigned(self, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-        """Maker -> the ``rows`` that it cloaks: the first of exponential times whose rates are the shares."""
+        """Assign each of ``rows`` to the maker of the least exponential variate, whose rate is the maker's share."""
         active = self._active()
         if self.each:
             return dict.fromkeys(active, rows)
         index = torch.from_numpy(rows)
         times = [
-            -uniform(index, Draw(seed, Stream.CLOAK_MAKER, _number(name)), (1,)).double().flatten().log() / maker.share
+            -uniform(index, Draw(seed, Stream.CLOAK_MAKER, _stable_hash(name)), (1,)).double().flatten().log()
+            / maker.share
             for name, maker in active.items()
         ]
         first = torch.stack(times).argmin(dim=0).numpy()
@@ -113,17 +125,17 @@ class CloakedFaces:
         active = {name: self.makers[name] for name in sorted(self.makers) if self.makers[name].share > 0}
         if not active:
             raise ConfigError(
-                f"makers={sorted(self.makers)} of the cloaks: none has a share above 0; give one, such as share=1"
+                f"no maker of cloaks.makers={sorted(self.makers)} has a share above 0; set one, such as share=1"
             )
         return active
 
 
 @dataclass(frozen=True)
 class Cloaks:
-    """Recipe: ``cloaked`` uint8 (M, H, W, 3), the photos ``rows`` of the faces as ``attack`` cloaks them.
+    """Recipe of ``cloaked``, uint8 (M, H, W, 3): the photos ``rows`` of the faces, cloaked by ``attack``.
 
-    A cloak depends on the photo, its row and the seed. A targeted attack aims at a photo of another person, drawn for
-    each photo.
+    A cloak depends on the photo, its row and the seed. The target of a targeted attack is a random photo of another
+    person, sampled for each photo.
     """
 
     identity = "recipe.cloaks"
@@ -137,13 +149,13 @@ class Cloaks:
     needs_recognizer = False
 
     def fit(self, context: FitContext) -> Artifact:
-        """Continue from ``context.unfinished``, to which finished blocks of photos are appended."""
+        """Make the cloaks, resuming from the finished blocks of photos in ``context.unfinished``."""
         rows, path = np.asarray(self.rows), context.unfinished
         shape = context.faces.images.shape[1:]
         block = _BLOCK * int(np.prod(shape))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file, count_bar("cloaks", "photos") as report:
-            file.truncate(file.tell() // block * block)  # a part of a block may have been written
+            file.truncate(file.tell() // block * block)  # drop an incomplete block
             for first in range(file.tell() // block * _BLOCK, len(rows), _BLOCK):
                 file.write(to_bytes(self._cloaked(context, rows[first : first + _BLOCK])).tobytes())
                 file.flush()
@@ -154,16 +166,16 @@ class Cloaks:
         photos = context.faces.load(rows, context.device)
         index = torch.as_tensor(rows, device=context.device)
         others = other_people(context.faces, rows, context.seed)
-        decoys = photos if others is None else context.faces.load(others, context.device)
-        pairs = PairBatch(photos, photos, decoys, index >= 0, torch.zeros_like(index), index)
-        never = torch.full((len(context.faces.images),), -1.0, device=context.device)  # a threshold nothing passes
-        view = View(CosineVerifier(self.surrogate), never, context.seed)
+        targets = photos if others is None else context.faces.load(others, context.device)
+        pairs = PairBatch(photos, photos, targets, index >= 0, torch.zeros_like(index), index)
+        unreachable = torch.full((len(context.faces.images),), -1.0, device=context.device)  # no early stopping
+        view = View(CosineVerifier(self.surrogate), unreachable, context.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
-        return _whole(self.attack(view, pairs, Cloak(), budget).images, photos)
+        return _replace_non_finite(self.attack(view, pairs, Cloak(), budget).images, photos)
 
 
 def other_people(faces: FaceSet, rows: np.ndarray, seed: int) -> np.ndarray | None:
-    """For each of the photos ``rows`` a photo of another person, uniform; None when there is only one person."""
+    """Sample for each of the photos ``rows`` a uniform photo of another person; None if there is only one person."""
     order = np.argsort(faces.identity, kind="stable")
     _, person, sizes = np.unique(faces.identity, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
@@ -176,20 +188,25 @@ def other_people(faces: FaceSet, rows: np.ndarray, seed: int) -> np.ndarray | No
     return chosen
 
 
+def subset(faces: FaceSet, rows: np.ndarray) -> FaceSet:
+    """The photos ``rows`` of ``faces``, in memory."""
+    return replace(faces, images=np.ascontiguousarray(faces.images[rows]), identity=faces.identity[rows])
+
+
 def _check(maker: CloakMaker) -> None:
     if maker.attack.needs_gradient and not maker.surrogate.differentiable:
         raise ConfigError(
-            f"{type(maker.attack).__name__} needs gradients and {maker.surrogate.name} gives none; take a "
-            "differentiable recognizer as the maker's surrogate"
+            f"{type(maker.attack).__name__} needs gradients and {maker.surrogate.name} has none; use a differentiable "
+            "recognizer as the maker's surrogate"
         )
     Cloak().check(maker.attack)
 
 
-def _number(name: str) -> int:
+def _stable_hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
-def _whole(images: Tensor, photos: Images) -> Images:
-    """``images``, but the photo itself where one is not finite."""
+def _replace_non_finite(images: Tensor, photos: Images) -> Images:
+    """Replace images with non-finite pixels by the photo."""
     finite = torch.isfinite(images).flatten(1).all(dim=1)
     return torch.where(finite[:, None, None, None], images, photos)

@@ -1,65 +1,57 @@
-"""What all purifiers share: an image-to-image function before the recognizer, on the probe or on both sides."""
+"""Base of purifier defenses: an image-to-image function before the recognizer, on the probe or on both images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self
+from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
-from frbench.harness.core.contracts import Draw, Fitted, Images, Verifier
-from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.verifiers import Purifier, Sides, purified
+from frbench.defenses.components.fitted import FittedDefense
+from frbench.harness.core.contracts import Draw, Images, Verifier
+from frbench.harness.core.purifiers import Purifier, Sides, may_leave_range
+from frbench.harness.core.verifiers import purified
 
 
 class Purification(Protocol):
-    """What a purifier defense says of itself; the mixin below does the rest.
+    """What a purifier defense provides; ``PurifierDefense`` derives the rest.
 
-    purify:    which images pass through it, ``both`` sides of a pair or the ``probe`` alone.
-    purifier:  what judges. stand_ins: differentiable versions of it by name, best first.
+    Attributes:
+        purify: the images to purify, ``both`` of a pair or the ``probe`` alone.
     """
 
     @property
     def purify(self) -> Sides: ...
 
-    def purifier(self) -> Purifier: ...
+    def purifier(self) -> Purifier:
+        """The purifier of the defended system."""
 
-    def stand_ins(self) -> Mapping[str, Purifier]: ...
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
+        """Differentiable versions of the purifier by name, for adaptive attackers; the default one first."""
 
 
 class PurifierDefense:
-    """Mixin: puts a ``Purification`` before a verifier."""
+    """Mixin that puts the purifier of a ``Purification`` before a verifier."""
 
     def protect(self: Purification, verifier: Verifier) -> Verifier:
         return purified(verifier, self.purifier(), self.purify)
 
     def relaxations(self: Purification, verifier: Verifier) -> Mapping[str, Verifier]:
-        return {name: purified(verifier, each, self.purify) for name, each in self.stand_ins().items()}
+        return {name: purified(verifier, each, self.purify) for name, each in self.differentiable_purifiers().items()}
 
 
-class FittedPurifierDefense(PurifierDefense):
-    """Mixin of dataclasses that are fitted: they have a field ``artifact``, None before. ``option`` is their YAML."""
-
-    option: ClassVar[str]
-    artifact: Fitted | None
-
-    def fitted(self, artifact: Fitted) -> Self:
-        return replace(self, artifact=artifact)  # type: ignore[type-var]
-
-    @property
-    def ready(self) -> Fitted:
-        """The artifact. Raises FrbenchError: not fitted."""
-        if self.artifact is None:
-            raise FrbenchError(f"defense={self.option} is not fitted; run: frbench fit defense={self.option}")
-        return self.artifact
+class FittedPurifierDefense(FittedDefense, PurifierDefense):
+    """Mixin of purifier defenses that are fitted."""
 
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """Forward the true purifier, backward another one: BPDA (Athalye, Carlini, Wagner, ICML 2018, section 4.1).
+    """BPDA (Athalye et al., ICML 2018, section 4.1): the true purifier forward, a surrogate's gradient backward.
 
-    ``backward`` None is the identity. Scores seen by the attacker are then the true ones.
+    Attributes:
+        forward: the true purifier, so that the attacker sees true scores.
+        backward: the surrogate whose gradient is used, or None for the identity.
     """
 
     identity = "purifier.straight_through"
@@ -76,8 +68,8 @@ class StraightThrough:
 
     @property
     def unclamped(self) -> bool:
-        """Whether the values may leave [0, 1]: see ``verifiers.purify``."""
-        return getattr(self.forward, "unclamped", False)
+        """Whether values may leave [0, 1]."""
+        return may_leave_range(self.forward)
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         smooth = images if self.backward is None else self.backward(images, index, draw)

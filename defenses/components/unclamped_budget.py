@@ -1,4 +1,4 @@
-"""An L-inf budget that does not know the range of images, as training on attacked faces may have it."""
+"""An L-inf budget that is not clipped to [0, 1], for adversarial training as the authors of AIS implement it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from frbench.harness.threat_model.budgets import Linf, LinfBall, column
 
 @dataclass(frozen=True)
 class Unclamped(Linf):
-    """Values may fall below 0 and rise above 1, by ``radius`` at most."""
+    """Pixel values may lie below 0 or above 1, by ``radius`` at most."""
+
+    identity = "budget.linf_unclamped"
+    version = 1
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         radius = column(self.radius, clean)

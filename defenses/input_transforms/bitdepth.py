@@ -1,4 +1,4 @@
-"""Bit depth reduction (Xu, Evans, Qi, NDSS 2018): a staircase, attacked straight through."""
+"""Bit depth reduction (feature squeezing: Xu, Evans, Qi, NDSS 2018, section III.A)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from frbench.defenses.components.purifier import PurifierDefense, StraightThrough
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.domains import Bits
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
 class BitDepth:
-    """Rounds each channel to ``2**bits`` even levels from 0 to 1."""
+    """Round each channel to ``2**bits`` equidistant levels from 0 to 1."""
 
     identity = "purifier.bit_depth"
     version = 1
@@ -32,7 +32,7 @@ class BitDepth:
 
 @dataclass(frozen=True)
 class BitDepthDefense(PurifierDefense):
-    """``bits`` per channel, 1 to 8."""
+    """Bit depth reduction to ``bits`` per channel."""
 
     identity = "defense.bit_depth"
     version = 1
@@ -43,5 +43,5 @@ class BitDepthDefense(PurifierDefense):
     def purifier(self) -> Purifier:
         return BitDepth(self.bits)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"straight_through": StraightThrough(BitDepth(self.bits))}

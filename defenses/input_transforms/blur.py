@@ -1,4 +1,4 @@
-"""Gaussian blur: differentiable as it is."""
+"""Gaussian blur, which is differentiable."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from frbench.defenses.components.gaussian import gaussian_blur
 from frbench.defenses.components.purifier import PurifierDefense
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.domains import BlurSigma
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
 class Blur:
-    """Separable Gaussian (kornia), reflected at the border; the window holds three deviations."""
+    """Gaussian blur of standard deviation ``sigma`` in pixels."""
 
     identity = "purifier.blur"
     version = 1
@@ -26,15 +27,12 @@ class Blur:
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        from kornia.filters import gaussian_blur2d
-
-        window = 2 * int(3 * self.sigma + 0.5) + 1
-        return gaussian_blur2d(images, (window, window), (self.sigma, self.sigma))
+        return gaussian_blur(images, self.sigma)
 
 
 @dataclass(frozen=True)
 class BlurDefense(PurifierDefense):
-    """``sigma`` in pixels of the 112x112 crop."""
+    """Gaussian blur; ``sigma`` is in pixels of the 112x112 crop."""
 
     identity = "defense.blur"
     version = 1
@@ -45,5 +43,5 @@ class BlurDefense(PurifierDefense):
     def purifier(self) -> Purifier:
         return Blur(self.sigma)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": Blur(self.sigma)}

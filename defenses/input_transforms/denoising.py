@@ -1,6 +1,6 @@
-"""Denoisers that PuFace's development code compares with, by scikit-image (specs/cloaks_puface 5.6).
+"""Classical denoisers by scikit-image, the baselines of PuFace's development code (joy8023/face).
 
-Each image goes alone. They have no gradient, so an adaptive attacker goes straight through them.
+They have no gradient: adaptive attackers use BPDA with the identity.
 """
 
 from __future__ import annotations
@@ -19,38 +19,48 @@ from frbench.defenses.components.purifier import PurifierDefense, StraightThroug
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.domains import CropPixels, NonEmpty, OddPixels, Positive, PositiveInt
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 Pixels = np.ndarray  # float32 (H, W, 3) in [0, 1]
 
 
 def restoration() -> Any:
-    """``skimage.restoration``. Raises FrbenchError: it is not installed."""
+    """Import ``skimage.restoration``.
+
+    Raises:
+        FrbenchError: scikit-image is not installed.
+    """
     try:
         import skimage.restoration
     except ImportError as error:
-        raise FrbenchError(f'scikit-image is needed ({error}): pip install "frbench[cloaking]"') from error
+        raise FrbenchError(
+            f'this defense needs scikit-image ({error}); run: pip install "frbench[cloaking]"'
+        ) from error
     return skimage.restoration
 
 
 def with_wavelets() -> Any:
-    """``skimage.restoration`` where PyWavelets is there for it. Raises FrbenchError: it is not."""
+    """Import ``skimage.restoration`` after a check for PyWavelets, which its wavelet denoisers need.
+
+    Raises:
+        FrbenchError: PyWavelets or scikit-image is not installed.
+    """
     try:
         import_module("pywt")
     except ImportError as error:
-        raise FrbenchError(f'PyWavelets is needed ({error}): pip install "frbench[cloaking]"') from error
+        raise FrbenchError(f'this defense needs PyWavelets ({error}); run: pip install "frbench[cloaking]"') from error
     return restoration()
 
 
 class Denoiser(Protocol):
-    """How an image becomes another: what ``ready`` gives takes one and gives one."""
+    """A denoising method; ``ready`` returns the function that denoises one image."""
 
     def ready(self) -> Callable[[Pixels], Pixels]: ...
 
 
 @dataclass(frozen=True)
 class Chambolle:
-    """Total variation (Chambolle, 2004), the whole of the image; ``weight`` against the squared error on [0, 1]."""
+    """Total-variation denoising (Chambolle, 2004); ``weight`` is relative to the squared error on [0, 1]."""
 
     identity = "purifier.tv_chambolle"
     version = 1
@@ -67,7 +77,14 @@ class Chambolle:
 
 @dataclass(frozen=True)
 class NonLocalMeans:
-    """Buades, Coll, Morel, CVPR 2005, with uniform patches; ``strength``: h in units of ``sigma``; sizes in pixels."""
+    """Non-local means (Buades, Coll, Morel, CVPR 2005) with uniform patch weights.
+
+    Attributes:
+        sigma: standard deviation of the noise.
+        strength: filter parameter h in units of ``sigma``.
+        patch: side of a patch in pixels.
+        distance: largest distance of a compared patch in pixels.
+    """
 
     identity = "purifier.non_local_means"
     version = 1
@@ -87,7 +104,7 @@ class NonLocalMeans:
 
 @dataclass(frozen=True)
 class Bilateral:
-    """Tomasi, Manduchi, ICCV 1998. ``window`` in pixels, or None for three ``sigma_spatial`` to each side."""
+    """Bilateral filter (Tomasi, Manduchi, ICCV 1998); ``window`` in pixels, None for 6 ``sigma_spatial``."""
 
     identity = "purifier.bilateral"
     version = 1
@@ -105,7 +122,7 @@ class Bilateral:
 
 @dataclass(frozen=True)
 class Wavelet:
-    """Soft thresholds by BayesShrink (Chang, Yu, Vetterli, 2000) for noise of ``sigma``, in YCbCr."""
+    """Soft wavelet thresholding by BayesShrink (Chang, Yu, Vetterli, 2000) for noise of ``sigma``, in YCbCr."""
 
     identity = "purifier.wavelet"
     version = 1
@@ -121,12 +138,12 @@ class Wavelet:
 
 @dataclass(frozen=True)
 class CalibratedWavelet:
-    """Of all combinations the one that foretells left-out pixels of the image best (Batson, Royer, ICML 2019)."""
+    """Wavelet denoising with the settings of least self-supervised error on each image (Batson, Royer, ICML 2019)."""
 
     identity = "purifier.calibrated_wavelet"
     version = 1
 
-    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(each / 1000 for each in range(1, 20))
+    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(step / 1000 for step in range(1, 20))
     wavelets: Sequence[str] = ("db1", "db2")
     methods: Sequence[str] = ("BayesShrink", "VisuShrink")
     ycbcr: Sequence[bool] = (True, False)
@@ -145,7 +162,7 @@ class CalibratedWavelet:
 
 @dataclass(frozen=True)
 class Denoised:
-    """Images by ``denoiser``, clipped to [0, 1]."""
+    """Denoise each image by ``denoiser`` and clip it to [0, 1]."""
 
     identity = "purifier.denoised"
     version = 1
@@ -156,16 +173,16 @@ class Denoised:
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        one = self.denoiser.ready()
+        denoise = self.denoiser.ready()
         stack = np.ascontiguousarray(images.detach().permute(0, 2, 3, 1).cpu().numpy())
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-            found = np.stack(list(pool.map(one, stack))).astype(np.float32)
-        return torch.from_numpy(found).to(images.device).permute(0, 3, 1, 2).clamp(0, 1)
+            denoised = np.stack(list(pool.map(denoise, stack))).astype(np.float32)
+        return torch.from_numpy(denoised).to(images.device).permute(0, 3, 1, 2).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class DenoisingDefense(PurifierDefense):
-    """A denoiser, whatever kind."""
+    """A denoiser as a defense."""
 
     identity = "defense.denoising"
     version = 1
@@ -176,5 +193,5 @@ class DenoisingDefense(PurifierDefense):
     def purifier(self) -> Denoised:
         return Denoised(self.denoiser)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"identity": StraightThrough(self.purifier())}

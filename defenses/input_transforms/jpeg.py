@@ -1,4 +1,4 @@
-"""JPEG compression: a real codec judges, a differentiable one stands in for it."""
+"""JPEG compression with a real codec, and with a differentiable one for adaptive attackers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from frbench.defenses.components.purifier import PurifierDefense, StraightThrough
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.domains import JpegQuality
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 from frbench.harness.images.postprocessing import JpegFile
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Encode and decode as files are: ``survival.JpegFile``."""
+    """Encode and decode as a JPEG file."""
 
     identity = "purifier.jpeg"
     version = 1
@@ -33,7 +33,7 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class SoftJpeg:
-    """kornia's codec with a differentiable rounding (Reich et al., WACV 2024)."""
+    """kornia's JPEG codec with differentiable rounding (Reich et al., WACV 2024)."""
 
     identity = "purifier.soft_jpeg"
     version = 1
@@ -52,7 +52,7 @@ class SoftJpeg:
 
 @dataclass(frozen=True)
 class JpegDefense(PurifierDefense):
-    """``quality`` 1 to 100, as libjpeg counts it."""
+    """JPEG compression at a libjpeg ``quality`` from 1 to 100."""
 
     identity = "defense.jpeg"
     version = 1
@@ -63,7 +63,7 @@ class JpegDefense(PurifierDefense):
     def purifier(self) -> Purifier:
         return Jpeg(self.quality)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {
             "soft": SoftJpeg(self.quality),
             "soft_backward": StraightThrough(Jpeg(self.quality), SoftJpeg(self.quality)),

@@ -1,4 +1,4 @@
-"""A bank of small patches of other people's faces."""
+"""A bank of image patches cut from the faces that a defense is fitted on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import torch
 
 from frbench.harness.core.contracts import Artifact, FitContext
 
-_BLOCK = 512  # faces at hand at a time
+_BLOCK = 512  # faces loaded at a time
 
 
 @dataclass(frozen=True)
 class PatchBank:
-    """Recipe: ``patches`` uint8 (bank, 3, patch, patch), RGB, cut at random places of random faces."""
+    """Recipe of ``patches``, uint8 (bank, 3, patch, patch) in RGB, at uniform random positions of random faces.
+
+    Attributes:
+        bank: number of patches.
+        patch: side of a patch in pixels.
+    """
 
     identity = "recipe.patch_bank"
     version = 1

@@ -1,7 +1,8 @@
-"""Image quilting: a face put together from patches of other faces (Efros and Freeman, 2001; Guo et al., ICLR 2018).
+"""Image quilting: each patch of a face is replaced by the nearest patch of other faces.
 
-As the authors of PIN and AIS had it (specs/pin_ais 6), nearest patch and overlaps averaged; but all of the image is
-covered.
+Efros and Freeman, SIGGRAPH 2001; as a defense: Guo et al., ICLR 2018, section 4.4. Like the code of PIN and AIS it
+takes the nearest patch and averages overlaps instead of cutting along a minimum-error boundary; unlike theirs it covers
+the whole image.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.domains import BlurSigma, CropPixels, PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSource
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
-_DISTANCES = 2**24  # held at once: 64 MiB
+_DISTANCES = 2**24  # computed at once: 64 MiB
 
 
-def places(side: int, patch: int, stride: int) -> list[int]:
-    """Where patches begin along a side: each ``stride``, and the last one at the border, so that all is covered."""
-    found, last = [0], side - patch
-    while found[-1] < last:
-        found.append(last if last - found[-1] <= patch else found[-1] + stride)
-    return found
+def patch_offsets(side: int, patch: int, stride: int) -> list[int]:
+    """First pixels of the patches along a side: every ``stride``, the last one flush with the border."""
+    offsets, last = [0], side - patch
+    while offsets[-1] < last:
+        offsets.append(last if last - offsets[-1] <= patch else offsets[-1] + stride)
+    return offsets
 
 
 def nearest(patches: Tensor, bank: Tensor) -> Tensor:
-    """The row of ``bank`` (B, D) nearest in L2 to each of ``patches`` (M, D), both in [0, 1], in bounded memory."""
-    wanted, known = patches - 0.5, bank - 0.5  # small numbers, for the sake of small rounding errors
-    half = known.square().sum(dim=1) / 2
-    chunks = wanted.split(max(1, _DISTANCES // len(bank)))
-    return torch.cat([torch.addmm(half, each, known.T, alpha=-1).argmin(dim=1) for each in chunks])
+    """Index (M,) of the row of ``bank`` (B, D) nearest in L2 to each of ``patches`` (M, D), in bounded memory."""
+    queries, keys = patches - 0.5, bank - 0.5  # centred values in [0, 1] have smaller rounding errors
+    half = keys.square().sum(dim=1) / 2
+    chunks = queries.split(max(1, _DISTANCES // len(bank)))
+    return torch.cat([torch.addmm(half, chunk, keys.T, alpha=-1).argmin(dim=1) for chunk in chunks])
 
 
 @dataclass(frozen=True)
 class Quilt:
-    """Each patch of an image replaced by the nearest one of the bank; overlaps are averaged."""
+    """Replace each patch of an image by the nearest patch of the bank and average overlaps."""
 
     identity = "purifier.quilting"
     version = 1
@@ -57,33 +58,37 @@ class Quilt:
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         bank = self.artifact.tensors["patches"].to(images.device, torch.float32) / 255
         patch = bank.shape[-1]
-        rows, columns = (torch.tensor(places(side, patch, self.stride)) for side in images.shape[2:])
+        rows, columns = (torch.tensor(patch_offsets(side, patch, self.stride)) for side in images.shape[2:])
         inside = torch.arange(patch)
         down, across = ((first[:, None] + inside).flatten().to(images.device) for first in (rows, columns))
-        apart = images.index_select(2, down).index_select(3, across)
-        grid = apart.unflatten(3, (len(columns), patch)).unflatten(2, (len(rows), patch)).permute(0, 2, 4, 1, 3, 5)
+        unfolded = images.index_select(2, down).index_select(3, across)
+        grid = unfolded.unflatten(3, (len(columns), patch)).unflatten(2, (len(rows), patch)).permute(0, 2, 4, 1, 3, 5)
         chosen = bank[nearest(grid.flatten(0, 2).flatten(1), bank.flatten(1))]
-        quilt = chosen.reshape(grid.shape).permute(0, 3, 1, 4, 2, 5).reshape(apart.shape)
+        quilt = chosen.reshape(grid.shape).permute(0, 3, 1, 4, 2, 5).reshape(unfolded.shape)
         return _averaging(down) @ quilt @ _averaging(across).T
 
 
-def _averaging(places: Tensor) -> Tensor:
-    """(side, len(places)): the mean over all entries that belong to the same place, as a matrix."""
-    one_hot = torch.nn.functional.one_hot(places).T.to(torch.float32)
+def _averaging(positions: Tensor) -> Tensor:
+    """Matrix (side, len(positions)) that averages all entries of the same position."""
+    one_hot = torch.nn.functional.one_hot(positions).T.to(torch.float32)
     return one_hot / one_hot.sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)
 class QuiltingDefense(FittedPurifierDefense):
-    """``bank`` patches of ``patch`` pixels a side from ``faces``, laid each ``stride`` pixels.
+    """Image quilting with patches of ``faces``.
 
-    sigma: of the Gaussian that the stand-in ``blur`` shows backward, in pixels.
+    Attributes:
+        bank: number of patches to choose from.
+        patch: side of a patch in pixels.
+        stride: distance of neighbouring patches in pixels, at most ``patch``.
+        sigma: standard deviation in pixels of the Gaussian blur whose gradient the relaxation ``blur`` uses.
     """
 
     identity = "defense.quilting"
     version = 1
 
-    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     bank: PositiveInt = 20000
     patch: CropPixels = 11
     stride: CropPixels = 9
@@ -96,8 +101,8 @@ class QuiltingDefense(FittedPurifierDefense):
     def check_combination(self, where: str) -> None:
         if self.stride > self.patch:
             raise ConfigError(
-                f"{where}.stride={self.stride} is above {where}.patch={self.patch}: pixels between patches would be "
-                "covered by none"
+                f"{where}.stride={self.stride} is above {where}.patch={self.patch} and leaves gaps between patches; "
+                f"set {where}.stride to at most {self.patch}"
             )
 
     @property
@@ -107,6 +112,6 @@ class QuiltingDefense(FittedPurifierDefense):
     def purifier(self) -> Quilt:
         return Quilt(self.ready, self.stride)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         quilt = self.purifier()
         return {"identity": StraightThrough(quilt), "blur": StraightThrough(quilt, Blur(self.sigma))}

@@ -1,7 +1,7 @@
-"""Total-variation minimisation of an image of which half the pixels are dropped (Guo et al., ICLR 2018, section 4.3).
+"""Total-variation minimisation after random pixel dropout (Guo et al., ICLR 2018, section 4.3).
 
-The variation is the smooth, squared one, so that the minimum is the solution of a linear system, and its derivative
-that of another one with the same matrix.
+The total variation is the squared one. Its minimum solves a linear system, and so does the gradient of the minimum,
+with the same matrix.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from frbench.defenses.components.purifier import PurifierDefense, StraightThroug
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import Positive, PositiveFraction, PositiveInt, Seed
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
-def _roughness(images: Tensor) -> Tensor:
-    """The gradient of half the sum of squared differences between neighbouring pixels: the Laplacian, negative."""
+def _negative_laplacian(images: Tensor) -> Tensor:
+    """Gradient of half the sum of squared differences between neighbouring pixels."""
     out = torch.zeros_like(images)
     for dim in (-2, -1):
         step = images.diff(dim=dim)
@@ -33,7 +33,7 @@ def _roughness(images: Tensor) -> Tensor:
 
 
 def _degree(like: Tensor) -> Tensor:
-    """How many neighbours each pixel has (1, 1, H, W)."""
+    """Number of neighbours of each pixel (1, 1, H, W)."""
     degree = torch.full((1, 1, *like.shape[-2:]), 4.0, dtype=like.dtype, device=like.device)
     for dim in (-2, -1):
         degree.narrow(dim, 0, 1).sub_(1)
@@ -41,24 +41,24 @@ def _degree(like: Tensor) -> Tensor:
     return degree
 
 
-def inpainted(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
-    """Solves ``(mask + weight * Laplacian) z = right`` for each image of (N, C, H, W) by itself.
+def solve_inpainting(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
+    """Solve ``(mask + weight * L) z = right`` for each image of (N, C, H, W), L the graph Laplacian of the pixel grid.
 
-    Conjugate gradients with the diagonal as preconditioner, from zero, ``iterations`` steps.
+    Takes ``iterations`` steps of conjugate gradients from zero, with the diagonal as preconditioner.
     """
 
     def dot(one: Tensor, other: Tensor) -> Tensor:
         return (one * other).sum(dim=(1, 2, 3), keepdim=True)
 
     def ratio(one: Tensor, other: Tensor) -> Tensor:
-        return torch.where(other > 0, one / other, torch.zeros_like(one))  # a solved image stands still
+        return torch.where(other > 0, one / other, torch.zeros_like(one))  # zero once an image is solved
 
     diagonal = mask + weight * _degree(right)
     solution, residual = torch.zeros_like(right), right.clone()
     direction = residual / diagonal
     size = dot(residual, direction)
     for _ in range(iterations):
-        product = torch.addcmul(weight * _roughness(direction), mask, direction)
+        product = torch.addcmul(weight * _negative_laplacian(direction), mask, direction)
         length = ratio(size, dot(direction, product))
         solution.addcmul_(length, direction)
         residual.addcmul_(length, product, value=-1)
@@ -69,27 +69,27 @@ def inpainted(right: Tensor, mask: Tensor, weight: float, iterations: int) -> Te
 
 
 class _Minimum(torch.autograd.Function):
-    """``inpainted(mask * images)``. Its matrix is symmetric, so the derivative is one more solution, without memory."""
+    """``solve_inpainting(mask * images)``, whose backward pass solves the same symmetric system."""
 
     @staticmethod
     def forward(context: Any, images: Tensor, mask: Tensor, weight: float, iterations: int) -> Tensor:
         context.save_for_backward(mask)
         context.settings = (weight, iterations)
-        return inpainted((mask * images).contiguous(), mask, weight, iterations)
+        return solve_inpainting((mask * images).contiguous(), mask, weight, iterations)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (mask,) = context.saved_tensors
-        return mask * inpainted(gradient.contiguous(), mask, *context.settings), None, None, None
+        return mask * solve_inpainting(gradient.contiguous(), mask, *context.settings), None, None, None
 
 
 @dataclass(frozen=True)
 class TotalVariation:
-    """``z`` of the least ``sum mask * (z - x)^2 + weight * sum of squared differences of neighbours``, per channel.
+    """Minimise ``sum mask * (z - x)^2 + weight * (squared differences of neighbours of z)`` over z, per channel.
 
-    Each value of each channel is kept with probability ``keep``: by ``seed`` alone for all images alike (``fixed``), or
-    by the pair and the draw (``fresh``).
+    The mask keeps each value of each channel with probability ``keep``. It depends on ``seed`` alone and is the same
+    for all images (``fixed``), or on the pair and the draw (``fresh``).
     """
 
     identity = "purifier.total_variation"
@@ -108,15 +108,23 @@ class TotalVariation:
         return self.mask == "fresh"
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        who, when = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed, Stream.DEFENSE))
-        mask = (uniform(who, when, tuple(images.shape[1:])) < self.keep).to(images.dtype)
+        pair, at = (index, draw) if self.random else (torch.zeros_like(index[:1]), Draw(self.seed, Stream.DEFENSE))
+        mask = (uniform(pair, at, tuple(images.shape[1:])) < self.keep).to(images.dtype)
         minimum: Tensor = _Minimum.apply(images, mask, self.weight, self.iterations)
         return minimum
 
 
 @dataclass(frozen=True)
 class TotalVariationDefense(PurifierDefense):
-    """``mask``: ``fixed`` by ``seed`` once and for all, as PIN's authors had it, or ``fresh`` at each look."""
+    """Total-variation minimisation.
+
+    Attributes:
+        keep: probability that a value is kept.
+        weight: weight of the total variation.
+        iterations: steps of conjugate gradients.
+        mask: ``fixed`` is one mask for all images, as in the code of PIN; ``fresh`` draws one for each purification.
+        seed: seed of the fixed mask.
+    """
 
     identity = "defense.total_variation"
     version = 1
@@ -131,5 +139,5 @@ class TotalVariationDefense(PurifierDefense):
     def purifier(self) -> TotalVariation:
         return TotalVariation(self.keep, self.weight, self.iterations, self.mask, self.seed)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier(), "identity": StraightThrough(self.purifier())}

@@ -1,4 +1,7 @@
-"""The networks of AIS: encoder and head with batch normalisation, and a memory between them (specs/pin_ais 4.1)."""
+"""The selector network of AIS: encoder and head with batch normalisation and a memory between them.
+
+After the authors' code (RenMin1991/SIDE at 95831a1).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,20 @@ from torch.nn.functional import cosine_similarity
 
 from frbench.defenses.subspace.networks import Encoder, Initial
 
-_KEEP = 0.999
+_MOMENTUM = 0.999
 
 
 class Memory(nn.Module):
-    """Features (B, F) in, a mean of the remembered items (items, F) out, weighted by the softmax of cosines.
+    """Memory from features (B, F) to the mean of the items (items, F), weighted by the softmax of their cosines.
 
-    In training mode each batch changes the items first; in evaluation mode nothing does. update: ``reference`` blends
-    the mean of an item's features into every item, zero where there are none, so that unused items fade away;
-    ``hit_only`` leaves those alone. The gradient reaches the features through the weights alone.
+    In training mode each batch first updates the items by a moving average. Gradients reach the features through the
+    weights alone.
+
+    Args:
+        items: number of items.
+        size: dimension F of features and items.
+        update: ``reference``, as in the authors' code, blends the mean of the nearest features into every item, a zero
+            where there are none, so that unused items decay; ``hit_only`` leaves unused items unchanged.
     """
 
     def __init__(self, items: int, size: int, update: Literal["reference", "hit_only"]) -> None:
@@ -28,31 +36,38 @@ class Memory(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if self.training:
-            self._learn(features.detach())
-        return torch.softmax(self._likeness(features), dim=1) @ self.items
+            self._update(features.detach())
+        return torch.softmax(self._similarity(features), dim=1) @ self.items
 
-    def _likeness(self, features: Tensor) -> Tensor:
+    def _similarity(self, features: Tensor) -> Tensor:
         return cosine_similarity(features[:, None], self.items[None], dim=2)
 
     @torch.no_grad()
-    def _learn(self, features: Tensor) -> None:
-        nearest = self._likeness(features).argmax(dim=1)
+    def _update(self, features: Tensor) -> None:
+        nearest = self._similarity(features).argmax(dim=1)
         hits = torch.nn.functional.one_hot(nearest, len(self.items)).to(features.dtype)  # (B, items)
         count = hits.sum(dim=0)[:, None]
         mean = hits.T @ features / (count + 1e-6)
-        blended = _KEEP * self.items + (1 - _KEEP) * mean
-        known = torch.ones_like(count, dtype=torch.bool) if self.update == "reference" else count > 0
-        self.items.copy_(torch.where(known, blended, self.items))
+        blended = _MOMENTUM * self.items + (1 - _MOMENTUM) * mean
+        updated = torch.ones_like(count, dtype=torch.bool) if self.update == "reference" else count > 0
+        self.items.copy_(torch.where(updated, blended, self.items))
 
     def live(self) -> Tensor:
-        """How many items have not faded to a hundredth of the length that they were drawn with."""
+        """Number of items whose norm is above a hundredth of its expected initial value."""
         return (self.items.norm(dim=1) > 0.01 * self.items.shape[1] ** 0.5).sum()
 
 
 class AisNetwork(nn.Module):
-    """Gray faces (N, 1, H, W) in [-1, 1] to logits (N, components). ``items`` 0 leaves the memory out (an ablation).
+    """Selector from gray faces (N, 1, H, W) in [-1, 1] to keep logits (N, components).
 
-    initial: weights that the encoder starts from; the others start from PyTorch's own.
+    Args:
+        width: channels of the encoder's first stage.
+        hidden: dimension of the features.
+        components: number of eigenfaces.
+        items: items of the memory; 0 removes it (ablation).
+        update: update of the memory, see ``Memory``.
+        side: side of a face in pixels.
+        initial: initial weights of the encoder, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Gray faces and nothing else: the fair baseline of purifiers that work on gray faces (specs/pin_ais 2.4)."""
+"""Grayscale conversion, the baseline of purifiers that work on gray faces."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from frbench.defenses.components.purifier import PurifierDefense
-from frbench.defenses.subspace.eigenfaces import colour, gray
+from frbench.defenses.subspace.eigenfaces import gray, to_rgb
 from frbench.harness.core.contracts import Draw, Images
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
 class Gray:
-    """Luma in all three channels."""
+    """Copy the luma to all three channels."""
 
     identity = "purifier.gray"
     version = 1
@@ -24,12 +24,12 @@ class Gray:
     random = False
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        return colour(gray(images), images)
+        return to_rgb(gray(images), images)
 
 
 @dataclass(frozen=True)
 class GrayDefense(PurifierDefense):
-    """What remains of PIN, AIS and their controls where nothing is projected away."""
+    """Grayscale conversion: PIN, AIS and their baselines without a projection."""
 
     identity = "defense.gray"
     version = 1
@@ -39,5 +39,5 @@ class GrayDefense(PurifierDefense):
     def purifier(self) -> Purifier:
         return Gray()
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}

@@ -1,4 +1,4 @@
-"""Hard thresholding of PCA coefficients: the choice that PIN's network learns to imitate (specs/pin_ais 3.2, 11.9)."""
+"""Hard thresholding of PCA coefficients, the optimal selection that the network of PIN approximates."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import torch
 from torch import Tensor
 
 from frbench.defenses.components.purifier import FittedPurifierDefense
-from frbench.defenses.subspace.eigenfaces import Eigenfaces, Eigenspace, colour, gray
-from frbench.defenses.subspace.masked_projection import Direct, Gate, ThroughMask
+from frbench.defenses.subspace.eigenfaces import Eigenfaces, Eigenspace, gray, to_rgb
+from frbench.defenses.subspace.masked_projection import Direct, Gate, StraightThroughMask
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.domains import Components, NonNegative, Positive
 from frbench.harness.core.face_data import FaceSource
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
-class Thresholded:
-    """Gray, projected on the eigenfaces whose coefficient squared exceeds ``sparsity * pixels``, in all
-    three channels; not clipped.
+class ThresholdedProjection:
+    """Project the gray face on the eigenfaces with a squared coefficient above ``sparsity * pixels``, unclipped.
 
-    Of all masks this one has the least ``mean squared error + sparsity * eigenfaces kept`` on a clean face, both in
-    [-1, 1]. temperature: width of the sigmoid that a gate may show backward, in units of the threshold.
+    This mask minimises ``mean squared error + sparsity * kept eigenfaces`` on a clean face in [-1, 1].
+
+    Attributes:
+        gate: how the mask multiplies the coefficients, forward and backward.
+        temperature: width, in units of the threshold, of the sigmoid whose gradient ``gate`` may use.
     """
 
     identity = "purifier.hard_threshold"
@@ -45,17 +47,24 @@ class Thresholded:
         ratio = coefficients.square() / max(self.sparsity * len(space.mean), 1e-12)
         keep = torch.sigmoid((ratio - 1) / self.temperature)
         mask = (ratio > 1).to(keep.dtype)
-        return colour(space.faces(self.gate(coefficients, keep, mask)), images)
+        return to_rgb(space.faces(self.gate(coefficients, keep, mask)), images)
 
 
 @dataclass(frozen=True)
 class ThresholdDefense(FittedPurifierDefense):
-    """``components`` eigenfaces of ``faces`` to choose from; ``sparsity`` is PIN's lambda beside the mean square."""
+    """Hard thresholding on the eigenfaces of ``faces``.
+
+    Attributes:
+        faces: faces of people outside the test set.
+        components: number of eigenfaces to select from.
+        sparsity: cost of a kept eigenface relative to the mean squared error, lambda of PIN.
+        temperature: width of the sigmoid of the relaxation ``soft``, in units of the threshold.
+    """
 
     identity = "defense.hard_threshold"
     version = 1
 
-    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     components: Components = 800
     sparsity: NonNegative = 1e-5
     temperature: Positive = 0.5
@@ -68,9 +77,9 @@ class ThresholdDefense(FittedPurifierDefense):
     def recipe(self) -> Eigenfaces:
         return Eigenfaces(self.components)
 
-    def purifier(self) -> Thresholded:
-        return Thresholded(self.ready, self.sparsity, Direct(), self.temperature)
+    def purifier(self) -> ThresholdedProjection:
+        return ThresholdedProjection(self.ready, self.sparsity, Direct(), self.temperature)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         hard = self.purifier()
-        return {"direct": hard, "soft": replace(hard, gate=ThroughMask())}
+        return {"direct": hard, "soft": replace(hard, gate=StraightThroughMask())}

@@ -1,48 +1,50 @@
-"""What PIN and AIS share: a face projected on the eigenvectors that a network keeps for it, and its stand-ins."""
+"""Projection of a face on the eigenfaces that a network selects for it, shared by PIN and AIS, and its relaxations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from frbench.defenses.components.artifact_keys import under
+from frbench.defenses.components.artifact_tensors import load_network
 from frbench.defenses.components.purifier import FittedPurifierDefense
-from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray, to_rgb
 from frbench.harness.core.contracts import Draw, Fitted, Images, Recipe
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.face_data import FaceSource
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 Masking = Literal["bernoulli", "half", "mean"]
 
 
 class Gate(Protocol):
-    """How coefficients a (B, N) pass: by the true mask (B, N) forward, by what it says backward.
+    """How a mask (B, N) multiplies coefficients (B, N), forward and backward.
 
-    ``watches``: whether the gradient runs through the network that chooses. ``draws``: whether a drawn mask matters.
+    Attributes:
+        through_selector: whether gradients flow through the selector network.
+        samples_mask: whether the output depends on the sampled mask.
     """
 
     @property
-    def watches(self) -> bool: ...
+    def through_selector(self) -> bool: ...
 
     @property
-    def draws(self) -> bool: ...
+    def samples_mask(self) -> bool: ...
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Direct:
-    """The mask is a constant: the exact gradient of a drawn mask (specs/pin_ais 9, A1)."""
+    """The sampled mask as a constant: the exact gradient of the projection for a given mask."""
 
     identity = "purifier.mask_direct"
     version = 1
 
-    watches, draws = False, True
+    through_selector, samples_mask = False, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * mask
@@ -50,56 +52,58 @@ class Direct:
 
 @dataclass(frozen=True)
 class MeanMask:
-    """The probabilities in place of the mask, forward too: what the purifier gives in the mean over draws (A2)."""
+    """The keep probabilities instead of the mask: the expectation of the purified face over masks."""
 
     identity = "purifier.mask_mean"
     version = 1
 
-    watches, draws = True, False
+    through_selector, samples_mask = True, False
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * keep
 
 
 @dataclass(frozen=True)
-class ThroughMask:
-    """The drawn mask forward, the probabilities' derivative backward (A3)."""
+class StraightThroughMask:
+    """The sampled mask forward, the gradient of the keep probabilities backward (straight-through estimator)."""
 
     identity = "purifier.mask_straight_through"
     version = 1
 
-    watches, draws = True, True
+    through_selector, samples_mask = True, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients * (mask + keep - keep.detach())
 
 
 @dataclass(frozen=True)
-class Steering:
-    """Only the mask has a derivative: can the attacker switch off identity by the choice alone? (A7)."""
+class SelectionGradient:
+    """Straight-through gradients through the mask alone: an attack on the selection of eigenfaces."""
 
     identity = "verifier.mask_steering"
     version = 1
 
-    watches, draws = True, True
+    through_selector, samples_mask = True, True
 
     def __call__(self, coefficients: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
         return coefficients.detach() * (mask + keep - keep.detach())
 
 
 @dataclass(frozen=True)
-class Selected:
-    """Gray, projected on the kept eigenvectors of the image itself, copied to three channels; not clipped.
+class MaskedProjection:
+    """Project the gray face on the eigenfaces that ``selector`` keeps for it, without clipping.
 
-    mask: bernoulli draws each bit; half keeps where p > 0.5; mean where p is above the image's mean.
-    chooser: gray faces (N, 1, H, W) in [-1, 1] to logits (N, components).
+    Attributes:
+        selector: network from gray faces (N, 1, H, W) in [-1, 1] to keep logits (N, components).
+        mask: ``bernoulli`` samples each bit, ``half`` keeps probabilities above 0.5, ``mean`` above the image's mean.
+        gate: how the mask multiplies the coefficients.
     """
 
     identity = "purifier.masked_projection"
     version = 1
 
     artifact: Fitted
-    chooser: nn.Module = field(compare=False, repr=False)
+    selector: nn.Module = field(compare=False, repr=False)
     space: Eigenspace = field(compare=False, repr=False)
     mask: Masking = "bernoulli"
     gate: Gate = Direct()
@@ -109,23 +113,23 @@ class Selected:
 
     @property
     def random(self) -> bool:
-        return self.mask == "bernoulli" and self.gate.draws
+        return self.mask == "bernoulli" and self.gate.samples_mask
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
-        return self.seen(images, index)(draw)
+        return self.purify_once(images, index)(draw)
 
-    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
-        """The images purified by any draw; what does not depend on the draw is done once."""
+    def purify_once(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
+        """Run the selector once; the result maps a draw to purified images."""
         faces = gray(images)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gate.watches):
-            keep = torch.sigmoid(self.chooser(faces.reshape(-1, 1, *images.shape[2:])).float())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gate.through_selector):
+            keep = torch.sigmoid(self.selector(faces.reshape(-1, 1, *images.shape[2:])).float())
         coefficients = self.space.coefficients(faces)
 
-        def redrawn(draw: Draw) -> Images:
+        def sample(draw: Draw) -> Images:
             mask = self._mask(keep.detach(), index, draw).to(keep.dtype)
-            return colour(self.space.faces(self.gate(coefficients, keep, mask)), images)
+            return to_rgb(self.space.faces(self.gate(coefficients, keep, mask)), images)
 
-        return redrawn
+        return sample
 
     def _mask(self, keep: Tensor, index: Tensor, draw: Draw) -> Tensor:
         if self.mask == "bernoulli":
@@ -135,15 +139,15 @@ class Selected:
 
 @dataclass(frozen=True)
 class WithinSubspace:
-    """A purifier whose gradient is projected on the leading eigenvectors: few degrees of freedom (A6).
+    """The purifier with its gradient projected on the ``leading`` eigenfaces.
 
-    Forward it is the purifier itself; an attack then moves along faces, not along what projection takes away.
+    The attack then perturbs directions that the projection is likely to keep. The forward pass is unchanged.
     """
 
     identity = "verifier.within_subspace"
     version = 1
 
-    purifier: Selected
+    purifier: MaskedProjection
     space: Eigenspace = field(compare=False, repr=False)
     leading: int = 200
 
@@ -157,8 +161,8 @@ class WithinSubspace:
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images:
         return self.purifier(self._restricted(images), index, draw)
 
-    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
-        return self.purifier.seen(self._restricted(images), index)
+    def purify_once(self, images: Images, index: Tensor) -> Callable[[Draw], Images]:
+        return self.purifier.purify_once(self._restricted(images), index)
 
     def _restricted(self, images: Images) -> Images:
         space = Eigenspace(self.space.mean, self.space.basis[:, : self.leading])
@@ -167,36 +171,39 @@ class WithinSubspace:
 
 
 class SelectionRecipe(Recipe, Protocol):
-    """A recipe whose artifact holds ``mean`` and ``basis``, and under ``network/`` the weights of ``network()``."""
+    """A recipe whose artifact holds ``mean``, ``basis`` and the weights of ``network()`` under ``network/``."""
 
     def network(self) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
 class SelectionDefense(FittedPurifierDefense):
-    """``recipe`` fitted on ``faces``, people other than those of the test set; ``mask`` as ``Selected`` has it."""
+    """A masked projection fitted by ``recipe`` on ``faces``, of people outside the test set.
 
-    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    Attributes:
+        mask: ``bernoulli`` samples each bit, ``half`` keeps probabilities above 0.5, ``mean`` above the image's mean.
+    """
+
+    faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     recipe: SelectionRecipe
     mask: Masking = "bernoulli"
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
-    def purifier(self) -> Selected:
-        """Raises FrbenchError: not fitted."""
-        tensors = self.ready.tensors
-        network = self.recipe.network().requires_grad_(False)
-        network.load_state_dict(under(tensors, "network"))
-        device = tensors["mean"].device
-        return Selected(self.ready, network.to(device).eval(), Eigenspace.of(tensors, device), self.mask)
+    option: ClassVar[str]
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
-        """The usual one first; specs/pin_ais 9 lists them."""
+    def purifier(self) -> MaskedProjection:
+        """The purifier; raises FrbenchError if the defense is not fitted."""
+        tensors = self.ready.tensors
+        space = Eigenspace.of(tensors, tensors["mean"].device)
+        return MaskedProjection(self.ready, load_network(self.recipe.network(), tensors), space, self.mask)
+
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         purifier = self.purifier()
         return {
             "direct": purifier,
             "mean_mask": replace(purifier, gate=MeanMask()),
-            "straight_through": replace(purifier, gate=ThroughMask()),
+            "straight_through": replace(purifier, gate=StraightThroughMask()),
             "subspace": WithinSubspace(purifier, purifier.space),
-            "steering": replace(purifier, gate=Steering()),
+            "steering": replace(purifier, gate=SelectionGradient()),
         }

@@ -1,4 +1,4 @@
-"""Fixed PCA projection: every face onto the same leading eigenfaces (specs/pin_ais 11.9, a control of PIN and AIS)."""
+"""PCA projection: every face on the same leading eigenfaces, a baseline of PIN and AIS."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from frbench.defenses.subspace.eigenfaces import Eigenfaces, Eigenspace
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.domains import Components
 from frbench.harness.core.face_data import FaceSource
-from frbench.harness.core.verifiers import Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Gray, projected, copied to three channels."""
+    """Project the gray face on the eigenfaces and copy it to three channels."""
 
     identity = "purifier.pca"
     version = 1
@@ -35,12 +35,12 @@ class Projection:
 
 @dataclass(frozen=True)
 class PcaDefense(FittedPurifierDefense):
-    """``components`` eigenfaces of ``faces``, people other than those of the test set."""
+    """Projection on the ``components`` leading eigenfaces of ``faces``, of people outside the test set."""
 
     identity = "defense.pca"
     version = 1
 
-    faces: FaceSource = field(compare=False)  # known by the digest of what it opens to, not by its paths
+    faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     components: Components = 800
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
@@ -54,5 +54,5 @@ class PcaDefense(FittedPurifierDefense):
     def purifier(self) -> Purifier:
         return Projection(self.ready)
 
-    def stand_ins(self) -> Mapping[str, Purifier]:
+    def differentiable_purifiers(self) -> Mapping[str, Purifier]:
         return {"exact": self.purifier()}

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Embeddings, Images, Recognizer, Scores, Template, Verifier
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.purifiers import Purifier, ResamplablePurifier, Sides, purify
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-
-Sides = Literal["both", "probe"]
 
 
 @runtime_checkable
@@ -61,74 +58,6 @@ class Comparer(Protocol):
 def compares(recognizer: Recognizer | Comparer) -> TypeIs[Comparer]:
     """Whether it shows no vectors. By its class: isinstance would ask for the digest, and read weights."""
     return hasattr(type(recognizer), "compare")
-
-
-class Purifier(Protocol):
-    """Image in, image out: (N, 3, H, W) in [0, 1]; noise, if any, hangs on the pair ``index`` and the draw."""
-
-    @property
-    def differentiable(self) -> bool: ...
-
-    @property
-    def random(self) -> bool: ...
-
-    def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images: ...
-
-
-RANGE_TOLERANCE = 1e-3  # of purified pixels beyond [0, 1]: a quarter of a gray level, far above rounding
-
-
-def purify(purifier: Purifier, images: Images, index: Tensor, draw: Draw) -> Images:
-    """What ``purifier`` makes of ``images``. Raises FrbenchError: that is no batch of such images in [0, 1].
-
-    A purifier that does not clamp by design, as a projection on eigenfaces, says so by ``unclamped = True``; its values
-    need only be finite.
-    """
-    made: object = purifier(images, index, draw)
-    if not isinstance(made, Tensor) or made.shape != images.shape or made.dtype != images.dtype:
-        shown = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
-        raise FrbenchError(
-            f"{_named(purifier)} gives {shown} for images {images.dtype} {tuple(images.shape)}, expected the same type "
-            "and shape: bring its output to them"
-        )
-    low, high = _ends(made)
-    finite = math.isfinite(low) and math.isfinite(high)
-    right = finite if getattr(purifier, "unclamped", False) else _within(low, high)
-    if not right and _within(*_ends(images)):  # an attack that breaks its images is told elsewhere
-        found = f"values from {low:g} to {high:g}" if finite else "values that are not finite"
-        raise FrbenchError(f"{_named(purifier)} gives images with {found}, expected [0, 1]: scale or clamp them")
-    return made
-
-
-def _ends(images: Images) -> tuple[float, float]:
-    """The least and the greatest value, both NaN where one is; 0 and 0 of no images."""
-    if not images.numel():
-        return 0.0, 0.0
-    low, high = images.detach().aminmax()
-    return float(low), float(high)
-
-
-def _within(low: float, high: float) -> bool:
-    return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
-
-
-def _named(purifier: Purifier) -> str:
-    kind = type(purifier)
-    return f"the purifier {kind.__module__}.{kind.__qualname__}"
-
-
-@runtime_checkable
-class Purifying(Protocol):
-    """A defense that is nothing but a purifier of images, so that a training set can be passed through it too."""
-
-    def purifier(self) -> Purifier: ...
-
-
-@runtime_checkable
-class Redrawing(Protocol):
-    """A random purifier whose draws share work: ``seen`` gives the images purified by any draw."""
-
-    def seen(self, images: Images, index: Tensor) -> Callable[[Draw], Images]: ...
 
 
 def cosine(vectors: Embeddings, others: Embeddings) -> Scores:
@@ -241,10 +170,10 @@ class Purified:
 
     def scorer(self, probe: Images, index: Tensor) -> Callable[[Template, Draw], Scores]:
         """``score`` of the same probes by any draw; what does not depend on the draw is done once."""
-        if not isinstance(self.purifier, Redrawing):
+        if not isinstance(self.purifier, ResamplablePurifier):
             return lambda template, draw: self.score(probe, template, draw)
-        redrawn = self.purifier.seen(probe, index)
-        return lambda template, draw: self.verifier.score(redrawn(draw), template, draw)
+        resample = self.purifier.purify_once(probe, index)
+        return lambda template, draw: self.verifier.score(resample(draw), template, draw)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ import frbench.conf
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
 from frbench.defenses.ensembles import FusedDefense
-from frbench.defenses.subspace.ais_fit import AisCost, Antibody, WarmUp
+from frbench.defenses.subspace.ais import SelectorConfig, WarmUp
+from frbench.defenses.subspace.ais_learner import AisCost
 from frbench.defenses.subspace.mask_losses import MaskCost
-from frbench.defenses.subspace.pin_fit import DenoiserRecipe
+from frbench.defenses.subspace.pin import DenoiserRecipe
 from frbench.harness.core.contracts import Defense, Draw, Fittable, Images, Verifier
 from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError, Refused
@@ -45,7 +46,7 @@ BRIEF = Schedule(epochs=1, batch_size=10, lr=1e-3, optimizer="adam")
 DENOISER = DenoiserRecipe(4, 0.04, replace(BRIEF, epochs=2, lr=1e-2))
 PIN = {"components": 20, "width": 4, "hidden": 32, "cost": MaskCost(1e-4), "denoiser": DENOISER, "schedule": BRIEF}
 COST = AisCost(sparsity=1e-4, estimator="straight_through", draws=1)
-WARM_UP = WarmUp(Antibody(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
+WARM_UP = WarmUp(SelectorConfig(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
 CLOAKS = CloakedFaces({"pgd": CloakMaker(ProjectedDescent(steps=1), TINY, Linf(4 / 255))}, 20)
 PUFACE = {"recipe": {"cloaks": CLOAKS, "features": TINY, "layers": 4, "channels": 4, "warmup": None, "schedule": BRIEF}}

@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from frbench.defenses.cloak_removal.amplification import Amplification
-from frbench.defenses.subspace.ais_fit import AisCost
+from frbench.defenses.subspace.ais_learner import AisCost
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.training.loop import Schedule
 

@@ -11,7 +11,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from frbench.defenses.subspace.eigenfaces import Eigenfaces
-from frbench.defenses.subspace.pin_fit import PinNetwork, PinRecipe
+from frbench.defenses.subspace.networks import PinNetwork
+from frbench.defenses.subspace.pin import PinRecipe
 from frbench.harness.core.contracts import Artifact, FitContext, Recipe
 from frbench.harness.core.face_data import FaceSet
 

@@ -19,7 +19,8 @@ from frbench.harness.core.contracts import Draw, Images, Recognizer
 from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import load_images
 from frbench.harness.core.fingerprints import fingerprint
-from frbench.harness.core.verifiers import Purifier, cosine, purify
+from frbench.harness.core.purifiers import Purifier, purify
+from frbench.harness.core.verifiers import cosine
 from frbench.harness.evaluation.crafting import BLOCK, Crafting
 from frbench.harness.images.postprocessing import to_bytes
 from frbench.harness.metrics.perturbation import GRAY_LEVELS, rms, sizes, ssim

@@ -20,7 +20,8 @@ from frbench.harness.core.domains import AtLeastTwo, Fraction, NonNegativeInt, O
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import UserSet
 from frbench.harness.core.flags import Flag
-from frbench.harness.core.verifiers import Purifying, compares, lifted
+from frbench.harness.core.purifiers import Purifying
+from frbench.harness.core.verifiers import compares, lifted
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy

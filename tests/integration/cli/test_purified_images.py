@@ -17,7 +17,8 @@ from frbench.defenses.components.purifier import PurifierDefense
 from frbench.harness.core.contracts import Draw, Images, Scores, Verifier
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
-from frbench.harness.core.verifiers import CosineVerifier, Purifier, Sides
+from frbench.harness.core.purifiers import Purifier, Sides
+from frbench.harness.core.verifiers import CosineVerifier
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class OwnDefense(PurifierDefense):
     def purifier(self) -> Purifier:
         return self.own
 
-    def stand_ins(self) -> dict[str, Purifier]:
+    def differentiable_purifiers(self) -> dict[str, Purifier]:
         return {"exact": self.own}
 
 
@@ -55,17 +56,17 @@ def one_nan(images: Images) -> Images:
 
 
 BROKEN: dict[str, tuple[Callable[[Images], object], str]] = {
-    "gray levels": (lambda images: images * 255, ", expected [0, 1]: scale or clamp them"),
-    "normalised": (lambda images: images * 2 - 1, ", expected [0, 1]: scale or clamp them"),
+    "gray levels": (lambda images: images * 255, ", expected [0, 1]; scale or clip them"),
+    "normalised": (lambda images: images * 2 - 1, ", expected [0, 1]; scale or clip them"),
     "not a number": (one_nan, "values that are not finite"),
     "infinite": (lambda images: images / 0, "values that are not finite"),
     "smaller": (lambda images: images[..., 1:-1, 1:-1], "(12, 3, 6, 6) for images torch.float32 (12, 3, 8, 8)"),
     "one channel": (lambda images: images.mean(1, keepdim=True), "(12, 1, 8, 8) for images"),
     "one image less": (lambda images: images[1:], "(11, 3, 8, 8) for images"),
-    "bytes": (lambda images: (images * 255).byte(), "gives torch.uint8"),
-    "double": (lambda images: images.double(), "gives torch.float64"),
-    "an array": (lambda images: images.numpy(), "gives ndarray for images"),
-    "nothing": (lambda images: None, "gives NoneType for images"),
+    "bytes": (lambda images: (images * 255).byte(), "returned torch.uint8"),
+    "double": (lambda images: images.double(), "returned torch.float64"),
+    "an array": (lambda images: images.numpy(), "returned ndarray for images"),
+    "nothing": (lambda images: None, "returned NoneType for images"),
 }
 
 
@@ -79,7 +80,7 @@ def test_that_images_which_are_none_are_refused_by_the_name_of_the_purifier(
     with pytest.raises(FrbenchError) as error:
         scores(victim, pairs)
     text = str(error.value)
-    assert f"{Own.__module__}.Own gives" in text and expected in text
+    assert f"{Own.__module__}.Own returned" in text and expected in text
     assert "\n" not in text
 
 
@@ -135,5 +136,5 @@ def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "the purifier my_parts.Stretch gives images with values from 0 to 255" in done.stderr
+    assert "the purifier my_parts.Stretch returned images with values from 0 to 255" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -129,7 +129,7 @@ def test_that_a_control_is_chosen_by_its_folder_and_known_by_its_values(name: st
     assert set(config) - {"_target_"} == {field.name for field in dataclasses.fields(one)}
     assert type(one)() == one, "the values in the YAML are those of the class"
     assert one == again and fingerprint(one) == fingerprint(again)
-    assert "To be caught by: " in " ".join((type(one).__doc__ or "").split())
+    assert "The audit flags " in " ".join((type(one).__doc__ or "").split())
 
 
 def test_that_no_two_controls_are_taken_for_one_another(stage: Stage) -> None:

@@ -19,15 +19,14 @@ from sklearn.neighbors import NearestNeighbors
 
 import frbench.defenses.input_transforms.quilting as quilting
 from frbench.defenses.input_transforms.patch_bank import PatchBank
-from frbench.defenses.input_transforms.quilting import Quilt, nearest, places
-from frbench.defenses.input_transforms.total_variation import TotalVariation, TotalVariationDefense, inpainted
-from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
-from frbench.defenses.subspace.hard_threshold import ThresholdDefense, Thresholded
-from frbench.defenses.subspace.lowpass import LowPassDefense
-from frbench.defenses.subspace.lowpass_fit import EqualEnergy
-from frbench.defenses.subspace.masked_projection import Direct, ThroughMask
+from frbench.defenses.input_transforms.quilting import Quilt, nearest, patch_offsets
+from frbench.defenses.input_transforms.total_variation import TotalVariation, TotalVariationDefense, solve_inpainting
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray, to_rgb
+from frbench.defenses.subspace.hard_threshold import ThresholdDefense, ThresholdedProjection
+from frbench.defenses.subspace.lowpass import EqualEnergy, LowPassDefense
+from frbench.defenses.subspace.masked_projection import Direct, StraightThroughMask
 from frbench.defenses.subspace.pca import PcaDefense, Projection
-from frbench.defenses.subspace.random_mask import RandomlyKept, RandomMaskDefense
+from frbench.defenses.subspace.random_mask import RandomMaskDefense, RandomProjection
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.contracts import Artifact, Draw, FitContext, Fitted, Recipe
 from frbench.harness.core.counter_rng import Stream
@@ -71,8 +70,8 @@ def context(faces: FaceSet, seed: int = 0) -> FitContext:
     return FitContext(faces, None, seed, torch.device("cpu"), part, Path("unused"))
 
 
-def hard(space: Fitted, sparsity: float) -> Thresholded:
-    return Thresholded(space, sparsity, Direct(), temperature=0.5)
+def hard(space: Fitted, sparsity: float) -> ThresholdedProjection:
+    return ThresholdedProjection(space, sparsity, Direct(), temperature=0.5)
 
 
 def test_that_no_mask_costs_less_than_the_thresholded_one(images: torch.Tensor, space: Fitted) -> None:
@@ -85,14 +84,14 @@ def test_that_no_mask_costs_less_than_the_thresholded_one(images: torch.Tensor, 
     best = rebuilt[torch.arange(4), costs.argmin(dim=1)]
     kept = masks[costs.argmin(dim=1)].sum(dim=1)
     assert kept.min() > 0 and kept.max() < COMPONENTS, "the masks should be a choice"
-    assert torch.allclose(hard(space, sparsity)(images, INDEX, DRAW), colour(best, images), atol=1e-6)
+    assert torch.allclose(hard(space, sparsity)(images, INDEX, DRAW), to_rgb(best, images), atol=1e-6)
 
 
 def test_that_thresholding_at_zero_is_the_projection(images: torch.Tensor, space: Fitted) -> None:
     expected = Projection(space)(images, INDEX, DRAW)
     assert torch.allclose(hard(space, 0.0)(images, INDEX, DRAW), expected, atol=1e-6)
     seen = images.clone().requires_grad_()
-    replace(hard(space, 0.0), gate=ThroughMask())(seen, INDEX, DRAW).sum().backward()
+    replace(hard(space, 0.0), gate=StraightThroughMask())(seen, INDEX, DRAW).sum().backward()
     assert seen.grad is not None and bool(torch.isfinite(seen.grad).all())
 
 
@@ -106,11 +105,11 @@ def test_that_the_soft_stand_in_sees_the_mask_move_and_the_direct_one_does_not(
     ratio = coefficients.square() / (sparsity * PIXELS)
     mask = (ratio > 1).float().detach()
     keep = torch.sigmoid((ratio - 1) / temperature)
-    towards = weight.sum(dim=1).flatten(1) / 2 @ every.basis  # colour halves and copies
+    towards = weight.sum(dim=1).flatten(1) / 2 @ every.basis  # to_rgb halves and copies
     direct = towards * mask
     (slope,) = torch.autograd.grad(keep.sum(), coefficients)
     soft = direct + towards * coefficients.detach() * slope
-    for gate, expected in ((Direct(), direct), (ThroughMask(), soft)):
+    for gate, expected in ((Direct(), direct), (StraightThroughMask(), soft)):
         seen = images.clone().requires_grad_()
         out = replace(hard(space, sparsity), gate=gate)(seen, INDEX, DRAW)
         assert torch.allclose(out, hard(space, sparsity)(images, INDEX, DRAW), atol=1e-6)
@@ -136,7 +135,7 @@ def masks(space: Fitted, kept: int, index: torch.Tensor, draw: Draw) -> torch.Te
     """Which components are kept, seen from outside: coefficients of what comes out of one image for all."""
     every = Eigenspace.of(space.tensors, torch.device("cpu"))
     face = torch.rand(1, 3, SIDE, SIDE, generator=generator(4)).expand(len(index), -1, -1, -1)
-    before, after = (every.coefficients(gray(x)) for x in (face, RandomlyKept(space, kept)(face, index, draw)))
+    before, after = (every.coefficients(gray(x)) for x in (face, RandomProjection(space, kept)(face, index, draw)))
     found = after / before
     assert torch.allclose(found, found.round(), atol=1e-3)
     return found.round()
@@ -165,7 +164,7 @@ def test_that_a_random_mask_changes_with_the_pair_and_each_part_of_the_draw(spac
 def test_that_keeping_all_at_random_is_the_projection_and_more_than_all_is_refused(
     images: torch.Tensor, space: Fitted
 ) -> None:
-    found = RandomlyKept(space, COMPONENTS)(images, INDEX, DRAW)
+    found = RandomProjection(space, COMPONENTS)(images, INDEX, DRAW)
     assert torch.allclose(found, Projection(space)(images, INDEX, DRAW), atol=1e-6)
     with pytest.raises(FrbenchError, match=r"defense\.kept=7 is above defense\.components=6"):
         RandomMaskDefense(None, COMPONENTS, 7, artifact=space).check_combination("defense")  # type: ignore[arg-type]
@@ -202,7 +201,7 @@ def test_that_a_low_pass_cannot_take_more_than_there_is() -> None:
     random = np.random.default_rng(0).normal(size=(2, 40, 1, 1, 1))
     stack = 128 + 20 * random[0] + 40 * random[1] * np.linspace(-1, 1, 16)[:, None, None] + np.zeros((1, 1, 16, 3))
     faces = replace(people(40), images=stack.clip(0, 255).astype(np.uint8))
-    with pytest.raises(FrbenchError, match="take more components"):
+    with pytest.raises(FrbenchError, match="use more components"):
         EqualEnergy(1).fit(context(faces))
 
 
@@ -221,7 +220,7 @@ def system(mask: np.ndarray, weight: float) -> object:
 def test_that_the_total_variation_minimum_is_what_scipy_solves_for() -> None:
     images = torch.rand(3, 3, 14, 10, generator=generator(0))
     mask = (torch.rand(3, 3, 14, 10, generator=generator(1)) < 0.5).float()
-    found = inpainted(mask * images, mask, 0.1, 60).numpy()
+    found = solve_inpainting(mask * images, mask, 0.1, 60).numpy()
     for image, channel in product(range(3), range(3)):
         kept = mask[image, channel].double().numpy()
         expected = spsolve(system(kept, 0.1), (kept * images[image, channel].numpy()).flatten())
@@ -255,7 +254,7 @@ def test_that_total_variation_looks_at_kept_pixels_alone_and_never_leaves_their_
     images = torch.rand(2, 3, 9, 9, generator=generator(seed), dtype=torch.float64)
     mask = (torch.rand(2, 3, 9, 9, generator=generator(seed + 1)) < keep).double()
     mask[..., 4, 4] = 1
-    found = inpainted(mask * images, mask, weight, 200)
+    found = solve_inpainting(mask * images, mask, weight, 200)
     low, high = ((images if sign > 0 else -images).masked_fill(mask == 0, 9.0).amin(dim=(2, 3)) for sign in (1, -1))
     assert bool((found.amin(dim=(2, 3)) >= low - 1e-6).all() and (found.amax(dim=(2, 3)) <= -high + 1e-6).all())
 
@@ -284,14 +283,14 @@ def test_that_a_fixed_mask_is_the_seeds_and_a_fresh_one_the_draws() -> None:
 
 @given(side=st.integers(11, 150), patch=st.integers(2, 11), stride=st.integers(1, 11))
 def test_that_patches_cover_a_side_from_border_to_border(side: int, patch: int, stride: int) -> None:
-    found = places(side, patch, min(stride, patch))
+    found = patch_offsets(side, patch, min(stride, patch))
     covered = {place + step for place in found for step in range(patch)}
     assert covered == set(range(side))
     assert len(set(found)) == len(found)
 
 
 def test_that_a_face_takes_twelve_by_twelve_patches_as_the_original_had_it() -> None:
-    assert places(112, 11, 9) == [*range(0, 91, 9), 101]
+    assert patch_offsets(112, 11, 9) == [*range(0, 91, 9), 101]
 
 
 def bank(count: int, patch: int) -> Fitted:
@@ -312,7 +311,7 @@ def test_that_a_quilt_is_what_a_plain_loop_makes() -> None:
     images = torch.rand(3, 3, 16, 19, generator=generator(0))
     known = fitted.tensors["patches"].double() / 255
     total, count = torch.zeros(images.shape, dtype=torch.float64), torch.zeros(images.shape, dtype=torch.float64)
-    for image, row, column in product(range(3), places(16, patch, stride), places(19, patch, stride)):
+    for image, row, column in product(range(3), patch_offsets(16, patch, stride), patch_offsets(19, patch, stride)):
         where = (image, slice(None), slice(row, row + patch), slice(column, column + patch))
         distance = (known - images[where].double()).square().sum(dim=(1, 2, 3))
         total[where] += known[distance.argmin()]

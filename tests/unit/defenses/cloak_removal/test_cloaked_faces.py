@@ -36,7 +36,7 @@ def maker(linear: Callable[..., Any]) -> Callable[..., CloakMaker]:
 def made(cloaks: CloakedFaces, folder: Path, who: FaceSet | None = None, seed: int = 0) -> Cloaked:
     who = who or people()
     workshop = Workshop(who, None, ResultStore(folder), seed, CPU)
-    return cloaks.made(context(who, seed=seed, part=workshop.part))
+    return cloaks.make(context(who, seed=seed, part=workshop.part))
 
 
 def levels(found: Cloaked, who: FaceSet) -> np.ndarray:
@@ -110,7 +110,7 @@ def test_every_maker_may_cloak_every_photo_and_its_cloaks_are_found_again(
 
 def test_a_mixture_of_nothing_is_refused(maker: Callable[..., CloakMaker], tmp_path: Path) -> None:
     for makers in ({}, {"squares": maker(share=0.0)}):
-        with pytest.raises(FrbenchError, match="none has a share above 0"):
+        with pytest.raises(FrbenchError, match="no maker of .* has a share above 0"):
             made(CloakedFaces(makers, 10), tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_an_attack_on_gradients_refuses_a_surrogate_that_has_none_before_any_pho
     blind = maker(ProjectedDescent())
     blind = replace(blind, surrogate=replace(blind.surrogate, differentiable=False))  # type: ignore[type-var]
     first = Squares()
-    with pytest.raises(FrbenchError, match="linear gives none"):
+    with pytest.raises(FrbenchError, match="linear has none"):
         made(CloakedFaces({"a": maker(first), "b": blind}, 1000), tmp_path)
     assert not first.asked
 

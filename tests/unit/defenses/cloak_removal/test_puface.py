@@ -15,12 +15,11 @@ from support.reference_fits import CPU, faces
 from torch import Tensor
 
 from frbench.defenses.cloak_removal.amplification import Amplification
-from frbench.defenses.cloak_removal.autoencoder import AutoencoderDefense
-from frbench.defenses.cloak_removal.autoencoder_fit import AutoencoderRecipe, SegNet
+from frbench.defenses.cloak_removal.autoencoder import AutoencoderDefense, AutoencoderRecipe, SegNet
 from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
-from frbench.defenses.cloak_removal.puface import PufaceDefense
-from frbench.defenses.cloak_removal.puface_fit import Photos, PufaceRecipe, _Purifying
-from frbench.defenses.components.artifact_keys import under
+from frbench.defenses.cloak_removal.puface import PufaceDefense, PufaceRecipe
+from frbench.defenses.cloak_removal.puface_learner import Photos, PurifierLearner
+from frbench.defenses.components.artifact_tensors import without_prefix
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
@@ -51,10 +50,12 @@ def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
     """A cloak that darkens each pixel by a share of it: whatever is mirrored, that share is missing."""
     who, shown = people(40), []
 
-    class Listening(_Purifying):
-        def judged(self, seen: Images, natural: Images, known: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            shown.append((seen, natural))
-            return seen.sum(), {}
+    class Listening(PurifierLearner):
+        def purification_loss(
+            self, inputs: Images, clean: Images, embeddings: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            shown.append((inputs, clean))
+            return inputs.sum(), {}
 
     images, rows = who.load(np.arange(40)), torch.arange(40)
     darker = (images * 0.9 * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
@@ -89,13 +90,13 @@ def test_those_who_validate_are_other_people(recipe: PufaceRecipe) -> None:
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 40), (0.2, 5), (1.0, 40)])
 def test_nobody_on_either_side_is_an_error(share: float, count: int, recipe: PufaceRecipe, tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="some to train on and some to validate on"):
+    with pytest.raises(FrbenchError, match="change validation or use more people"):
         fitted(replace(recipe, validation=share), tmp_path, people(count))
 
 
 def test_a_recognizer_of_features_without_gradients_is_refused(recipe: PufaceRecipe, tmp_path: Path) -> None:
     blind = replace(recipe.features, differentiable=False)  # type: ignore[type-var]
-    with pytest.raises(FrbenchError, match="gradients of features, and linear has none"):
+    with pytest.raises(FrbenchError, match="gradients of features and linear has none"):
         fitted(replace(recipe, features=blind), tmp_path)
     fitted(replace(recipe, features=blind, feature_weight=0.0), tmp_path)
 
@@ -136,7 +137,7 @@ def test_a_warm_up_on_the_image_alone_is_shared_by_all_that_begin_with_it(recipe
     assert len(list((tmp_path / "artifacts").glob("*.safetensors"))) == 4
     alone = fitted(replace(recipe, warmup=None, schedule=warm, feature_weight=0.0, validation_k=3.0), tmp_path)
     assert int(alone.tensors["history/validation"].argmin()) == 2, "so that the last weights are the best ones too"
-    first, second, third = (under(each.tensors, "network") for each in (found, other, alone))
+    first, second, third = (without_prefix(each.tensors, "network") for each in (found, other, alone))
     assert all(torch.equal(first[name], second[name]) and torch.equal(first[name], third[name]) for name in first)
 
 
@@ -146,7 +147,7 @@ def test_it_learns_to_take_away_cloaks_of_other_people_and_to_leave_natural_phot
 ) -> None:
     longer = replace(recipe, feature_weight=feature_weight, schedule=replace(BRIEF, epochs=15, grad_clip_norm=1.0))
     artifact = fitted(longer, tmp_path)
-    history = under(artifact.tensors, "history")
+    history = without_prefix(artifact.tensors, "history")
     assert float(history["loss"][-1]) < 0.5 * float(history["loss"][0])
     purifier = PufaceDefense(None, longer, artifact=artifact).purifier()  # type: ignore[arg-type]
     natural = faces(40, SIDE, seed=9).load(np.arange(40))
@@ -162,10 +163,10 @@ def error(images: Images, natural: Images) -> float:
 
 def test_the_weights_kept_are_those_of_the_best_examination(recipe: PufaceRecipe, tmp_path: Path) -> None:
     wild = replace(recipe, schedule=replace(BRIEF, epochs=6, lr=0.05, patience=3))
-    history = under(fitted(wild, tmp_path).tensors, "history")["validation"]
+    history = without_prefix(fitted(wild, tmp_path).tensors, "history")["validation"]
     best = int(history.argmin())
     short = replace(wild, schedule=replace(wild.schedule, epochs=best + 1))
-    one, other = (under(fitted(each, tmp_path).tensors, "network") for each in (wild, short))
+    one, other = (without_prefix(fitted(each, tmp_path).tensors, "network") for each in (wild, short))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

@@ -12,8 +12,7 @@ from support.cloaked_cells import SIZE, Wearing, cloaking_cell, negatives, users
 from torch import Tensor, nn
 
 from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces, CloakMaker
-from frbench.defenses.cloak_removal.robust_extractor import RobustExtractor
-from frbench.defenses.cloak_removal.robust_extractor_fit import RobustRecipe
+from frbench.defenses.cloak_removal.robust_extractor import RobustExtractor, RobustRecipe
 from frbench.harness.core.contracts import Images
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import FaceSet

@@ -14,9 +14,10 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
-from frbench.defenses.subspace.ais_fit import AisCost, Antibody, Rehearsal, WarmUp, _Rehearsing, _Warming
+from frbench.defenses.subspace.ais import AdversarialLearner, AdversarialPhase, SelectorConfig, WarmUp
+from frbench.defenses.subspace.ais_learner import AisCost, NoiseLearner
 from frbench.defenses.subspace.ais_network import AisNetwork, Memory
-from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray, to_rgb
 from frbench.harness.core.contracts import Artifact, FitContext, Fitted, Images, Recipe
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
@@ -26,7 +27,7 @@ from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
 BRIEF = Schedule(epochs=1, batch_size=8, lr=1e-3, optimizer="adam")
-SMALL = Antibody(components=12, width=2, hidden=8, items=4, update="hit_only", start=0.9)
+SMALL = SelectorConfig(components=12, width=2, hidden=8, items=4, update="hit_only", start=0.9)
 
 
 class Toy:
@@ -97,8 +98,8 @@ def test_that_what_is_read_is_the_mean_of_the_items_by_the_softmax_of_cosines() 
 
 @pytest.mark.parametrize(("leading", "kept"), [(None, [0.9] * 6), (2, [0.9, 0.9, 0.1, 0.1, 0.1, 0.1])])
 def test_that_the_leading_eigenvectors_are_almost_surely_kept_at_first(leading: int | None, kept: list[float]) -> None:
-    antibody = Antibody(components=6, width=2, hidden=8, start=0.9, leading=leading)
-    last = antibody.network().generator[-1]
+    selector = SelectorConfig(components=6, width=2, hidden=8, start=0.9, leading=leading)
+    last = selector.network().generator[-1]
     assert isinstance(last, torch.nn.BatchNorm1d)
     torch.testing.assert_close(last.bias.detach().sigmoid(), torch.tensor(kept))
 
@@ -112,9 +113,9 @@ def test_the_published_sizes_have_the_counted_parameters() -> None:
     assert network.eval()(torch.zeros(2, 1, 112, 112)).shape == (2, 1500)
 
 
-def learner(space: Eigenspace, cost: AisCost) -> _Warming:
+def learner(space: Eigenspace, cost: AisCost) -> NoiseLearner:
     torch.manual_seed(0)
-    return _Warming(SMALL.network(), space, cost, Toy(), strength=0.04).train()
+    return NoiseLearner(SMALL.network(), space, cost, Toy(), strength=0.04).train()
 
 
 @pytest.mark.parametrize("estimator", ["reinforce", "straight_through"])
@@ -124,22 +125,22 @@ def test_the_cost_is_that_of_the_images_that_the_masks_give(estimator: str, spac
     images, made = faces.load(np.arange(4)), learner(space, cost)
     rows = torch.arange(4)
     seen: dict[str, Any] = {}
-    original = made._costs
+    original = made.mask_costs
 
     def spy(gated: torch.Tensor, bits: torch.Tensor, *rest: Any) -> Any:
         seen.update(gated=gated.detach(), bits=bits.detach(), found=original(gated, bits, *rest))
         return seen["found"]
 
-    made._costs = spy  # type: ignore[method-assign]
+    made.mask_costs = spy  # type: ignore[method-assign]
     loss, figures = made.loss(images, rows, torch.Generator().manual_seed(3))
-    attacked = made.disturbed(images, rows, torch.Generator().manual_seed(3))
+    attacked = made.perturb(images, rows, torch.Generator().manual_seed(3))
     clean = gray(images)
     for b in range(4):
         for k in range(3):
             mask = seen["bits"][b, k].round()
             basis = space.basis[:, mask.bool()]
             face = basis @ (basis.T @ (attacked[b] - space.mean)) + space.mean
-            two = [made.recognizer.embed(colour(each[None], images)) for each in (face, clean[b])]
+            two = [made.recognizer.embed(to_rgb(each[None], images)) for each in (face, clean[b])]
             expected = (face - clean[b]).square().mean() + 0.01 * mask.sum() + 8 * (1 - (two[0] * two[1]).sum())
             assert seen["found"][0][b, k].item() == pytest.approx(expected.item(), abs=2e-4)
     loss.backward()
@@ -151,26 +152,28 @@ def test_that_specificity_is_the_mean_hamming_distance_of_two_masks(space: Eigen
     made, keep = learner(space, AisCost()), torch.rand(6, 12, generator=torch.Generator().manual_seed(5))
     chosen = keep > 0.5
     distances = [(chosen[i] != chosen[j]).sum().item() for i in range(6) for j in range(i)]
-    assert made._figures(keep)["specificity"].item() == pytest.approx(np.mean(distances), rel=1e-5)
+    assert made.metrics(keep)["specificity"].item() == pytest.approx(np.mean(distances), rel=1e-5)
 
 
-def rehearsal(**changes: Any) -> Rehearsal:
+def adversarial_phase(**changes: Any) -> AdversarialPhase:
     cost = AisCost(estimator="straight_through", draws=1)
-    return replace(Rehearsal(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, stride=1.0), BRIEF), **changes)
+    return replace(
+        AdversarialPhase(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, stride=1.0), BRIEF), **changes
+    )
 
 
-def rehearsing(space: Eigenspace, recipe: Rehearsal, per_epoch: int = 4) -> _Rehearsing:
+def adversarial_learner(space: Eigenspace, recipe: AdversarialPhase, per_epoch: int = 4) -> AdversarialLearner:
     torch.manual_seed(0)
     parts = (SMALL.network(), space, recipe.warmup.cost, Toy())
-    return _Rehearsing(*parts, recipe=recipe, artifact=Fitted("x", "", {}), per_epoch=per_epoch).train()
+    return AdversarialLearner(*parts, recipe=recipe, artifact=Fitted("x", "", {}), per_epoch=per_epoch).train()
 
 
 def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_radius(
     space: Eigenspace, faces: FaceSet
 ) -> None:
-    images, rows, recipe = faces.load(np.arange(16)), torch.arange(16), rehearsal()
-    made = rehearsing(space, recipe)
-    attacked = made.disturbed(images, rows, torch.Generator())
+    images, rows, recipe = faces.load(np.arange(16)), torch.arange(16), adversarial_phase()
+    made = adversarial_learner(space, recipe)
+    attacked = made.perturb(images, rows, torch.Generator())
     change = attacked - gray(images)
     assert change.abs().max() <= 0.04 + 1e-5, "0.02 in [0, 1] is 0.04 in [-1, 1]"
     assert change.abs().mean() > 0.03
@@ -179,7 +182,7 @@ def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_ra
 
     def likeness(noise: torch.Tensor) -> torch.Tensor:
         projected = space.faces(keep * space.coefficients(gray(images) + noise))
-        both = [Toy().embed(colour(each, images)) for each in (projected, gray(images))]
+        both = [Toy().embed(to_rgb(each, images)) for each in (projected, gray(images))]
         return (both[0] * both[1]).sum(dim=1).mean()
 
     assert likeness(change) < likeness(signs) - 1e-3
@@ -187,7 +190,7 @@ def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_ra
 
 
 def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> None:
-    made = rehearsing(space, rehearsal(lag=2, memory_of_average=0.9))
+    made = adversarial_learner(space, adversarial_phase(lag=2, memory_of_average=0.9))
     first = made.network.generator[0].weight.detach().clone()
     with torch.no_grad():
         made.network.generator[0].weight.add_(1.0)
@@ -206,8 +209,8 @@ def test_that_attacked_images_leave_the_range_of_images_only_where_nothing_clamp
     """Black and white blocks, which every step of the attack takes out of range at about half of their pixels."""
     blocks = np.kron(np.random.default_rng(0).integers(0, 2, (8, 14, 14, 3)), np.ones((1, 8, 8, 1)))
     images = torch.from_numpy(blocks).permute(0, 3, 1, 2).float()
-    made = rehearsing(space, rehearsal(clamped=clamped))
-    attacked = made.disturbed(images, torch.arange(8), torch.Generator())
+    made = adversarial_learner(space, adversarial_phase(clamped=clamped))
+    attacked = made.perturb(images, torch.arange(8), torch.Generator())
     change = (attacked - gray(images)).abs()
     if clamped:
         assert attacked.abs().max() <= 1 + 1e-5
@@ -222,8 +225,8 @@ def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
     within: str, per_epoch: int, space: Eigenspace
 ) -> None:
     """Their steps count from 0 in each epoch, and step 0 is none: 20 and 40 of 50, never in an epoch of 20."""
-    recipe = rehearsal(lag=20, memory_of_average=0.9, lag_within=within)
-    made, learnt = rehearsing(space, recipe, per_epoch), []
+    recipe = adversarial_phase(lag=20, memory_of_average=0.9, lag_within=within)
+    made, learnt = adversarial_learner(space, recipe, per_epoch), []
     weight = made.average.module.generator[0].weight
     for epoch in range(2):
         for step in range(per_epoch):
@@ -248,7 +251,7 @@ def test_that_the_rehearsal_starts_from_the_warm_up_and_both_are_made_once(
 
     monkeypatch.setattr(WarmUp, "fit", counted)
     few = replace(faces, images=faces.images[:16], identity=faces.identity[:16], digest="toy-16")
-    workshop, recipe = Workshop(few, Toy(), store, 0, CPU), rehearsal(schedule=replace(BRIEF, epochs=0))
+    workshop, recipe = Workshop(few, Toy(), store, 0, CPU), adversarial_phase(schedule=replace(BRIEF, epochs=0))
     after, before = workshop.part(recipe), workshop.part(recipe.warmup)
     assert calls == [1]
     same = [name for name in before if name.startswith("network/")]
@@ -263,5 +266,5 @@ def test_that_a_recognizer_without_gradients_is_refused_in_one_line(faces: FaceS
         raise AssertionError
 
     context = FitContext(faces, Blind(), 0, CPU, no_part, Path("unused"))
-    with pytest.raises(FrbenchError, match="toy has none"):
-        rehearsal().fit(context)
+    with pytest.raises(FrbenchError, match="toy has no gradients"):
+        adversarial_phase().fit(context)

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from support.reference_fits import CPU, context, eigenfaces, faces
 
 from frbench.defenses.subspace import eigenfaces as eigenspace
-from frbench.defenses.subspace.eigenfaces import Eigenspace, colour, gray
+from frbench.defenses.subspace.eigenfaces import Eigenspace, gray, to_rgb
 from frbench.harness.core.errors import FrbenchError
 
 
@@ -31,7 +31,7 @@ def test_gray_is_pillows_and_runs_from_minus_one_to_one() -> None:
     assert np.abs(found.numpy() - expected).max() < 1.01 / 127.5  # Pillow rounds to whole gray values
     ends = torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)])
     assert torch.allclose(gray(ends), torch.tensor([[-1.0], [1.0]]).expand(2, 16))
-    assert torch.allclose(gray(colour(found.flatten(1), torch.empty(3, 3, 16, 16))), found.flatten(1), atol=1e-6)
+    assert torch.allclose(gray(to_rgb(found.flatten(1), torch.empty(3, 3, 16, 16))), found.flatten(1), atol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "size"), [(60, 16), (400, 8)], ids=["fewer faces than pixels", "more faces"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from frbench.defenses.subspace.mask_losses import MaskCost, draw_masks, log_likelihood, score_function_loss
+from frbench.defenses.subspace.mask_losses import MaskCost, log_likelihood, reinforce_loss, sample_masks
 
 D, N, B = 40, 6, 3
 COSTS = [MaskCost(0.01, "mean"), MaskCost(0.4, "sum")]
@@ -33,8 +33,8 @@ class Toy:
         self.attacked = (self.noisy - self.mean) @ self.basis
         self.residual = (self.face - self.mean).square().sum(dim=1) - self.clean.square().sum(dim=1)
 
-    def of(self, cost: MaskCost, masks: Tensor) -> Tensor:
-        return cost.of(masks, self.clean, self.attacked, self.residual, D)
+    def cost_of(self, cost: MaskCost, masks: Tensor) -> Tensor:
+        return cost.evaluate(masks, self.clean, self.attacked, self.residual, D)
 
     def through_images(self, cost: MaskCost, masks: Tensor) -> Tensor:
         """R = |mu + E diag(s) E^T (x_n - mu) - x|^2 + sparsity * |s|, pixel by pixel (specs/pin_ais 3.2)."""
@@ -67,13 +67,13 @@ def chance(logits: Tensor, masks: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.reduction)
 def test_the_closed_form_is_the_cost_of_the_images(cost: MaskCost, toy: Toy) -> None:
-    assert torch.allclose(toy.of(cost, every()), toy.through_images(cost, every()), atol=1e-12)
+    assert torch.allclose(toy.cost_of(cost, every()), toy.through_images(cost, every()), atol=1e-12)
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.reduction)
 def test_with_probabilities_for_masks_it_is_the_mean_over_all_masks(cost: MaskCost, toy: Toy) -> None:
     weighted = (chance(toy.logits, every()) * toy.through_images(cost, every())).sum(dim=1)
-    expected = toy.of(cost, toy.logits.sigmoid()[:, None])[:, 0]
+    expected = toy.cost_of(cost, toy.logits.sigmoid()[:, None])[:, 0]
     assert torch.allclose(expected, weighted, atol=1e-12)
 
 
@@ -86,7 +86,7 @@ def test_no_mask_costs_less_than_the_oracles(cost: MaskCost, toy: Toy) -> None:
 
 
 def test_a_sum_at_one_sparsity_is_a_mean_at_that_sparsity_by_the_pixel(toy: Toy) -> None:
-    by_sum, by_mean = toy.of(MaskCost(0.4, "sum"), every()), toy.of(MaskCost(0.4 / D, "mean"), every())
+    by_sum, by_mean = toy.cost_of(MaskCost(0.4, "sum"), every()), toy.cost_of(MaskCost(0.4 / D, "mean"), every())
     assert torch.allclose(by_sum, D * by_mean, atol=1e-12)
 
 
@@ -99,7 +99,7 @@ def test_the_published_sparsity_asks_for_188_in_squared_coefficients_before_it_k
 def exact_gradient(cost: MaskCost, toy: Toy) -> Tensor:
     """Of the mean expected cost with respect to the logits."""
     logits = toy.logits.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(toy.of(cost, logits.sigmoid()[:, None]).mean(), logits)
+    (gradient,) = torch.autograd.grad(toy.cost_of(cost, logits.sigmoid()[:, None]).mean(), logits)
     return gradient
 
 
@@ -120,15 +120,15 @@ def test_in_the_mean_over_everything_that_can_be_drawn_reinforce_is_the_gradient
     masks = torch.tensor(list(itertools.product([0.0, 1.0], repeat=12)), dtype=torch.float64).reshape(-1, 2, 2, 3)
 
     def loss(logits: Tensor, masks: Tensor) -> Tensor:
-        costs = cost.of(masks, clean, attacked, rest, D)
-        return score_function_loss(logits, masks, costs, baseline)  # type: ignore[arg-type]
+        costs = cost.evaluate(masks, clean, attacked, rest, D)
+        return reinforce_loss(logits, masks, costs, baseline)  # type: ignore[arg-type]
 
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(logits, masks)
     weights = chance(logits, masks.transpose(0, 1).flatten(1, 2)).reshape(2, -1, 2).prod(dim=2).prod(dim=0)
     assert torch.allclose(weights.sum(), torch.ones((), dtype=torch.float64))
     found = torch.einsum("m,mbn->bn", weights, gradients)
     known = logits.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(cost.of(known.sigmoid()[:, None], clean, attacked, rest, D).mean(), known)
+    (expected,) = torch.autograd.grad(cost.evaluate(known.sigmoid()[:, None], clean, attacked, rest, D).mean(), known)
     assert torch.allclose(found, factor * expected, atol=1e-12)
     assert expected.abs().min() > 1e-3
 
@@ -138,8 +138,8 @@ def test_with_many_draws_reinforce_is_the_gradient_of_the_closed_form(baseline: 
     """D = 40, N = 6, 200,000 masks an image: to 1e-4, as specs/pin_ais 11.3 asks, and to 3 % of its length."""
     cost, count = MaskCost(0.01, "mean"), 200_000
     logits = toy.logits.clone().requires_grad_()
-    masks = draw_masks(logits, count, torch.Generator().manual_seed(0)).double()
-    loss = score_function_loss(logits, masks, toy.of(cost, masks), baseline)  # type: ignore[arg-type]
+    masks = sample_masks(logits, count, torch.Generator().manual_seed(0)).double()
+    loss = reinforce_loss(logits, masks, toy.cost_of(cost, masks), baseline)  # type: ignore[arg-type]
     (found,) = torch.autograd.grad(
         loss / {"batch": count - 1 / B, "image": count - 1, "others": count}[baseline], logits
     )
@@ -150,7 +150,7 @@ def test_with_many_draws_reinforce_is_the_gradient_of_the_closed_form(baseline: 
 
 def test_the_cost_itself_takes_no_part_in_the_gradient(toy: Toy) -> None:
     logits, masks = toy.logits.clone().requires_grad_(), every().clone().requires_grad_()
-    score_function_loss(logits, masks.detach(), toy.of(COSTS[0], masks), "image").backward()
+    reinforce_loss(logits, masks.detach(), toy.cost_of(COSTS[0], masks), "image").backward()
     assert masks.grad is None and logits.grad is not None
 
 
@@ -174,10 +174,10 @@ def test_likelihoods_and_their_gradients_are_finite_where_the_sigmoid_is_saturat
 
 def test_masks_are_drawn_as_often_as_the_logits_say_and_by_the_generator_alone() -> None:
     logits = torch.tensor([[-30.0, -1.0, 0.0, 1.0, 30.0], [3.0, 2.0, 1.0, 0.0, -1.0]])
-    masks = draw_masks(logits, 40_000, torch.Generator().manual_seed(3))
+    masks = sample_masks(logits, 40_000, torch.Generator().manual_seed(3))
     assert masks.shape == (2, 40_000, 5)
     assert set(masks.unique().tolist()) == {0.0, 1.0}
     assert (masks.mean(dim=1) - logits.sigmoid()).abs().max() < 0.01
     assert masks[0, :, 0].sum() == 0 and masks[0, :, 4].sum() == 40_000
     torch.manual_seed(9)
-    assert torch.equal(draw_masks(logits, 40_000, torch.Generator().manual_seed(3)), masks)
+    assert torch.equal(sample_masks(logits, 40_000, torch.Generator().manual_seed(3)), masks)

@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
 from frbench.defenses.subspace.masked_projection import (
     Direct,
+    MaskedProjection,
     MeanMask,
-    Selected,
     SelectionDefense,
-    Steering,
-    ThroughMask,
+    SelectionGradient,
+    StraightThroughMask,
     WithinSubspace,
 )
 from frbench.harness.core.contracts import Draw, Fitted, Images
 from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.core.verifiers import Averaged, CosineVerifier, Purifier, purified
+from frbench.harness.core.purifiers import Purifier
+from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
 
 SIDE, N, B = 8, 12, 4
 LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601
@@ -32,7 +33,7 @@ INDEX = torch.arange(B)
 DRAW = Draw(5, step=3, k=1)
 
 
-class Chooser(nn.Module):
+class LinearSelector(nn.Module):
     """A linear network over the pixels that counts how often it is asked."""
 
     def __init__(self, scale: float = 0.4) -> None:
@@ -48,9 +49,9 @@ class Chooser(nn.Module):
 
 
 @pytest.fixture
-def purifier() -> Selected:
+def purifier() -> MaskedProjection:
     artifact = eigenfaces(faces(100, SIDE), N)
-    return Selected(Fitted("key", "sha", artifact), Chooser(), Eigenspace.of(artifact, CPU))
+    return MaskedProjection(Fitted("key", "sha", artifact), LinearSelector(), Eigenspace.of(artifact, CPU))
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def images() -> Images:
     return faces(B, SIDE, seed=4).load(INDEX.numpy())
 
 
-def probabilities(purifier: Selected, images: Images) -> Tensor:
-    return (gray(images) @ purifier.chooser.weight).sigmoid()  # type: ignore[operator]
+def probabilities(purifier: MaskedProjection, images: Images) -> Tensor:
+    return (gray(images) @ purifier.selector.weight).sigmoid()  # type: ignore[operator]
 
 
 def gradient(purifier: Purifier, images: Images, towards: Tensor, draw: Draw = DRAW) -> Tensor:
@@ -73,7 +74,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_forward_it_is_the_raw_face_on_the_eigenvectors_that_the_draw_keeps(purifier: Selected, images: Images) -> None:
+def test_forward_it_is_the_raw_face_on_the_eigenvectors_that_the_draw_keeps(
+    purifier: MaskedProjection, images: Images
+) -> None:
     keep = probabilities(purifier, images) > uniform(INDEX, DRAW, (N,))
     assert 0 < keep.sum() < keep.numel()
     mean, basis = purifier.space.mean.double(), purifier.space.basis.double()
@@ -85,9 +88,9 @@ def test_forward_it_is_the_raw_face_on_the_eigenvectors_that_the_draw_keeps(puri
             assert (channel.flatten() - expected).abs().max() < 1e-5
 
 
-def test_nothing_is_clipped(purifier: Selected) -> None:
+def test_nothing_is_clipped(purifier: MaskedProjection) -> None:
     bright = torch.ones(B, 3, SIDE, SIDE)
-    everything = replace(purifier, chooser=_Constant(50.0))
+    everything = replace(purifier, selector=_Constant(50.0))
     assert everything(bright, INDEX, DRAW).max() > 1
 
 
@@ -100,7 +103,9 @@ class _Constant(nn.Module):
         return torch.full((len(pictures), N), self.logit)
 
 
-def test_the_jacobian_of_a_drawn_mask_is_its_projector_on_the_gray_values(purifier: Selected, images: Images) -> None:
+def test_the_jacobian_of_a_drawn_mask_is_its_projector_on_the_gray_values(
+    purifier: MaskedProjection, images: Images
+) -> None:
     """J v = E_s E_s^T (luma . v) in each of the three equal channels, by autograd against matrices."""
     towards = random(B, 3, SIDE, SIDE)
     _, found = torch.func.jvp(lambda x: purifier(x, INDEX, DRAW), (images,), (towards,))
@@ -113,7 +118,7 @@ def test_the_jacobian_of_a_drawn_mask_is_its_projector_on_the_gray_values(purifi
     assert found.abs().max() > 0.1
 
 
-def test_the_mean_masks_gradient_is_that_of_finite_differences(purifier: Selected, images: Images) -> None:
+def test_the_mean_masks_gradient_is_that_of_finite_differences(purifier: MaskedProjection, images: Images) -> None:
     smooth = replace(purifier, gate=MeanMask())
     towards, step = random(B, 3, SIDE, SIDE), 0.01
     found = gradient(smooth, images, towards)
@@ -127,8 +132,10 @@ def test_the_mean_masks_gradient_is_that_of_finite_differences(purifier: Selecte
     assert not torch.allclose(found, gradient(held, images, towards), atol=1e-2), "the network has no part in it"
 
 
-def test_straight_through_is_the_truth_forward_and_both_ways_backward(purifier: Selected, images: Images) -> None:
-    through, steering = replace(purifier, gate=ThroughMask()), replace(purifier, gate=Steering())
+def test_straight_through_is_the_truth_forward_and_both_ways_backward(
+    purifier: MaskedProjection, images: Images
+) -> None:
+    through, steering = replace(purifier, gate=StraightThroughMask()), replace(purifier, gate=SelectionGradient())
     towards = random(B, 3, SIDE, SIDE)
     for each in (through, steering):
         assert torch.allclose(each(images, INDEX, DRAW), purifier(images, INDEX, DRAW), atol=1e-6)
@@ -137,23 +144,23 @@ def test_straight_through_is_the_truth_forward_and_both_ways_backward(purifier: 
     assert min(float(direct.abs().max()), float(mask.abs().max())) > 0.01
 
 
-def test_steering_moves_by_the_choice_alone(purifier: Selected, images: Images) -> None:
-    """d/dx sum_i g_i a_i p_i(x) with the coefficients a held: worked out for the linear chooser."""
+def test_steering_moves_by_the_choice_alone(purifier: MaskedProjection, images: Images) -> None:
+    """d/dx sum_i g_i a_i p_i(x) with the coefficients a held: worked out for the linear selector."""
     towards = random(B, 3, SIDE, SIDE)
-    found = gradient(replace(purifier, gate=Steering()), images, towards)
+    found = gradient(replace(purifier, gate=SelectionGradient()), images, towards)
     keep, pull = probabilities(purifier, images), towards.sum(dim=1).flatten(1) / 2 @ purifier.space.basis
     per_logit = pull * purifier.space.coefficients(gray(images)) * keep * (1 - keep)
-    per_gray = per_logit @ purifier.chooser.weight.T * 2  # type: ignore[operator]
+    per_gray = per_logit @ purifier.selector.weight.T * 2  # type: ignore[operator]
     expected = torch.einsum("bp,c->bcp", per_gray, LUMA).reshape(B, 3, SIDE, SIDE)
     assert torch.allclose(found, expected, atol=1e-5)
-    blind = replace(purifier, gate=Steering(), chooser=_Constant(0.0))
+    blind = replace(purifier, gate=SelectionGradient(), selector=_Constant(0.0))
     seen = images.clone().requires_grad_()
     assert not blind(seen, INDEX, DRAW).requires_grad, "a choice that nothing moves leaves nothing to steer"
 
 
-@pytest.mark.parametrize("inner", [Direct(), ThroughMask()], ids=["direct", "straight through"])
+@pytest.mark.parametrize("inner", [Direct(), StraightThroughMask()], ids=["direct", "straight through"])
 def test_within_the_subspace_the_gradient_lies_in_the_leading_eigenvectors(
-    inner: Direct | ThroughMask, purifier: Selected, images: Images
+    inner: Direct | StraightThroughMask, purifier: MaskedProjection, images: Images
 ) -> None:
     usual = replace(purifier, gate=inner)
     within, towards = WithinSubspace(usual, purifier.space, leading=5), random(B, 3, SIDE, SIDE)
@@ -168,7 +175,7 @@ def test_within_the_subspace_the_gradient_lies_in_the_leading_eigenvectors(
     assert (free.flatten(2) @ leading @ leading.T - free.flatten(2)).abs().max() > 1e-2, "it was there already"
 
 
-def test_only_drawn_masks_are_random(purifier: Selected, images: Images) -> None:
+def test_only_drawn_masks_are_random(purifier: MaskedProjection, images: Images) -> None:
     for mask in ("half", "mean"):
         fixed = replace(purifier, mask=mask)
         assert not fixed.random
@@ -187,7 +194,7 @@ def test_only_drawn_masks_are_random(purifier: Selected, images: Images) -> None
 
 
 def test_half_keeps_what_is_likelier_kept_and_mean_what_is_likelier_than_the_images_mean(
-    purifier: Selected, images: Images
+    purifier: MaskedProjection, images: Images
 ) -> None:
     keep = probabilities(purifier, images)
     expected = {"half": keep > 0.5, "mean": keep > keep.mean(dim=1, keepdim=True)}
@@ -197,9 +204,9 @@ def test_half_keeps_what_is_likelier_kept_and_mean_what_is_likelier_than_the_ima
         assert torch.allclose(inside, kept * purifier.space.coefficients(gray(images)), atol=1e-5)
 
 
-def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: Selected, images: Images) -> None:
-    redrawn, count = purifier.seen(images, INDEX), 4000
-    found = torch.stack([redrawn(Draw(0, step=0, k=k)) for k in range(count)])
+def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: MaskedProjection, images: Images) -> None:
+    resample, count = purifier.purify_once(images, INDEX), 4000
+    found = torch.stack([resample(Draw(0, step=0, k=k)) for k in range(count)])
     shown = replace(purifier, gate=MeanMask())(images, INDEX, DRAW)
     error = (found.mean(dim=0) - shown).abs()
     assert bool((error < 5 * found.std(dim=0) / count**0.5 + 1e-6).all())
@@ -208,15 +215,15 @@ def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: Selected, 
 
 @pytest.mark.parametrize("mask", ["bernoulli", "half", "mean"])
 @pytest.mark.parametrize(
-    "gate", [Direct(), MeanMask(), ThroughMask(), Steering()], ids=lambda gate: type(gate).__name__
+    "gate", [Direct(), MeanMask(), StraightThroughMask(), SelectionGradient()], ids=lambda gate: type(gate).__name__
 )
-def test_what_is_seen_once_and_redrawn_is_what_a_call_gives(
-    mask: str, gate: Direct | MeanMask, purifier: Selected, images: Images
+def test_what_is_seen_once_and_resample_is_what_a_call_gives(
+    mask: str, gate: Direct | MeanMask, purifier: MaskedProjection, images: Images
 ) -> None:
     each = replace(purifier, mask=mask, gate=gate)  # type: ignore[arg-type]
-    redrawn = each.seen(images, INDEX)
+    resample = each.purify_once(images, INDEX)
     for draw in (Draw(), DRAW, Draw(1, Stream.JUDGING, k=2)):
-        assert torch.equal(redrawn(draw), each(images, INDEX, draw))
+        assert torch.equal(resample(draw), each(images, INDEX, draw))
 
 
 class Recipe:
@@ -224,25 +231,27 @@ class Recipe:
 
     needs_recognizer = False
 
-    def network(self) -> Chooser:
-        return Chooser()
+    def network(self) -> LinearSelector:
+        return LinearSelector()
 
 
 class OneDefense(SelectionDefense):
     option = "one"
 
 
-def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(purifier: Selected, images: Images) -> None:
+def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(
+    purifier: MaskedProjection, images: Images
+) -> None:
     with pytest.raises(FrbenchError, match="defense=one is not fitted; run: frbench fit defense=one"):
-        OneDefense(None, Recipe()).stand_ins()  # type: ignore[arg-type]
-    weight = {"network/weight": 2 * purifier.chooser.weight}
+        OneDefense(None, Recipe()).differentiable_purifiers()  # type: ignore[arg-type]
+    weight = {"network/weight": 2 * purifier.selector.weight}
     artifact = Fitted("key", "sha", {**purifier.artifact.tensors, **weight})  # type: ignore[dict-item]
     defense = OneDefense(None, Recipe(), mask="half").fitted(artifact)  # type: ignore[arg-type]
-    found = defense.stand_ins()
+    found = defense.differentiable_purifiers()
     assert list(found) == ["direct", "mean_mask", "straight_through", "subspace", "steering"]
     truth = defense.purifier()(images, INDEX, DRAW)
-    twice = Chooser(0.8)
-    assert torch.equal(truth, replace(purifier, chooser=twice, mask="half")(images, INDEX, DRAW))
+    twice = LinearSelector(0.8)
+    assert torch.equal(truth, replace(purifier, selector=twice, mask="half")(images, INDEX, DRAW))
     shown = {name: each(images, INDEX, DRAW) for name, each in found.items()}
     assert torch.equal(shown.pop("direct"), truth)
     assert not torch.allclose(shown.pop("mean_mask"), truth, atol=1e-2)
@@ -253,7 +262,7 @@ def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(purifi
 class Hidden:
     """A purifier that does not show that its draws share work."""
 
-    purifier: Selected = field(compare=False)
+    purifier: MaskedProjection = field(compare=False)
     differentiable = True
     random = True
 
@@ -261,19 +270,22 @@ class Hidden:
         return self.purifier(images, index, draw)
 
 
-@pytest.mark.parametrize("gate", [Direct(), ThroughMask()], ids=["direct", "straight through"])
+@pytest.mark.parametrize("gate", [Direct(), StraightThroughMask()], ids=["direct", "straight through"])
 def test_averaging_asks_the_network_once_for_all_draws_and_gives_the_same_scores_and_gradients(
-    gate: Direct | ThroughMask, purifier: Selected, images: Images, linear: Callable[..., LinearRecognizer]
+    gate: Direct | StraightThroughMask,
+    purifier: MaskedProjection,
+    images: Images,
+    linear: Callable[..., LinearRecognizer],
 ) -> None:
     purifier = replace(purifier, gate=gate)
-    chooser, found, asked = purifier.chooser, [], []
-    assert isinstance(chooser, Chooser)
+    selector, found, asked = purifier.selector, [], []
+    assert isinstance(selector, LinearSelector)
     for each in (purifier, Hidden(purifier)):
         verifier = Averaged(purified(CosineVerifier(linear(SIDE)), each, "both"), 6)
         template = verifier.enroll(faces(B, SIDE, seed=8).load(INDEX.numpy()), INDEX, Draw(2))
-        probe, chooser.calls = images.clone().requires_grad_(), 0
+        probe, selector.calls = images.clone().requires_grad_(), 0
         scores = verifier.score(probe, template, Draw(2, step=7))
-        asked.append(chooser.calls)
+        asked.append(selector.calls)
         found.append((scores, *torch.autograd.grad(scores.sum(), probe)))
     assert asked == [1, 6]
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*found, strict=True))
@@ -281,20 +293,20 @@ def test_averaging_asks_the_network_once_for_all_draws_and_gives_the_same_scores
 
 
 def test_the_network_is_left_out_of_the_graph_where_its_gradient_is_not_asked_for(
-    purifier: Selected, images: Images
+    purifier: MaskedProjection, images: Images
 ) -> None:
     """Otherwise the direct attacker would pay for a backward pass through the network, for nothing."""
     passed: list[bool] = []
 
-    class Watching(Chooser):
+    class Watching(LinearSelector):
         def forward(self, pictures: Tensor) -> Tensor:
             passed.append(torch.is_grad_enabled())
             return super().forward(pictures)
 
-    for gate in (Direct(), MeanMask(), ThroughMask(), Steering()):
-        replace(purifier, chooser=Watching(), gate=gate)(images.clone().requires_grad_(), INDEX, DRAW)  # type: ignore[arg-type]
+    for gate in (Direct(), MeanMask(), StraightThroughMask(), SelectionGradient()):
+        replace(purifier, selector=Watching(), gate=gate)(images.clone().requires_grad_(), INDEX, DRAW)  # type: ignore[arg-type]
     assert passed == [False, True, True, True]
     passed.clear()
     with torch.no_grad():
-        replace(purifier, chooser=Watching(), gate=MeanMask())(images, INDEX, DRAW)
+        replace(purifier, selector=Watching(), gate=MeanMask())(images, INDEX, DRAW)
     assert passed == [False]

@@ -12,11 +12,11 @@ from scipy.linalg import hadamard
 from support.reference_fits import CPU, SIDE, SmallPin
 from torch import Tensor, nn
 
-from frbench.defenses.components.artifact_keys import under
+from frbench.defenses.components.artifact_tensors import without_prefix
 from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
 from frbench.defenses.subspace.mask_losses import MaskCost
-from frbench.defenses.subspace.pin import PinDefense
-from frbench.defenses.subspace.pin_fit import DenoiserRecipe, PinNetwork, PinRecipe, noisy, start_from
+from frbench.defenses.subspace.networks import PinNetwork
+from frbench.defenses.subspace.pin import DenoiserRecipe, PinDefense, PinRecipe, add_noise, initialise_head
 from frbench.harness.core.contracts import Fitted
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
@@ -67,7 +67,7 @@ def seen(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> tuple[Tenso
     purifier = PinDefense(None, recipe, artifact=artifact).purifier()  # type: ignore[arg-type]
     images = workshop.faces.load(np.arange(COUNT))
     with torch.no_grad():
-        keep = purifier.chooser(gray(images).reshape(-1, 1, SIDE, SIDE)).sigmoid()
+        keep = purifier.selector(gray(images).reshape(-1, 1, SIDE, SIDE)).sigmoid()
     clean = purifier.space.coefficients(gray(images))
     return keep, recipe.cost.oracle(clean, clean, SIDE**2)
 
@@ -76,7 +76,7 @@ def expected_cost(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> fl
     keep, _ = seen(workshop, recipe, artifact)
     space = Eigenspace.of(artifact.tensors, CPU)
     clean = space.coefficients(gray(workshop.faces.load(np.arange(COUNT))))
-    return float(recipe.cost.of(keep[:, None], clean, clean, torch.zeros(COUNT), SIDE**2).mean())
+    return float(recipe.cost.evaluate(keep[:, None], clean, clean, torch.zeros(COUNT), SIDE**2).mean())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: Worksh
 
 def test_a_start_is_never_beyond_two_per_cent_of_never_and_always() -> None:
     network = PinNetwork(2, 4, 2, 3)
-    start_from(network.head, torch.tensor([0.0, 0.3, 1.0]))
+    initialise_head(network.head, torch.tensor([0.0, 0.3, 1.0]))
     assert torch.allclose(network.head.choice.bias.sigmoid(), torch.tensor([0.02, 0.3, 0.98]), atol=1e-6)
 
 
@@ -142,7 +142,7 @@ def test_the_artifact_holds_basis_network_and_history(workshop: Workshop) -> Non
 def test_the_denoiser_is_the_one_that_was_fitted_and_stays_so(workshop: Workshop) -> None:
     fitted = workshop.part(RECIPE.denoiser)
     tensors = workshop.artifact(replace(RECIPE, schedule=replace(SHORT, epochs=2))).tensors
-    weights = under(fitted, "network")
+    weights = without_prefix(fitted, "network")
     assert weights
     assert all(torch.equal(tensors[f"network/denoiser.{name}"], each) for name, each in weights.items())
     assert fitted["history/second_pass"].shape == (30,)
@@ -155,7 +155,7 @@ def test_the_denoiser_learns(workshop: Workshop) -> None:
 
 def test_noise_has_the_strength_asked_for_relative_to_the_whole_batch() -> None:
     faces = torch.cat([torch.zeros(1, 1, 32, 32), torch.ones(3, 1, 32, 32)])
-    added = noisy(faces, 0.04, torch.Generator().manual_seed(0)) - faces
+    added = add_noise(faces, 0.04, torch.Generator().manual_seed(0)) - faces
     assert float(added.norm()) == pytest.approx(0.04 * float(faces.norm()), rel=1e-4)
     assert float(added[0].norm()) == pytest.approx(float(added[1].norm()), rel=0.1), "a dark face gets as much"
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from frbench.defenses.subspace.eigenfaces import Eigenfaces
 from frbench.defenses.subspace.mask_losses import MaskCost
 from frbench.defenses.subspace.pca import PcaDefense
-from frbench.defenses.subspace.pin import PinDefense
-from frbench.defenses.subspace.pin_fit import DenoiserRecipe
+from frbench.defenses.subspace.pin import DenoiserRecipe, PinDefense
 from frbench.harness.cli.main import main
 from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.core.face_data import FaceSet
