@@ -95,8 +95,8 @@ class Apgd:
     """Descend with steps of two radii that are halved, pair by pair, where they lead nowhere; keep the best iterate.
 
     loss:   ``cosine``, or ``hinge``: how far the score is from the view's aim, without a slope beyond it.
-    steps:  gradient steps a start. starts: each from random noise in the budget.
-    stop:   ``on_success`` drops pairs that pass the view's threshold out of the batch, ``never`` keeps descending.
+    steps:  gradient steps a run. restarts: runs, each from random noise in the budget.
+    early_stop: whether a pair leaves the batch as soon as it passes the view's threshold.
     """
 
     identity = "attack.apgd"
@@ -104,8 +104,8 @@ class Apgd:
 
     loss: Literal["cosine", "hinge"] = "cosine"
     steps: PositiveInt = 100
-    starts: PositiveInt = 1
-    stop: Literal["never", "on_success"] = "never"
+    restarts: PositiveInt = 1
+    early_stop: bool = False
 
     needs_gradient = True
     bounded = True
@@ -118,14 +118,14 @@ class Apgd:
 
     @property
     def _drops(self) -> bool:
-        return self.stop == "on_success"
+        return self.early_stop
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
         """Attack ``pairs``; gradients flow through ``view`` to the probe alone."""
         ledger = Ledger(goal, pairs.probe)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         ball = budget.around(pairs.probe)
-        for start in range(self.starts):
+        for start in range(self.restarts):
             noise = uniform(
                 pairs.index, Draw(view.seed, Stream.ATTACK, start, _NOISE[self.loss]), tuple(pairs.probe.shape[1:])
             )

@@ -50,23 +50,25 @@ class Search(Pending):
 class CarliniWagner:
     """Minimise ``size**2 + constant * hinge`` by Adam for one constant after another, each pair with its own.
 
-    approach: Newton steps before the first round; where they lead the search begins, its constant balances there.
-    rounds:   constants tried for a pair at most; larger while it fails, then bisected.
-    steps:    Adam steps in a round, sinking to zero as a cosine does.
-    lr:       the first step of a round in units of the pair's change so far (root mean square).
-    excess:   a constant that succeeded is bisected while it is over so many times the one that balances size and hinge.
-    refine:   bisections between the clean and the found image at the end, one score each.
+    Attributes:
+        newton_warmup_steps: Newton steps before the first constant is tried; the Adam search starts where they end.
+        binary_search_steps: constants tried per pair at most; larger ones until the attack succeeds, then bisection.
+        steps: Adam steps per constant; their size decays to zero along a cosine.
+        lr: size of the first Adam step, in units of the RMS of the pair's perturbation so far.
+        max_const_ratio: bisection stops once a successful constant is at most this many times the one at which the
+            gradients of both terms have equal norm.
+        line_search_steps: bisections between the clean and the adversarial image at the end, one score each.
     """
 
     identity = "attack.carlini_wagner"
     version = 1
 
-    approach: NonNegativeInt = 3
-    rounds: PositiveInt = 5
+    newton_warmup_steps: NonNegativeInt = 3
+    binary_search_steps: PositiveInt = 5
     steps: PositiveInt = 60
     lr: Positive = 0.7
-    excess: AtLeastOne = 10.0
-    refine: NonNegativeInt = 6
+    max_const_ratio: AtLeastOne = 10.0
+    line_search_steps: NonNegativeInt = 6
 
     needs_gradient = True
     bounded = False
@@ -77,19 +79,26 @@ class CarliniWagner:
         """Attack ``pairs``; ``budget`` is not looked at: an image is as small as it can be found."""
         whole, found = begin(view, pairs, goal)
         search = self._approach(view, whole, found)
-        for number in range(self.rounds):
+        for number in range(self.binary_search_steps):
             if not len(search):
                 break
-            success, balance = self._round(view, search, found, self.approach + number * self.steps)
+            success, balance = self._round(view, search, found, self.newton_warmup_steps + number * self.steps)
             in_reach = search.reach <= _WIDE * found.size[search.rows]
-            settled = success & in_reach & (search.constant <= self.excess * balance)
+            settled = success & in_reach & (search.constant <= self.max_const_ratio * balance)
             search = self._next(search, found, success)[~settled]
-        line_search(view, found, whole, _L2, self.refine, self.approach + self.rounds * self.steps)
+        line_search(
+            view,
+            found,
+            whole,
+            _L2,
+            self.line_search_steps,
+            self.newton_warmup_steps + self.binary_search_steps * self.steps,
+        )
         return found.result()
 
     def _approach(self, view: View, front: Pending, found: Smallest) -> Search:
         """All pairs that the clean image does not settle, near the threshold, with a constant and a stride."""
-        for step in range(self.approach):
+        for step in range(self.newton_warmup_steps):
             scores, gap, slope = look(view, found.goal, front, step)
             found.iterations[front.rows] += 1
             size = _L2.size(front.images, front.clean)

@@ -32,7 +32,7 @@ class DeepFool:
     norm:      in which a step is smallest: ``l2`` or ``linf``.
     steps:     at most; a pair that has arrived leaves the batch.
     overshoot: beyond the plane, as a share of each step.
-    refine:    bisections between the clean and the found image, one score each.
+    line_search_steps: bisections between the clean and the found image, one score each.
     """
 
     identity = "attack.deepfool"
@@ -41,7 +41,7 @@ class DeepFool:
     norm: Norm = "l2"
     steps: PositiveInt = 50
     overshoot: NonNegative = 0.02
-    refine: NonNegativeInt = 8
+    line_search_steps: NonNegativeInt = 8
 
     needs_gradient = True
     bounded = False
@@ -62,7 +62,7 @@ class DeepFool:
             front = replace(front, images=moved)[going]
         if len(front):
             last_look(view, found, front, measure, self.steps)
-        line_search(view, found, whole, measure, self.refine, self.steps + 1)
+        line_search(view, found, whole, measure, self.line_search_steps, self.steps + 1)
         return found.result()
 
 

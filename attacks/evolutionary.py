@@ -50,9 +50,10 @@ class Evolutionary:
     queries:    scores for each pair at most. votes: scores a decision, of which most must agree (random victims).
     tries:      starts: the goal's target, and while that is not adversarial, images of noise.
     bisections: of the line from the start to the clean image.
-    grid:       the noise is drawn as grid x grid pixels, at most the image's own. share: of these, moved at once.
-    pull:       first share of the way to the clean image in a move. spread: its noise, in distances to that image.
-    forgetting: of the path of successful noise; learning: of the variances that follow the path (c_c and c_cov).
+    grid:       the noise is drawn as grid x grid pixels, at most the image's own.
+    coordinate_fraction: share of these pixels that a move changes.
+    mu: first share of the way to the clean image in a move. sigma: its noise, in distances to that image.
+    c_c: decay of the path of successful noise; c_cov: learning rate of the variances that follow the path.
     window:     moves after which the pull follows the one-fifth rule.
 
     The clean image is never asked about: who is attacked is known to be decided correctly.
@@ -66,11 +67,11 @@ class Evolutionary:
     tries: PositiveInt = 5
     bisections: NonNegativeInt = 10
     grid: CropPixels = 32
-    share: PositiveFraction = 0.05
-    pull: OpenFraction = 0.01
-    spread: Positive = 0.1
-    forgetting: Fraction = 0.01
-    learning: Fraction = 0.001
+    coordinate_fraction: PositiveFraction = 0.05
+    mu: OpenFraction = 0.01
+    sigma: Positive = 0.1
+    c_c: Fraction = 0.01
+    c_cov: Fraction = 0.001
     window: PositiveInt = 30
 
     needs_gradient = False
@@ -144,8 +145,8 @@ class _Walk:
         self.small = (clean.shape[1], *(min(attack.grid, edge) for edge in clean.shape[2:]))
         self.variances = torch.ones(len(rows), math.prod(self.small), device=clean.device)
         self.path = torch.zeros_like(self.variances)
-        self.pull = torch.full_like(self.variances[:, 0], attack.pull)
-        self.moved_at_once = max(1, int(self.variances.shape[1] * attack.share))
+        self.pull = torch.full_like(self.variances[:, 0], attack.mu)
+        self.moved_at_once = max(1, int(self.variances.shape[1] * attack.coordinate_fraction))
 
     def run(self, first: int, decisions: int) -> Images:
         """The nearest images that the decisions, numbered from ``first``, found."""
@@ -198,11 +199,11 @@ class _Walk:
         distance = norm(change)
         reach = distance * (1 - self.pull[:, None, None, None])
         change = change * (1 - self.pull[:, None, None, None])
-        change = change + push * (self.attack.spread * distance / norm(push).clamp_min(_TINY))
+        change = change + push * (self.attack.sigma * distance / norm(push).clamp_min(_TINY))
         return (self.clean + change * (reach / norm(change).clamp_min(_TINY))).clamp_(0, 1)
 
     def _learn(self, won: Mask, step: Tensor) -> None:
-        kept, learning = 1 - self.attack.forgetting, self.attack.learning
+        kept, learning = 1 - self.attack.c_c, self.attack.c_cov
         path = kept * self.path + math.sqrt(1 - kept**2) * step
         variances = (1 - learning) * self.variances + learning * path.square()
         self.path = torch.where(won[:, None], path, self.path)

@@ -27,13 +27,15 @@ _FAR = {"l2": 4.0, "linf": 32 / 255}  # random starts of pairs without a success
 class Fab:
     """Project image and clean image onto the linearised boundary, step to between the two, step back on success.
 
-    norm:      in which the change is smallest: ``l2`` or ``linf``.
-    steps:     a start; each takes one gradient and one more score.
-    starts:    the first start is the clean image, the others are random, within half of the smallest change so far.
-    bias:      at most this share of a step goes towards the projection of the clean image (the paper's alpha_max).
-    overshoot: of both projections, a factor (eta).
-    backward:  share of the change that is kept after a success, from where the search continues (beta).
-    refine:    bisections between the clean and the found image at the end, one score each.
+    Attributes:
+        norm: norm of the perturbation that is minimised, ``l2`` or ``linf``.
+        steps: steps per run, each of one gradient and one more score.
+        restarts: runs; the first starts from the clean image, the others from random images within half the norm of
+            the smallest adversarial perturbation so far.
+        alpha_max: upper bound on the weight of the clean image's projection in a step.
+        eta: extrapolation factor of both projections.
+        beta: after a success, fraction of the perturbation from which the search continues.
+        line_search_steps: bisections between the clean and the adversarial image at the end, one score each.
     """
 
     identity = "attack.fab"
@@ -41,11 +43,11 @@ class Fab:
 
     norm: Norm = "linf"
     steps: PositiveInt = 20
-    starts: PositiveInt = 1
-    bias: Fraction = 0.1
-    overshoot: Positive = 1.05
-    backward: Fraction = 0.9
-    refine: NonNegativeInt = 8
+    restarts: PositiveInt = 1
+    alpha_max: Fraction = 0.1
+    eta: Positive = 1.05
+    beta: Fraction = 0.9
+    line_search_steps: NonNegativeInt = 8
 
     needs_gradient = True
     bounded = False
@@ -57,10 +59,10 @@ class Fab:
         whole, found = begin(view, pairs, goal)
         last_look(view, found, replace(whole, images=whole.clean), SIZES[self.norm], 0)
         standing = whole[found.size > 0]  # what the clean image achieves has a change of size zero
-        for start in range(self.starts if len(standing) else 0):
+        for start in range(self.restarts if len(standing) else 0):
             front = self._started(view, pairs, standing, found, start) if start else standing
             self._descend(view, found, front, first=1 + 2 * start * self.steps)
-        line_search(view, found, whole, SIZES[self.norm], self.refine, 1 + 2 * self.starts * self.steps)
+        line_search(view, found, whole, SIZES[self.norm], self.line_search_steps, 1 + 2 * self.restarts * self.steps)
         return found.result()
 
     def _started(self, view: View, pairs: PairBatch, standing: Pending, found: Smallest, start: int) -> Pending:
@@ -82,7 +84,7 @@ class Fab:
             found.offer(front.rows, front.images, scores, measure.size(front.images, front.clean))
             front = replace(front, images=self._stepped(front, gap + STRICTLY, slope))
             success = last_look(view, found, front, measure, step + 1)
-            inside = torch.lerp(front.clean, front.images, self.backward)
+            inside = torch.lerp(front.clean, front.images, self.beta)
             front = replace(front, images=torch.where(_column(success), inside, front.images))
 
     def _stepped(self, front: Pending, gap: Tensor, slope: Tensor) -> Images:
@@ -94,9 +96,9 @@ class Fab:
         )
         zero = torch.zeros_like(near)
         sizes = [SIZES[self.norm].size(change, zero).clamp_min(_TINY) for change in (near, far)]
-        share = _column((sizes[0] / (sizes[0] + sizes[1])).clamp_max(self.bias))
+        share = _column((sizes[0] / (sizes[0] + sizes[1])).clamp_max(self.alpha_max))
         moved = torch.lerp(front.images, front.clean, share)
-        return moved.add_(torch.lerp(near, far, share), alpha=self.overshoot).clamp_(0, 1)
+        return moved.add_(torch.lerp(near, far, share), alpha=self.eta).clamp_(0, 1)
 
 
 def onto_plane(images: Images, gap: Tensor, slope: Tensor, norm: Norm) -> Tensor:

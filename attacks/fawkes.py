@@ -29,8 +29,8 @@ _GAIN = 1.01  # what ``patience`` steps must bring
 class Fawkes:
     """Push the features away by Adadelta in tanh space, with a penalty beyond the budget and a cap on each pixel.
 
-    threshold: DSSIM allowed; steps; rate: of Adadelta; sd: weight of the penalty.
-    cap:        gray levels that a pixel may move. At the cap it has no gradient, and stays.
+    threshold: DSSIM allowed; steps; lr: of Adadelta; penalty_weight: weight of the penalty.
+    max_pixel_change: gray levels that a pixel may move. At the cap it has no gradient, and stays.
     extractors: how many networks the view averages, since the published distance is their sum.
     rounding:   of the file: the original truncates; ``none`` leaves images between the gray levels.
     straight_through: our deviation: a pixel at the cap keeps its gradient.
@@ -44,9 +44,9 @@ class Fawkes:
 
     threshold: Dissimilarity = 0.017
     steps: PositiveInt = 150
-    rate: Positive = 15.0
-    sd: NonNegative = 1e6
-    cap: GrayLevels = 15.0
+    lr: Positive = 15.0
+    penalty_weight: NonNegative = 1e6
+    max_pixel_change: GrayLevels = 15.0
     extractors: PositiveInt = 1
     rounding: Rounding = "truncate"
     straight_through: bool = False
@@ -79,10 +79,10 @@ class Fawkes:
         images = self._image(front, change)
         dissimilar = front.structure.dssim(images)
         distance = self.extractors * (2 - 2 * goal.loss(view.score(images, front.template, step)))
-        loss = self.sd * (dissimilar - self.threshold).relu().square() - front.weight * distance
+        loss = self.penalty_weight * (dissimilar - self.threshold).relu().square() - front.weight * distance
         (slope,) = torch.autograd.grad(loss.sum(), change)
         front.offer(images.detach(), dissimilar.detach(), distance.detach(), _OVER * self.threshold)
-        front.adadelta.step(front.change, slope, self.rate)
+        front.adadelta.step(front.change, slope, self.lr)
         if step == 0:  # the original makes a new variable here, and its optimizer starts again
             front.change.sub_(slope.sign(), alpha=_KICK)
             front.adadelta.restart()
@@ -91,7 +91,7 @@ class Fawkes:
     def _image(self, front: _Front, change: Tensor) -> Images:
         """Tanh space -> images in [0, 1], capped."""
         moved = from_tanh(front.place + change) - front.natural
-        capped = moved.clamp(-self.cap / GRAY_LEVELS, self.cap / GRAY_LEVELS)
+        capped = moved.clamp(-self.max_pixel_change / GRAY_LEVELS, self.max_pixel_change / GRAY_LEVELS)
         if self.straight_through:
             capped = moved + (capped - moved).detach()
         return front.natural + capped

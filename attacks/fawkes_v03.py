@@ -24,8 +24,9 @@ _TINY = 1e-12
 class FawkesTargeted:
     """Approach t = f(x) + 2 (f(y) - f(x)), where y is ``goal.target``: for a cloak, a photo of somebody else.
 
-    threshold: DSSIM beyond which a penalty of weight ``sd`` sets in; the nearest image is kept whatever its DSSIM.
-    steps; rate: of Adadelta, times 0.8 each third. extractors, rounding: as for ``Fawkes``.
+    threshold: DSSIM beyond which the penalty sets in; the nearest image is kept whatever its DSSIM.
+    penalty_weight: weight of the penalty. steps; lr: of Adadelta, times 0.8 each third.
+    extractors, rounding: as for ``Fawkes``.
 
     The authors' direction is the mean over a batch; here each photo has its own, so that batches do not matter, and
     features are of unit length, of several networks side by side. ``budget`` is not looked at.
@@ -36,8 +37,8 @@ class FawkesTargeted:
 
     threshold: Dissimilarity = 0.008
     steps: PositiveInt = 500
-    rate: Positive = 10.0
-    sd: NonNegative = 1e6
+    lr: Positive = 10.0
+    penalty_weight: NonNegative = 1e6
     extractors: PositiveInt = 1
     rounding: Rounding = "truncate"
 
@@ -57,12 +58,12 @@ class FawkesTargeted:
             moving = change.detach().requires_grad_(True)
             images = from_tanh(place + moving)
             feature = self.extractors * gap.of(images, step)
-            penalty = self.sd * (structure.dssim(images) - self.threshold).relu().square()
+            penalty = self.penalty_weight * (structure.dssim(images) - self.threshold).relu().square()
             (slope,) = torch.autograd.grad((penalty + feature).sum(), moving)
             nearer = feature.detach() < least
             least = torch.where(nearer, feature.detach(), least)
             kept = torch.where(nearer[:, None, None, None], images.detach(), kept)
-            adadelta.step(change, slope, self.rate * _DECAY ** (3 * step // self.steps))
+            adadelta.step(change, slope, self.lr * _DECAY ** (3 * step // self.steps))
         taken = torch.full_like(pairs.index, self.steps)
         return result(view, goal, pairs, as_filed(kept, self.rounding), taken)
 

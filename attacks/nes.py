@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,11 +14,18 @@ from frbench.attacks.components.active_set import Front, Ledger
 from frbench.attacks.square import allowance
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
 from frbench.harness.core.counter_rng import Stream, normal, uniform
-from frbench.harness.core.domains import AtLeastThree, CropPixels, EvenCount, Fraction, PixelChange, Stride
+from frbench.harness.core.domains import AtLeastThree, CropPixels, EvenCount, Fraction, PixelChange, RelativeStep
 from frbench.harness.core.face_data import PairBatch
 
 _ROOM = 128  # images asked about at once, where pairs are few
 _TINY = 1e-12
+
+
+def _signs(index: Tensor, draw: Draw, shape: tuple[int, ...]) -> Tensor:
+    return (uniform(index, draw, shape) < 0.5).to(torch.float32) * 2 - 1
+
+
+_DIRECTIONS: Mapping[str, Callable[[Tensor, Draw, tuple[int, ...]], Tensor]] = {"nes": normal, "spsa": _signs}
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,11 @@ class GradientEstimate:
 
     queries:    scores for each pair at most: each step takes ``samples``, two for a direction, and one where it led.
     samples:    even; the last step makes do with what is left.
-    directions: ``gaussian`` (NES) or ``signs`` (SPSA, Bernoulli).
-    spread:     how far along a direction one looks to both sides, in units of the image's range.
+    estimator: distribution of the directions: ``nes`` (Gaussian) or ``spsa`` (Bernoulli signs).
+    sigma:     how far along a direction one looks to both sides, in units of the image's range.
     grid:       directions are drawn as grid x grid pixels and enlarged, or null for each pixel by itself.
-    stride:     radii of the budget walked in a step. momentum: decay of the accumulated slope.
-    stop:       as in ``Square``.
+    rel_stepsize: length of a step in radii of the budget. momentum: decay of the accumulated slope.
+    early_stop: as in ``Square``.
     """
 
     identity = "attack.nes"
@@ -38,12 +46,12 @@ class GradientEstimate:
 
     queries: AtLeastThree = 1000
     samples: EvenCount = 40
-    directions: Literal["gaussian", "signs"] = "gaussian"
-    spread: PixelChange = 0.01
+    estimator: Literal["nes", "spsa"] = "nes"
+    sigma: PixelChange = 0.01
     grid: CropPixels | None = 14
-    stride: Stride = 0.2
+    rel_stepsize: RelativeStep = 0.2
     momentum: Fraction = 0.9
-    stop: Literal["never", "on_success"] = "on_success"
+    early_stop: bool = True
 
     needs_gradient = False
     bounded = True
@@ -51,7 +59,7 @@ class GradientEstimate:
 
     @property
     def stops_early(self) -> bool:
-        return self.stop == "on_success"
+        return self.early_stop
 
     @torch.no_grad()
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
@@ -63,7 +71,7 @@ class GradientEstimate:
             samples = min(self.samples, limit - spent - 1) // 2 * 2
             slope = self._slope(view, goal, front, samples, spent)
             front.velocity = slope if front.velocity is None else front.velocity * self.momentum + slope
-            front.images = front.ball.step(front.images, front.velocity, self.stride)
+            front.images = front.ball.step(front.images, front.velocity, self.rel_stepsize)
             spent += samples + 1
             scores = view.score(front.images, front.template, spent - 1)
             ledger.offer(front.rows, front.images, scores)
@@ -80,7 +88,7 @@ class GradientEstimate:
         for first in range(0, samples // 2, together):
             seen = range(first, min(first + together, samples // 2))
             drawn = [self._direction(front.template.index, view.seed, spent, each, shape) for each in seen]
-            moves = [self._enlarged(each, front.images) * self.spread for each in drawn]
+            moves = [self._enlarged(each, front.images) * self.sigma for each in drawn]
             questions = [(front.images + sign * move).clamp_(0, 1) for move in moves for sign in (1, -1)]
             losses = goal.loss(_answers(view, front, questions, spent + 2 * first)).reshape(len(drawn), 2, -1)
             rises = (losses[:, 0] - losses[:, 1]).nan_to_num(0.0)  # no answer is no slope
@@ -95,9 +103,7 @@ class GradientEstimate:
 
     def _direction(self, index: Tensor, seed: int, spent: int, which: int, shape: tuple[int, ...]) -> Tensor:
         draw = Draw(seed, Stream.ATTACK, spent, which)
-        if self.directions == "gaussian":
-            return normal(index, draw, shape)
-        return (uniform(index, draw, shape) < 0.5).to(torch.float32) * 2 - 1
+        return _DIRECTIONS[self.estimator](index, draw, shape)
 
     @staticmethod
     def _enlarged(small: Tensor, images: Images) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +16,10 @@ from frbench.attacks.components.active_set import Front, Ledger, gradient
 from frbench.attacks.components.input_diversity import Diversity, Smoothing
 from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
 from frbench.harness.core.counter_rng import Stream, uniform
-from frbench.harness.core.domains import Decay, PositiveInt, Stride
+from frbench.harness.core.domains import Decay, PositiveInt, RelativeStep
 from frbench.harness.core.face_data import PairBatch
 
+_PATH = 1.5  # radii that all steps cover together, where rel_stepsize is null
 _TINY = 1e-12
 
 
@@ -34,29 +34,30 @@ class _Noise(IntEnum):
 class ProjectedDescent:
     """Descend the goal's loss, projecting onto the budget after each step.
 
-    steps:    gradient steps a start. stride: radii walked in all, were every step in one direction.
-    starts:   the first start is the clean image, the others are random in the budget.
+    steps: gradient steps per run.
+    rel_stepsize: length of a step in radii of the budget; null for 1.5 / steps.
+    restarts: runs; the first start is the clean image, the others are random in the budget.
     momentum: decay of the accumulated gradient (MI-FGSM), or null for none.
     diversity: a random change of the images before each gradient (DI-FGSM), or null.
     smoothing: a filter of each gradient (TI-FGSM), or null.
-    stop:     ``on_success`` drops pairs that pass the view's threshold out of the batch, ``never`` keeps descending.
-    keep:     ``best`` iterate by the loss, or the ``last`` (what attack libraries return).
+    early_stop: whether a pair leaves the batch as soon as it passes the view's threshold.
+    return_best: return the best iterate by the loss, and not the last as attack libraries do.
 
     A probe that is the reference itself has a zero gradient, so such rows start from noise. With ``diversity`` an image
-    is still judged as it is: ``best`` and ``on_success`` then cost a forward pass a step more, ``last`` costs nothing.
+    is still judged as it is, so that ``return_best`` and ``early_stop`` then cost one more forward pass per step.
     """
 
     identity = "attack.projected_gradient_descent"
     version = 1
 
     steps: PositiveInt = 20
-    stride: Stride = 1.5
-    starts: PositiveInt = 1
+    rel_stepsize: RelativeStep | None = None
+    restarts: PositiveInt = 1
     momentum: Decay | None = None
     diversity: Diversity | None = None
     smoothing: Smoothing | None = None
-    stop: Literal["never", "on_success"] = "never"
-    keep: Literal["best", "last"] = "best"
+    early_stop: bool = False
+    return_best: bool = True
 
     needs_gradient = True
     bounded = True
@@ -64,14 +65,14 @@ class ProjectedDescent:
 
     @property
     def stops_early(self) -> bool:
-        return self.stop == "on_success"
+        return self.early_stop
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
         """Attack ``pairs``; gradients flow through ``view`` to the probe alone."""
         ledger = Ledger(goal, pairs.probe)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         ball = budget.around(pairs.probe)
-        for start in range(self.starts):
+        for start in range(self.restarts):
             front = Front(self._start(view, pairs, ball, start), template, ball, aim)
             if self.stops_early and start:
                 front = front.keep(~goal.achieved(ledger.scores, aim))
@@ -99,16 +100,21 @@ class ProjectedDescent:
                 going = ~ledger.goal.achieved(scores, front.aim)
                 front, slope = front.keep(going), slope[going]
             ledger.iterations[front.where] += 1
-            front.images = front.ball.step(front.images, self._direction(front, slope), self.stride / self.steps)
+            front.images = front.ball.step(front.images, self._direction(front, slope), self._fraction)
         if len(front):
             with torch.no_grad():
                 scores = view.score(front.images, front.template, first + self.steps)
             ledger.offer(front.rows, front.images, scores)
 
     @property
+    def _fraction(self) -> float:
+        """Length of a step in radii."""
+        return _PATH / self.steps if self.rel_stepsize is None else self.rel_stepsize
+
+    @property
     def _judges(self) -> bool:
         """Whether the score of each iterate matters, and not of the last alone."""
-        return self.keep == "best" or self.stops_early
+        return self.return_best or self.stops_early
 
     def _look(self, view: View, goal: Goal, front: Front, step: int) -> tuple[Scores, Tensor]:
         """Scores (N,) of the images, as they are where they are judged, and the gradient to follow."""

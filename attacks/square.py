@@ -11,7 +11,6 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -45,8 +44,8 @@ class _Noise(IntEnum):
 class Square:
     """Try squares at random places; each pair keeps what lowers the goal's loss.
 
-    queries: scores for each pair at most. share: of the image, that the first squares cover.
-    stop:    ``on_success`` spends nothing more on pairs that pass the view's aim, ``never`` goes on to lower the loss.
+    queries: scores for each pair at most. p_init: share of the image, that the first squares cover.
+    early_stop: spend nothing more on pairs that pass the view's aim, or else go on to lower the loss.
 
     The clean image is never asked about: who is attacked is known to be decided correctly.
     """
@@ -55,8 +54,8 @@ class Square:
     version = 1
 
     queries: PositiveInt = 1000
-    share: PositiveFraction = 0.8
-    stop: Literal["never", "on_success"] = "on_success"
+    p_init: PositiveFraction = 0.8
+    early_stop: bool = True
 
     needs_gradient = False
     bounded = True
@@ -64,7 +63,7 @@ class Square:
 
     @property
     def stops_early(self) -> bool:
-        return self.stop == "on_success"
+        return self.early_stop
 
     @torch.no_grad()
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
@@ -95,7 +94,7 @@ class Square:
 
     def _side(self, spent: float, edge: int) -> int:
         """Pixels on a side of the square when a share ``spent`` of the queries has been used."""
-        share = self.share / 2 ** bisect_left(_HALVINGS, int(spent * 10_000))
+        share = self.p_init / 2 ** bisect_left(_HALVINGS, int(spent * 10_000))
         return min(max(round(math.sqrt(share) * edge), 1), edge)
 
 

@@ -1,7 +1,8 @@
 """Deliberately broken defenses with masked gradients, the positive controls of the audit.
 
 None of them protects: oblivious attacks succeed against all. Attack them with ``threat=adaptive
-threat.also_bare=false``; otherwise the images of the oblivious attack count and hide the failure of the adaptive one.
+threat.include_oblivious=false``; otherwise the images of the oblivious attack count and hide the
+failure of the adaptive one.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Race:
 
 
 def our_pgd(view: View, task: Task) -> Images:
-    attack = ProjectedDescent(steps=STEPS, stride=STEPS * STEP / EPSILON, stop="on_success")
+    attack = ProjectedDescent(steps=STEPS, rel_stepsize=STEP / EPSILON, early_stop=True)
     return attack(view, task.pairs, task.goal, Linf(EPSILON)).images
 
 

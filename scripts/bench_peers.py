@@ -146,7 +146,7 @@ class AttackPass:
 
 def ours(view: View, task: Task, steps: int) -> Images:
     """``attack=pgd`` from the clean image alone, as the libraries do here."""
-    attack = ProjectedDescent(steps=steps, stride=STRIDE * steps / STEPS)
+    attack = ProjectedDescent(steps=steps, rel_stepsize=STRIDE / STEPS)
     return attack(view, task.pairs, task.goal, Linf(EPSILON)).images
 
 

@@ -135,7 +135,7 @@ def compare(task: Task, steps: int) -> None:
     found = {name: timed(name, run, task) for name, run in contenders(steps)}
     theirs = {median: passes for name, (median, passes) in found.items() if name.startswith("torchattacks")}
     passes = theirs[min(theirs)]
-    equal = ours(rounds=1, steps=max(passes - CarliniWagner.approach, 1), refine=0)
+    equal = ours(binary_search_steps=1, steps=max(passes - CarliniWagner.newton_warmup_steps, 1), line_search_steps=0)
     timed(f"frbench at {passes} passes", equal, task)
 
 

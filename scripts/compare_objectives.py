@@ -38,7 +38,7 @@ Make = Callable[[View, Task, float, int], Images]
 
 
 def our_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
-    return ProjectedDescent(steps=steps, stride=STRIDE)(view, task.pairs, task.goal, Linf(eps)).images
+    return ProjectedDescent(steps=steps, rel_stepsize=STRIDE / steps)(view, task.pairs, task.goal, Linf(eps)).images
 
 
 def our_apgd(view: View, task: Task, eps: float, steps: int) -> Images:

@@ -1,7 +1,7 @@
 """The README's figure of PIN and AIS: success of PGD against its budget, for who does not know of them and who does.
 
 frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.survival'
-frbench run experiment=purifiers_adaptive goal=dodging threat.relaxation=mean_mask '~protocol.survival'
+frbench run experiment=purifiers_adaptive goal=dodging threat.surrogate_gradient=mean_mask '~protocol.survival'
 python scripts/figure_purifiers.py [--out results/reference/purifiers] [overrides as for frbench run]
 """
 
@@ -34,7 +34,7 @@ def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         names, settings = record["names"], record["settings"]
         if record["status"] != "done" or (names["attack"], names["goal"]) != ("pgd", "dodging"):
             continue
-        threat, relaxation = names["threat"], settings.get("threat.relaxation")
+        threat, relaxation = names["threat"], settings.get("threat.surrogate_gradient")
         usual = names["budget"].startswith("linf") and names["defense"] in DEFENSES
         usual = usual and (names["dataset"], names["recognizer"]) == ON
         if not usual or settings.get("attack.steps") != STEPS.get(threat, -1) or relaxation not in (None, "mean_mask"):

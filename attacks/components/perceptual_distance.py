@@ -184,7 +184,7 @@ def first_layers(network: nn.Module, layers: Sequence[str]) -> fx.GraphModule:
 
 def _found(path: str) -> Path:
     return find_weights(
-        path, download_hint="conf/attack/lowkey.yaml says where to get it; or take attack=lowkey_p instead"
+        path, download_hint="conf/attack/lowkey.yaml says where to get it; or take attack=lowkey_proxy_lpips instead"
     )
 
 

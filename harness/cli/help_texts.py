@@ -114,7 +114,8 @@ are. No file is overwritten: a photo that has its copy is left alone, so the sam
   recursive=true         photos in the folders inside too
   quality=95             of JPEG and WebP copies
   suffix=_cloaked        what the name of a copy has more
-  attack=fawkes          or lowkey_p, or one within a budget: attack=pgd budget=linf_8; attack.NAME=VALUE sets it
+  attack=fawkes          or lowkey_proxy_lpips, or one within a budget: attack=pgd budget=linf_8;
+                         attack.NAME=VALUE sets an option of the attack
   recognizer=foamliu_mobilefacenet
                          what the cloak is made on: one whose gradients can be had, or an ensemble
   batch_size=16          faces at once; more for a GPU

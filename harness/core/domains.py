@@ -45,7 +45,7 @@ BelowOne = Annotated[float, Interval(ge=0, lt=1)]
 Percent = Annotated[float, Interval(ge=0, le=100)]
 Cosine = Annotated[float, Interval(ge=-1, le=1)]
 CosineGap = Annotated[float, Interval(ge=0, le=2)]  # a difference of two cosines, or 1 - cosine
-Stride = Annotated[float, Interval(gt=0, le=1000)]  # radii of a budget
+RelativeStep = Annotated[float, Interval(gt=0, le=1000)]  # a step, in radii of the budget
 Decay = Annotated[float, Interval(ge=0, le=2)]  # of an accumulated gradient: the range that Dong et al. (2018) sweep
 
 # Changes of an image, in units of its range [0, 1].

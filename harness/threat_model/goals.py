@@ -76,7 +76,7 @@ class Cloak(Dodging):
         if pairs.decoy is pairs.reference:
             raise Refused(
                 "this attack makes a photo resemble another person's, and there is none here; take one that moves it "
-                "away from itself, such as fawkes or lowkey_p"
+                "away from itself, such as fawkes or lowkey_proxy_lpips"
             )
         return pairs.decoy
 
@@ -85,7 +85,7 @@ class Cloak(Dodging):
         if attack.stops_early and not attack.bounded:
             raise Refused(
                 f"{type(attack).__name__} goes on until a verifier is fooled, and a cloak meets none; take fawkes, "
-                "lowkey_p, or an attack that keeps within a budget, such as pgd"
+                "lowkey_proxy_lpips, or an attack that keeps within a budget, such as pgd"
             )
 
     def achieved(self, scores: Scores, threshold: Scores) -> Mask:

@@ -51,19 +51,20 @@ class Transfer:
 class Adaptive:
     """The attacker knows the defense and differentiates through it.
 
-    relaxation: a name among the defense's relaxations; ``first``; or ``worst``, per pair over all of them.
-    draws: a random defense is averaged over so many draws a step (expectation over transformation).
+    surrogate_gradient: name of one of the defense's relaxations, ``default`` for the first of them, or ``worst`` for
+        the worst image of each pair over all of them.
+    eot_samples: a random defense is averaged over so many draws a step (expectation over transformation).
     margin: as for the others, but only float noise lies between what this attacker sees and the verdict.
-    also_bare: who knows of the defense may also ignore it, so the oblivious images count where they are worse.
+    include_oblivious: who knows of the defense may also ignore it, so the oblivious images count where they are worse.
     """
 
     identity = "threat.adaptive"
     version = 1
 
-    relaxation: str = "first"
-    draws: PositiveInt = 10
+    surrogate_gradient: str = "default"
+    eot_samples: PositiveInt = 10
     margin: CosineGap = 1e-3
-    also_bare: bool = True
+    include_oblivious: bool = True
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         known = victim.defense.relaxations(victim.verifier)
@@ -72,22 +73,22 @@ class Adaptive:
         thresholds = victim.calibrate(victim.defense.protect(victim.verifier))
         chosen = {name: self._averaged(known[name]) for name in self._chosen(list(known))}
         views = {name: View(look, thresholds, victim.seed, self.margin) for name, look in chosen.items()}
-        return views | dict(Oblivious().views(victim) if self.also_bare else {})
+        return views | dict(Oblivious().views(victim) if self.include_oblivious else {})
 
     def _chosen(self, names: list[str]) -> list[str]:
-        if self.relaxation == "worst":
+        if self.surrogate_gradient == "worst":
             return names
-        if self.relaxation == "first":
+        if self.surrogate_gradient == "default":
             return names[:1]
-        if self.relaxation not in names:
+        if self.surrogate_gradient not in names:
             raise ConfigError(
-                f"threat.relaxation={self.relaxation} is not offered by this defense; "
-                f"take one of {', '.join(names)}, first or worst"
+                f"threat.surrogate_gradient={self.surrogate_gradient} is not offered by this defense; "
+                f"take one of {', '.join(names)}, default or worst"
             )
-        return [self.relaxation]
+        return [self.surrogate_gradient]
 
     def _averaged(self, verifier: Verifier) -> Verifier:
-        return Averaged(verifier, self.draws) if verifier.random else verifier
+        return Averaged(verifier, self.eot_samples) if verifier.random else verifier
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Query:
     """The attacker may ask the defended victim itself, and sees neither weights nor gradients.
 
     queries: questions for each pair; enrolling the reference is none. Crafting counts them and answers no more.
-    answer:  ``score``, whose threshold the attacker knows, or ``decision``: accepted or refused.
+    feedback: ``score``, whose threshold the attacker knows, or ``label``: accepted or rejected.
     margin:  as for the adaptive attacker; a decision has none.
     """
 
@@ -103,13 +104,13 @@ class Query:
     version = 1
 
     queries: PositiveInt = 1000
-    answer: Literal["score", "decision"] = "score"
+    feedback: Literal["score", "label"] = "score"
     margin: CosineGap = 1e-3
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         asked = victim.defense.protect(victim.verifier)
         thresholds = victim.calibrate(asked)
-        if self.answer == "score":
+        if self.feedback == "score":
             return {"query": View(ScoresOnly(asked), thresholds, victim.seed, self.margin, self.queries)}
         verdicts, between = DecisionsOnly(asked, thresholds), torch.zeros_like(thresholds)
         return {"query": View(verdicts, between, victim.seed, 0.0, self.queries)}

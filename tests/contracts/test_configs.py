@@ -36,7 +36,7 @@ PROMISED = {
     "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
     "iresnet18 iresnet34 iresnet50 iresnet100 ensemble flip_averaged service trained",
     "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool fab lots worst_case minimal square nes "
-    "evolutionary torchattacks fawkes fawkes_mid fawkes_low fawkes_v03 lowkey lowkey_p",
+    "evolutionary torchattacks fawkes fawkes_mid fawkes_low fawkes_v03 lowkey lowkey_proxy_lpips",
     "goal": "dodging impersonation cloak",
     "budget": "linf_1 linf_2 linf_4 linf_5p1 linf_8 linf_16 l2_0p5 l2_1 l2_2 l2_4 unbounded dssim",
     "threat": "oblivious transfer adaptive query",
@@ -45,7 +45,7 @@ PROMISED = {
     "tv_chambolle nl_means bilateral wavelet wavelet_calibrated diverse_ensemble diverse_residual_cos_ensemble "
     "shared_head_ensemble naive_ensemble adp mter diverse_separate_heads_ensemble zoo_ensemble tiny_diverse",
     "protocol": "verification cloaking feature_distance",
-    "maker": "fawkes fawkes_v03 lowkey lowkey_p pgd",
+    "maker": "fawkes fawkes_v03 lowkey lowkey_proxy_lpips pgd",
     "tracker": "nearest linear finetuned",
     "audit": "cheap full",
     "experiment": "demo lfw_quickstart ensembles_whitebox ensembles_blackbox",

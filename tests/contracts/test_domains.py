@@ -201,10 +201,10 @@ def test_that_a_number_that_belongs_to_no_option_has_a_domain_too(config: str) -
         ["budget.radius=8"],
         ["budget.radius=nan"],
         ["attack.steps=0"],
-        ["attack.stride=-1.5"],
+        ["attack.rel_stepsize=-1.5"],
         ["defense=jpeg", "defense.quality=500"],
         ["threat=query", "attack=square", "threat.queries=-5"],
-        ["budget.radius=2/255", "attack.starts=0"],
+        ["budget.radius=2/255", "attack.restarts=0"],
     ],
     ids=" ".join,
 )

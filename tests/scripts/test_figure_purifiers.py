@@ -22,7 +22,7 @@ CELL = {
     "defense": "pin",
 }
 FOUND = {"attack": {"asr": 0.3, "asr_low": 0.2, "asr_high": 0.4}}
-ADAPTIVE = {"attack.steps": 40, "threat.relaxation": "mean_mask"}
+ADAPTIVE = {"attack.steps": 40, "threat.surrogate_gradient": "mean_mask"}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_that_a_point_has_the_radius_in_gray_levels_and_the_interval(script: Mod
 def test_that_an_adaptive_cell_enters_through_the_mean_mask_alone(script: ModuleType) -> None:
     adaptive = {"threat": "adaptive"}
     assert drawn(script, adaptive, ADAPTIVE)
-    assert not drawn(script, adaptive, ADAPTIVE | {"threat.relaxation": "steering"})
+    assert not drawn(script, adaptive, ADAPTIVE | {"threat.surrogate_gradient": "steering"})
     assert not drawn(script, adaptive, ADAPTIVE | {"attack.steps": 100})
 
 

@@ -51,7 +51,7 @@ def picture(width: int, seed: int = 0) -> Image.Image:
 
 def toy_cloaker(recognizer: Recognizer) -> Cloaker:
     """Three steps of PGD, within 8/255."""
-    attack = ProjectedDescent(steps=3, stride=2.0)
+    attack = ProjectedDescent(steps=3, rel_stepsize=2 / 3)
     return Cloaker(CosineVerifier(recognizer), attack, Cloak(), Linf(8 / 255), 0.02, 0, 4, torch.device("cpu"))
 
 

@@ -99,7 +99,7 @@ def test_a_mistyped_option_in_a_sweep_stops_it_before_it_starts(frbench: Callabl
     [
         ("attack.steps=abc", "int"),
         ("attack.steps=1.5", "an integer above 0"),
-        ("attack.stop=sometimes", "on_success"),
+        ("attack.early_stop=sometimes", "true or false"),
         ("budget.radius=wide", "a number above 0"),
     ],
 )

@@ -194,7 +194,7 @@ def test_that_the_last_line_says_which_faces_were_not_searched_for(
     assert out.endswith("1 other file; faces under 32 pixels a side were not searched for")
 
 
-@pytest.mark.parametrize("attack", [ProjectedDescent(steps=2, starts=2), Fawkes(steps=4)])
+@pytest.mark.parametrize("attack", [ProjectedDescent(steps=2, restarts=2), Fawkes(steps=4)])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_that_gray_stays_gray(
     mode: str, attack: Attack, tmp_path: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]

@@ -52,7 +52,7 @@ def real_photos(real_data: Path, tmp_path: Path) -> Path:
 def test_that_a_users_folder_is_protected(
     real_photos: Path, real_data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["cloak", str(real_photos), "attack=pgd", "attack.steps=10", "attack.starts=1", "budget=linf_16"]
+    words = ["cloak", str(real_photos), "attack=pgd", "attack.steps=10", "attack.restarts=1", "budget=linf_16"]
     words += [f"paths.data={real_data}", "device=cpu"]
     before = snapshot(real_photos)
     assert main(words) == 1

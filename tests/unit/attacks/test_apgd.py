@@ -153,7 +153,7 @@ def test_it_beats_bim_on_nine_of_ten_pairs_of_real_faces(real_data: Path) -> Non
 
 @pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("budget", BUDGETS, ids=BUDGET_NAMES)
-@pytest.mark.parametrize("attack", [Apgd(steps=30, starts=2, stop="on_success"), Apgd(loss="hinge", steps=30)])
+@pytest.mark.parametrize("attack", [Apgd(steps=30, restarts=2, early_stop=True), Apgd(loss="hinge", steps=30)])
 def test_images_do_not_depend_on_the_batch(
     attack: Apgd, budget: Budget, size: int, linear: Callable, batch: Callable, view: Callable
 ) -> None:
@@ -178,7 +178,7 @@ def test_a_zero_gradient_gives_no_nan(
 
 def test_a_radius_for_each_pair_is_each_pairs_own(linear: Callable, batch: Callable, view: Callable) -> None:
     look, pairs, radii = view(linear()), batch(), torch.linspace(0.01, 0.06, COUNT)
-    attack = Apgd(steps=20, stop="on_success")
+    attack = Apgd(steps=20, early_stop=True)
     together = attack(look, pairs, Dodging(), Linf(radii)).images
     alone = [attack(look, pairs[slice(i, i + 1)], Dodging(), Linf(float(radii[i]))).images for i in range(COUNT)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-6)
@@ -224,10 +224,10 @@ def test_finished_pairs_leave_the_batch(linear: Callable, batch: Callable) -> No
     pairs = batch(same=True)
     victim = Counting(CosineVerifier(linear()))
     look = View(victim, torch.full((COUNT,), 0.15))
-    never = Apgd(steps=20, starts=2)(look, pairs, Dodging(), Linf(0.1))
+    never = Apgd(steps=20, restarts=2)(look, pairs, Dodging(), Linf(0.1))
     assert victim.rows == 2 * 21 * COUNT
     victim.rows = 0
-    early = Apgd(steps=20, starts=2, stop="on_success")(look, pairs, Dodging(), Linf(0.1))
+    early = Apgd(steps=20, restarts=2, early_stop=True)(look, pairs, Dodging(), Linf(0.1))
     assert torch.equal(never.achieved, early.achieved)
     assert bool(early.achieved.any())
     assert torch.equal(loss_of(look, pairs, Dodging(), early.images) <= 0.15, early.achieved)
@@ -239,7 +239,7 @@ def test_the_best_iterate_is_kept_and_more_steps_and_starts_help(
     curved: Curved, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(curved), batch(same=True)
-    attacks = [Apgd(steps=5), Apgd(steps=40), Apgd(steps=40, starts=3)]
+    attacks = [Apgd(steps=5), Apgd(steps=40), Apgd(steps=40, restarts=3)]
     few, many, again = (
         loss_of(look, pairs, Dodging(), attack(look, pairs, Dodging(), Linf(0.05)).images) for attack in attacks
     )

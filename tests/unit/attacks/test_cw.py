@@ -58,7 +58,7 @@ def test_its_median_is_not_above_that_of_deepfool_or_of_bim_with_a_searched_radi
 ) -> None:
     look, pairs = view(curved), batch(same=goal == Dodging())
     ours = sizes(CarliniWagner(steps=100), look, pairs, goal).median()
-    bim = Minimal(ProjectedDescent(steps=20, stop="on_success"), L2(4.0))
+    bim = Minimal(ProjectedDescent(steps=20, early_stop=True), L2(4.0))
     assert ours <= sizes(bim, look, pairs, goal).median() * 1.002
     assert ours < sizes(DeepFool(), look, pairs, goal).median()
 
@@ -75,10 +75,10 @@ def test_black_and_white_pixels_move_as_far_as_others(
 
 
 def test_a_pair_whose_constant_is_settled_leaves_the_search(linear: Callable, batch: Callable, view: Callable) -> None:
-    attack = CarliniWagner(rounds=5)
+    attack = CarliniWagner(binary_search_steps=5)
     result = attack(view(linear()), batch(same=True), Dodging(), Unbounded())
     assert bool(result.achieved.all())
-    assert result.iterations.max() < attack.approach + attack.rounds * attack.steps
+    assert result.iterations.max() < attack.newton_warmup_steps + attack.binary_search_steps * attack.steps
 
 
 def test_a_poor_first_constant_is_searched_away(
@@ -89,8 +89,8 @@ def test_a_poor_first_constant_is_searched_away(
     good = sizes(CarliniWagner(), look, pairs, goal)
     for factor in (1e-2, 1e3):
         monkeypatch.setattr("frbench.attacks.cw._EXCESS", factor)
-        one = CarliniWagner(approach=1, rounds=1, refine=0)
-        many = CarliniWagner(approach=1, rounds=20, refine=0)
+        one = CarliniWagner(newton_warmup_steps=1, binary_search_steps=1, line_search_steps=0)
+        many = CarliniWagner(newton_warmup_steps=1, binary_search_steps=20, line_search_steps=0)
         found, lost = sizes(many, look, pairs, goal), sizes(one, look, pairs, goal)
         assert bool(found.isfinite().all())
         assert found.median() < 1.1 * good.median()
@@ -122,7 +122,7 @@ def test_on_faces_its_median_is_at_most_that_of_torchattacks_at_equal_passes(goa
         achieved = goal.achieved(view.score(theirs, model.template), model.aim)
     median = torch.where(achieved, L2(1.0).size(theirs, pairs.probe), torch.inf).median()
     steps = max(model.calls - 3, 1)
-    ours = sizes(CarliniWagner(rounds=1, steps=steps, refine=0), view, pairs, goal)
+    ours = sizes(CarliniWagner(binary_search_steps=1, steps=steps, line_search_steps=0), view, pairs, goal)
     assert bool(ours.isfinite().all())
     assert ours.median() <= median
 

@@ -19,8 +19,8 @@ def test_it_needs_few_steps_and_finished_pairs_leave(linear: Callable, batch: Ca
 
 def test_refining_never_makes_an_image_larger(linear: Callable, batch: Callable, view: Callable) -> None:
     look, pairs = view(linear()), batch(same=False)
-    rough = DeepFool(overshoot=0.5, refine=0)(look, pairs, Impersonation(), Unbounded())
-    fine = DeepFool(overshoot=0.5, refine=8)(look, pairs, Impersonation(), Unbounded())
+    rough = DeepFool(overshoot=0.5, line_search_steps=0)(look, pairs, Impersonation(), Unbounded())
+    fine = DeepFool(overshoot=0.5, line_search_steps=8)(look, pairs, Impersonation(), Unbounded())
     sizes = [L2(1.0).size(result.images, pairs.probe) for result in (rough, fine)]
     assert bool(fine.achieved.all())
     assert bool((sizes[1] <= sizes[0]).all())

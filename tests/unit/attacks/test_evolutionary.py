@@ -203,7 +203,7 @@ def test_that_a_move_has_the_length_of_the_pull_and_the_noise_that_was_asked_for
     pairs, view = batch(), looking(CosineVerifier(linear()), 0.3)
     clean = 0.4 + 0.2 * pairs.probe  # far from 0 and 1, so that nothing is clipped
     images = clean + 0.1 * (pairs.decoy - 0.5)
-    walk = _Walk(Evolutionary(pull=0.25, spread=0.03), _Asker(view, Dodging(), pairs, 1), pairs.index, clean, images)
+    walk = _Walk(Evolutionary(mu=0.25, sigma=0.03), _Asker(view, Dodging(), pairs, 1), pairs.index, clean, images)
     walk._draw(0)
     before, after = images - clean, walk._nearer(walk._noise(0)) - clean
     lengths = [change.flatten(1).norm(dim=1) for change in (before, after)]

@@ -73,7 +73,7 @@ def test_its_sizes_are_those_of_torchattacks(
     """Within 1e-4 for each pair, at equal steps and without our bisections at the end, which theirs does not have."""
     pytest.importorskip("torchattacks")
     look, pairs = view(linear()), batch(same=goal == Dodging())
-    ours = sizes(Fab(norm=norm, refine=0), look, pairs, goal, norm)
+    ours = sizes(Fab(norm=norm, line_search_steps=0), look, pairs, goal, norm)
     budget = {"l2": L2(9.0), "linf": Linf(0.9)}[norm]  # theirs returns the clean image where it is beyond this
     library = TorchAttack("FAB", {"steps": 20})(look, pairs, goal, budget)
     assert bool(library.achieved.all())
@@ -108,7 +108,7 @@ def test_random_starts_belong_to_the_pair_and_never_make_a_change_larger(
     norm: Norm, linear: Callable, batch: Callable, view: Callable
 ) -> None:
     """The first start asks for 11 scores, the clean image's and two a step; the next is that of a random start."""
-    pairs, attack = batch(same=True), Fab(norm=norm, steps=5, starts=3)
+    pairs, attack = batch(same=True), Fab(norm=norm, steps=5, restarts=3)
 
     def found(rows: Tensor, seed: int) -> tuple[Tensor, dict[int, list[Tensor]]]:
         verifier = Noting(linear())
@@ -125,12 +125,12 @@ def test_random_starts_belong_to_the_pair_and_never_make_a_change_larger(
     assert (start[0].norm() if norm == "l2" else start[0].abs().max()) <= 0.51 * max(
         float(SIZES[norm].size(image[None], pairs.probe[7:8])) for image in seen[7][:11]
     )
-    single = sizes(replace(attack, starts=1), view(linear()), pairs, Dodging(), norm)
+    single = sizes(replace(attack, restarts=1), view(linear()), pairs, Dodging(), norm)
     assert bool((together <= single * (1 + 1e-6)).all())
 
 
 def test_a_pair_that_needs_no_change_gets_none(linear: Callable, batch: Callable, view: Callable) -> None:
     pairs = batch(same=True)
-    result = Fab(starts=2)(view(linear(), threshold=2.0), pairs, Dodging(), Unbounded())
+    result = Fab(restarts=2)(view(linear(), threshold=2.0), pairs, Dodging(), Unbounded())
     assert torch.equal(result.images, pairs.probe)
     assert bool(result.achieved.all()) and not bool(result.iterations.any())

@@ -85,7 +85,9 @@ def test_that_the_optimizer_starts_again_after_the_first_step_of_fawkes_and_sign
                 images.register_hook(lambda slope: slopes.append(slope.double()))
             return linear(16).embed(images)
 
-    Fawkes(steps=3, sd=0.0, cap=255.0, rounding="none")(through(Noting()), pairs, Cloak(), Unbounded())
+    Fawkes(steps=3, penalty_weight=0.0, max_pixel_change=255.0, rounding="none")(
+        through(Noting()), pairs, Cloak(), Unbounded()
+    )
     tanh = [(2 - 1e-6) * (images - 0.5) for images in seen]
     first, second, third = (torch.atanh(each) for each in tanh)
     by_place = [slope * (1 - each.square()) / (2 - 1e-6) for slope, each in zip(slopes, tanh, strict=True)]
@@ -174,7 +176,10 @@ def test_that_a_view_of_nothing_keeps_the_photo_but_for_what_truncation_takes(sa
 
 
 def test_that_a_pixel_at_the_cap_stays_but_where_its_gradient_is_let_through(linear: Callable) -> None:
-    pairs, options = cloaking(photos(2, 16)), {"steps": 30, "sd": 0.0, "cap": 1.0, "rounding": "none"}
+    pairs, options = (
+        cloaking(photos(2, 16)),
+        {"steps": 30, "penalty_weight": 0.0, "max_pixel_change": 1.0, "rounding": "none"},
+    )
     held, let = (
         Fawkes(straight_through=through_cap, **options)(through(linear(16)), pairs, Cloak(), Unbounded()).images
         for through_cap in (False, True)
@@ -232,7 +237,7 @@ def test_that_nobody_to_aim_at_is_refused(linear: Callable) -> None:
 def test_that_two_extractors_weigh_twice_as_much_against_the_penalty(linear: Callable) -> None:
     pairs, look = cloaking(photos(2, 16)), through(linear(16))
     one, two, half = (
-        Fawkes(steps=20, extractors=count, sd=sd, rounding="none")(look, pairs, Cloak(), Unbounded()).images
+        Fawkes(steps=20, extractors=count, penalty_weight=sd, rounding="none")(look, pairs, Cloak(), Unbounded()).images
         for count, sd in ((1, 1e4), (2, 1e4), (2, 2e4))
     )
     assert not torch.allclose(one, two, atol=1e-3)

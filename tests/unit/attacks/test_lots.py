@@ -17,7 +17,7 @@ from frbench.harness.threat_model.budgets import Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
-GROWING = Minimal(ProjectedDescent(stop="on_success"), Linf(1 / 255), doublings=9, bisections=8)
+GROWING = Minimal(ProjectedDescent(early_stop=True), Linf(1 / 255), doublings=9, bisections=8)
 READINGS = {"max": Walk(), "sign": Walk(direction="sign"), "bim": GROWING, "cw": CarliniWagner()}
 
 

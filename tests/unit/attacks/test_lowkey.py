@@ -168,7 +168,7 @@ def test_that_missing_or_other_weights_are_told_in_one_line(files: tuple[Path, P
         lambda: attack(through(TINY), cloaking(photos(1)), Cloak(), Unbounded()),
         lambda: fingerprint(attack),
     ):
-        with pytest.raises(FrbenchError, match="attack=lowkey_p") as error:
+        with pytest.raises(FrbenchError, match="attack=lowkey_proxy_lpips") as error:
             use()
         assert "\n" not in str(error.value)
     with pytest.raises(FrbenchError, match="holds nothing as features.0.weight"):

@@ -20,7 +20,7 @@ from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
-BIM = ProjectedDescent(steps=20, stop="on_success")
+BIM = ProjectedDescent(steps=20, early_stop=True)
 START = 16 / 255
 
 
@@ -145,4 +145,4 @@ def test_the_inner_attack_and_the_norm_are_options(words: tuple[str, ...]) -> No
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         attack = build.instantiate(build.plain(hydra.compose("run", ["attack=minimal", *words]))["attack"], "attack")
     budget: Budget = L2(1.0) if words else Linf(START)
-    assert attack == Minimal(ProjectedDescent(steps=1, stride=1.0, stop="on_success") if words else BIM, budget)
+    assert attack == Minimal(ProjectedDescent(steps=1, rel_stepsize=1.0, early_stop=True) if words else BIM, budget)

@@ -17,11 +17,11 @@ from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
-FGSM = ProjectedDescent(steps=1, stride=1.0)
+FGSM = ProjectedDescent(steps=1, rel_stepsize=1.0)
 BIM = ProjectedDescent(steps=20)
-PGD = ProjectedDescent(steps=20, starts=2)
+PGD = ProjectedDescent(steps=20, restarts=2)
 MIFGSM = ProjectedDescent(steps=20, momentum=1.0)
-DIFGSM = ProjectedDescent(steps=20, momentum=1.0, diversity=ResizeAndPad(), keep="last")
+DIFGSM = ProjectedDescent(steps=20, momentum=1.0, diversity=ResizeAndPad(), return_best=False)
 TIFGSM = ProjectedDescent(steps=20, momentum=1.0, smoothing=GaussianSmoothing())
 ATTACKS = {"fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM, "difgsm": DIFGSM, "tifgsm": TIFGSM}
 GOALS = [Dodging(), Impersonation()]
@@ -111,12 +111,12 @@ def test_dodging_from_the_reference_itself_starts_from_noise(
 
 
 @pytest.mark.parametrize("size", [1, 5, 12])
-@pytest.mark.parametrize("stop", ["never", "on_success"])
+@pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("transfer", [False, True])
 def test_images_do_not_depend_on_the_batch(
-    transfer: bool, size: int, stop: str, linear: Callable, batch: Callable, view: Callable
+    transfer: bool, size: int, stop: bool, linear: Callable, batch: Callable, view: Callable
 ) -> None:
-    look, pairs, attack = view(linear()), batch(), ProjectedDescent(steps=10, starts=2, stop=stop)
+    look, pairs, attack = view(linear()), batch(), ProjectedDescent(steps=10, restarts=2, early_stop=stop)
     if transfer:
         attack = replace(attack, momentum=1.0, diversity=ResizeAndPad(), smoothing=GaussianSmoothing())
     together = attack(look, pairs, Impersonation(), Linf(8 / 255)).images
@@ -126,8 +126,8 @@ def test_images_do_not_depend_on_the_batch(
 
 def test_finished_pairs_leave_the_batch_and_stay_finished(linear: Callable, batch: Callable, view: Callable) -> None:
     look, pairs = view(linear(), threshold=0.15), batch(same=True)
-    never = ProjectedDescent(steps=20, starts=2)(look, pairs, Dodging(), Linf(0.1))
-    early = ProjectedDescent(steps=20, starts=2, stop="on_success")(look, pairs, Dodging(), Linf(0.1))
+    never = ProjectedDescent(steps=20, restarts=2)(look, pairs, Dodging(), Linf(0.1))
+    early = ProjectedDescent(steps=20, restarts=2, early_stop=True)(look, pairs, Dodging(), Linf(0.1))
     assert bool(never.achieved.any())
     assert torch.equal(never.achieved, early.achieved)
     done = early.achieved
@@ -140,7 +140,7 @@ def test_finished_pairs_leave_the_batch_and_stay_finished(linear: Callable, batc
 def test_an_attack_that_stops_goes_a_margin_beyond_the_threshold(
     linear: Callable, batch: Callable, view: Callable
 ) -> None:
-    pairs, attack = batch(same=True), ProjectedDescent(steps=60, stop="on_success")
+    pairs, attack = batch(same=True), ProjectedDescent(steps=60, early_stop=True)
     look = view(linear(), threshold=0.3, margin=0.1)
     result = attack(look, pairs, Dodging(), Linf(0.2))
     assert bool(result.achieved.any())
@@ -182,7 +182,7 @@ def test_di_and_ti_fgsm_are_a_plain_loop_with_a_changed_image_and_a_smoothed_gra
 ) -> None:
     look, pairs, budget = view(linear()), batch(), Linf(8 / 255)
     change, smoothing, steps = ResizeAndPad(), GaussianSmoothing(), 6
-    attack = ProjectedDescent(steps=steps, momentum=1.0, diversity=change, smoothing=smoothing, keep="last")
+    attack = ProjectedDescent(steps=steps, momentum=1.0, diversity=change, smoothing=smoothing, return_best=False)
     template, images, velocity = look.enroll(pairs), pairs.probe, torch.zeros_like(pairs.probe)
     for step in range(steps):
         images = images.detach().requires_grad_()
@@ -194,9 +194,9 @@ def test_di_and_ti_fgsm_are_a_plain_loop_with_a_changed_image_and_a_smoothed_gra
     assert differing < 1e-3  # a gradient of nearly zero may take either sign
 
 
-@pytest.mark.parametrize(("options", "passes"), [({"keep": "last"}, 11), ({"keep": "best"}, 21)])
+@pytest.mark.parametrize(("options", "passes"), [({"return_best": False}, 11), ({"return_best": True}, 21)])
 def test_a_changed_image_is_never_what_is_judged(
-    options: dict[str, str], passes: int, linear: Callable, batch: Callable
+    options: dict[str, bool], passes: int, linear: Callable, batch: Callable
 ) -> None:
     """The image itself is scored once more a step where its score matters, and not where it does not."""
     victim, pairs = Noted(CosineVerifier(linear())), batch(same=True)
@@ -206,7 +206,7 @@ def test_a_changed_image_is_never_what_is_judged(
     assert len(victim.probes) == passes
     scores = look.score(result.images, look.enroll(pairs))
     assert torch.equal(result.achieved, scores <= 0.3)
-    if options["keep"] == "best":
+    if options["return_best"]:
         iterates = torch.stack([look.score(each, look.enroll(pairs)) for each in victim.probes[1:20:2]])
         assert torch.allclose(scores, torch.minimum(iterates.amin(dim=0), scores), atol=1e-6)
         assert bool((scores <= iterates.amin(dim=0) + 1e-6).all())
@@ -216,6 +216,9 @@ def test_smoothing_leaves_a_smoother_change(linear: Callable, batch: Callable, v
     look, pairs = view(linear(16)), batch(size=16)
     rough, smooth = (
         ((attack(look, pairs, Dodging(), Unbounded()).images - pairs.probe).diff(dim=3).abs().mean())
-        for attack in (ProjectedDescent(steps=1, stride=0.1), ProjectedDescent(1, 0.1, smoothing=GaussianSmoothing()))
+        for attack in (
+            ProjectedDescent(steps=1, rel_stepsize=0.1),
+            ProjectedDescent(1, 0.1, smoothing=GaussianSmoothing()),
+        )
     )
     assert smooth < 0.7 * rough

@@ -103,7 +103,7 @@ def test_that_more_queries_never_make_it_worse(goal: Goal, budget: Budget, linea
     pairs, view = batch(), looking(CosineVerifier(linear()), 0.3)
     losses = []
     for queries in (1, 30, 600):
-        images = Square(queries=queries, stop="never")(view, pairs, goal, budget).images
+        images = Square(queries=queries, early_stop=False)(view, pairs, goal, budget).images
         losses.append(goal.loss(view.score(images, view.enroll(pairs))).mean())
     assert losses[0] > losses[1] > losses[2]
 

@@ -30,9 +30,9 @@ TOGETHER = [name for name in USABLE if not ATTACKS[name].alone]
 # What looks away from the clean answer in either direction, does nothing, or is noise: promises no lower loss.
 AIMLESS = {"TPGD", "VANILA", "GN"}
 ALPHA = 1.5 * (8 / 255) / 10
-PLAIN = ProjectedDescent(steps=10, keep="last")
+PLAIN = ProjectedDescent(steps=10, return_best=False)
 PAIRS = {
-    "FGSM": ({}, replace(PLAIN, steps=1, stride=1.0), Linf(8 / 255)),
+    "FGSM": ({}, replace(PLAIN, steps=1, rel_stepsize=1.0), Linf(8 / 255)),
     "BIM": ({"alpha": ALPHA, "steps": 10}, PLAIN, Linf(8 / 255)),
     "PGD": ({"alpha": ALPHA, "steps": 10, "random_start": False}, PLAIN, Linf(8 / 255)),
     "MIFGSM": ({"alpha": ALPHA, "steps": 10, "decay": 1.0}, replace(PLAIN, momentum=1.0), Linf(8 / 255)),

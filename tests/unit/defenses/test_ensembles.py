@@ -132,7 +132,7 @@ def test_that_the_attacker_who_differentiates_through_the_fusion_gets_further(
     defense = FusedDefense({each.name: each for each in several}, fusion)
     victim = Victim(CosineVerifier(several[0]), defense, lifted, lambda verifier: torch.full((24,), 0.3), seed=0)
     judge, gained = defense.protect(victim.verifier), {}
-    for threat in (Oblivious(), Adaptive(also_bare=False)):
+    for threat in (Oblivious(), Adaptive(include_oblivious=False)):
         (view,) = threat.views(victim).values()
         made = steps(view, pairs, goal, Linf(0.2)).images
         gained[type(threat)] = score(judge, made, pairs.reference)

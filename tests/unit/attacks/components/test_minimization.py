@@ -20,8 +20,8 @@ from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import L2, Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
-BIM = ProjectedDescent(steps=20, stop="on_success")
-FGSM = ProjectedDescent(steps=1, stride=1.0, stop="on_success")
+BIM = ProjectedDescent(steps=20, early_stop=True)
+FGSM = ProjectedDescent(steps=1, rel_stepsize=1.0, early_stop=True)
 EUCLIDEAN: dict[str, Attack] = {
     "cw": CarliniWagner(),
     "deepfool": DeepFool(),

@@ -158,7 +158,7 @@ def test_that_specificity_is_the_mean_hamming_distance_of_two_masks(space: Eigen
 def adversarial_phase(**changes: Any) -> AdversarialPhase:
     cost = AisCost(estimator="straight_through", draws=1)
     return replace(
-        AdversarialPhase(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, stride=1.0), BRIEF), **changes
+        AdversarialPhase(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, rel_stepsize=1.0), BRIEF), **changes
     )
 
 

@@ -66,8 +66,8 @@ def test_that_an_option_is_told_with_default_range_and_meaning_of_each_field(
 ) -> None:
     out = printed(capsys, "attack=pgd")
     assert "Madry et al." in out and "attack.NAME=VALUE" in out
-    assert "steps=20" in out and "gradient steps a start" in out
-    assert "keep=best" in out and "best or last; best iterate by the loss" in out
+    assert "steps=20" in out and "gradient steps per run" in out
+    assert "return_best=true" in out and "true or false; return the best iterate by the loss" in out
 
 
 def test_that_parts_inside_are_told_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_the_adaptive_attacker_sees_the_defended_threshold_and_the_relaxation_na
     sight = victim(linear(), JpegDefense())
     known = list(JpegDefense().relaxations(sight.verifier))
     assert list(Adaptive("worst").views(sight)) == [*known, "bare"]
-    assert list(Adaptive("soft", also_bare=False).views(sight)) == ["soft"]
+    assert list(Adaptive("soft", include_oblivious=False).views(sight)) == ["soft"]
     views = Adaptive().views(sight)
     assert views[known[0]].thresholds[0] == 0.5
     assert views["bare"].verifier == sight.verifier
@@ -121,7 +121,7 @@ def test_the_adaptive_attacker_averages_a_random_defense_and_no_other(linear: Ca
         def relaxations(self, verifier: CosineVerifier) -> dict:  # type: ignore[override]
             return {"exact": purified(verifier, Noise(), "both")}
 
-    (view,) = Adaptive(draws=4, also_bare=False).views(victim(linear(), NoiseDefense())).values()
+    (view,) = Adaptive(eot_samples=4, include_oblivious=False).views(victim(linear(), NoiseDefense())).values()
     assert view.verifier == Averaged(purified(CosineVerifier(linear()), Noise(), "both"), 4)
-    (view,) = Adaptive(draws=4, also_bare=False).views(victim(linear(), NoDefense())).values()
+    (view,) = Adaptive(eot_samples=4, include_oblivious=False).views(victim(linear(), NoDefense())).values()
     assert isinstance(view.verifier, CosineVerifier)

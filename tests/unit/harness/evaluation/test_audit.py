@@ -185,7 +185,7 @@ def test_noise_that_calls_itself_an_attack_is_flagged(audited: Callable) -> None
 
 
 def test_an_attack_that_was_stopped_too_soon_is_flagged(audited: Callable) -> None:
-    slow = audited(attack=ProjectedDescent(steps=10, stride=0.05), budget=Linf(16 / 255))
+    slow = audited(attack=ProjectedDescent(steps=10, rel_stepsize=0.005), budget=Linf(16 / 255))
     assert "still_rising" in slow.flags
     assert slow.figures["still_rising"] > 0.5
 

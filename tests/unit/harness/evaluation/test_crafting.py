@@ -92,7 +92,7 @@ def test_images_are_made_once_and_found_after(craft: Callable) -> None:
 
 
 def test_that_found_images_are_those_made_bit_for_bit(craft: Callable) -> None:
-    attack, index = ProjectedDescent(steps=3, starts=2), np.arange(20)
+    attack, index = ProjectedDescent(steps=3, restarts=2), np.arange(20)
     made, found = images(craft(attack), index), images(craft(attack), index)
     assert torch.equal(made.view(torch.int32), found.view(torch.int32))
 
@@ -130,7 +130,7 @@ def test_the_key_is_what_the_attacker_saw(craft: Callable, linear: Callable) -> 
         craft(attack, views={"bare": replace(view, verifier=CosineVerifier(linear(seed=1)))}),
     ]
     assert len({key(each) for each in [base, *others]}) == 7
-    early = ProjectedDescent(steps=2, stop="on_success")
+    early = ProjectedDescent(steps=2, early_stop=True)
     assert key(craft(early)) != key(craft(early, views={"bare": replace(view, margin=0.2)}))
 
 

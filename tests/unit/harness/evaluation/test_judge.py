@@ -123,7 +123,7 @@ def test_an_attack_that_picks_its_lucky_draw_gains_nothing_by_it(pair_set: Calla
     """With a budget of a billionth, best-of-many steps on the attacker's draws wins there and not before the judge."""
     pairs, victim, store = pair_set(COUNT, SIZE), Dice(), ResultStore(tmp_path)
     views = {"look": View(victim, torch.full((COUNT,), 0.3))}
-    attack, budget = ProjectedDescent(steps=40, stop="on_success"), Linf(1e-9)
+    attack, budget = ProjectedDescent(steps=40, early_stop=True), Linf(1e-9)
     crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, store, 64, CPU)
     index = np.flatnonzero(pairs.same)
     achieved = np.concatenate([block.facts["achieved"] for block in crafting.blocks(index)])

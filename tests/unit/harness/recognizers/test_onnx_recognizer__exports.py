@@ -89,7 +89,7 @@ def test_an_export_is_attacked_white_box_at_its_own_resolution(
     assert (ours - theirs).norm() < 0.05 * theirs.norm()
 
     look = view(white, count=2)
-    result = ProjectedDescent(steps=2, stride=1.5)(look, pairs, Dodging(), Linf(8 / 255))
+    result = ProjectedDescent(steps=2, rel_stepsize=0.75)(look, pairs, Dodging(), Linf(8 / 255))
     assert result.images.shape == (2, 3, side, side)
     with torch.no_grad():
         before, after = (look.score(images, look.enroll(pairs)) for images in (pairs.probe, result.images))

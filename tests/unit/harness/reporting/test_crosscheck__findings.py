@@ -75,7 +75,7 @@ def test_an_interrupted_cell_goes_on_where_it_stopped_and_ends_as_if_it_had_not_
 ) -> None:
     monkeypatch.setattr(crafting, "BLOCK", 16)
     whole, broken = ResultStore(tmp_path / "whole"), ResultStore(tmp_path / "broken")
-    inner = ProjectedDescent(steps=5, starts=2)
+    inner = ProjectedDescent(steps=5, restarts=2)
     calm = Interrupted(inner, last=99)
     expected = run_cell(cell(attack=calm), whole)
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +124,7 @@ def test_another_start_replaces_only_the_pairs_that_it_improves(
     linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(linear()), batch()
-    one, two = (ProjectedDescent(steps=2, starts=starts)(look, pairs, Dodging(), Linf(0.2)) for starts in (1, 2))
+    one, two = (ProjectedDescent(steps=2, rerestarts=starts)(look, pairs, Dodging(), Linf(0.2)) for starts in (1, 2))
     with torch.no_grad():
         first, best = (look.score(each.images, look.enroll(pairs)) for each in (one, two))
     kept = (one.images == two.images).flatten(1).all(dim=1)
@@ -162,7 +162,7 @@ def test_an_epsilon_of_whole_gray_levels_is_the_same_in_eight_bits(
 ) -> None:
     """Elsewhere 2/255 came back from the file as 3/255."""
     pairs = pair_set(20).batch(np.arange(20))
-    result = ProjectedDescent(steps=1, stride=1.0)(view(linear(), 20), pairs, Dodging(), Linf(level / 255))
+    result = ProjectedDescent(steps=1, rel_stepsize=1.0)(view(linear(), 20), pairs, Dodging(), Linf(level / 255))
     saved = BitDepth(8)(result.images, pairs.index, Draw())
     change = ((saved - pairs.probe) * 255).abs().amax(dim=(1, 2, 3))
     assert torch.allclose(change, torch.full((20,), float(level)), atol=1e-3)

@@ -41,7 +41,7 @@ def test_a_randomised_victim_is_not_beaten_by_an_attack_that_changes_nothing(cel
         defense=defense,
         attack=ProjectedDescent(steps=25),
         budget=Linf(1e-9),
-        threat=Adaptive(draws=1),
+        threat=Adaptive(eot_samples=1),
         protocol=Verification(bootstrap=100, pictures=0),
     )
     attack = run_cell(lucky, ResultStore(tmp_path))["measurements"]["attack"]
@@ -70,14 +70,14 @@ def single_draw_error(cell: Cell, draws: int = 20) -> float:
 
 def test_a_real_attack_on_a_randomised_victim_still_counts(cell: Callable, tmp_path: Path) -> None:
     strong = cell(
-        defense=NoiseDefense(Noise(0.1)), threat=Adaptive(draws=4), budget=Linf(0.3), attack=ProjectedDescent(20)
+        defense=NoiseDefense(Noise(0.1)), threat=Adaptive(eot_samples=4), budget=Linf(0.3), attack=ProjectedDescent(20)
     )
     assert run_cell(strong, ResultStore(tmp_path))["measurements"]["attack"]["asr"] > 0.95
 
 
 def test_draws_that_judge_are_neither_those_that_calibrate_nor_those_that_craft(cell: Callable, tmp_path: Path) -> None:
-    defense, attack = NoiseDefense(), ProjectedDescent(steps=3, starts=2)
-    run_cell(cell(defense=defense, threat=Adaptive(draws=2), attack=attack), ResultStore(tmp_path))
+    defense, attack = NoiseDefense(), ProjectedDescent(steps=3, restarts=2)
+    run_cell(cell(defense=defense, threat=Adaptive(eot_samples=2), attack=attack), ResultStore(tmp_path))
     asked = set(defense.noise.draws)
     judging = {draw for draw in asked if draw.stream is Stream.JUDGING}
     calibrating = {draw for draw in asked if draw.stream is Stream.CALIBRATION}

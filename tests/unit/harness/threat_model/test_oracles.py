@@ -82,8 +82,8 @@ def test_that_a_decision_is_enough_to_know_success_whatever_the_threshold(
 ) -> None:
     """The threshold of a service that only decides is not told, and its answers are read without it."""
     victim, pairs = _Anything(CosineVerifier(linear())), batch()
-    (told,) = Query(answer="score", margin=0.0).views(victim).values()  # type: ignore[arg-type]
-    (decided,) = Query(answer="decision").views(victim).values()  # type: ignore[arg-type]
+    (told,) = Query(feedback="score", margin=0.0).views(victim).values()  # type: ignore[arg-type]
+    (decided,) = Query(feedback="label").views(victim).values()  # type: ignore[arg-type]
     assert torch.equal(decided.thresholds, torch.zeros(12))
     by_score, by_decision = (
         goal.achieved(look.score(pairs.probe, look.enroll(pairs)), look.aim(goal, pairs.index))
@@ -94,6 +94,6 @@ def test_that_a_decision_is_enough_to_know_success_whatever_the_threshold(
 
 
 def test_that_the_view_names_how_often_one_may_ask(linear: Callable) -> None:
-    for answer in ("score", "decision"):
-        (look,) = Query(queries=17, answer=answer).views(_Anything(CosineVerifier(linear()))).values()  # type: ignore[arg-type]
+    for feedback in ("score", "label"):
+        (look,) = Query(queries=17, feedback=feedback).views(_Anything(CosineVerifier(linear()))).values()  # type: ignore[arg-type]
         assert (look.queries, look.seed, look.verifier.differentiable) == (17, 5, False)

@@ -233,7 +233,7 @@ def test_that_purified_photos_are_the_same_in_whatever_part_they_are_asked_for(s
 
 
 def test_that_an_adaptive_cloaker_looks_through_the_purifier(store: ResultStore) -> None:
-    found = measured(cloaking_cell(darker, defense=BlurDefense(), threat=Adaptive(also_bare=False)), store)
+    found = measured(cloaking_cell(darker, defense=BlurDefense(), threat=Adaptive(include_oblivious=False)), store)
     assert found["attack"]["views"] == ["exact"]
 
 
