@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from frbench.harness.core.flags import Flag, doubtful
 from frbench.harness.metrics.confidence import PairedDifference
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.tables.layout import attacker
+from frbench.harness.reporting.tables.layout import threat_model
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED
 from frbench.harness.storage.records import NOUNS, NULL, Kind, Record, label, measured, of_kind, rest
 
@@ -17,7 +17,12 @@ _BLACK_BOX = ("query", "transfer")
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Worse than ``other``, which knows less. ``gap``: this minus the other, None without per-pair scores."""
+    """A success rate below that of an attacker who knows less.
+
+    Attributes:
+        other: attack and threat model of that attacker.
+        gap: this cell minus the other; None without per-pair scores.
+    """
 
     other: str
     gap: PairedDifference | None
@@ -25,54 +30,59 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Findings:
-    """flags: fingerprint -> comparisons that failed; gaps: fingerprint of an adaptive cell -> gain over oblivious."""
+    """The results of all comparisons.
+
+    Attributes:
+        flags: from the fingerprint of a record to its failed comparisons by flag.
+        gaps: from the fingerprint of an adaptive record to its ASR minus that of the oblivious attack.
+    """
 
     flags: dict[str, dict[str, Shortfall]] = field(default_factory=dict)
     gaps: dict[str, PairedDifference] = field(default_factory=dict)
 
     def all_flags(self, record: Record) -> list[str]:
-        """The record's own flags and those of its comparisons, sorted."""
+        """Flags of the record and of its comparisons, sorted."""
         return sorted({*record["flags"], *self.flags.get(record["fingerprint"], {})})
 
     def doubts(self, record: Record) -> list[str]:
-        """The flags that must be explained before the cell's figure is believed."""
+        """Flags that must be explained before the values of the record are believed."""
         return doubtful(self.all_flags(record))
 
     def badge(self, record: Record) -> str:
-        """The mark of a cell: doubted, audited and clean, or nothing where no audit ran."""
+        """``DOUBTED``, ``CLEAN`` if the record is audited without a doubt, else empty."""
         if self.doubts(record):
             return DOUBTED
         return CLEAN if measured(record, "attack").get("audit") else ""
 
 
 def compare(records: Iterable[Record], outcomes: Outcomes) -> Findings:
-    """Hold cells against cells whose attacker knows less, over the pairs that both attacked; cloaks attack no pairs.
+    """Compare verification cells with cells whose attacker knows less, on the pairs that both attacked.
 
-    ``adaptive_weaker_than_oblivious``: against the same attack that ignores the defense. ``weaker_than_black_box``: the
-    best white-box cell (adaptive, or oblivious where there is no defense) against every query and transfer cell of the
-    same victim, goal and budget, whatever the attack. A flag means that the success rate is lower and the 95 % interval
-    of the paired difference (of the unpaired rates, where per-pair scores are missing) excludes 0.
+    ``adaptive_weaker_than_oblivious``: adaptive against oblivious, for the same attack. ``weaker_than_black_box``: the
+    best white-box cell (adaptive, or oblivious without a defense) against every query and transfer cell of the same
+    recognizer, defense, goal and budget, for any attack. A cell is flagged if its ASR is lower and the 95 % interval of
+    the paired difference excludes 0; without per-pair scores, if the intervals of the two ASRs are disjoint.
     """
     attacked = [r for r in of_kind(records, Kind.VERIFICATION) if measured(r, "attack").get("asr") is not None]
     findings = Findings()
-    for twins in _alike(attacked, without=("threat", "surrogate")):
-        for adaptive in _under(twins, "adaptive"):
-            for oblivious in _under(twins, "oblivious"):
+    for group in _grouped(attacked, without=("threat", "surrogate")):
+        for adaptive in _with_threat(group, "adaptive"):
+            for oblivious in _with_threat(group, "oblivious"):
                 gap = outcomes.difference(adaptive, oblivious)
                 if gap is not None:
                     findings.gaps[adaptive["fingerprint"]] = gap
-                _hold(adaptive, oblivious, Flag.ADAPTIVE_WEAKER_THAN_OBLIVIOUS, gap, findings)
-    for rivals in _alike(attacked, without=("threat", "surrogate", "attack")):
-        whites = [r for r in rivals if _sees_all(r)]
-        if whites:
-            best = max(whites, key=lambda r: float(measured(r, "attack")["asr"]))
-            for black in _under(rivals, *_BLACK_BOX):
-                _hold(best, black, Flag.WEAKER_THAN_BLACK_BOX, outcomes.difference(best, black), findings)
+                _check(adaptive, oblivious, Flag.ADAPTIVE_WEAKER_THAN_OBLIVIOUS, gap, findings)
+    for group in _grouped(attacked, without=("threat", "surrogate", "attack")):
+        white_box = [r for r in group if _is_white_box(r)]
+        if white_box:
+            best = max(white_box, key=lambda r: float(measured(r, "attack")["asr"]))
+            for black_box in _with_threat(group, *_BLACK_BOX):
+                _check(best, black_box, Flag.WEAKER_THAN_BLACK_BOX, outcomes.difference(best, black_box), findings)
     return findings
 
 
-def _alike(records: Sequence[Record], without: Sequence[str]) -> list[list[Record]]:
-    """Records that share every label but those of some nouns."""
+def _grouped(records: Sequence[Record], without: Sequence[str]) -> list[list[Record]]:
+    """Records grouped by all labels except those of the nouns ``without``."""
     found: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         key = (*(label(record, noun) for noun in NOUNS if noun not in without), rest(record))
@@ -80,25 +90,25 @@ def _alike(records: Sequence[Record], without: Sequence[str]) -> list[list[Recor
     return list(found.values())
 
 
-def _under(records: Sequence[Record], *threats: str) -> list[Record]:
+def _with_threat(records: Sequence[Record], *threats: str) -> list[Record]:
     return [r for r in records if r["names"]["threat"] in threats]
 
 
-def _sees_all(record: Record) -> bool:
+def _is_white_box(record: Record) -> bool:
     threat, defense = record["names"]["threat"], record["names"]["defense"]
     return threat == "adaptive" or (threat == "oblivious" and defense == NULL)
 
 
-def _hold(more: Record, less: Record, flag: Flag, gap: PairedDifference | None, findings: Findings) -> None:
-    """Flag ``more`` where it does worse than ``less``; of several such, the clearest is remembered."""
-    if not (gap.high < 0 if gap is not None else _apart(more, less)):
+def _check(more: Record, less: Record, flag: Flag, gap: PairedDifference | None, findings: Findings) -> None:
+    """Flag ``more``, whose attacker knows more, if its ASR is below that of ``less``; keep the clearest difference."""
+    if not (gap.high < 0 if gap is not None else _disjoint(more, less)):
         return
     flags = findings.flags.setdefault(more["fingerprint"], {})
     known = flags.get(flag)
     if known is None or known.gap is None or (gap is not None and gap.high < known.gap.high):
-        flags[flag] = Shortfall(f"{label(less, 'attack')}, {attacker(less)}", gap)
+        flags[flag] = Shortfall(f"{label(less, 'attack')}, {threat_model(less)}", gap)
 
 
-def _apart(more: Record, less: Record) -> bool:
+def _disjoint(more: Record, less: Record) -> bool:
     high, low = measured(more, "attack").get("asr_high"), measured(less, "attack").get("asr_low")
     return high is not None and low is not None and high < low

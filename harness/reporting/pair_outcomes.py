@@ -1,14 +1,14 @@
-"""What each pair of a cell came to, read from the table of per-pair scores that lies beside its record. Pure.
+"""Success and perturbation size of each attacked pair, from the per-pair scores of a record. Pure.
 
-Counted are the pairs that the victim decided correctly, behind the defense, before the attack. Sizes stand in that
-table for every image; of a failure, here, they are infinite.
+A pair counts as attacked if the defended model decides it correctly without an attack. The scores table has the
+perturbation size of every image; here the size of a failed attack is infinite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,47 +18,63 @@ from frbench.harness.metrics.confidence import PairedDifference, paired_differen
 from frbench.harness.storage.records import Record
 
 Scores = Callable[[str], pd.DataFrame | None]
-_KEPT = 4096  # tables of outcomes held in memory; one of 3,000 pairs takes 27 kB
+_CACHED = 4096  # records with outcomes in memory; 3,000 pairs take 27 kB
 
 
-def counted(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the pairs that count."""
+class CellFiles(Protocol):
+    """The files of a cell beside its record, by its fingerprint; None if there are none."""
+
+    def scores(self, fingerprint: str) -> pd.DataFrame | None:
+        """Scores, a row per pair."""
+        ...
+
+    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None:
+        """Sample images."""
+        ...
+
+
+def attacked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the attacked pairs."""
     return frame[frame["correct"].astype(bool) & frame["adversarial_score"].notna()]
 
 
 def sizes(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """A size, or any other cost of success, of each counted pair: infinite where the attack failed."""
-    rows = counted(frame)
+    """The size or other cost in ``column`` of each attacked pair (N,); infinite if the attack failed."""
+    rows = attacked(frame)
     return np.where(rows["success"].astype(bool), rows[column].astype(float), np.inf)
 
 
 class Outcomes:
-    """What came of each pair, read once a cell. ``scores``: from a fingerprint to its per-pair table, if kept."""
+    """Comparisons of two records pair by pair; the scores of each record are read once.
+
+    Args:
+        scores: from a fingerprint to the per-pair scores, or None if there are none.
+    """
 
     def __init__(self, scores: Scores) -> None:
         def success(fingerprint: str) -> pd.Series | None:
             frame = scores(fingerprint)
-            return None if frame is None else counted(frame).set_index("index")["success"].astype(bool)
+            return None if frame is None else attacked(frame).set_index("index")["success"].astype(bool)
 
-        def cost(fingerprint: str) -> pd.Series | None:
+        def size(fingerprint: str) -> pd.Series | None:
             frame = scores(fingerprint)
             if frame is None or "l2" not in frame:
                 return None
-            return pd.Series(sizes(frame, "l2"), index=counted(frame)["index"].to_numpy())
+            return pd.Series(sizes(frame, "l2"), index=attacked(frame)["index"].to_numpy())
 
-        self._success, self._cost = lru_cache(_KEPT)(success), lru_cache(_KEPT)(cost)
+        self._success, self._size = lru_cache(_CACHED)(success), lru_cache(_CACHED)(size)
 
-    def difference(self, one: Record, other: Record) -> PairedDifference | None:
-        """Success rate of ``one`` minus that of ``other`` over the pairs counted in both; None where there are none."""
-        shared = _shared(self._success(one["fingerprint"]), self._success(other["fingerprint"]))
-        return paired_difference(*shared) if shared else None
+    def difference(self, a: Record, b: Record) -> PairedDifference | None:
+        """ASR of ``a`` minus ASR of ``b`` on the pairs attacked in both; None if there are none."""
+        common = _common(self._success(a["fingerprint"]), self._success(b["fingerprint"]))
+        return paired_difference(*common) if common else None
 
-    def sizes(self, one: Record, other: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """L2 of the changes of both, pair by pair, over the pairs counted in both; None where there are none."""
-        return _shared(self._cost(one["fingerprint"]), self._cost(other["fingerprint"]))
+    def sizes(self, a: Record, b: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """L2 perturbation sizes of both, (N,) each, on the pairs attacked in both; None if there are none."""
+        return _common(self._size(a["fingerprint"]), self._size(b["fingerprint"]))
 
 
-def _shared(a: pd.Series | None, b: pd.Series | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _common(a: pd.Series | None, b: pd.Series | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
     if a is None or b is None:
         return None
     common = np.intersect1d(a.index, b.index)

@@ -1,4 +1,7 @@
-"""From recorded cells to tables and figures. Nothing that a run did (seconds, dates, caches) stands in a table."""
+"""``frbench report``: tables and figures of records, or the records as JSON lines.
+
+Seconds, dates and other facts of a run are in no table, so that the same records always give the same files.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,52 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.crosscheck import Findings, compare
-from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.summary import FIGURES, METHOD, Story, story
-from frbench.harness.reporting.tables import perturbation_sizes as tabulate_sizes
-from frbench.harness.reporting.tables import postprocessing as tabulate_judging
-from frbench.harness.reporting.tables import success as tabulate
+from frbench.harness.reporting.pair_outcomes import CellFiles, Outcomes
+from frbench.harness.reporting.summary import FIGURES, METHOD, Summary, summarize
 from frbench.harness.reporting.tables.audit import audit_tables
 from frbench.harness.reporting.tables.cloaking import cloaking_tables
 from frbench.harness.reporting.tables.feature_distance import distance_tables
 from frbench.harness.reporting.tables.paired_sizes import size_comparison_tables
 from frbench.harness.reporting.tables.paired_tests import comparison_tables
-from frbench.harness.reporting.tables.rendering import Table, csv_text, latex, left_out, markdown, table_csv, telling
+from frbench.harness.reporting.tables.perturbation_sizes import queries_tables, size_tables
+from frbench.harness.reporting.tables.postprocessing import draws_tables, postprocessing_tables
+from frbench.harness.reporting.tables.rendering import (
+    Table,
+    csv_text,
+    latex,
+    left_out,
+    markdown,
+    table_csv,
+    without_empty,
+)
+from frbench.harness.reporting.tables.success import (
+    BEST_ACCURACY,
+    attack_tables,
+    clean_tables,
+    far_readings,
+    gap_tables,
+)
 from frbench.harness.storage.records import Kind, Record, json_line, of_kind, order, select, tidy_row
 
-_LONG = 100  # rows of a table that the document links instead of showing
+if TYPE_CHECKING:
+    from frbench.harness.reporting.figures.collect import Drawing
+
+_LONG = 100  # rows from which report.md links a table instead of showing it
 
 
-class Store(Protocol):
-    """What the report reads: records in any order, and what each cell kept beside its record."""
+class Store(CellFiles, Protocol):
+    """A result store: records in any order, and the files of their cells."""
 
-    def records(self) -> list[dict[str, Any]]: ...
-
-    def scores(self, fingerprint: str) -> pd.DataFrame | None: ...
-
-    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
+    def records(self) -> list[dict[str, Any]]:
+        """All records."""
+        ...
 
 
 def report(
@@ -46,60 +64,71 @@ def report(
     where: Mapping[str, Any] | None = None,
     top: int = 1,
 ) -> list[Path]:
-    """Write tables and figures of the chosen records under ``out``, or print the records as JSON lines.
+    """Write tables and figures of the selected records, or print the records.
 
-    format: ``files`` writes ``out/tables`` and ``out/figures`` and returns the paths; ``json`` prints and returns
-    nothing. where: see ``records.select``. top: pairs shown of each cell in the picture grids.
+    Args:
+        store: where the records are.
+        out: folder for ``tables`` and ``figures``.
+        format: ``files`` writes tables and figures; ``json`` prints the records as JSON lines.
+        where: selects records, see ``storage.records.select``.
+        top: pairs per cell in the image grids.
+
+    Returns:
+        The paths of the written files.
+
+    Raises:
+        ConfigError: ``format`` is unknown, or ``where`` matches no record.
+        DataMissing: there are no records.
     """
     writers: dict[str, Callable[[Store, list[Record], Findings, Path, int], list[Path]]] = {
-        "files": _files,
-        "json": _print,
+        "files": _write_files,
+        "json": _print_lines,
     }
     if format not in writers:
-        raise ConfigError(f"format={format} is not known; take one of {', '.join(writers)}")
+        raise ConfigError(f"unknown format={format}; choose from {', '.join(writers)}")
     records = select(store.records(), where)
     return writers[format](store, records, compare(records, Outcomes(store.scores)), Path(out), top)
 
 
-def _print(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+def _print_lines(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
     for record in records:
         sys.stdout.write(json_line(record, findings.all_flags(record)) + "\n")
     return []
 
 
-def _files(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+def _write_files(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
     if not records:
-        raise DataMissing("no recorded cell to report on; run `frbench run` first")
+        raise DataMissing("no records to report on; run `frbench run` first")
     from frbench.harness.reporting.figures import collect as figures
 
     frame = tidy(records, findings)
     sections = _sections(store, records, findings)
-    told = story(records, findings, Outcomes(store.scores))
-    drawn = figures.draw(store, records, frame, out / "figures", top, told)
-    document = _document(sections, drawn, _left_out_of_figures(records), told)
-    return [*_write(sections, frame, document, out), *drawn]
+    summary = summarize(records, findings, Outcomes(store.scores))
+    drawings = figures.draw(store, records, frame, out / "figures", top, summary)
+    document = _document(sections, drawings, _note_on_figures(records), summary)
+    return [*_write_tables(sections, frame, document, out), *(path for each in drawings for path in each.paths)]
 
 
-def _sections(store: Store, everything: list[Record], findings: Findings) -> dict[str, list[Table]]:
-    of_pairs = of_kind(everything, Kind.VERIFICATION, Kind.FEATURE_DISTANCE)
-    records = of_kind(everything, Kind.VERIFICATION)
-    outcomes = Outcomes(store.scores)
+def _sections(store: Store, all_records: list[Record], findings: Findings) -> dict[str, list[Table]]:
+    """Tables by the title of their section."""
+    verification, outcomes = of_kind(all_records, Kind.VERIFICATION), Outcomes(store.scores)
+    distance = of_kind(all_records, Kind.FEATURE_DISTANCE)
     sections = {
-        "Clean accuracy": tabulate.clean_tables(of_pairs),
-        "Attack success": tabulate.attack_tables(records, findings, tabulate.BEST_ACCURACY),
-        "Audit": audit_tables(records, findings),
-        "What the attacker gains by knowing the defense": tabulate.gap_tables(records, findings),
-        "Randomised victims": tabulate_judging.draws_tables(records, findings),
-        "What survives saving and re-detection": tabulate_judging.survival_tables(records, findings),
-        "Smallest perturbations": tabulate_sizes.smallest_tables(records, findings, store.scores),
-        "Queries": tabulate_sizes.queries_tables(records, findings, store.scores),
-        "Paired comparisons": comparison_tables(records, outcomes),
-        "Paired sizes": size_comparison_tables(records, outcomes),
+        "Clean accuracy": clean_tables(of_kind(all_records, Kind.VERIFICATION, Kind.FEATURE_DISTANCE)),
+        "Attack success rate": attack_tables(verification, findings, BEST_ACCURACY),
+        "Audit": audit_tables(verification, findings),
+        "Adaptive against oblivious attacks": gap_tables(verification, findings),
+        "Randomized defenses": draws_tables(verification, findings),
+        "Image post-processing": postprocessing_tables(verification, findings),
+        "Perturbation sizes": size_tables(verification, findings, store.scores),
+        "Queries": queries_tables(verification, findings, store.scores),
+        "Paired comparisons of the ASR": comparison_tables(verification, outcomes),
+        "Paired comparisons of perturbation sizes": size_comparison_tables(verification, outcomes),
     }
-    for reading in tabulate.far_readings(records):
-        sections[f"Attack success, {reading.words}"] = tabulate.attack_tables(records, findings, reading)
-    sections["Feature distance"] = distance_tables(of_kind(everything, Kind.FEATURE_DISTANCE), findings)
-    sections["Cloaking"] = cloaking_tables(of_kind(everything, Kind.CLOAKING), findings)
+    for reading in far_readings(verification):
+        sections[f"Attack success rate, {reading.words}"] = attack_tables(verification, findings, reading)
+    sections["Feature distance"] = distance_tables(distance, findings)
+    sections["Cloaking"] = cloaking_tables(of_kind(all_records, Kind.CLOAKING), findings)
     return sections
 
 
@@ -108,7 +137,7 @@ def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
     return pd.DataFrame([tidy_row(record, findings.all_flags(record)) for record in records])
 
 
-def _write(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, document: str, out: Path) -> list[Path]:
+def _write_tables(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, document: str, out: Path) -> list[Path]:
     folder = out / "tables"
     texts = {"cells.csv": _cells_csv(frame)}
     for table in (table for tables in sections.values() for table in tables):
@@ -124,56 +153,60 @@ def _write(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, documen
     return [folder / name for name in texts]
 
 
-def _left_out_of_figures(records: Sequence[Record]) -> str:
-    """What figures, which have no room for several results under one label, leave out; empty where there are none."""
+def _note_on_figures(records: Sequence[Record]) -> str:
+    """How many results the figures leave out, because another one has the same labels; empty if none."""
     results = Counter(order(record)[:-1] for record in records if record["measurements"])
-    left_out = sum(count - 1 for count in results.values())
-    if not left_out:
+    hidden = sum(count - 1 for count in results.values())
+    if not hidden:
         return ""
     return (
-        f"Tables show all results, figures one of each label; {left_out} stand under a label that another has too, "
-        "after weights, data or code changed. Choose by where.fingerprint.\n"
+        f"Tables show all results, figures one result per combination of labels; {hidden} other results have the "
+        "labels of a shown one, from before or after a change of weights, data or code. Select one with "
+        "where.fingerprint.\n"
     )
 
 
-def _document(sections: Mapping[str, Sequence[Table]], drawn: Sequence[Path], note: str, told: Story | None) -> str:
-    """The story with its figures, the tables that have a result, the other figures, and what has no result."""
-    pictures = [path for path in drawn if path.suffix == ".png"]
-    first = [path for path in pictures if path.stem.startswith(FIGURES)]
+def _document(
+    sections: Mapping[str, Sequence[Table]], drawings: Sequence[Drawing], note: str, summary: Summary | None
+) -> str:
+    """The summary with its figures, tables with results, the other figures, and links to tables without results."""
+    images = [(each.title, path) for each in drawings for path in each.paths if path.suffix == ".png"]
+    first = [image for image in images if image[1].stem.startswith(FIGURES)]
     parts = ["# Report", ""]
-    if told:
-        parts += [*(f"{sentence}\n" for sentence in told.sentences), f"*{METHOD}*\n", *map(_figure, first)]
+    if summary:
+        parts += [*(f"{sentence}\n" for sentence in summary.sentences), f"*{METHOD}*\n", *map(_image, first)]
     empty: list[str] = []
     for title, tables in sections.items():
-        shown = [(table, telling(table)) for table in tables]
-        empty += [f"- {title}: [{table.title}]({table.slug}.md)" for table, rest in shown if rest is None]
-        texts = [_shown(table, rest) for table, rest in shown if rest is not None]
+        reduced = [(table, without_empty(table)) for table in tables]
+        empty += [f"- {title}: [{table.title}]({table.slug}.md)" for table, shown in reduced if shown is None]
+        texts = [_shown(table, shown) for table, shown in reduced if shown is not None]
         parts += [f"## {title}", "", *texts] if texts else []
-    others = [path for path in pictures if path not in first]
+    others = [image for image in images if image not in first]
     if others:
-        parts += ["## Figures", "", *([note] if note else []), *map(_figure, others)]
+        parts += ["## Figures", "", *([note] if note else []), *map(_image, others)]
     if empty:
-        parts += ["## Tables without a result", "", "Every row is `=` or `n/a`.", "", *empty, ""]
+        parts += ["## Tables without results", "", "Every row is `=` or `n/a`.", "", *empty, ""]
     return "\n".join(parts)
 
 
-def _figure(path: Path) -> str:
-    return f"![{path.stem}](../figures/{path.name})\n"
+def _image(titled: tuple[str, Path]) -> str:
+    title, path = titled
+    return f"![{title}](../figures/{path.name})\n"
 
 
-def _shown(table: Table, rest: Table) -> str:
-    """``rest`` of ``table``, and what is left out of it."""
-    if len(rest.rows) > _LONG:
+def _shown(table: Table, shown: Table) -> str:
+    """``shown``, the part of ``table`` with results, and a line on the rest."""
+    if len(shown.rows) > _LONG:
         return f"### {table.title}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
-    return "\n".join(part for part in (markdown(rest), left_out(table, rest)) if part)
+    return "\n".join(part for part in (markdown(shown), left_out(table, shown)) if part)
 
 
 def _cells_csv(frame: pd.DataFrame) -> str:
-    return csv_text(list(frame.columns), [[_written(v) for v in row] for row in frame.itertuples(index=False)])
+    return csv_text(list(frame.columns), [[_csv_value(v) for v in row] for row in frame.itertuples(index=False)])
 
 
-def _written(value: Any) -> str:
-    """Text of one value: empty for nothing, ten significant digits for numbers that are not whole."""
+def _csv_value(value: Any) -> str:
+    """A value as text: empty for null, ten significant digits for floats."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     if isinstance(value, bool | np.bool_):

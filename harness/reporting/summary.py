@@ -1,7 +1,7 @@
-"""The three sentences at the head of a report: undefended, oblivious against adaptive, what holds. Pure.
+"""The summary at the head of a report: ASR without a defense, oblivious against adaptive, effective defenses. Pure.
 
-They are of the setting (dataset, recognizer and so on) in which the most cells were attacked with and without knowledge
-of the defense, and of the budget that tells most.
+It covers the setting (dataset, recognizer, protocol and other settings) with the most comparisons between oblivious and
+adaptive attacks.
 """
 
 from __future__ import annotations
@@ -13,146 +13,156 @@ from frbench.harness.metrics.confidence import PairedDifference, wilson
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.tables.layout import percent, signed
+from frbench.harness.reporting.tables.layout import percent, phrase, signed
 from frbench.harness.storage.records import NULL, Kind, Record, label, measured, of_kind, order, rest
 
-_Helped = list[tuple[Record, PairedDifference]]  # adaptive cells, and their success minus that without the defense
-_BOARD = ("dataset", "recognizer", "protocol")
+_Reductions = list[tuple[Record, PairedDifference]]  # adaptive records, and their ASR minus the ASR without a defense
+_SETTING = ("dataset", "recognizer", "protocol")
 
-
-FIGURES = "story-"  # how the names of the figures beside it begin
-METHOD = "95 % intervals; significant: exact McNemar tests, p ≤ 0.05 after Holm's correction."
+FIGURES = "summary-"  # start of the file names of its figures
+METHOD = "95 % confidence intervals. Significant: p ≤ 0.05 in an exact McNemar test with Holm's correction."
 
 
 @dataclass(frozen=True)
-class Story:
-    """sentences: what to read first. cells: the records that they are of, of one setting.
+class Summary:
+    """What a report says first.
 
-    lead: the adaptive cell that gains most clearly over its oblivious twin, if any gains; one that comes to no less
-    than without the defense stands before others. hollow: whether it does, so that the defense only seems to hold.
+    Attributes:
+        sentences: up to three sentences, in Markdown.
+        records: the records of the setting that they are about.
+        lead: the adaptive record with the clearest significant gain over the oblivious attack, if there is one; records
+            of defenses that do not reduce the adaptive ASR come first.
+        false_security: whether the defense of ``lead`` does not significantly reduce the adaptive ASR.
     """
 
     sentences: tuple[str, ...]
-    cells: tuple[Record, ...]
+    records: tuple[Record, ...]
     lead: Record | None
-    hollow: bool
+    false_security: bool
 
 
-def story(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> Story | None:
-    """What ``records`` say in three sentences; None where no pair was attacked."""
+def summarize(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> Summary | None:
+    """The summary of ``records``; None if no pair was attacked."""
     attacked = [r for r in of_kind(records, Kind.VERIFICATION) if measured(r, "attack").get("asr") is not None]
-    boards: dict[tuple[str, ...], list[Record]] = {}
+    settings: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(attacked, key=order):
-        boards.setdefault((*(label(record, noun) for noun in _BOARD), rest(record)), []).append(record)
-    if not boards:
+        settings.setdefault((*(label(record, noun) for noun in _SETTING), rest(record)), []).append(record)
+    if not settings:
         return None
-    cells = max(boards.values(), key=lambda board: (len(_defended(board, findings)), len(board)))
-    gains = _defended(cells, findings)
-    helped = _helped(cells, gains, outcomes)
-    real = _real(helped)
-    lead, gained = _lead(gains, findings, real)
-    hollow = lead is not None and any(r is lead for r, _ in helped) and all(r is not lead for r, _ in real)
-    sentences = (
-        _undefended(cells, lead),
-        _knowing(gains, lead, gained, findings),
-        _holding(helped, real, lead if hollow else None),
+    chosen = max(settings.values(), key=lambda group: (len(_compared(group, findings)), len(group)))
+    compared = _compared(chosen, findings)
+    reductions = _reductions(chosen, compared, outcomes)
+    effective = _significant_reductions(reductions)
+    lead, gains = _lead(compared, findings, effective)
+    false_security = (
+        lead is not None and any(r is lead for r, _ in reductions) and all(r is not lead for r, _ in effective)
     )
-    return Story(tuple(each for each in sentences if each), tuple(cells), lead, hollow)
+    sentences = (
+        _without_defense(chosen, lead),
+        _adaptive(compared, lead, gains, findings),
+        _effective(reductions, effective, lead if false_security else None),
+    )
+    return Summary(tuple(each for each in sentences if each), tuple(chosen), lead, false_security)
 
 
-def _defended(cells: Iterable[Record], findings: Findings) -> list[Record]:
-    """Adaptive cells of a defense with an oblivious twin on the same pairs."""
-    return [r for r in cells if r["fingerprint"] in findings.gaps and r["names"]["defense"] != NULL]
+def _compared(records: Iterable[Record], findings: Findings) -> list[Record]:
+    """Adaptive records with a defense that have an oblivious record on the same pairs."""
+    return [r for r in records if r["fingerprint"] in findings.gaps and r["names"]["defense"] != NULL]
 
 
-def _lead(gains: Sequence[Record], findings: Findings, real: _Helped) -> tuple[Record | None, int]:
-    """The cell with the clearest gain that is no chance, of a defense that does not help if there is one; how many
-    gains are no chance (Holm's correction)."""
-    gaps = [findings.gaps[r["fingerprint"]] for r in gains]
+def _lead(compared: Sequence[Record], findings: Findings, effective: _Reductions) -> tuple[Record | None, int]:
+    """The record with the clearest significant gain, ineffective defenses first, and the number of such gains."""
+    gaps = [findings.gaps[r["fingerprint"]] for r in compared]
     corrected = holm([exact_mcnemar(gap.only_a, gap.only_b) for gap in gaps])
-    gained = [r for r, gap, p in zip(gains, gaps, corrected, strict=True) if p <= LEVEL and gap.low > 0]
-    holding = {r["fingerprint"] for r, _ in real}
-    ranked = sorted(gained, key=lambda r: (r["fingerprint"] in holding, -findings.gaps[r["fingerprint"]].low))
+    gained = [r for r, gap, p in zip(compared, gaps, corrected, strict=True) if p <= LEVEL and gap.low > 0]
+    reduced = {r["fingerprint"] for r, _ in effective}
+    ranked = sorted(gained, key=lambda r: (r["fingerprint"] in reduced, -findings.gaps[r["fingerprint"]].low))
     return (ranked[0] if ranked else None), len(gained)
 
 
-def _real(helped: _Helped) -> _Helped:
-    """Of ``helped`` those where the defense lowers the success rate, and not by chance."""
-    corrected = holm([exact_mcnemar(gap.only_a, gap.only_b) for _, gap in helped])
-    return [each for each, p in zip(helped, corrected, strict=True) if p <= LEVEL and each[1].high < 0]
+def _significant_reductions(reductions: _Reductions) -> _Reductions:
+    corrected = holm([exact_mcnemar(gap.only_a, gap.only_b) for _, gap in reductions])
+    return [each for each, p in zip(reductions, corrected, strict=True) if p <= LEVEL and each[1].high < 0]
 
 
-def _undefended(cells: Sequence[Record], lead: Record | None) -> str:
-    bare = [r for r in cells if r["names"]["defense"] == NULL]
-    if not bare:
+def _without_defense(records: Sequence[Record], lead: Record | None) -> str:
+    undefended = [r for r in records if r["names"]["defense"] == NULL]
+    if not undefended:
         return ""
-    alike = [r for r in bare if lead is None or _same(r, lead, "goal", "budget")]
-    best = max(alike or bare, key=lambda r: float(measured(r, "attack")["asr"]))
+    same_budget = [r for r in undefended if lead is None or _same(r, lead, "goal", "budget")]
+    best = max(same_budget or undefended, key=lambda r: float(measured(r, "attack")["asr"]))
     return (
-        f"**Undefended**, {label(best, 'recognizer')} on {label(best, 'dataset')} falls to the strongest attack within "
-        f"{label(best, 'budget')}, {label(best, 'attack')} ({label(best, 'goal')}), in {_rate(best)}."
+        f"**Without a defense**, the strongest attack within {label(best, 'budget')} on {phrase(best, 'recognizer')} "
+        f"and {phrase(best, 'dataset')} is {phrase(best, 'attack')} ({label(best, 'goal')}): ASR {_rate(best)}."
     )
 
 
-def _knowing(gains: Sequence[Record], lead: Record | None, gained: int, findings: Findings) -> str:
-    if not gains:
-        return "No defense was attacked both by an attacker who ignores it and by one who knows it (threat=adaptive)."
+def _adaptive(compared: Sequence[Record], lead: Record | None, gains: int, findings: Findings) -> str:
+    if not compared:
+        return "**Adaptive attacks**: no defense was attacked by both threat=oblivious and threat=adaptive."
     if lead is None:
-        return f"**Oblivious against adaptive**: knowing the defense helps none of {len(gains)} attacks significantly."
-    gap = findings.gaps[lead["fingerprint"]]
-    pairs = gap.both + gap.only_a + gap.only_b + gap.neither
-    before, after = (_share(count, pairs) for count in (gap.both + gap.only_b, gap.both + gap.only_a))
-    return (
-        f"**Oblivious against adaptive**: {gained} of {len(gains)} attacks gain significantly by knowing the defense, "
-        f"most clearly {_named(lead)}: {before} ignoring it, {after} knowing it, {signed(gap.difference)} points "
-        f"[{signed(gap.low)}, {signed(gap.high)}] on the same pairs."
-    )
-
-
-def _holding(helped: _Helped, real: _Helped, hollow: Record | None) -> str:
-    """Which defense only seems to hold, and which lower the success of an attacker who knows them."""
-    if not helped:
-        return ""
-    seems = f"{label(hollow, 'defense')} only seems to hold; " if hollow is not None else ""
-    if not real:
         return (
-            f"**What holds**: {seems}against an attacker who knows it no defense lowers success significantly "
-            f"({len(helped)} paired comparisons with no defense)."
+            f"**Adaptive attacks**: the ASR is not significantly above that of the oblivious attack in any of "
+            f"{len(compared)} paired comparisons."
         )
-    best, gap = min(real, key=lambda each: each[1].high)
-    pairs = gap.both + gap.only_a + gap.only_b + gap.neither
+    gap = findings.gaps[lead["fingerprint"]]
+    oblivious, adaptive = (_share(count, gap.total) for count in (gap.both + gap.only_b, gap.both + gap.only_a))
     return (
-        f"**What holds**: {seems}an attacker who knows the defense succeeds significantly less than without one in "
-        f"{len(real)} of {len(helped)} paired comparisons, most clearly {_named(best)}: "
-        f"{_share(gap.both + gap.only_a, pairs)} against {_share(gap.both + gap.only_b, pairs)} undefended, "
-        f"{signed(gap.difference)} points [{signed(gap.low)}, {signed(gap.high)}]."
+        f"**Adaptive attacks**: the ASR is significantly above that of the oblivious attack in {gains} of "
+        f"{len(compared)} paired comparisons, most clearly for {_named(lead)}: oblivious {oblivious}, adaptive "
+        f"{adaptive}, a difference of {_points(gap)}."
     )
 
 
-def _helped(cells: Sequence[Record], gains: Sequence[Record], outcomes: Outcomes) -> _Helped:
-    """Adaptive cells, each with its success minus that of the same attack without a defense."""
+def _effective(reductions: _Reductions, effective: _Reductions, ineffective: Record | None) -> str:
+    """Which defenses reduce the ASR of adaptive attacks, and which one gives a false sense of security."""
+    if not reductions:
+        return ""
+    false = f"{phrase(ineffective, 'defense')} gives a false sense of security; " if ineffective is not None else ""
+    if not effective:
+        return (
+            f"**Defenses against adaptive attacks**: {false}no defense reduces the ASR significantly in "
+            f"{len(reductions)} paired comparisons with no defense."
+        )
+    best, gap = min(effective, key=lambda each: each[1].high)
+    return (
+        f"**Defenses against adaptive attacks**: {false}the ASR is significantly below that without a defense in "
+        f"{len(effective)} of {len(reductions)} paired comparisons, most clearly for {_named(best)}: "
+        f"{_share(gap.both + gap.only_a, gap.total)} with the defense, {_share(gap.both + gap.only_b, gap.total)} "
+        f"without, a difference of {_points(gap)}."
+    )
+
+
+def _reductions(records: Sequence[Record], compared: Sequence[Record], outcomes: Outcomes) -> _Reductions:
+    """Adaptive records, each with its ASR minus that of the same attack without a defense."""
     found = []
-    for record in gains:
-        bare = [r for r in cells if r["names"]["defense"] == NULL and _same(r, record, "goal", "budget", "attack")]
-        known = [r for r in bare if r["names"]["threat"] == record["names"]["threat"]] or bare
-        gap = outcomes.difference(record, known[0]) if known else None
+    for record in compared:
+        undefended = [
+            r for r in records if r["names"]["defense"] == NULL and _same(r, record, "goal", "budget", "attack")
+        ]
+        same_threat = [r for r in undefended if r["names"]["threat"] == record["names"]["threat"]] or undefended
+        gap = outcomes.difference(record, same_threat[0]) if same_threat else None
         if gap is not None:
             found.append((record, gap))
     return found
 
 
-def _same(one: Record, other: Record, *nouns: str) -> bool:
-    return all(label(one, noun) == label(other, noun) for noun in nouns)
+def _same(a: Record, b: Record, *nouns: str) -> bool:
+    return all(label(a, noun) == label(b, noun) for noun in nouns)
 
 
 def _named(record: Record) -> str:
-    where = f"{label(record, 'goal')}, {label(record, 'budget')}"
-    return f"{label(record, 'attack')} on {label(record, 'defense')} ({where})"
+    budget = f"{label(record, 'goal')}, {label(record, 'budget')}"
+    return f"{phrase(record, 'attack')} on {phrase(record, 'defense')} ({budget})"
 
 
-def _share(won: int, total: int) -> str:
-    low, high = wilson(won, total)
-    return f"{percent(won / total)} % [{percent(low)}, {percent(high)}] ({won} of {total} pairs)"
+def _points(gap: PairedDifference) -> str:
+    return f"{signed(gap.difference)} percentage points [{signed(gap.low)}, {signed(gap.high)}]"
+
+
+def _share(successes: int, total: int) -> str:
+    low, high = wilson(successes, total)
+    return f"{percent(successes / total)} % [{percent(low)}, {percent(high)}] ({successes} of {total} pairs)"
 
 
 def _rate(record: Record) -> str:

@@ -1,45 +1,41 @@
-"""Which figures the cells of ``protocol=cloaking`` give, and their names. The drawing is in ``plots_cloaking``."""
+"""The figures of ``protocol=cloaking``: records and titles. ``plots_cloaking`` draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures import plots_cloaking
-from frbench.harness.reporting.tables.layout import attacker
+from frbench.harness.reporting.pair_outcomes import CellFiles
+from frbench.harness.reporting.tables.layout import phrase, threat_model
 from frbench.harness.reporting.tables.rendering import file_name
 from frbench.harness.storage.records import Record, label, measured, natural, rest
 
-_AMPLIFICATION = ("defense", "recipe", "amplification", "k")  # where a purifier's config says what it was trained on
-_BOARD = ("dataset", "protocol", "threat", "surrogate")
+_AMPLIFICATION = ("defense", "recipe", "amplification", "k")  # place of K in the settings of a purifier
+_SETTING = ("dataset", "protocol", "threat", "surrogate")
 
 
-class Kept(Protocol):
-    """What cells kept beside their records."""
-
-    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
-
-
-def line_figures(records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
-    """Success and fidelity against the amplification, where purifiers of several amplifications were run."""
+def amplification_figures(records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Success and fidelity against amplification, for purifiers trained with several amplifications."""
     done = [(r, k) for r in records if measured(r, "attack") and (k := amplification(r)) is not None]
-    boards: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record, k in done:
         defense = label(record, "defense", without=[".".join(_AMPLIFICATION)])
-        key = (*(label(record, noun) for noun in _BOARD), defense, rest(record))
-        boards.setdefault(key, []).append(_point(record, k))
-    for key, points in sorted(boards.items(), key=lambda each: [natural(part) for part in each[0]]):
+        key = (*(label(record, noun) for noun in _SETTING), defense, rest(record))
+        settings.setdefault(key, []).append(_point(record, k))
+    for key, points in sorted(settings.items(), key=lambda each: [natural(part) for part in each[0]]):
         frame = pd.DataFrame(points).drop_duplicates(["attack", "line", "k"], keep="last")
         if frame["k"].nunique() > 1:
-            title = f"Cloaks behind {key[-2]} by the amplification that it was trained on · {key[0]}"
+            title = f"Success of cloaks against amplification · defense {key[-2]} · {key[0]}"
             yield file_name(["amplification", *key]), plots_cloaking.amplification_curves(frame, title)
 
 
 def amplification(record: Record) -> float | None:
-    """The one K that the record's purifier was trained on; None where it has none, or several."""
+    """The amplification K that the purifier of ``record`` was trained with; None if there is none or several."""
     found: Any = record["hyperparameters"]
     for step in _AMPLIFICATION:
         found = found.get(step) if isinstance(found, Mapping) else None
@@ -63,33 +59,34 @@ def _finite(value: float | str | None) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def scatters(store: Kept, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
-    """The first user's embeddings among others, for each attack and defense; the same for every tracker."""
-    for record, kept in _looks(store, records):
+def embedding_figures(files: CellFiles, records: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Embeddings of the first user among others, per attack and defense; the same for every tracker."""
+    for record, samples in _samples(files, records):
         names = ("user", "natural", "cloaked", "purified", "both")
-        plane = plots_cloaking.Plane(**{name: kept[f"plane_{name}"] for name in names})
-        yield file_name(["plane", *_key(record)]), plots_cloaking.plane_scatter(plane, _title(record))
+        plane = plots_cloaking.EmbeddingPlane(**{name: samples[f"plane_{name}"] for name in names})
+        title = f"Embeddings in two dimensions · {_title(record)}"
+        yield file_name(["embeddings", *_key(record)]), plots_cloaking.embedding_scatter(plane, title)
 
 
-def grids(store: Kept, records: Sequence[Record], top: int) -> Iterator[tuple[str, Any]]:
-    """Photos, cloaks and what is left of them, of the first ``top`` users."""
-    for record, kept in _looks(store, records):
+def cloak_grids(files: CellFiles, records: Sequence[Record], top: int) -> Iterator[tuple[str, Any]]:
+    """Photos, cloaks and purified photos of the first ``top`` users."""
+    for record, samples in _samples(files, records):
         sides = ("natural", "cloaked", "purified")
         rows = [
-            plots_cloaking.CloakRow(f"user {int(user)}", *(kept[side][i] for side in sides))
-            for i, user in enumerate(kept["user"][:top])
+            plots_cloaking.CloakRow(f"user {int(user)}", *(samples[side][i] for side in sides))
+            for i, user in enumerate(samples["user"][:top])
         ]
         if rows:
             yield file_name(["cloaked", *_key(record)]), plots_cloaking.cloak_grid(rows, _title(record))
 
 
-def _looks(store: Kept, records: Sequence[Record]) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
-    """The last cell of each look, whatever the tracker, that kept pictures."""
+def _samples(files: CellFiles, records: Sequence[Record]) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
+    """Records with sample images; of several that differ in the tracker only, the last."""
     last = {_key(record): record for record in records if measured(record, "attack")}
     for record in last.values():
-        kept = store.pictures(record["fingerprint"])
-        if kept is not None:
-            yield record, kept
+        samples = files.pictures(record["fingerprint"])
+        if samples is not None:
+            yield record, samples
 
 
 def _key(record: Record) -> tuple[str, ...]:
@@ -98,6 +95,6 @@ def _key(record: Record) -> tuple[str, ...]:
 
 
 def _title(record: Record) -> str:
-    parts = (label(record, "attack"), label(record, "budget"), f"{attacker(record)} cloaker")
-    where = f"{label(record, 'recognizer')} on {label(record, 'dataset')}"
-    return " · ".join([*parts, f"defense {label(record, 'defense')}", where, *([rest(record)] if rest(record) else [])])
+    models = f"{phrase(record, 'recognizer')} on {phrase(record, 'dataset')}"
+    attack = (phrase(record, "attack"), budget_words(label(record, "budget")), f"{threat_model(record)} cloaker")
+    return " · ".join(part for part in (*attack, f"defense {phrase(record, 'defense')}", models, rest(record)) if part)

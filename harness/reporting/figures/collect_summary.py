@@ -1,58 +1,58 @@
-"""The two figures at the head of a report: oblivious against adaptive, and the defense that only seems to hold."""
+"""The figures of the summary: oblivious and adaptive ASR of each defense, and a false sense of security."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
+from frbench.harness.reporting.budget_axis import AXES, budget_words, norm_and_radius
 from frbench.harness.reporting.figures import plots
-from frbench.harness.reporting.figures import plots_summary as plots_story
-from frbench.harness.reporting.summary import FIGURES, Story
+from frbench.harness.reporting.figures.plots_summary import asr_dots
+from frbench.harness.reporting.summary import FIGURES, Summary
+from frbench.harness.reporting.tables.layout import phrase
 from frbench.harness.storage.records import NULL, Record, label, measured, natural
 
-RADIUS = re.compile(r"([a-z][a-z0-9]*)_(\d+(?:p\d+)?)")
-AXIS = {"linf": "L∞ radius, gray levels of 255", "l2": "L2 radius on [0, 1]"}
-_SIDES = {"oblivious": "ignores the defense", "adaptive": "knows the defense"}
+_ATTACKERS = {"oblivious": "oblivious attack", "adaptive": "adaptive attack"}
 
 
-def story_figures(told: Story | None) -> Iterator[tuple[str, Any]]:
-    """Names and figures; none where no defense was attacked with and without knowledge of it."""
-    lead = told and (told.lead or _strongest(told.cells))
-    if not told or not lead:
+def summary_figures(summary: Summary | None) -> Iterator[tuple[str, Any]]:
+    """File names and figures; none if no defense was attacked adaptively."""
+    lead = summary and (summary.lead or _strongest(summary.records))
+    if not summary or not lead:
         return
-    alike = [r for r in told.cells if all(label(r, noun) == label(lead, noun) for noun in ("budget", "attack"))]
-    rows = [_row(r, side=_SIDES[r["names"]["threat"]]) for r in alike if r["names"]["threat"] in _SIDES]
+    same = [r for r in summary.records if all(label(r, noun) == label(lead, noun) for noun in ("budget", "attack"))]
+    rows = [_row(r, attacker=_ATTACKERS[r["names"]["threat"]]) for r in same if r["names"]["threat"] in _ATTACKERS]
     frame = pd.DataFrame(rows).sort_values(["defense", "goal"], key=lambda names: names.map(natural), kind="stable")
-    where = f"{label(lead, 'recognizer')} on {label(lead, 'dataset')}"
-    title = f"Oblivious against adaptive · {label(lead, 'attack')}, {label(lead, 'budget')} · {where}"
-    yield f"{FIGURES}1-oblivious-adaptive", plots_story.twins(frame, list(_SIDES.values()), title)
-    if told.lead and told.hollow:
-        yield from _seeming(told.cells, told.lead, where)
+    models = f"{phrase(lead, 'recognizer')} on {phrase(lead, 'dataset')}"
+    attack = f"{phrase(lead, 'attack')}, {budget_words(label(lead, 'budget'))}"
+    title = f"Oblivious and adaptive attacks · {attack} · {models}"
+    yield f"{FIGURES}1-oblivious-adaptive", asr_dots(frame, list(_ATTACKERS.values()), title)
+    if summary.lead and summary.false_security:
+        yield from _false_security(summary.records, summary.lead, models)
 
 
-def _seeming(cells: Sequence[Record], lead: Record, where: str) -> Iterator[tuple[str, Any]]:
-    """Success on ``lead``'s defense against the budget, beside that on none, where budgets have radii of one norm."""
+def _false_security(records: Sequence[Record], lead: Record, models: str) -> Iterator[tuple[str, Any]]:
+    """ASR with the defense of ``lead`` and without one against the budget, for budgets of one norm."""
     lines = {
         (NULL, lead["names"]["threat"]): "no defense",
-        (label(lead, "defense"), "oblivious"): _SIDES["oblivious"],
-        (label(lead, "defense"), "adaptive"): _SIDES["adaptive"],
+        (label(lead, "defense"), "oblivious"): _ATTACKERS["oblivious"],
+        (label(lead, "defense"), "adaptive"): _ATTACKERS["adaptive"],
     }
-    norm = RADIUS.fullmatch(label(lead, "budget"))
+    budget = norm_and_radius(label(lead, "budget"))
     rows = []
-    for record in cells:
+    for record in records:
         line = lines.get((label(record, "defense"), record["names"]["threat"]))
-        parsed = RADIUS.fullmatch(label(record, "budget"))
-        if line and norm and parsed and parsed[1] == norm[1] and label(record, "attack") == label(lead, "attack"):
-            row = _row(record, attacker=line, radius=float(parsed[2].replace("p", ".")))
-            rows.append(row | {"threat": label(record, "attack")})
-    if rows and norm:
+        own = norm_and_radius(label(record, "budget"))
+        if line and budget and own and own[0] == budget[0] and label(record, "attack") == label(lead, "attack"):
+            rows.append(_row(record, attacker=line, radius=own[1]) | {"threat": label(record, "attack")})
+    if rows and budget:
         order = list(lines.values())
         frame = pd.DataFrame(rows).sort_values("attacker", key=lambda names: names.map(order.index), kind="stable")
-        title = f"{label(lead, 'defense')} only seems to hold · {where}"
-        yield f"{FIGURES}2-seems-to-hold", plots.asr_curves(frame, "attacker", AXIS.get(norm[1], norm[1]), title)
+        title = f"{phrase(lead, 'defense')} gives a false sense of security · {models}"
+        figure = plots.asr_curves(frame, "attacker", AXES.get(budget[0], budget[0]), title)
+        yield f"{FIGURES}2-false-security", figure
 
 
 def _row(record: Record, **more: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _row(record: Record, **more: Any) -> dict[str, Any]:
     return {"defense": label(record, "defense"), "goal": label(record, "goal"), **rates, **more}
 
 
-def _strongest(cells: Sequence[Record]) -> Record | None:
-    """The cell of an attacker who knows the defense with the highest success rate."""
-    adaptive = [r for r in cells if r["names"]["threat"] == "adaptive" and r["names"]["defense"] != NULL]
+def _strongest(records: Sequence[Record]) -> Record | None:
+    """The adaptive record with a defense of highest ASR."""
+    adaptive = [r for r in records if r["names"]["threat"] == "adaptive" and r["names"]["defense"] != NULL]
     return max(adaptive, key=lambda r: float(measured(r, "attack")["asr"]), default=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import apart, legend, line, panels, style
+from frbench.harness.reporting.figures.style import legend, line, panels, split_common_options, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +20,14 @@ GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
 
 
 def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
-    """Success rate against the radius of the budget, with interval bands: a panel per threat and goal.
+    """ASR against the radius of the budget, with interval bands: a panel per threat model and goal.
 
-    frame: columns threat, goal, radius, asr, asr_low, asr_high, and the one named by ``lines``. Threats, goals and
-    lines appear in the order of the rows.
+    Args:
+        frame: columns threat, goal, radius, asr, asr_low, asr_high and ``lines``; threat models, goals and lines appear
+            in the order of the rows.
+        lines: column with a line per value.
+        xlabel: label of the radius.
+        title: of the figure.
     """
     threats, goals, names = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", lines))
     radii = sorted(set(frame["radius"]))
@@ -37,7 +41,7 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
             panel.set_ylabel("ASR, %" if j == 0 else "")
             for k, name in enumerate(names):
                 chosen = here[here[lines] == name].sort_values("radius")
-                if len(chosen):  # the extent of an empty line is no number, and the layout would fall apart
+                if len(chosen):  # an empty line has no finite extent, which breaks the layout
                     _curve(panel, chosen, line(k), name)
         legend(figure, _line_key(names))
     return figure
@@ -54,7 +58,7 @@ def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
     wide = radii[-1] / radii[0]
     if wide >= 4:
         panel.set_xscale("log", base=2)
-    margin = max(wide, 2) ** 0.05  # all panels alike, also one that lacks some radii
+    margin = max(wide, 2) ** 0.05  # the same in all panels, also without some radii
     panel.set_xlim(radii[0] / margin, radii[-1] * margin)
     panel.set_autoscalex_on(False)
     panel.set_xticks(radii, [f"{radius:g}" for radius in radii])
@@ -68,10 +72,13 @@ def _percent_axis(panel: Axes) -> None:
 
 
 def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
-    """Share of pairs won at a cost of at most so much, as steps: a row of panels per kind of cost, a column per goal.
+    """ASR at a cost of at most x, as step curves: a row of panels per kind of cost, a column per goal.
 
-    frame: the corners of the steps; columns cost (what the horizontal axis counts), goal, line, x, and share with its
-    interval, low and high. All lines of one row of panels should end at the same x. xscale: ``linear`` or ``log``.
+    Args:
+        frame: the corners of the steps; columns cost (label of the horizontal axis), goal, line, x, share, low and
+            high. All lines of a row of panels should end at the same x.
+        title: of the figure.
+        xscale: ``linear`` or ``log``.
     """
     costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "line"))
     with style():
@@ -80,7 +87,7 @@ def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Fig
             row = frame[frame["cost"] == costs[i]]
             panel.set_title(goals[j] if i == 0 else "")
             panel.set_xlabel(costs[i])
-            panel.set_ylabel("pairs won, %" if j == 0 else "")
+            panel.set_ylabel("ASR, %" if j == 0 else "")
             panel.set_xscale(xscale)
             panel.xaxis.set_major_formatter("{x:g}")
             panel.set_xlim(row["x"].min(), row["x"].max())
@@ -118,18 +125,20 @@ def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: st
 
 
 def heat_map(frame: pd.DataFrame, title: str) -> Figure:
-    """Success rate of attacks (columns) on defenses (rows), a panel per threat and goal, values printed.
+    """ASR of attacks (columns) on defenses (rows), with printed values: a panel per threat model and goal.
 
-    frame: columns threat, goal, defense, attack, asr, and text, what is printed below the value (or in its place,
-    where asr is NaN: refused, crashed). What no row names was not run.
+    Args:
+        frame: columns threat, goal, defense, attack, asr, and text, printed below the value or in place of a NaN. A
+            combination without a row was not run.
+        title: of the figure.
     """
     threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
-    names, shared = apart(defenses)
+    names, common = split_common_options(defenses)
     rows = [fill(name, 26, break_long_words=False) for name in names]
     tall = max(0.55, 0.1 + 0.15 * max(1 + name.count("\n") for name in rows))
     with style():
         size = (0.95 * len(attacks) + 1.0, tall * len(defenses) + 0.75)
-        figure, axes = panels(len(threats), len(goals), size, f"{title} · {shared}" if shared else title)
+        figure, axes = panels(len(threats), len(goals), size, f"{title} · {common}" if common else title)
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
             image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
@@ -167,9 +176,12 @@ def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Se
 
 
 def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
-    """Scores clean and attacked: a panel per defense (rows) and attack (columns), with the mean threshold.
+    """Histograms of scores with the mean threshold: a panel per defense (rows) and attack (columns).
 
-    frame: one row per attacked pair; columns defense, attack, same, clean_score, adversarial_score, threshold.
+    Args:
+        frame: a row per attacked pair; columns defense, attack, same, clean_score, adversarial_score, threshold.
+        title: of the figure.
+        bins: number of bins.
     """
     defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("defense", "attack"))
     scores = frame[["clean_score", "adversarial_score"]].to_numpy(float)
@@ -208,5 +220,5 @@ def _histogram_key(kinds: Collection[bool]) -> list[Any]:
     for kind, name, colour in ((True, "genuine", GENUINE), (False, "impostor", IMPOSTOR)):
         if kind in kinds:
             keys.append(Patch(color=colour, alpha=0.28, label=f"{name}, clean"))
-            keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, attacked"))
-    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="threshold (mean)")]
+            keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, adversarial"))
+    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="mean threshold")]

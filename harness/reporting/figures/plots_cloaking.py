@@ -1,4 +1,4 @@
-"""Figures of cloaks as pure functions from frames and arrays to a matplotlib ``Figure``; no pyplot, no global state."""
+"""Figures of face cloaking, as pure functions from frames and arrays to a figure; no pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TILE = 1.35  # inches of one picture in a grid
+_TILE = 1.35  # inches per image
 _OTHERS, _NATURAL, _CLOAKED = "#999999", "#0072B2", "#D55E00"
 
 
 def amplification_curves(frame: pd.DataFrame, title: str) -> Figure:
-    """Success of cloaks (above, with interval bands) and fidelity (below) against the amplification trained on.
+    """Success of cloaks with interval bands (above) and PSNR (below) against the amplification of the purifier.
 
-    frame: columns attack (a column of panels each), line, k, asr, asr_low, asr_high, and psnr_natural, psnr_cloaked.
+    Args:
+        frame: columns attack (a column of panels each), line, k, asr, asr_low, asr_high, psnr_natural, psnr_cloaked.
+        title: of the figure.
     """
     attacks, lines = (list(dict.fromkeys(frame[column])) for column in ("attack", "line"))
     with style():
         figure, axes = panels(2, len(attacks), (3.3, 2.3), title)
         for column, attack in enumerate(attacks):
             here = frame[frame["attack"] == attack]
-            _percent_panel(axes[0, column], attack, "ASR, %" if column == 0 else "")
+            _percent_panel(axes[0, column], attack, "success, %" if column == 0 else "")
             axes[1, column].set_ylabel("PSNR, dB" if column == 0 else "")
             axes[1, column].set_xlabel("amplification K")
             for number, name in enumerate(lines):
@@ -58,8 +60,8 @@ def _rates(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any]) -> None:
 
 
 _FIDELITY = {
-    "psnr_natural": (_OTHERS, "-", "PSNR of natural photos"),
-    "psnr_cloaked": ("#444444", "--", "PSNR of cloaks"),
+    "psnr_natural": (_OTHERS, "-", "PSNR, original + defense"),
+    "psnr_cloaked": ("#444444", "--", "PSNR, cloak + defense"),
 }
 
 
@@ -86,8 +88,8 @@ def _line_key(names: Sequence[str]) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Plane:
-    """Photos of some people on two axes, float (n, 2) each; ``user`` (n,): 0 is the one who cloaks."""
+class EmbeddingPlane:
+    """Embeddings in two dimensions, float (N, 2) each; ``user`` (N,) is 0 for the user who cloaks."""
 
     user: np.ndarray
     natural: np.ndarray
@@ -96,16 +98,17 @@ class Plane:
     both: np.ndarray
 
 
-def plane_scatter(plane: Plane, title: str) -> Figure:
-    """Where one user's cloaks stand among the photos of others, as published and behind the defense.
+def embedding_scatter(plane: EmbeddingPlane, title: str) -> Figure:
+    """Embeddings of one user's cloaked photos among those of others: as published, and after the defense.
 
-    The user's natural photos, as the tracker will be asked about them, are the same in both panels. Axes: see
-    ``protocols.showing``.
+    The user's uncloaked photos are the same in both panels. ``protocols.cloaking.visual_samples`` makes the axes.
     """
+    from matplotlib.ticker import MaxNLocator
+
     own = plane.user == 0
     sides: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "as published": (plane.natural, plane.cloaked),
-        "behind the defense": (plane.purified, plane.both),
+        "after the defense": (plane.purified, plane.both),
     }
     everything = np.concatenate([plane.natural, plane.cloaked, plane.purified, plane.both])
     with style():
@@ -116,6 +119,7 @@ def plane_scatter(plane: Plane, title: str) -> Figure:
             panel.scatter(*cloaks[own].T, s=30, color=_CLOAKED, marker="^", linewidth=0)
             panel.set_title(name)
             panel.set_xlabel("first principal axis")
+            panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.set_xlim(*_span(everything[:, 0]))
             panel.set_ylim(*_span(everything[:, 1]))
         axes[0, 0].set_ylabel("second principal axis")
@@ -131,13 +135,13 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 def _plane_key() -> list[Any]:
     from matplotlib.lines import Line2D
 
-    kinds = ((_OTHERS, ".", "others"), (_NATURAL, "o", "user, natural"), (_CLOAKED, "^", "user, cloaked"))
+    kinds = ((_OTHERS, ".", "other users"), (_NATURAL, "o", "user, uncloaked"), (_CLOAKED, "^", "user, cloaked"))
     return [Line2D([], [], color=c, marker=mark, linestyle="", label=name) for c, mark, name in kinds]
 
 
 @dataclass(frozen=True)
 class CloakRow:
-    """A photo (H, W, 3) in [0, 1], its cloak, and the cloak behind the tracker's defense."""
+    """A photo (H, W, 3) in [0, 1], the cloaked photo, and the cloaked photo after the tracker's defense."""
 
     name: str
     natural: np.ndarray
@@ -147,16 +151,16 @@ class CloakRow:
 
 _Tile = Callable[[CloakRow, int], np.ndarray]
 _TILES: dict[str, _Tile] = {
-    "natural": lambda row, factor: row.natural,
+    "original": lambda row, factor: row.natural,
     "cloaked": lambda row, factor: row.cloaked,
     "cloak × {factor}": lambda row, factor: 0.5 + factor * (row.cloaked - row.natural),
     "purified": lambda row, factor: row.purified,
-    "what is left × {factor}": lambda row, factor: 0.5 + factor * (row.purified - row.natural),
+    "residual × {factor}": lambda row, factor: 0.5 + factor * (row.purified - row.natural),
 }
 
 
 def cloak_grid(rows: Sequence[CloakRow], title: str) -> Figure:
-    """A line per photo: natural, cloaked, purified, and beside the last two what they changed, amplified."""
+    """A row per photo: original, cloaked, amplified cloak, purified, amplified residual."""
     from matplotlib.figure import Figure
 
     factor, (height, width) = _factor(rows), rows[0].natural.shape[:2]
@@ -183,6 +187,6 @@ def cloak_grid(rows: Sequence[CloakRow], title: str) -> Figure:
 
 
 def _factor(rows: Sequence[CloakRow]) -> int:
-    """The largest power of two (at most 128) by which every cloak still fits around mid-gray."""
+    """The largest power of two, at most 128, by which every amplified cloak fits around mid-gray."""
     largest = max(float(np.abs(row.cloaked - row.natural).max()) for row in rows)
     return int(2 ** np.clip(np.floor(np.log2(0.5 / max(largest, 1e-6))), 0, 7))

@@ -1,4 +1,4 @@
-"""Figures of success against feature distance, as pure functions from a frame; no pyplot, no global state."""
+"""ASR against feature distance, as a pure function from a frame to a figure; no pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ _REACHED: dict[str, Any] = {"color": "#777777", "linestyle": ":", "linewidth": 1
 
 
 def distance_curves(frame: pd.DataFrame, title: str) -> Figure:
-    """Success rate against feature distance, near at the right, a line with its interval band for each defense.
+    """ASR against feature distance, descending to the right: a line with its interval band per defense.
 
-    frame: columns defense, distance, asr, asr_low, asr_high, reached, all shares.
+    Args:
+        frame: columns defense, distance, asr, asr_low, asr_high and reached; proportions in [0, 1].
+        title: of the figure.
     """
     names = list(dict.fromkeys(frame["defense"]))
     with style():
@@ -38,7 +40,7 @@ def _axes(panel: Axes, distances: Sequence[float]) -> None:
     margin = 0.04 * (distances[-1] - distances[0] or 1)
     panel.set_xlim(distances[-1] + margin, distances[0] - margin)
     panel.set_xticks(distances, [f"{distance:g}" for distance in distances])
-    panel.set_xlabel("feature distance q reached on the attacked model")
+    panel.set_xlabel("feature distance q on the attacked model")
     panel.set_ylabel("ASR, %")
     panel.set_ylim(-2, 102)
     panel.set_yticks(range(0, 101, 25))
@@ -55,4 +57,4 @@ def _keys(names: Sequence[str]) -> tuple[list[Any], list[Any]]:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
-    return lines, [Line2D([], [], label="pairs that came so near", **_REACHED)]
+    return lines, [Line2D([], [], label="pairs that reached q", **_REACHED)]

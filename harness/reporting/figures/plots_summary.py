@@ -1,4 +1,4 @@
-"""The figure of each defense before two attackers, as a pure function from a frame; no pyplot, no global state."""
+"""The ASR of several attackers by defense, as a pure function from a frame to a figure; no pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import COLOURS, MARKERS, apart, legend, panels, style
+from frbench.harness.reporting.figures.style import COLOURS, MARKERS, legend, panels, split_common_options, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_APART = 0.14  # between the two points of a defense, in rows
+_OFFSET = 0.14  # of the two points of a defense from the middle of its row
 
 
-def twins(frame: pd.DataFrame, sides: Sequence[str], title: str) -> Figure:
-    """Success rate with its interval on each defense (rows) of two attackers, a panel per goal.
+def asr_dots(frame: pd.DataFrame, attackers: Sequence[str], title: str) -> Figure:
+    """ASR of two attackers with its interval: a row per defense, a panel per goal.
 
-    frame: columns defense, goal, side, asr, asr_low, asr_high. sides: the two values of ``side``, the first above.
+    Args:
+        frame: columns defense, goal, attacker, asr, asr_low, asr_high.
+        attackers: the two values of ``attacker``; the first is above the second.
+        title: of the figure.
     """
     from matplotlib.lines import Line2D
 
     goals, defenses = (list(dict.fromkeys(frame[column])) for column in ("goal", "defense"))
-    names, shared = apart(defenses)
+    names, common = split_common_options(defenses)
     dots: dict[str, Any] = {"markersize": 5.5, "linestyle": "none"}
     looks = [{"color": COLOURS[k], "marker": MARKERS[k], **dots} for k in (1, 2)]
     with style():
         size = (3.3, 0.42 * len(defenses) + 0.7)
-        figure, axes = panels(1, len(goals), size, f"{title} · {shared}" if shared else title)
+        figure, axes = panels(1, len(goals), size, f"{title} · {common}" if common else title)
         for panel, goal in zip(axes[0], goals, strict=True):
             panel.set_title(goal)
-            for k, (side, look) in enumerate(zip(sides, looks, strict=True)):
-                here = frame[(frame["goal"] == goal) & (frame["side"] == side)]
-                place = np.array([defenses.index(name) for name in here["defense"]]) + _APART * (2 * k - 1)
+            for k, (attacker, look) in enumerate(zip(attackers, looks, strict=True)):
+                here = frame[(frame["goal"] == goal) & (frame["attacker"] == attacker)]
+                place = np.array([defenses.index(name) for name in here["defense"]]) + _OFFSET * (2 * k - 1)
                 rate, low, high = (100 * here[column].to_numpy(float) for column in ("asr", "asr_low", "asr_high"))
                 panel.hlines(place, low, high, color=look["color"], linewidth=1.6, alpha=0.55)
                 panel.plot(rate, place, clip_on=False, zorder=3, **look)
@@ -45,5 +48,5 @@ def twins(frame: pd.DataFrame, sides: Sequence[str], title: str) -> Figure:
             panel.set_xlim(-2, 102)
             panel.set_xticks(range(0, 101, 25))
             panel.set_xlabel("ASR, %")
-        legend(figure, [Line2D([], [], label=side, **look) for side, look in zip(sides, looks, strict=True)])
+        legend(figure, [Line2D([], [], label=each, **look) for each, look in zip(attackers, looks, strict=True)])
     return figure

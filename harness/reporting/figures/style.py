@@ -1,7 +1,6 @@
-"""The ground that all figures stand on: one style, panels under a title, a legend below, files of the same bytes.
+"""Shared matplotlib style and layout: panels, legend, reproducible files. No pyplot, no global state.
 
-No pyplot, no global state. Colours are Okabe and Ito's, told apart by people with any colour vision; lines differ by
-marker as well.
+Colours are the colour-blind safe palette of Okabe and Ito; lines also differ by marker.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _STYLE = {
 
 
 def style() -> AbstractContextManager[Any]:
-    """The same look whatever the user's matplotlibrc says."""
+    """The style of all figures, whatever matplotlibrc says."""
     from matplotlib.style import context
 
     entered: AbstractContextManager[Any] = context(["default", _STYLE])
@@ -60,11 +59,14 @@ def panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tu
 
 
 def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = ()) -> None:
-    """A legend below all panels, in as many columns as the figure is wide.
+    """Add a legend below all panels, in as many columns as fit.
 
-    named: handles whose labels are names of options; what they all have changed alike stands once.
+    Args:
+        figure: grows if the legend needs more than two rows.
+        named: handles labelled with names of options; settings that all of them share go to the legend's title.
+        others: handles with other labels.
     """
-    labels, shared = apart([str(handle.get_label()) for handle in named])
+    labels, shared = split_common_options([str(handle.get_label()) for handle in named])
     handles = [*named, *others]
     labels += [str(handle.get_label()) for handle in others]
     width = figure.get_figwidth()
@@ -79,8 +81,8 @@ def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = ()) -> 
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns, title=title)
 
 
-def apart(labels: Sequence[str]) -> tuple[list[str], str]:
-    """Labels such as ``pgd(steps=40, step=1)`` without the options that all have but ``NULL``, and these."""
+def split_common_options(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Labels such as ``pgd(steps=40, step=1)`` without the settings that all but ``NULL`` share, and these settings."""
     found = [re.fullmatch(r"([^()]*)\((.*)\)", label, re.DOTALL) for label in labels]
     options = [re.split(r", (?=[\w.]+=)", match[2]) if match else [] for match in found]
     named = [own for own, label in zip(options, labels, strict=True) if label != NULL]
@@ -92,26 +94,26 @@ def apart(labels: Sequence[str]) -> tuple[list[str], str]:
         label if match is None else f"{match[1]}({', '.join(own)})" if own else match[1]
         for label, match, own in zip(labels, found, left, strict=True)
     ]
-    return short, f"all{f' but {NULL}' if NULL in labels else ''}: {', '.join(shared)}"
+    return short, f"all{f' except {NULL}' if NULL in labels else ''}: {', '.join(shared)}"
 
 
 def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:
-    """One file per ending (``png``, ``pdf``), the same bytes each time: no dates or program names inside."""
-    nameless: dict[str, dict[str, None]] = {
+    """Write a file per ending (``png``, ``pdf``), reproducible to the byte: without dates and program names."""
+    metadata: dict[str, dict[str, None]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in endings]
     with style():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # worked out once, for all files
+        figure.set_layout_engine("none")  # computed once for all files
         for path, ending in zip(paths, endings, strict=True):
-            figure.savefig(path, dpi=_DPI, metadata=nameless[ending])
+            figure.savefig(path, dpi=_DPI, metadata=metadata[ending])
     return paths
 
 
 def line(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of the line of that number."""
+    """Colour, marker and dashes of line ``number``."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],

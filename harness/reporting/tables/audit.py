@@ -1,4 +1,4 @@
-"""Tables of what the audit found: how many cells it looked at, and the figure behind every flag. Pure."""
+"""Tables of the audit: how many cells are audited, and the value behind every flag. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings, Shortfall
-from frbench.harness.reporting.tables.layout import attacker, signed
+from frbench.harness.reporting.tables.layout import flag_words, signed, threat_model
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
-_BOARD = ("dataset", "recognizer", "goal")
+_SETTING = ("dataset", "recognizer", "goal")
+_LEVELS = {"cheap": "basic audit", "full": "full audit"}  # levels as in the records, and their columns
 _COUNTS = (
-    "Attacked cells by what the audit says of them. 'clean': audited, and no flag of any kind casts doubt on it "
-    f"({CLEAN} in the tables). 'flagged': a flag must be explained first ({DOUBTED}). 'not audited': neither."
+    f"Attacked cells by result of the audit. 'clean': audited without a doubt ({CLEAN} in the tables). 'flagged': a "
+    f"flag must be explained before the value is believed ({DOUBTED}). 'not audited': neither."
 )
 _FLAGS = (
-    "Every flag that casts doubt on a cell, with the figure behind it and, for the checks of the audit, the limit it "
-    "went beyond. Comparisons of cells: this cell minus the one that knows less, in points [95 % interval of the "
-    "paired difference]."
+    "Every flag that casts doubt on a cell, with the value behind it and, for checks of the audit, the limit that it "
+    "exceeds. Comparisons between cells: ASR of this cell minus ASR of the cell whose attacker knows less, in "
+    "percentage points [95 % interval of the paired difference]."
 )
 
 
@@ -31,55 +32,46 @@ def audit_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
     flagged = _flagged(attacked, findings)
     header = ("dataset", "recognizer", "goal", "attacker", "settings", "budget", "defense", "attack", "flag")
     caption = with_mixed_versions(_FLAGS, attacked)
-    columns = (*header, "figure", "limit")
-    details = Table("audit-flags", "Flags and their figures", caption, columns, flagged, len(header))
+    details = Table(
+        "audit-flags", "Flags with their values", caption, (*header, "value", "limit"), flagged, len(header)
+    )
     return [_counts(attacked, findings), *([details] if flagged else [])]
 
 
 def _counts(records: Sequence[Record], findings: Findings) -> Table:
-    boards: dict[tuple[str, ...], list[Record]] = {}
+    settings: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        boards.setdefault(_board(record), []).append(record)
+        settings.setdefault(_setting(record), []).append(record)
     rows = []
-    for board, here in boards.items():
-        badges = [findings.badge(r) for r in here]
-        levels = [(measured(r, "attack").get("audit") or {}).get("level") for r in here]
-        audited = [levels.count(level) for level in ("cheap", "full")]
-        numbers = [len(here), *audited, *(badges.count(badge) for badge in (CLEAN, DOUBTED, ""))]
-        rows.append((*(Cell(part) for part in board), *(Cell(str(number)) for number in numbers)))
-    header = (
-        *_BOARD,
-        "attacker",
-        "settings",
-        "cells",
-        "cheap audit",
-        "full audit",
-        "clean",
-        "flagged",
-        "not audited",
-    )
+    for setting, group in settings.items():
+        badges = [findings.badge(r) for r in group]
+        levels = [(measured(r, "attack").get("audit") or {}).get("level") for r in group]
+        audited = [levels.count(level) for level in _LEVELS]
+        counts = [len(group), *audited, *(badges.count(badge) for badge in (CLEAN, DOUBTED, ""))]
+        rows.append((*(Cell(part) for part in setting), *(Cell(str(count)) for count in counts)))
+    header = (*_SETTING, "attacker", "settings", "cells", *_LEVELS.values(), "clean", "flagged", "not audited")
     return Table("audit", "Audited cells", with_mixed_versions(_COUNTS, records), header, tuple(rows), 5)
 
 
-def _board(record: Record) -> tuple[str, ...]:
-    return (*(label(record, noun) for noun in _BOARD), attacker(record), rest(record))
+def _setting(record: Record) -> tuple[str, ...]:
+    return (*(label(record, noun) for noun in _SETTING), threat_model(record), rest(record))
 
 
 def _flagged(records: Sequence[Record], findings: Findings) -> tuple[tuple[Cell, ...], ...]:
     rows = []
     for record in records:
-        named = (*_board(record), *(label(record, noun) for noun in ("budget", "defense", "attack")))
+        labels = (*_setting(record), *(label(record, noun) for noun in ("budget", "defense", "attack")))
         for flag in findings.doubts(record):
             shortfall = findings.flags.get(record["fingerprint"], {}).get(flag)
-            figure = _behind(record, flag) if shortfall is None else Cell(_against(shortfall))
-            limit = _written(_limits(record).get(flag))
-            rows.append((*(Cell(name) for name in named), Cell(flag.replace("_", " ")), figure, Cell(limit)))
+            value = _value(record, flag) if shortfall is None else Cell(_difference(shortfall))
+            limit = _text(_limits(record).get(flag))
+            rows.append((*(Cell(name) for name in labels), Cell(flag_words(flag)), value, Cell(limit)))
     return tuple(rows)
 
 
-def _behind(record: Record, flag: str) -> Cell:
+def _value(record: Record, flag: str) -> Cell:
     audit = measured(record, "attack").get("audit") or {}
-    return Cell(_written((audit.get("figures") or {}).get(flag)))
+    return Cell(_text((audit.get("figures") or {}).get(flag)))
 
 
 def _limits(record: Record) -> Mapping[str, Any]:
@@ -87,15 +79,15 @@ def _limits(record: Record) -> Mapping[str, Any]:
     return limits
 
 
-def _against(found: Shortfall) -> str:
+def _difference(found: Shortfall) -> str:
     if found.gap is None:
-        return f"intervals part, against {found.other}"
+        return f"disjoint intervals, compared with {found.other}"
     low, high = signed(found.gap.low), signed(found.gap.high)
-    return f"{signed(found.gap.difference)} [{low}, {high}] against {found.other}"
+    return f"{signed(found.gap.difference)} [{low}, {high}] compared with {found.other}"
 
 
-def _written(figure: float | str | None) -> str:
-    """A figure in three significant digits; records spell infinity as text."""
-    if figure is None:
+def _text(value: float | str | None) -> str:
+    """A value with three significant digits; records write infinity as text."""
+    if value is None:
         return MISSING
-    return "∞" if figure == "inf" else f"{float(figure):.3g}"
+    return "∞" if value == "inf" else f"{float(value):.3g}"

@@ -1,60 +1,78 @@
-"""Tables of paired comparisons: two cells on the same pairs, with an exact test. Pure."""
+"""Tables of paired comparisons: the success rates of two cells on the same pairs, with an exact McNemar test. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from frbench.harness.metrics.confidence import PairedDifference
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.tables.layout import facts, groups, percent, setting, signed, slug
+from frbench.harness.reporting.tables.layout import groups, percent, setting, settings_caption, signed, slug
 from frbench.harness.reporting.tables.rendering import Cell, Table
 from frbench.harness.storage.records import NULL, Record, label, measured, natural
-
-_HEADER = (
-    "budget",
-    "same",
-    "A",
-    "B",
-    "pairs",
-    "ASR A %",
-    "ASR B %",
-    "only A",
-    "only B",
-    "A − B",
-    "p",
-    "p Holm",
-    "verdict",
-)
-_CAPTION = (
-    "Success of two cells on the same pairs: those counted in both, 'pairs'. 'only A' and 'only B': pairs that one won "
-    "and the other did not. A − B in points [95 % interval of the paired difference, Newcombe]. p: exact McNemar test, "
-    "two-sided; 'p Holm': corrected for all {count} comparisons of this table. A verdict names the higher success rate "
-    f"where p Holm is at most {LEVEL}, and is '=' where the pairs do not tell the two apart."
-)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Cells ``a`` and ``b``, named, which share a budget and ``same``, held against each other pair by pair."""
+    """ASR of cells ``a`` and ``b`` on the same pairs; both cells have the same ``budget`` and ``fixed`` option."""
 
     budget: str
-    same: str
+    fixed: str
     a: str
     b: str
     gap: PairedDifference
 
     @property
     def p(self) -> float:
+        """p-value of the exact McNemar test."""
         return exact_mcnemar(self.gap.only_a, self.gap.only_b)
 
 
+class HasPValue(Protocol):
+    """A comparison of two cells."""
+
+    @property
+    def p(self) -> float: ...
+
+
+_T = TypeVar("_T", bound=HasPValue)
+
+
+@dataclass(frozen=True)
+class Layout(Generic[_T]):
+    """What a table of comparisons looks like.
+
+    Attributes:
+        kind: start of the file name.
+        title: start of the title.
+        caption: with ``{count}`` for the number of comparisons.
+        header: names of the columns.
+        row: cells of a comparison, its p-value, and its corrected p-value.
+    """
+
+    kind: str
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    row: Callable[[_T, float, float], tuple[Cell, ...]]
+
+    def table(self, group: Sequence[Record], found: Sequence[_T]) -> Table:
+        """The table of the comparisons ``found`` among the records ``group``, p-values corrected by Holm over all."""
+        p = [each.p for each in found]
+        rows = tuple(self.row(*each) for each in zip(found, p, holm(p), strict=True))
+        title = f"{self.title} of {label(group[0], 'goal')}: {setting(group[0])}"
+        caption = f"{self.caption.format(count=len(found))} {settings_caption(group)}"
+        return Table(slug(self.kind, group[0]), title, caption, self.header, rows, 4, 1)
+
+
 def comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Table]:
-    """Every pair of defenses under one attack, and of attacks on one defense, within each budget; a table for each
-    dataset, recognizer, goal and threat model."""
+    """All pairs of defenses for an attack and of attacks for a defense within each budget.
+
+    A table per dataset, recognizer, goal and threat model.
+    """
     tables = []
     for group in groups([r for r in records if r["names"]["attack"] != NULL and measured(r, "attack")]):
         found = [
@@ -62,60 +80,43 @@ def comparison_tables(records: Sequence[Record], outcomes: Outcomes) -> list[Tab
             *_comparisons(group, "defense", "attack", outcomes),
         ]
         if found:
-            tables.append(tested(group, "paired", "Paired comparisons", _CAPTION, _HEADER, found, _row))
+            tables.append(_SUCCESS.table(group, found))
     return tables
 
 
-class Tested(Protocol):
-    """A comparison with the probability of as great a difference by chance."""
-
-    @property
-    def p(self) -> float: ...
-
-
-_T = TypeVar("_T", bound=Tested)
-
-
-def tested(
-    group: Sequence[Record],
-    name: str,
-    title: str,
-    caption: str,
-    header: tuple[str, ...],
-    found: Sequence[_T],
-    row: Callable[[_T, float, float], tuple[Cell, ...]],
-) -> Table:
-    """A table of comparisons, each with its p and what Holm makes of it among them all, which ``caption`` counts."""
-    p = [each.p for each in found]
-    rows = tuple(row(*each) for each in zip(found, p, holm(p), strict=True))
-    words = f"{title}: {label(group[0], 'goal')}, {setting(group[0])}"
-    return Table(slug(name, group[0]), words, f"{caption.format(count=len(found))} {facts(group)}", header, rows, 4, 1)
-
-
-def _comparisons(group: Sequence[Record], held: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:
-    for (budget, same), (a, one), (b, other) in meetings(group, held, varied):
-        gap = outcomes.difference(one, other)
+def _comparisons(group: Sequence[Record], fixed: str, varied: str, outcomes: Outcomes) -> Iterator[Comparison]:
+    for each in comparable(group, fixed, varied):
+        gap = outcomes.difference(each.a, each.b)
         if gap is not None:
-            yield Comparison(budget, same, a, b, gap)
+            yield Comparison(each.budget, each.fixed, each.name_a, each.name_b, gap)
 
 
-def meetings(
-    group: Sequence[Record], held: str, varied: str
-) -> Iterator[tuple[tuple[str, str], tuple[str, Record], tuple[str, Record]]]:
-    """Pairs of cells that differ in ``varied`` alone: budget and what is the same, and each cell with its name."""
+class Comparable(NamedTuple):
+    """Two records that differ in one noun, with the budget and the option of another noun that both share."""
+
+    budget: str
+    fixed: str
+    name_a: str
+    a: Record
+    name_b: str
+    b: Record
+
+
+def comparable(group: Sequence[Record], fixed: str, varied: str) -> Iterator[Comparable]:
+    """All pairs of records with the same budget and ``fixed`` noun that differ in the ``varied`` noun."""
 
     def place(record: Record) -> tuple[str, str]:
-        return label(record, "budget"), label(record, held)
+        return label(record, "budget"), label(record, fixed)
 
     ranked = sorted(group, key=lambda r: [natural(name) for name in (*place(r), label(r, varied))])
-    for (budget, same), here in groupby(ranked, key=place):
-        for one, other in combinations(_named(list(here), varied), 2):
-            if label(one[1], varied) != label(other[1], varied):
-                yield (budget, f"{held} {same}"), one, other
+    for (budget, option), found in groupby(ranked, key=place):
+        for (name_a, a), (name_b, b) in combinations(_named(list(found), varied), 2):
+            if label(a, varied) != label(b, varied):
+                yield Comparable(budget, f"{fixed} {option}", name_a, a, name_b, b)
 
 
 def _named(records: Sequence[Record], noun: str) -> list[tuple[str, Record]]:
-    """Records with their labels; results that share one are told apart by their fingerprints."""
+    """Records with their labels; if several have the same label, with the start of their fingerprints."""
     labels = [label(r, noun) for r in records]
     return [
         (f"{name} #{record['fingerprint'][:6]}" if labels.count(name) > 1 else name, record)
@@ -125,14 +126,41 @@ def _named(records: Sequence[Record], noun: str) -> list[tuple[str, Record]]:
 
 def _row(found: Comparison, p: float, corrected: float) -> tuple[Cell, ...]:
     gap = found.gap
-    total = gap.both + gap.only_a + gap.only_b + gap.neither
-    shares = (percent((gap.both + gap.only_a) / total), percent((gap.both + gap.only_b) / total))
-    verdict = "=" if corrected > LEVEL else f"{'A' if gap.difference > 0 else 'B'} higher"
-    texts = (found.budget, found.same, found.a, found.b, str(total), *shares, str(gap.only_a), str(gap.only_b))
+    shares = (percent((gap.both + gap.only_a) / gap.total), percent((gap.both + gap.only_b) / gap.total))
+    result = "=" if corrected > LEVEL else f"{'A' if gap.difference > 0 else 'B'} higher"
+    texts = (found.budget, found.fixed, found.a, found.b, str(gap.total), *shares, str(gap.only_a), str(gap.only_b))
     difference = Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
-    return (*(Cell(text) for text in texts), difference, Cell(chance(p)), Cell(chance(corrected)), Cell(verdict))
+    return (*(Cell(text) for text in texts), difference, Cell(p_value(p)), Cell(p_value(corrected)), Cell(result))
 
 
-def chance(p: float) -> str:
-    """A p-value in two significant digits, as a power of ten where it is very small."""
+def p_value(p: float) -> str:
+    """A p-value with four decimals, or in scientific notation if it is below 0.001."""
     return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
+
+
+_SUCCESS = Layout(
+    kind="paired",
+    title="Paired comparisons of the ASR",
+    caption=(
+        "ASR of two cells on the same pairs: those attacked in both, 'pairs'. 'only A', 'only B': pairs where only one "
+        "cell succeeds. A − B in percentage points [95 % Newcombe interval of the paired difference]. p: exact "
+        "two-sided McNemar test; 'p Holm': corrected for all {count} comparisons of this table. Result: the cell with "
+        f"the higher ASR if p Holm is at most {LEVEL}, else '='."
+    ),
+    header=(
+        "budget",
+        "fixed",
+        "A",
+        "B",
+        "pairs",
+        "ASR A %",
+        "ASR B %",
+        "only A",
+        "only B",
+        "A − B",
+        "p",
+        "p Holm",
+        "result",
+    ),
+    row=_row,
+)

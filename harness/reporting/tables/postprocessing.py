@@ -1,4 +1,4 @@
-"""Tables of what else the victim said of the same images: after saving and sending, and on fresh draws. Pure."""
+"""Tables of the same images after image post-processing, and on new draws of randomized defenses. Pure."""
 
 from __future__ import annotations
 
@@ -7,37 +7,46 @@ from dataclasses import replace
 from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings
-from frbench.harness.reporting.tables.layout import facts, groups, listing, percent, setting, slug, success_rate
+from frbench.harness.reporting.tables.layout import (
+    NO_PAIRS,
+    groups,
+    listing,
+    percent,
+    setting,
+    settings_caption,
+    slug,
+    success_rate,
+)
 from frbench.harness.reporting.tables.rendering import MISSING, Cell, Table
 from frbench.harness.storage.records import Record, label, measured, natural
 
-_SURVIVAL = (
-    "Success rate in % [95 % Wilson interval] (successes/attacked pairs) of the same adversarial images: as they are, "
-    "and after each way of keeping and sending them. 'k not found': faces that were not found afterwards, counted as "
-    "failures. 'k without attack': attacked pairs that the way alone, applied to the clean image, turns against the "
-    "victim."
+_POSTPROCESSING = (
+    "ASR in % [95 % Wilson interval] (successes/attacked pairs) of the same adversarial images, without and with each "
+    "post-processing. 'k not detected': faces that the detector did not find afterwards, counted as failures. 'k "
+    "without attack': attacked pairs that are decided wrongly if the clean image is post-processed."
 )
 _DRAWS = (
-    "The victim is random: each image is judged on K fresh draws that neither the attack nor the calibration has seen. "
-    "'majority' is the success rate of all other tables; 'mean' that of one draw, ± the standard deviation over draws; "
-    "'any' and 'all' count the pairs won on at least one and on every draw; 'clean flips' is the share of draws on "
-    "which an attacked pair is decided wrongly without any attack."
+    "For randomized defenses. Each image is judged on K new random draws, used neither by the attack nor for "
+    "calibration. 'majority': ASR by majority vote, as in all other tables. 'mean': ASR of a single draw ± standard "
+    "deviation over draws. 'any', 'all': successes on at least one draw and on every draw. 'clean errors': share of "
+    "draws on which an attacked pair is decided wrongly without an attack."
 )
 
 
-def survival_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
-    """Success of saved, sent and re-detected images, a table for each dataset, recognizer, goal and threat model."""
+def postprocessing_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
+    """ASR of saved, resized and re-detected images, a table per dataset, recognizer, goal and threat model."""
     tables = []
     for group in groups([r for r in records if measured(r, "attack").get("survival")]):
-        ways = sorted({way for r in group for way in measured(r, "attack")["survival"]}, key=natural)
-        columns = {"as it is": _plain(findings)} | {way.replace("_", " "): _after(way) for way in ways}
+        steps = sorted({step for r in group for step in measured(r, "attack")["survival"]}, key=natural)
+        columns = {"original": _original(findings)} | {step.replace("_", " "): _processed(step) for step in steps}
         header, rows = listing(group, columns)
-        title = f"What survives of {label(group[0], 'goal')}, {setting(group[0])}"
-        tables.append(Table(slug("survival", group[0]), title, f"{_SURVIVAL} {facts(group)}", header, rows, 3))
+        title = f"ASR of {label(group[0], 'goal')} after image post-processing: {setting(group[0])}"
+        caption = f"{_POSTPROCESSING} {settings_caption(group)}"
+        tables.append(Table(slug("postprocessing", group[0]), title, caption, header, rows, 3))
     return tables
 
 
-def _plain(findings: Findings) -> Callable[[Record], Cell]:
+def _original(findings: Findings) -> Callable[[Record], Cell]:
     def cell(record: Record) -> Cell:
         attack = measured(record, "attack")
         return replace(success_rate(attack), badge=findings.badge(record)) if _known(attack) else Cell("n/a")
@@ -45,16 +54,16 @@ def _plain(findings: Findings) -> Callable[[Record], Cell]:
     return cell
 
 
-def _after(way: str) -> Callable[[Record], Cell]:
+def _processed(step: str) -> Callable[[Record], Cell]:
     def cell(record: Record) -> Cell:
-        found = measured(record, "attack")["survival"].get(way)
+        found = measured(record, "attack")["survival"].get(step)
         if found is None:
             return Cell(MISSING)
         if not _known(found):
-            return Cell("n/a", notes=(found.get("reason") or "no pair was decided correctly before the attack",))
+            return Cell("n/a", notes=(found.get("reason") or NO_PAIRS,))
         rate = success_rate(found)
-        counts = ((found.get("not_found"), "not found"), (found.get("clean_flips"), "without attack"))
-        return replace(rate, detail="; ".join([rate.detail, *(f"{int(k)} {what}" for k, what in counts if k)]))
+        counts = ((found.get("not_found"), "not detected"), (found.get("clean_flips"), "without attack"))
+        return replace(rate, detail="; ".join([rate.detail, *(f"{int(k)} {words}" for k, words in counts if k)]))
 
     return cell
 
@@ -64,19 +73,20 @@ def _known(found: Mapping[str, Any]) -> bool:
 
 
 def draws_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
-    """Verdicts of randomised victims on fresh draws, a table for each dataset, recognizer, goal and threat model."""
+    """ASR on new draws of randomized defenses, a table per dataset, recognizer, goal and threat model."""
     tables = []
     for group in groups([r for r in records if measured(r, "attack").get("draws")]):
         columns: dict[str, Callable[[Record], Cell]] = {
             "K": lambda r: Cell(str(_draws(r)["k"])),
-            "majority %": _plain(findings),
-            "mean %": _mean_and_spread,
+            "majority %": _original(findings),
+            "mean %": _mean_and_std,
             **{f"{name} %": _share(f"asr_{name}") for name in ("any", "all")},
-            "clean flips %": _share("clean_flips"),
+            "clean errors %": _share("clean_flips"),
         }
         header, rows = listing(group, columns)
-        title = f"Randomised victims: {label(group[0], 'goal')}, {setting(group[0])}"
-        tables.append(Table(slug("draws", group[0]), title, f"{_DRAWS} {facts(group)}", header, rows, 3))
+        title = f"ASR of {label(group[0], 'goal')} on randomized defenses: {setting(group[0])}"
+        caption = f"{_DRAWS} {settings_caption(group)}"
+        tables.append(Table(slug("draws", group[0]), title, caption, header, rows, 3))
     return tables
 
 
@@ -85,7 +95,7 @@ def _draws(record: Record) -> Mapping[str, Any]:
     return found
 
 
-def _mean_and_spread(record: Record) -> Cell:
+def _mean_and_std(record: Record) -> Cell:
     draws = _draws(record)
     return Cell(f"{percent(draws['asr_mean'])} ± {percent(draws['asr_std'])}")
 

@@ -1,4 +1,4 @@
-"""Tables as data, and their three written forms: Markdown, LaTeX (booktabs) and CSV. Pure and deterministic."""
+"""Tables as data, and how they are written: Markdown, LaTeX (booktabs) and CSV. Pure and deterministic."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from itertools import pairwise
 from string import ascii_lowercase
 
 MISSING = "–"
-NOTHING = frozenset({MISSING, "n/a", "="})  # what a cell that has nothing to say holds
-CLEAN, DOUBTED = "✓", "⚠"  # badges: an audit found nothing; something must be explained first
+NO_RESULT = frozenset({MISSING, "n/a", "="})  # values of cells without a result
+CLEAN, DOUBTED = "✓", "⚠"  # badges: audited without a doubt; a flag must be explained first
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``value`` is what one looks for, ``detail`` its interval and counts, ``badge`` whether to believe it.
+    """A cell of a table.
 
-    Each note is printed once, below.
+    Attributes:
+        value: the main value.
+        detail: its interval and counts.
+        notes: footnotes; equal ones are printed once.
+        badge: ``CLEAN``, ``DOUBTED`` or empty.
     """
 
     value: str
@@ -35,9 +39,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """``stub`` leading columns name the rows; where the first repeats, it is printed once.
+    """A table.
 
-    results: how many of the last columns hold what the table is for; None for all beside the stub.
+    Attributes:
+        slug: file name without its ending.
+        title: one line.
+        caption: what the values are.
+        header: names of the columns.
+        rows: cells, as many per row as columns.
+        stub: number of leading columns that name the rows; repeated values of the first are printed once.
+        results: number of trailing columns with results; None for all after the stub.
     """
 
     slug: str
@@ -49,21 +60,21 @@ class Table:
     results: int | None = None
 
     def marks(self) -> dict[str, str]:
-        """Note -> letter, in order of appearance."""
+        """The letter of each note, in order of appearance."""
         notes = dict.fromkeys(note for row in self.rows for cell in row for note in cell.notes)
         return {note: _letters(i) for i, note in enumerate(notes)}
 
 
-def telling(table: Table) -> Table | None:
-    """The table without rows that have no result and columns that are empty; None where no result is left."""
+def without_empty(table: Table) -> Table | None:
+    """The table without empty columns and rows without a result; None if no row is left."""
     first = table.stub if table.results is None else len(table.header) - table.results
-    rows = [row for row in table.rows if any(cell.value not in NOTHING for cell in row[first:])]
+    rows = [row for row in table.rows if any(cell.value not in NO_RESULT for cell in row[first:])]
     if not rows:
         return None
     kept = [
         column
         for column in range(len(table.header))
-        if column < table.stub or any(row[column].value not in NOTHING for row in rows)
+        if column < table.stub or any(row[column].value not in NO_RESULT for row in rows)
     ]
     return replace(
         table,
@@ -73,7 +84,7 @@ def telling(table: Table) -> Table | None:
 
 
 def left_out(table: Table, shown: Table) -> str:
-    """What of ``table`` is not in ``shown``, and why, in one line; empty where all is."""
+    """One line on the rows and columns of ``table`` that ``shown`` does not have; empty if it has all."""
     rows = len(table.rows) - len(shown.rows)
     columns = [name for name in table.header if name not in shown.header]
     parts = [f"{rows} rows without a result" if rows > 1 else "a row without a result"] if rows else []
@@ -81,11 +92,11 @@ def left_out(table: Table, shown: Table) -> str:
         at = table.header.index(name)
         notes = dict.fromkeys(note for row in table.rows for note in row[at].notes)
         parts.append(f"{name} ({'; '.join(notes)})" if notes else name)
-    return f"Left out here, in [{table.slug}.md]({table.slug}.md): {'; '.join(parts)}.\n" if parts else ""
+    return f"Not shown here, see [{table.slug}.md]({table.slug}.md): {'; '.join(parts)}.\n" if parts else ""
 
 
 def joined(cells: Sequence[Cell], note: str) -> Cell:
-    """Several cells in one place: equal ones once, different ones side by side under ``note``."""
+    """One cell of several: equal ones once, different ones side by side with the footnote ``note``."""
     distinct = list(dict.fromkeys(cells))
     if len(distinct) == 1:
         return distinct[0]
@@ -94,7 +105,7 @@ def joined(cells: Sequence[Cell], note: str) -> Cell:
 
 
 def file_name(parts: Sequence[str]) -> str:
-    """A file name of labels; a digest keeps it from meeting another where characters were lost, or it is long."""
+    """A file name from labels; with a digest if characters are replaced or it is too long, so that it stays unique."""
     spelled = "-".join(re.sub(r"[()=, ]+", "_", part).strip("_") for part in parts if part)
     text = re.sub(r"[^A-Za-z0-9._-]", "_", spelled)
     return text if text == spelled and len(text) <= 140 else f"{text[:130]}-{sha256(spelled.encode()).hexdigest()[:8]}"
@@ -106,7 +117,7 @@ def _letters(number: int) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A heading, the padded table, its caption and its notes."""
+    """Markdown: heading, table, caption and footnotes."""
     marks = table.marks()
     body = [[_markdown(cell, marks) for cell in row] for row in table.rows]
     lines = [[_piped(text) for text in table.header], *_once(body)]
@@ -131,7 +142,7 @@ def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _once(body: list[list[str]]) -> list[list[str]]:
-    """The first column blank where it repeats the row above."""
+    """Rows whose first column is blank if it repeats the row above."""
     first = [None, *(row[0] for row in body)]
     return [["" if row[0] == above else row[0], *row[1:]] for row, above in zip(body, first, strict=False)]
 
@@ -157,12 +168,12 @@ _LATEX = str.maketrans(
 
 
 def latex_escape(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """``text`` with the special characters of LaTeX escaped."""
     return text.translate(_LATEX)
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment for booktabs: value over detail, rows of one block kept together, notes below."""
+    """LaTeX ``table`` environment for booktabs: details below values, space between blocks of rows, footnotes."""
     marks = table.marks()
     columns = "l" * table.stub + "r" * (len(table.header) - table.stub)
     body = [[_latex(cell, marks) for cell in row] for row in table.rows]
@@ -201,13 +212,13 @@ def _latex(cell: Cell, marks: dict[str, str]) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as CSV text with newline endings."""
+    """CSV text with newline endings."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([header, *rows])
     return stream.getvalue()
 
 
 def table_csv(table: Table) -> str:
-    """The table as printed, every row complete, its notes in a last column."""
+    """CSV of the printed cells, with every row complete and the footnotes in a last column."""
     rows = [[*(c.text for c in row), "; ".join(dict.fromkeys(n for c in row for n in c.notes))] for row in table.rows]
     return csv_text((*table.header, "notes"), rows)

@@ -1,7 +1,7 @@
-"""Records to the first tables: clean accuracy, attack success, and what knowing the defense gains. Pure.
+"""The first tables: clean accuracy, attack success rates, and the gain of adaptive over oblivious attacks. Pure.
 
-Rows of an attack table are budgets and defenses, columns attacks. A refused or crashed cell gives way to a finished one
-of the same label.
+Rows of an attack table are budgets and defenses, columns are attacks. A refused or crashed record is shown only if no
+record with the same labels is done.
 """
 
 from __future__ import annotations
@@ -14,40 +14,57 @@ from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.tables.layout import (
+    NO_PAIRS,
     SEVERAL,
-    facts,
+    flag_names,
     grid,
     groups,
     interval,
     percent,
     realised_far,
     setting,
+    settings_caption,
     signed,
     slug,
     success_rate,
+    unfinished,
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table, file_name, joined
-from frbench.harness.storage.records import NULL, Record, label, measured, natural, reason, rest
+from frbench.harness.storage.records import NULL, Record, label, measured, natural, rest
 
-_LIMIT = "dataset.limit"  # restricts what is attacked, never what is measured clean
-_READ = (
-    "A cell is the success rate in % [95 % Wilson interval] (successes/attacked pairs). Attacked are the pairs decided "
-    "correctly, behind the defense, before the attack; 'left out' counts the others. "
-    f"{MISSING} stands for a cell that was not run. {CLEAN} stands where the audit found nothing, {DOUBTED} where a "
-    "flag says what must be explained before the figure is believed, neither where no audit ran."
+_LIMIT = "dataset.limit"  # restricts the attacked pairs, not the clean measurements
+_ASR = (
+    "Attack success rate (ASR) in % [95 % Wilson interval] (successes/attacked pairs). Attacked are the pairs that the "
+    "defended model decides correctly without an attack; 'excluded' counts the other pairs. "
+    f"{MISSING}: not run. {CLEAN}: audited without a doubt. {DOUBTED}: a flag must be explained before the value is "
+    "believed. Neither sign: not audited."
 )
-_REALISED = (
-    "Realised FAR: share of impostor pairs accepted in the folds held out [95 % Wilson interval] (accepted/impostor "
-    "pairs), and on the pairs of the other folds, on which thresholds are set: never above the target there."
+_FAR = (
+    "Realised FAR: accepted impostor pairs in the held-out folds [95 % Wilson interval] (accepted/impostor pairs), and "
+    "in the folds that the threshold was calibrated on, where it is at most the target."
+)
+_CLEAN = (
+    "Accuracy at the threshold of best accuracy on the other folds: mean [95 % Wilson interval] and standard deviation "
+    f"over folds. TAR at thresholds set on the other folds: mean over folds [95 % Wilson interval over all genuine "
+    f"pairs]. {_FAR}"
+)
+_GAIN = (
+    "ASR of the adaptive attack minus ASR of the oblivious attack in percentage points [95 % Newcombe interval of the "
+    "paired difference] (common attacked pairs). A large positive value: the defense protects only against attackers "
+    "that ignore it. A negative value: the adaptive attack is too weak."
 )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """At which threshold success is read: ``of`` finds its numbers in the attack measurements.
+    """The decision threshold at which a success rate is read.
 
-    at_far: the threshold is set at a FAR, and its numbers tell the FAR that it realises.
+    Attributes:
+        slug: end of the table's file name.
+        words: the threshold in words.
+        of: selects the measurements at this threshold from the attack measurements.
+        at_far: whether the threshold is set at a FAR, so that the realised FAR is shown.
     """
 
     slug: str
@@ -60,7 +77,7 @@ BEST_ACCURACY = Reading("", "threshold of best accuracy on the other folds", lam
 
 
 def far_readings(records: Iterable[Record]) -> list[Reading]:
-    """One reading for each false accept rate at which any record was judged, loosest first."""
+    """One reading for each FAR in the records, highest first."""
     rates = {rate for record in records for rate in measured(record, "attack").get("at_far") or {}}
     return [
         Reading(f"-far{rate}", f"threshold at FAR {float(rate):g} on the other folds", _at_far(rate), True)
@@ -69,11 +86,11 @@ def far_readings(records: Iterable[Record]) -> list[Reading]:
 
 
 def _at_far(rate: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    return lambda attack: (attack.get("at_far") or {}).get(rate) or {"reason": f"not judged at FAR {rate}"}
+    return lambda attack: (attack.get("at_far") or {}).get(rate) or {"reason": f"not evaluated at FAR {rate}"}
 
 
 def attack_tables(records: Sequence[Record], findings: Findings, reading: Reading) -> list[Table]:
-    """Defenses x attacks, a table for each dataset, recognizer, goal and threat model."""
+    """Attack success rates, a table per dataset, recognizer, goal and threat model."""
 
     def cell(found: Sequence[Record]) -> Cell:
         best = [r for r in found if r["status"] == "done"] or found
@@ -82,54 +99,44 @@ def attack_tables(records: Sequence[Record], findings: Findings, reading: Readin
     accuracy = _accuracies(records)
     tables = []
     for group in groups([r for r in records if r["names"]["attack"] != NULL]):
-        title = f"Success of {label(group[0], 'goal')}, {setting(group[0])}"
-        policy = f"{reading.words[0].upper()}{reading.words[1:]}, calibrated behind the defense on clean pairs."
-        caption = " ".join([_READ, policy, *([_REALISED] if reading.at_far else []), facts(group)])
-        beside: dict[str, Callable[[Sequence[Record]], Cell]] = {
-            "clean accuracy %": lambda rows: joined(
-                [accuracy.get(_clean_key(r), Cell(MISSING)) for r in rows], SEVERAL
-            ),
-            "left out": lambda rows: _left_out(rows, reading),
+        title = f"ASR of {label(group[0], 'goal')}: {setting(group[0])}"
+        policy = f"{reading.words[0].upper()}{reading.words[1:]}, calibrated on clean pairs with the defense."
+        caption = " ".join([_ASR, policy, *([_FAR] if reading.at_far else []), settings_caption(group)])
+        extra: dict[str, Callable[[Sequence[Record]], Cell]] = {
+            "clean accuracy %": lambda row: joined([accuracy.get(_clean_key(r), Cell(MISSING)) for r in row], SEVERAL),
+            "excluded": lambda row: _excluded(row, reading),
         }
         if reading.at_far:
-            beside["realised FAR %"] = lambda rows: _realised(rows, reading)
-        header, rows = grid(group, beside, cell)
-        results = len(header) - 2 - len(beside)
+            extra["realised FAR %"] = lambda row: _realised(row, reading)
+        header, rows = grid(group, extra, cell)
+        results = len(header) - 2 - len(extra)
         tables.append(Table(slug("asr", group[0]) + reading.slug, title, caption, header, rows, 2, results))
     return tables
 
 
 def gap_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
-    """Adaptive minus oblivious success in points, for the cells where both were run on the same pairs."""
+    """ASR of adaptive minus oblivious attacks on the same pairs, a table per dataset, recognizer and goal."""
 
     def cell(found: Sequence[Record]) -> Cell:
         gaps = [findings.gaps[r["fingerprint"]] for r in found if r["fingerprint"] in findings.gaps]
-        texts = [
-            Cell(
-                f"{signed(g.difference)}",
-                f"[{signed(g.low)}, {signed(g.high)}] ({g.both + g.only_a + g.only_b + g.neither})",
-            )
-            for g in gaps
-        ]
+        texts = [Cell(signed(g.difference), f"[{signed(g.low)}, {signed(g.high)}] ({g.total})") for g in gaps]
         return joined(texts, SEVERAL) if texts else Cell(MISSING)
 
-    caption = (
-        "Adaptive minus oblivious success rate in points [95 % interval of the paired difference, Newcombe] "
-        "(common attacked pairs). Far above 0, the defense protects only while nobody knows of it; below 0, the "
-        "adaptive attack failed as an attack."
-    )
     tables = []
     for group in groups([r for r in records if r["fingerprint"] in findings.gaps]):
         header, rows = grid(group, {}, cell)
-        title = f"Gain of knowing the defense: {label(group[0], 'goal')}, {setting(group[0])}"
-        tables.append(Table(slug("gain", group[0]), title, with_mixed_versions(caption, group), header, rows, 2))
+        title = f"Adaptive minus oblivious ASR of {label(group[0], 'goal')}: {setting(group[0])}"
+        caption = with_mixed_versions(_GAIN, group)
+        tables.append(Table(slug("adaptive-gain", group[0]), title, caption, header, rows, 2))
     return tables
 
 
 def clean_tables(records: Sequence[Record]) -> list[Table]:
-    """Recognizers behind defenses, without attack: accuracy, TAR at each FAR, EER, AUC; a table for each dataset."""
+    """Accuracy, TAR at each FAR, EER and AUC of recognizers with defenses, without an attack; a table per dataset."""
     done = sorted((r for r in records if measured(r, "clean")), key=lambda r: [natural(p) for p in _clean_key(r)])
     rates = sorted({f for r in done for f in measured(r, "clean").get("tar_at_far") or {}}, key=float, reverse=True)
+    columns = [name for f in rates for name in (f"TAR % at FAR {float(f):g}", f"realised FAR % at {float(f):g}")]
+    header = ("recognizer", "defense", "accuracy %", "std", *columns, "EER %", "AUC", "pairs")
     tables = []
     for (dataset, protocol), found in groupby(done, key=lambda r: _clean_key(r)[:2]):
         group = list(found)
@@ -138,30 +145,15 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             recognizer, defense, other = _clean_key(record)[2:]
             named = (Cell(recognizer), Cell(f"{defense} ({other})" if other else defense))
             lines[(*named, *_clean_cells(measured(record, "clean"), rates))] = None
-        header = (
-            "recognizer",
-            "defense",
-            "accuracy %",
-            "std",
-            *(name for f in rates for name in (f"TAR % at FAR {float(f):g}", f"realised FAR % at {float(f):g}")),
-            "EER %",
-            "AUC",
-            "pairs",
-        )
-        caption = (
-            f"Dataset {dataset}, protocol {protocol}; the last column counts the pairs. "
-            "Accuracy at the threshold of best accuracy on the "
-            "other folds: mean [95 % Wilson interval] and standard deviation over folds. TAR at thresholds set on the "
-            "other folds: mean over folds [95 % Wilson interval of all genuine pairs]. " + _REALISED
-        )
-        caption = with_mixed_versions(caption, group)
+        caption = with_mixed_versions(f"Protocol: {protocol}. {_CLEAN}", group)
         name = file_name(["clean", dataset, protocol])
-        tables.append(Table(name, f"Clean accuracy on {dataset}", caption, header, _told_apart(lines), 2))
+        title = f"Clean accuracy on {dataset.replace('(', ' (', 1)}"
+        tables.append(Table(name, title, caption, header, _with_notes(lines), 2))
     return tables
 
 
-def _told_apart(rows: Collection[tuple[Cell, ...]]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows of one name but different numbers are kept, with a note."""
+def _with_notes(rows: Collection[tuple[Cell, ...]]) -> tuple[tuple[Cell, ...], ...]:
+    """Rows with the same labels but different values get a note."""
     names = Counter((row[0], row[1]) for row in rows)
     noted = (replace(row[1], notes=(SEVERAL,)) if names[row[0], row[1]] > 1 else row[1] for row in rows)
     return tuple((row[0], defense, *row[2:]) for row, defense in zip(rows, noted, strict=True))
@@ -171,8 +163,8 @@ def _clean_cells(clean: Mapping[str, Any], rates: Sequence[str]) -> list[Cell]:
     cells = [_accuracy(clean), Cell(percent(clean.get("accuracy_std"), 2))]
     for rate in rates:
         found = (clean.get("tar_at_far") or {}).get(rate) or {}
-        why = (found["reason"],) if found.get("reason") else ()
-        cells += [Cell(percent(found.get("tar")), interval(found, "tar"), notes=why), realised_far(found)]
+        notes = (found["reason"],) if found.get("reason") else ()
+        cells += [Cell(percent(found.get("tar")), interval(found, "tar"), notes=notes), realised_far(found)]
     area = clean.get("auc")
     return [
         *cells,
@@ -184,29 +176,29 @@ def _clean_cells(clean: Mapping[str, Any], rates: Sequence[str]) -> list[Cell]:
 
 def _attack_cell(record: Record, findings: Findings, reading: Reading) -> Cell:
     if record["status"] != "done":
-        return Cell(record["status"], notes=(f"{record['status']}: {reason(record)}",))
+        return unfinished(record)
     found = reading.of(measured(record, "attack"))
-    notes = tuple(flag.replace("_", " ") for flag in findings.all_flags(record))
+    notes = flag_names(findings.all_flags(record))
     if found.get("asr") is None:
-        return Cell("n/a", notes=(found.get("reason") or "no pair was decided correctly before the attack", *notes))
+        return Cell("n/a", notes=(found.get("reason") or NO_PAIRS, *notes))
     return replace(success_rate(found), notes=notes, badge=findings.badge(record))
 
 
-def _left_out(rows: Sequence[Record], reading: Reading) -> Cell:
-    texts = []
-    for attack in (measured(r, "attack") for r in rows):
+def _excluded(row: Sequence[Record], reading: Reading) -> Cell:
+    cells = []
+    for attack in (measured(r, "attack") for r in row):
         if attack and (total := reading.of(attack).get("asr_denominator")) is not None:
-            texts.append(Cell(f"{int(attack['eligible']) - int(total)}/{int(attack['eligible'])}"))
-    return joined(texts, SEVERAL) if texts else Cell(MISSING)
+            cells.append(Cell(f"{int(attack['eligible']) - int(total)}/{int(attack['eligible'])}"))
+    return joined(cells, SEVERAL) if cells else Cell(MISSING)
 
 
-def _realised(rows: Sequence[Record], reading: Reading) -> Cell:
-    cells = [realised_far(reading.of(attack)) for r in rows if (attack := measured(r, "attack"))]
+def _realised(row: Sequence[Record], reading: Reading) -> Cell:
+    cells = [realised_far(reading.of(attack)) for r in row if (attack := measured(r, "attack"))]
     return joined(cells, SEVERAL) if cells else Cell(MISSING)
 
 
 def _clean_key(record: Record) -> tuple[str, ...]:
-    """dataset, protocol, recognizer, defense, other settings: all that a clean measurement hangs on."""
+    """Dataset, protocol, recognizer, defense and other settings: all that a clean measurement depends on."""
     names = (label(record, noun, without=(_LIMIT,)) for noun in ("dataset", "protocol", "recognizer", "defense"))
     return (*names, rest(record))
 

@@ -27,7 +27,7 @@ from frbench.harness.core.errors import FrbenchError
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.report import report
 
-FIGURES = {"curve", "heat", "scores", "pictures", "story"}
+FIGURES = {"curve", "heat", "scores", "images", "summary"}
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +55,11 @@ def test_a_cell_shows_rate_interval_and_counts_with_clean_accuracy_beside(tmp_pa
     assert f"{100 * clean['accuracy']:.2f} [{100 * clean['accuracy_low']:.2f}" in text
     assert f"{attack['left_out']}/{attack['eligible']}" in text
     for fact in (
-        "lfw(limit=240)",
+        "lfw (limit=240)",
         "adaptive",
         "dodging",
         "linf_8",
-        "Seed 0",
+        "Seed: 0",
         "margin=0.05",
         "best accuracy on the other",
     ):
@@ -85,8 +85,8 @@ def test_files_are_byte_identical_in_whatever_order_the_records_come(tmp_path: P
 def test_many_pictures_are_paged_and_the_number_of_pairs_is_chosen(tmp_path: Path, drawn: None) -> None:
     where = {"goal": "dodging", "threat": "adaptive", "defense": "pca"}
     store = with_pictures(sweep(tuple(STRENGTH), ("linf_2", "linf_8")))
-    written = [path.stem for path in report(store, tmp_path, where=where, top=2) if path.stem.startswith("pictures")]
-    start = "pictures-lfw_limit_240-tiny-verification-dodging-adaptive-pca-page"
+    written = [path.stem for path in report(store, tmp_path, where=where, top=2) if path.stem.startswith("images")]
+    start = "images-lfw_limit_240-tiny-verification-dodging-adaptive-pca-page"
     assert written == [f"{start}1", f"{start}2"]  # 4 attacks x 2 budgets x 2 pairs, 12 on a page
 
 
@@ -106,9 +106,9 @@ def test_what_success_costs_has_curves_and_every_section_stands_in_the_document(
     by_defense = [path.stem for path in written if path.stem.startswith("security-by-defense")]
     assert len(set(by_defense)) == 1 and by_defense[0].endswith("-lots")  # cw met one defense alone
     text = tables(tmp_path)
-    for title in ("Smallest perturbations", "Queries", "Figures", "Tables without a result"):
+    for title in ("Perturbation sizes", "Queries", "Figures", "Tables without results"):
         assert f"## {title}\n" in text
-    assert "\n- Paired comparisons: [" in text  # three pairs tell nothing apart
+    assert "\n- Paired comparisons of the ASR: [" in text  # three pairs tell nothing apart
     assert "Audit" not in text
     assert pd.read_csv(tmp_path / "tables" / "cells.csv")["views"].dropna().tolist() == ["victim"]
 
@@ -133,13 +133,13 @@ def test_what_has_no_result_stands_in_its_own_file_and_at_the_end_of_the_documen
     decided(store, {"attack": "a", "goal": "impersonation"}, [True] * 40)
     decided(store, {"attack": "b", "goal": "impersonation"}, [True] * 40)
     report(store, tmp_path)
-    body, end = tables(tmp_path).split("## Tables without a result")
+    body, end = tables(tmp_path).split("## Tables without results")
     name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
-    assert f"Left out here, in [{name}]({name}): a row without a result." in body
+    assert f"Not shown here, see [{name}]({name}): a row without a result." in body
     assert "| =" not in body and "| n/a" not in body and body.count("| A higher") == 2
     assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("| =") == 1
-    assert "- Paired comparisons: [Paired comparisons: impersonation" in end
-    assert "FAR 0.001 on the other folds: [Success of dodging" in end and end.count("\n- ") == 3
+    assert "- Paired comparisons of the ASR: [Paired comparisons of the ASR of impersonation" in end
+    assert "FAR 0.001 on the other folds: [ASR of dodging" in end and end.count("\n- ") == 3
 
 
 def test_refused_and_crashed_cells_stand_in_the_table_with_their_reason(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_stand_side
     text = tables(tmp_path / "two")
     for record in (first, second):
         assert f"{100 * record['measurements']['attack']['asr']:.1f} [" in text
-    assert "several results under this label" in text
+    assert "several results have these labels" in text
     report(store, tmp_path / "three", where={"fingerprint": second["fingerprint"][:10]})
     assert " / " not in tables(tmp_path / "three")
 
@@ -179,11 +179,11 @@ def test_the_document_says_how_many_results_its_figures_leave_out(tmp_path: Path
     attacked(store, NAMES, 8.0, 0.4, salt="old")
     store.add(NAMES, status="crashed", reason="boom", salt="older")
     report(store, tmp_path / "one")
-    assert "## Figures" in tables(tmp_path / "one") and "figures one of each" not in tables(tmp_path / "one")
+    assert "## Figures" in tables(tmp_path / "one") and "figures one result" not in tables(tmp_path / "one")
     attacked(store, NAMES, 8.0, 0.3, salt="new")
     attacked(store, NAMES, 8.0, 0.2, salt="newer")
     report(store, tmp_path / "three")
-    assert "figures one of each label; 2 stand under a label that another has" in tables(tmp_path / "three")
+    assert "figures one result per combination of labels; 2 other results" in tables(tmp_path / "three")
 
 
 def test_flags_become_marks_with_a_legend(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_json_of_an_empty_store_is_empty_and_its_tables_are_refused(
 
 
 def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="format=xml is not known; take one of files, json"):
+    with pytest.raises(FrbenchError, match="unknown format=xml; choose from files, json"):
         report(FakeStore(), tmp_path, "xml")
 
 
@@ -273,7 +273,7 @@ def test_a_clean_table_has_one_row_for_each_defense_and_says_which_far_cannot_be
 def test_tables_at_a_far_tell_the_far_that_was_realised(tmp_path: Path) -> None:
     report(sweep(("pgd",)), tmp_path)
     point = operating_point()
-    counts = f"({point.false_accepts}/{point.impostors}), {100 * point.far_set:.3f} where set"
+    counts = f"({point.false_accepts}/{point.impostors}), {100 * point.far_set:.3f} on the calibration folds"
     attacks = "asr-lfw_limit_240-tiny-verification-dodging-adaptive"
     text = {
         name: (tmp_path / "tables" / f"{name}.md").read_text(encoding="utf-8")

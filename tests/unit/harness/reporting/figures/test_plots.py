@@ -15,10 +15,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness.reporting.figures import image_grids as plots_pictures
-from frbench.harness.reporting.figures import plots
-from frbench.harness.reporting.figures import plots_summary as plots_story
-from frbench.harness.reporting.figures import style as canvas
+from frbench.harness.reporting.figures import image_grids, plots, style
+from frbench.harness.reporting.figures.plots_summary import asr_dots
 
 
 def points() -> pd.DataFrame:
@@ -50,9 +48,9 @@ def scores() -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def rows(change: float = 8 / 255, count: int = 2) -> list[plots_pictures.PictureRow]:
+def rows(change: float = 8 / 255, count: int = 2) -> list[image_grids.GridRow]:
     clean = np.random.default_rng(0).random((112, 112, 3)).astype(np.float32) * 0.8 + 0.1
-    row = plots_pictures.PictureRow(
+    row = image_grids.GridRow(
         "pgd linf_8\npair 7", clean, clean + np.float32(change), clean[::-1], 0.61, 0.12, 0.3, True
     )
     return [row] * count
@@ -79,14 +77,14 @@ def corners() -> pd.DataFrame:
     return frame.assign(low=0.9 * frame["share"], high=0.1 + 0.9 * frame["share"])
 
 
-def twin_rates() -> pd.DataFrame:
+def attacker_rates() -> pd.DataFrame:
     frame = points().query("radius == 8")
     names = frame["defense"].replace("pca", "pca(faces=synthetic, components=800, purify=probe)")
-    return frame.assign(defense=names, side=frame["threat"])
+    return frame.assign(defense=names, attacker=frame["threat"])
 
 
 def queries() -> pd.DataFrame:
-    frame = corners().query("cost == 'RMS, gray levels of 255'").assign(cost="queries of a pair")
+    frame = corners().query("cost == 'RMS, gray levels of 255'").assign(cost="queries per pair")
     return frame.assign(x=np.rint(1000 ** (frame["x"] / 8)))
 
 
@@ -96,8 +94,8 @@ FIGURES = {
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: plots.score_histograms(scores(), "Title"),
-    "pictures": lambda: plots_pictures.picture_grid(rows(), "Title"),
-    "twins": lambda: plots_story.twins(twin_rates(), ["oblivious", "adaptive"], "Title"),
+    "pictures": lambda: image_grids.image_grid(rows(), "Title"),
+    "dots": lambda: asr_dots(attacker_rates(), ["oblivious", "adaptive"], "Title"),
 }
 
 
@@ -107,8 +105,8 @@ def texts(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_a_figure_is_the_same_bytes_each_time_and_names_no_program_or_date(kind: str, tmp_path: Path) -> None:
-    first = canvas.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
-    second = canvas.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
+    first = style.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
+    second = style.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
     assert [path.name for path in first] == ["one.v1.png", "one.v1.pdf"]
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
@@ -143,10 +141,8 @@ def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
-        "pictures": lambda: plots_pictures.picture_grid(rows(count=1), "Title " * 30),
-        "twins": lambda: plots_story.twins(
-            twin_rates().query("goal == 'dodging'"), ["oblivious", "adaptive"], "Title " * 30
-        ),
+        "pictures": lambda: image_grids.image_grid(rows(count=1), "Title " * 30),
+        "dots": lambda: asr_dots(attacker_rates().query("goal == 'dodging'"), ["oblivious", "adaptive"], "Title " * 30),
     }
     figure = one[kind]()
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -170,8 +166,8 @@ def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
         "import sys; import frbench.harness.reporting.report; assert 'matplotlib' not in sys.modules\n"
         "import numpy as np; from pathlib import Path\n"
         "from frbench.harness.reporting.figures import image_grids, style\n"
-        "row = image_grids.PictureRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
-        "style.save(image_grids.picture_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "row = image_grids.GridRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
+        "style.save(image_grids.image_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
@@ -220,8 +216,8 @@ def test_a_panel_that_lacks_some_lines_and_radii_keeps_its_place_and_its_axis() 
     assert len({panel.get_xlim() for panel in figure.axes}) == 1
 
 
-def test_twins_show_both_attackers_of_each_defense_in_percent_with_intervals() -> None:
-    panel = FIGURES["twins"]().axes[0]
+def test_dots_show_both_attackers_of_each_defense_in_percent_with_intervals() -> None:
+    panel = FIGURES["dots"]().axes[0]
     first, second = panel.get_lines()
     assert list(first.get_xdata()) == list(second.get_xdata()) == pytest.approx([80, 40, 80 / 3])
     assert (second.get_ydata() - first.get_ydata() > 0).all()
@@ -231,7 +227,7 @@ def test_twins_show_both_attackers_of_each_defense_in_percent_with_intervals() -
 
 
 def test_more_lines_than_colours_are_still_told_apart() -> None:
-    looks = [canvas.line(k) for k in range(21)]
+    looks = [style.line(k) for k in range(21)]
     assert len({tuple(look.values()) for look in looks}) == 21
 
 
@@ -251,7 +247,7 @@ def test_long_names_beside_a_heat_map_do_not_run_into_each_other() -> None:
     drawing.draw()
     boxes = [label.get_window_extent(drawing.get_renderer()) for label in figure.axes[0].get_yticklabels()]
     assert len(boxes) == len(names) and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    assert f"all but none: {same}" in figure.get_suptitle().replace("\n", " ")
+    assert f"all except none: {same}" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_values_on_a_heat_map_are_readable_on_their_colour() -> None:
@@ -281,21 +277,21 @@ def test_histograms_have_a_panel_for_each_cell_and_the_threshold() -> None:
 
 def test_a_picture_grid_shows_scores_threshold_and_outcome() -> None:
     shown = texts(FIGURES["pictures"]())
-    expected = ["score 0.610", "score 0.120 ✓ success", "largest 8.0/255", "threshold 0.300", "difference × 8"]
+    expected = ["score 0.610", "score 0.120 ✓ success", "L∞ 8.0/255", "threshold 0.300", "difference × 8"]
     assert set(expected) <= set(shown)
-    failed = plots_pictures.PictureRow(**{**vars(rows()[0]), "success": False})
-    assert "score 0.120 ✗ failure" in texts(plots_pictures.picture_grid([failed], "t"))
+    failed = image_grids.GridRow(**{**vars(rows()[0]), "success": False})
+    assert "score 0.120 ✗ failure" in texts(image_grids.image_grid([failed], "t"))
 
 
 @pytest.mark.parametrize(("levels", "factor"), [(1, 64), (8, 8), (64, 1), (255, 1), (0, 128)])
 def test_the_difference_is_amplified_as_far_as_it_fits(levels: int, factor: int) -> None:
-    assert plots_pictures.amplification(rows(levels / 255)) == factor
+    assert image_grids.amplification(rows(levels / 255)) == factor
 
 
 def test_the_tile_of_the_difference_is_gray_plus_the_amplified_change() -> None:
-    figure = plots_pictures.picture_grid(rows(4 / 255, 1), "t")
+    figure = image_grids.image_grid(rows(4 / 255, 1), "t")
     canvas = np.asarray(figure.axes[0].images[0].get_array())
-    factor, right = plots_pictures.amplification(rows(4 / 255)), round(112 * 1.06)
+    factor, right = image_grids.amplification(rows(4 / 255)), round(112 * 1.06)
     tile = canvas[:112, 2 * right : 2 * right + 112]
     expected = round(255 * 0.5 + factor * 4)
     assert (tile.min(), tile.max()) == pytest.approx((expected, expected), abs=1)
@@ -323,7 +319,7 @@ def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cu
     assert inside
     assert labels[:3] == ["none", "adp", "adp(fusion=concat)"] and len(labels) == 7
     assert title.replace("\n", " ") == (
-        "all but none: faces=synthetic, faces.people=200, faces.shots=20, recipe.network=tiny"
+        "all except none: faces=synthetic, faces.people=200, faces.shots=20, recipe.network=tiny"
     )
 
 

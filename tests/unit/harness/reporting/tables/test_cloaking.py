@@ -111,14 +111,17 @@ def test_that_no_mean_is_taken_where_nothing_can_be_compared() -> None:
 
 def test_that_what_is_needed_to_believe_a_figure_stands_beside_it(store: FakeStore) -> None:
     found = made(store)
-    beside = dict(zip(found["cloaks-beside"].header, lines(found["cloaks-beside"])[0], strict=True))
-    assert {name: beside[name] for name in ("no cloak %", "fit %", "left natural", "L∞", "DSSIM", "border %")} == {
+    beside = dict(zip(found["cloaks-diagnostics"].header, lines(found["cloaks-diagnostics"])[0], strict=True))
+    assert {
+        name: beside[name]
+        for name in ("no cloak %", "training accuracy %", "not cloaked", "L∞", "DSSIM", "border probe %")
+    } == {
         "no cloak %": "2.5",
-        "fit %": "100.0",
-        "left natural": "2/280",
+        "training accuracy %": "100.0",
+        "not cloaked": "2/280",
         "L∞": "16.0",
         "DSSIM": "0.0174",
-        "border %": "52.0",
+        "border probe %": "52.0",
     }
     assert lines(found["cloaks-fidelity"])[0][4:] == ["∞", "1.000", "1.000", "−0.120", "0.810", "30.2", "0.900"]
     assert lines(found["trackers"])[0] == ["tiny", "linear", "none", "97.5 [95.0, 99.0]", "1.0", "99.0", "100.0", "240"]
@@ -178,19 +181,19 @@ def trained_on(k: float | list[int]) -> dict[str, Any]:
 
 def test_that_success_is_drawn_against_amplification_where_several_were_trained() -> None:
     store = FakeStore()
-    assert not list(figures_cloaking.line_figures([amplified(store, 5, 0.1)]))
+    assert not list(figures_cloaking.amplification_figures([amplified(store, 5, 0.1)]))
     for k, asr in ((1, 0.6), (3, 0.3), (10, 0.05)):
         for tracker in ("nearest", "linear"):
             amplified(store, k, asr, tracker=tracker)
     amplified(store, [1, 2, 3], 0.2)  # a mixture has no one K
-    ((name, figure),) = figures_cloaking.line_figures(select(store.records(), None))
+    ((name, figure),) = figures_cloaking.amplification_figures(select(store.records(), None))
     assert name.startswith("amplification-cfp_users")
     above, below = figure.axes
     lines = {tuple(line.get_xdata()) for line in above.get_lines()}
     assert lines == {(1, 3, 5, 10), (1, 3, 10)}
     nearest = next(line for line in above.get_lines() if len(line.get_xdata()) == 4)
     assert list(nearest.get_ydata()) == pytest.approx([60, 30, 10, 5])
-    assert (above.get_ylabel(), below.get_ylabel()) == ("ASR, %", "PSNR, dB")
+    assert (above.get_ylabel(), below.get_ylabel()) == ("success, %", "PSNR, dB")
 
 
 def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
@@ -203,7 +206,7 @@ def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
         cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k))
     longer = {"defense.recipe.schedule.epochs": 7}
     cloaked(store, 0.9, defense="puface", settings=longer, hyperparameters=trained_on(5))
-    drawn = dict(figures_cloaking.line_figures(select(store.records(), None)))
+    drawn = dict(figures_cloaking.amplification_figures(select(store.records(), None)))
     lines = {tuple(map(round, figure.axes[0].get_lines()[0].get_ydata())) for figure in drawn.values()}
     assert lines == {(60, 30), (20, 10)}
     assert sum("schedule.epochs_6" in name for name in drawn) == 1
@@ -223,20 +226,20 @@ def test_that_one_users_embeddings_and_photos_are_drawn_once_for_all_trackers(st
     records = select(store.records(), None)
     for record in records:
         store.images[record["fingerprint"]] = looks()
-    planes = dict(figures_cloaking.scatters(store, records))
+    planes = dict(figures_cloaking.embedding_figures(store, records))
     assert len(planes) == 5  # two cloaks with and without PuFace, one behind JPEG
     published, behind = next(iter(planes.values())).axes
-    assert (published.get_title(), behind.get_title()) == ("as published", "behind the defense")
+    assert (published.get_title(), behind.get_title()) == ("as published", "after the defense")
     others, own, cloaks = published.collections
     assert [len(each.get_offsets()) for each in (others, own, cloaks)] == [36, 4, 4]
     np.testing.assert_allclose(cloaks.get_offsets() - own.get_offsets(), 2)
-    grids = dict(figures_cloaking.grids(store, records, 2))
+    grids = dict(figures_cloaking.cloak_grids(store, records, 2))
     assert len(grids) == 5
-    assert {"natural", "cloaked", "purified"} <= {text.get_text() for text in next(iter(grids.values())).axes[0].texts}
+    assert {"original", "cloaked", "purified"} <= {text.get_text() for text in next(iter(grids.values())).axes[0].texts}
 
 
 def test_that_the_report_writes_these_figures(store: FakeStore, tmp_path: Path) -> None:
     (first, *_) = store.records()
     store.images[first["fingerprint"]] = looks()
     names = {path.name.split("-")[0] + path.suffix for path in report(store, tmp_path) if path.parent.name == "figures"}
-    assert names == {"plane.png", "plane.pdf", "cloaked.png"}
+    assert names == {"embeddings.png", "embeddings.pdf", "cloaked.png"}

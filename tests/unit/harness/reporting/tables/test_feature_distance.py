@@ -115,7 +115,7 @@ def test_that_tables_of_pairs_do_not_see_them_and_clean_accuracy_does(
         "## Figures",
     ]
     assert sum(name.endswith(".png") for name in written) == 2
-    assert sum(name.startswith("distance-") and name.endswith(".md") for name in written) == 2
+    assert sum(name.startswith("feature-distance-") and name.endswith(".md") for name in written) == 2
 
 
 def test_that_a_record_is_one_line_of_json(store: FakeStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "none",
         "diverse_ensemble",
-        "pairs that came so near",
+        "pairs that reached q",
     ]
 
 

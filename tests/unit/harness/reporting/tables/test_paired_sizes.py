@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from support.fake_records import FakeStore, decided
 
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.tables.paired_sizes import ratios, size_comparison_tables
+from frbench.harness.reporting.tables.paired_sizes import size_comparison_tables, size_ratios
 from frbench.harness.reporting.tables.rendering import Table
 
 ALL = np.ones(40, bool)
@@ -34,9 +34,9 @@ def test_that_the_cell_that_takes_more_is_named_with_the_ratio_and_the_p_of_a_si
     )
     decided(store, {"attack": "cw", "defense": "none"}, ALL, {"l2": SMALL}, **STOPS)
     (row,) = rows(store)
-    assert (row["same"], row["A"], row["B"], row["pairs"]) == ("attack cw", "none", "jpeg", "40")
+    assert (row["fixed"], row["A"], row["B"], row["pairs"]) == ("attack cw", "none", "jpeg", "40")
     assert (row["larger A"], row["larger B"], row["A / B"]) == ("4", "36", "0.50 [0.50, 0.50]")
-    assert row["p"] == f"{binomtest(4, 40).pvalue:.1e}" and row["verdict"] == "B larger"
+    assert row["p"] == f"{binomtest(4, 40).pvalue:.1e}" and row["result"] == "B larger"
 
 
 def test_that_a_failure_takes_more_than_any_success_and_two_failures_the_same() -> None:
@@ -52,7 +52,7 @@ def test_that_only_pairs_counted_in_both_are_compared() -> None:
     decided(store, {"defense": "none", "attack": "cw"}, ALL, {"l2": SMALL, "correct": np.arange(40) < 30}, **STOPS)
     decided(store, {"defense": "jpeg", "attack": "cw"}, ALL, {"l2": SMALL, "correct": np.arange(40) >= 10}, **STOPS)
     (row,) = rows(store)
-    assert row["pairs"] == "20" and row["verdict"] == "=" and row["p"] == "1.0000"
+    assert row["pairs"] == "20" and row["result"] == "=" and row["p"] == "1.0000"
 
 
 def test_that_attacks_that_use_up_a_budget_are_not_told_by_their_size() -> None:
@@ -75,7 +75,7 @@ _SIZE = st.one_of(st.floats(0, 1e6), st.just(np.inf))
 @given(st.lists(st.tuples(_SIZE, _SIZE), min_size=1))
 def test_that_swapping_the_cells_swaps_who_takes_more(pairs: list[tuple[float, float]]) -> None:
     first, second = np.array(pairs, np.float64).T
-    one, other = ratios(first, second), ratios(second, first)
+    one, other = size_ratios(first, second), size_ratios(second, first)
     assert not np.isnan(one).any()
     np.testing.assert_array_equal(first > second, one > 1)
     np.testing.assert_array_equal(one > 1, other < 1)
@@ -83,4 +83,4 @@ def test_that_swapping_the_cells_swaps_who_takes_more(pairs: list[tuple[float, f
 
 @pytest.mark.parametrize("same", [0.0, 1.0, np.inf])
 def test_that_the_same_size_is_a_ratio_of_one(same: float) -> None:
-    assert ratios(np.array([same]), np.array([same])) == [1.0]
+    assert size_ratios(np.array([same]), np.array([same])) == [1.0]

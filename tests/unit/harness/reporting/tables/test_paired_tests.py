@@ -21,7 +21,7 @@ def tables(store: FakeStore) -> list[Table]:
 
 def rows(table: Table) -> dict[tuple[str, ...], dict[str, str]]:
     found = [{head: cell.text for head, cell in zip(table.header, row, strict=True)} for row in table.rows]
-    return {(row["budget"], row["same"], row["A"], row["B"]): row for row in found}
+    return {(row["budget"], row["fixed"], row["A"], row["B"]): row for row in found}
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def test_that_a_row_shows_counts_difference_p_and_what_holm_makes_of_it(store: F
     (table,) = tables(store)
     row = rows(table)["linf_8", "attack pgd", "none", "jpeg"]
     assert (row["pairs"], row["ASR A %"], row["ASR B %"]) == ("60", "83.3", "33.3")
-    assert (row["only A"], row["only B"], row["verdict"]) == ("30", "0", "A higher")
+    assert (row["only A"], row["only B"], row["result"]) == ("30", "0", "A higher")
     gap = paired_difference(STRONG, WEAK)
     assert row["A − B"] == f"+50.0 [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
     p = binomtest(0, 30).pvalue
     assert (row["p"], row["p Holm"]) == (f"{p:.1e}", f"{2 * p:.1e}")
     close = rows(table)["linf_8", "defense none", "cw", "pgd"]
     assert (close["only A"], close["only B"], close["p"], close["p Holm"]) == ("0", "4", "0.1250", "0.1250")
-    assert close["verdict"] == "="
+    assert close["result"] == "="
 
 
 def test_that_only_pairs_counted_in_both_are_compared() -> None:
@@ -67,7 +67,7 @@ def test_that_only_pairs_counted_in_both_are_compared() -> None:
     decided(store, {"attack": "a"}, WEAK, {"correct": np.arange(60) < 40})
     decided(store, {"attack": "b"}, STRONG, {"correct": np.arange(60) >= 10})
     (row,) = rows(tables(store)[0]).values()
-    assert (row["pairs"], row["only A"], row["only B"], row["verdict"]) == ("30", "0", "20", "B higher")
+    assert (row["pairs"], row["only A"], row["only B"], row["result"]) == ("30", "0", "20", "B higher")
 
 
 def test_that_results_under_one_label_are_told_apart_by_their_fingerprints_and_never_compared() -> None:
@@ -89,4 +89,4 @@ def test_that_equal_cells_have_a_p_of_one() -> None:
     for attack in ("a", "b"):
         decided(store, {"attack": attack}, MIDDLE)
     (row,) = rows(tables(store)[0]).values()
-    assert (row["p"], row["p Holm"], row["verdict"]) == ("1.0000", "1.0000", "=")
+    assert (row["p"], row["p Holm"], row["result"]) == ("1.0000", "1.0000", "=")

@@ -10,8 +10,8 @@ from support.fake_records import FakeStore, decided, rate
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.tables.audit import audit_tables
-from frbench.harness.reporting.tables.perturbation_sizes import queries_tables, smallest_tables
-from frbench.harness.reporting.tables.postprocessing import draws_tables, survival_tables
+from frbench.harness.reporting.tables.perturbation_sizes import queries_tables, size_tables
+from frbench.harness.reporting.tables.postprocessing import draws_tables, postprocessing_tables
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, Cell, Table
 from frbench.harness.reporting.tables.success import BEST_ACCURACY, attack_tables
 
@@ -42,16 +42,16 @@ def test_that_each_way_has_a_column_with_its_rate_and_what_was_not_found() -> No
     decided(store, {}, WON, attack={"survival": ways})
     decided(store, {"attack": "cw"}, WON, attack={"survival": {"png": survived(2, 4)}})
     decided(store, {"attack": "fgsm"}, WON)  # an old record, without the measurement
-    (table,) = survival_tables(store.records(), findings(store))
-    assert table.header == ("budget", "defense", "attack", "as it is", "jpeg 75", "png", "redetected", "resized")
+    (table,) = postprocessing_tables(store.records(), findings(store))
+    assert table.header == ("budget", "defense", "attack", "original", "jpeg 75", "png", "redetected", "resized")
     assert row(table, 1) == {
         "budget": "linf_8",
         "defense": "jpeg",
         "attack": "pgd",
-        "as it is": "75.0 [30.1, 95.4] (3/4)",
+        "original": "75.0 [30.1, 95.4] (3/4)",
         "jpeg 75": "25.0 [4.6, 69.9] (1/4); 2 without attack",
         "png": "75.0 [30.1, 95.4] (3/4)",
-        "redetected": "0.0 [0.0, 49.0] (0/4); 3 not found; 1 without attack",
+        "redetected": "0.0 [0.0, 49.0] (0/4); 3 not detected; 1 without attack",
         "resized": "n/a",
     }
     assert table.rows[1][-1].notes == ("needs OpenCV",)
@@ -65,12 +65,12 @@ def test_that_sizes_count_a_failure_as_infinite_whatever_the_table_of_pairs_hold
     decided(store, {"attack": "cw"}, WON, columns, flags=["boundary_attack"])
     decided(store, {"attack": "lots"}, [True, False, False, False], columns, flags=["boundary_attack"])
     decided(store, {"attack": "pgd"}, WON, columns)
-    (table,) = smallest_tables(store.records(), findings(store), store.scores)
+    (table,) = size_tables(store.records(), findings(store), store.scores)
     assert len(table.rows) == 2
     expected = {"median L∞": "5.50", "median RMS": "2.75", "median L2": "0.55", "ASR %": "75.0 [30.1, 95.4] (3/4)"}
-    expected |= {"ASR % at L∞ 2": "25.0", "ASR % at L∞ 4": "50.0", "ASR % at L∞ 8": "75.0", "area %": "56.2"}
+    expected |= {"ASR % at L∞ 2": "25.0", "ASR % at L∞ 4": "50.0", "ASR % at L∞ 8": "75.0", "AUC %": "56.2"}
     assert expected.items() <= row(table).items()
-    assert {"area % to L∞ 32": "65.6", "area % to L2 8": "71.2"}.items() <= row(table).items()
+    assert {"AUC % to L∞ 32": "65.6", "AUC % to L2 8": "71.2"}.items() <= row(table).items()
     assert row(table, 1)["median RMS"] == "∞"
 
 
@@ -78,7 +78,7 @@ def test_that_a_median_size_has_an_interval_where_the_pairs_allow_one() -> None:
     store = FakeStore()
     many = {"linf": np.arange(20.0), "l2": np.arange(20.0) / 10}
     decided(store, {}, [True] * 14 + [False] * 6, many, flags=["boundary_attack"])
-    (table,) = smallest_tables(store.records(), findings(store), store.scores)
+    (table,) = size_tables(store.records(), findings(store), store.scores)
     assert (row(table)["median L∞"], row(table)["median RMS"]) == ("9.50 [5.00, ∞]", "–")
 
 
@@ -86,9 +86,9 @@ def test_that_sizes_count_only_pairs_decided_correctly_and_are_missing_without_s
     store = FakeStore()
     columns = {"linf": [1.0, 2.0, 9.0, 9.0], "correct": [True, True, False, False]}
     record = decided(store, {}, WON, columns, flags=["boundary_attack"])
-    assert row(smallest_tables([record], Findings(), store.scores)[0])["median L∞"] == "1.50"
-    assert row(smallest_tables([record], Findings(), store.scores)[0])["median L2"] == "–"
-    assert row(smallest_tables([record], Findings(), lambda name: None)[0])["area %"] == "–"
+    assert row(size_tables([record], Findings(), store.scores)[0])["median L∞"] == "1.50"
+    assert row(size_tables([record], Findings(), store.scores)[0])["median L2"] == "–"
+    assert row(size_tables([record], Findings(), lambda name: None)[0])["AUC %"] == "–"
 
 
 def test_that_queries_have_a_median_over_successes_and_one_over_all() -> None:
@@ -124,7 +124,7 @@ def test_that_the_attack_table_shows_badges_and_explains_them() -> None:
     assert [cell.badge for cell in table.rows[0][-3:]] == [CLEAN, DOUBTED, ""]
     assert table.rows[0][-2] == Cell("75.0", "[30.1, 95.4] (3/4)", ("still rising",), DOUBTED)
     assert CLEAN in table.caption and DOUBTED in table.caption
-    assert "Looked through: soft + bare, mean of 8 draws (jpeg)." in table.caption
+    assert "Attacker's gradient: soft + bare, EOT over 8 draws (jpeg)." in table.caption
 
 
 def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_flag() -> None:
@@ -137,7 +137,7 @@ def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_f
     counts, flags = audit_tables(store.records(), findings(store))
     assert [cell.value for cell in counts.rows[0][5:]] == ["4", "2", "1", "2", "1", "1"]
     assert len(flags.rows) == 1
-    assert {"attack": "b", "flag": "still rising", "figure": "0.31", "limit": "0.05"}.items() <= row(flags).items()
+    assert {"attack": "b", "flag": "still rising", "value": "0.31", "limit": "0.05"}.items() <= row(flags).items()
 
 
 def test_that_a_comparison_that_failed_stands_in_the_audit_with_its_difference() -> None:
@@ -146,8 +146,8 @@ def test_that_a_comparison_that_failed_stands_in_the_audit_with_its_difference()
     decided(store, {"attack": "square", "threat": "query"}, np.arange(100) < 70, attack={"audit": AUDIT})
     flags = audit_tables(store.records(), findings(store))[1]
     assert row(flags)["flag"] == "weaker than black box"
-    assert row(flags)["figure"].startswith("−20.0 [−27.7, −11.8]")
-    assert row(flags)["figure"].endswith("] against square, query")
+    assert row(flags)["value"].startswith("−20.0 [−27.7, −11.8]")
+    assert row(flags)["value"].endswith("] compared with square, query")
 
 
 def test_that_there_is_no_audit_section_without_an_audit_or_a_doubt() -> None:
