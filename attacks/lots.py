@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from frbench.attacks.components.minimization import begin, last_look, look
-from frbench.attacks.components.threshold_path import Firsts, Nesting
+from frbench.attacks.components.threshold_path import Firsts
 from frbench.harness.core.contracts import (
     Attack,
     AttackResult,
@@ -29,6 +29,7 @@ from frbench.harness.core.contracts import (
 )
 from frbench.harness.core.domains import PixelChange, PositiveInt
 from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.multi_threshold import MultiThresholdRun, multi_threshold_run
 from frbench.harness.core.verifiers import Wrapping
 from frbench.harness.threat_model.budgets import L2
 
@@ -76,10 +77,14 @@ class Walk:
             last_look(view, found, front, _L2, self.steps)
         return found.result()
 
-    def nested(self, view: View, pairs: PairBatch, goal: Goal, aims: Scores) -> list[AttackResult]:
-        """One walk past all of ``aims`` (Q,); a result for each, as a walk to it alone returns."""
+    @property
+    def multi_threshold_run(self) -> MultiThresholdRun:
+        return self._run_past
+
+    def _run_past(self, view: View, pairs: PairBatch, goal: Goal, thresholds: Scores) -> list[AttackResult]:
+        """See ``MultiThresholdRun``."""
         front, _ = begin(view, pairs, goal)
-        found = Firsts(goal, pairs.probe, aims)
+        found = Firsts(goal, pairs.probe, thresholds)
         for step in range(self.steps):
             if not len(front):
                 break
@@ -126,10 +131,12 @@ class Lots:
         return self.inner(_luring(view, pairs, goal), pairs, goal, budget)
 
     @property
-    def nested(self) -> Callable[[View, PairBatch, Goal, Scores], list[AttackResult]]:
-        """As that of ``inner``; there is none where ``inner`` has none."""
-        inner = cast(Nesting, self.inner).nested
-        return lambda view, pairs, goal, aims: inner(_luring(view, pairs, goal), pairs, goal, aims)
+    def multi_threshold_run(self) -> MultiThresholdRun | None:
+        """That of ``inner``, turned towards the target."""
+        run = multi_threshold_run(self.inner)
+        if run is None:
+            return None
+        return lambda view, pairs, goal, thresholds: run(_luring(view, pairs, goal), pairs, goal, thresholds)
 
 
 def _luring(view: View, pairs: PairBatch, goal: Goal) -> View:

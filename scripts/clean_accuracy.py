@@ -19,6 +19,7 @@ from frbench.harness.config import build
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.evaluation.calibration import Calibration
+from frbench.harness.evaluation.execution import Execution
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.verification import kfold_accuracy
 from frbench.harness.protocols.pair_metrics import tar_at_far
@@ -45,7 +46,7 @@ def measure(dataset: str, recognizer: str, limit: int | None, results: Path) -> 
     network = build.instantiate(config["recognizer"], "recognizer")
     device = resolve_device(config["device"])
     started = time.monotonic()
-    scores = Calibration(pairs, ResultStore(results), 0, 64, device).scores(CosineVerifier(network))
+    scores = Calibration(pairs, Execution(ResultStore(results), 0, 64, device)).scores(CosineVerifier(network))
     seconds = time.monotonic() - started
     folds = kfold_accuracy(scores, pairs.same, pairs.fold)
     low, high = wilson(int(folds.correct.sum()), len(pairs))

@@ -1,7 +1,7 @@
 """The README's figure of PIN and AIS: success of PGD against its budget, for who does not know of them and who does.
 
-frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.survival'
-frbench run experiment=purifiers_adaptive goal=dodging threat.surrogate_gradient=mean_mask '~protocol.survival'
+frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.postprocessing'
+frbench run experiment=purifiers_adaptive goal=dodging threat.surrogate_gradient=mean_mask '~protocol.postprocessing'
 python scripts/figure_purifiers.py [--out results/reference/purifiers] [overrides as for frbench run]
 """
 

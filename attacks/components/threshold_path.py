@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from frbench.attacks.components.active_set import Ledger
-from frbench.harness.core.contracts import Attack, AttackResult, Goal, Images, Mask, Scores, View
-from frbench.harness.core.face_data import PairBatch
-
-
-class Nesting(Attack, Protocol):
-    """An attack whose way to a far aim passes the nearer ones."""
-
-    def nested(self, view: View, pairs: PairBatch, goal: Goal, aims: Scores) -> list[AttackResult]:
-        """One result for each of ``aims`` (Q,), scores: what the attack alone returns that stops beyond that aim."""
-        ...
+from frbench.harness.core.contracts import AttackResult, Goal, Images, Mask, Scores
 
 
 class Firsts(Ledger):

@@ -10,7 +10,8 @@ import torch
 from frbench.datasets.alignment.align import Detect, YuNet, most_prominent, norm_crop
 from frbench.harness.core.contracts import Images
 from frbench.harness.core.domains import CanvasMargin
-from frbench.harness.images.postprocessing import Survived, from_bytes, to_bytes
+from frbench.harness.images.eight_bit import from_bytes, to_bytes
+from frbench.harness.images.postprocessing import Postprocessed
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Redetected:
     detector: YuNet
     margin: CanvasMargin = 0.5
 
-    def __call__(self, images: Images) -> Survived:
+    def __call__(self, images: Images) -> Postprocessed:
         """Raises FrbenchError: OpenCV or the detector's file is missing."""
         detect = self.detector.load()
         stack = to_bytes(images)
         crops = [self._crop(pixels, detect) for pixels in stack]
         found = torch.tensor([crop is not None for crop in crops], dtype=torch.bool, device=images.device)
         aligned = np.stack([pixels if crop is None else crop for crop, pixels in zip(crops, stack, strict=True)])
-        return Survived(torch.where(found[:, None, None, None], from_bytes(aligned, images), images), found)
+        return Postprocessed(torch.where(found[:, None, None, None], from_bytes(aligned, images), images), found)
 
     def _crop(self, pixels: np.ndarray, detect: Detect) -> np.ndarray | None:
         """The aligned crop, as large as ``pixels`` uint8 (H, H, 3), or None where no face is found."""

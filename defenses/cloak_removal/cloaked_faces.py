@@ -19,7 +19,7 @@ from frbench.harness.core.domains import NonNegative, PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.images.postprocessing import to_bytes
+from frbench.harness.images.eight_bit import to_bytes
 from frbench.harness.runtime.progress import count_bar
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak

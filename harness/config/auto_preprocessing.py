@@ -37,14 +37,13 @@ class Search:
         """The usual kinds of preprocessing for the recognizer of ``config``, best first; computed once and kept."""
         recognizer = self.make(json.dumps({**without(config), **UNFED}))
         key = fingerprint(recognizer, self.pairs.digest, list(USUAL), PAIRS)
-        with self.store.lock(f"preprocessing-{key}"):
-            kept = self.store.cached(FIELD, key)
-            if kept is None:
-                found = search(recognizer, self.pairs, self.batch_size, self.device)
-                text = json.dumps([asdict(trial) for trial in found])
-                kept = {"trials": np.frombuffer(text.encode(), np.uint8)}
-                self.store.cache(FIELD, key, kept)
-        return [Trial(**each) for each in json.loads(kept["trials"].tobytes())]
+
+        def make() -> dict[str, np.ndarray]:
+            found = search(recognizer, self.pairs, self.batch_size, self.device)
+            return {"trials": np.frombuffer(json.dumps([asdict(trial) for trial in found]).encode(), np.uint8)}
+
+        trials = self.store.get_or_make(FIELD, key, make).arrays["trials"]
+        return [Trial(**each) for each in json.loads(trials.tobytes())]
 
 
 def places(config: Any, place: str = "") -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Whether to believe an attack: checks on every cell, as flags with the figures behind them.
+"""Checks of every attack for signs of gradient masking and other failures, as flags with the figures behind them.
 
-A defense that only hides its gradients looks strong until somebody looks at the attack. The checks are those of the
-masking literature (Athalye, Carlini, Wagner, ICML 2018; Carlini et al., arXiv 1902.06705; Pintor et al., NeurIPS 2022)
-in terms of verification. A flag does not say that a figure is wrong: it says what must be explained before it is
-believed.
+A defense that only hides its gradients looks robust to attacks that follow them. The checks are those of the
+literature on gradient masking (Athalye, Carlini, Wagner, ICML 2018; Carlini et al., arXiv 1902.06705; Pintor et al.,
+NeurIPS 2022), applied to verification. A flag does not say that a figure is wrong: it says what must be explained
+before the figure is believed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import Cosine, CosineGap, Fraction, PositiveInt
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.flags import Flag
-from frbench.harness.evaluation.crafting import Crafting, enforced
+from frbench.harness.evaluation.crafting import Crafting, enforce_budget
 from frbench.harness.evaluation.judge import Judge
 
-_WIDE = 64 / 255  # as good as no limit: a quarter of the range
-_PROBE = 4 / 255  # of finite differences: the size at which attacks work, not that of float noise
+_LARGE_CHANGE = 64 / 255  # a quarter of the range: practically unbounded
+_DIFFERENCE = 4 / 255  # step of finite differences, as large as the changes of attacks and far above float rounding
 _DIRECTIONS, _GRID = 8, 8
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """table: one row per attacked pair, as the judge has it; crafting and judge for what must be run again."""
+    """What the checks examine. table: one row per attacked pair, from ``judge``; crafting, judge: for further runs."""
 
     table: pd.DataFrame
     crafting: Crafting
@@ -40,22 +40,27 @@ class Evidence:
 
     @property
     def counted(self) -> pd.DataFrame:
+        """The pairs that the victim decides correctly without attack."""
         return self.table[self.table["correct"]]
 
-    def sees_the_victim(self, view: View) -> bool:
-        """Whether the attacker looks at what judges (or its stand-in): then their thresholds are the same."""
-        lines = torch.from_numpy(self.judge.thresholds).float()
-        return torch.equal(view.thresholds.cpu(), lines)
+    def knows_victim(self, view: View) -> bool:
+        """Whether the view has the thresholds of the victim, as the victim itself and its relaxations have."""
+        return torch.equal(view.thresholds.cpu(), torch.from_numpy(self.judge.thresholds).float())
 
-    def informed(self) -> dict[str, View]:
-        """The views of the victim; of an attacker that has none of them, all."""
+    def informed_views(self) -> dict[str, View]:
+        """The views that know the victim, or all views where none does."""
         views = self.crafting.views
-        return {name: view for name, view in views.items() if self.sees_the_victim(view)} or dict(views)
+        return {name: view for name, view in views.items() if self.knows_victim(view)} or dict(views)
+
+    def sample(self, size: int) -> PairBatch | None:
+        """The first ``size`` counted pairs, or None where no pair is counted."""
+        index = self.counted["index"].to_numpy(copy=True)[:size]
+        return self.crafting.data.batch(index, self.crafting.execution.device) if len(index) else None
 
 
 @dataclass(frozen=True)
-class Audited:
-    """figures: what was measured, by check, None where it does not apply; flags: the checks that failed."""
+class AuditResult:
+    """The figure of each check, None where it does not apply, and the flags of the checks that failed."""
 
     level: str
     figures: Mapping[Flag, float | None]
@@ -72,9 +77,11 @@ _LOWER_IS_WORSE = (Flag.FROZEN_PIXELS, Flag.NO_BETTER_THAN_NOISE, Flag.WEAK_WITH
 
 @dataclass(frozen=True)
 class Audit:
-    """``cheap`` looks at what the attack left behind; ``full`` runs on ``sample`` pairs what needs runs of its own.
+    """The checks and their limits.
 
-    The other fields are limits, each a share or a cosine; see the check of that name.
+    ``basic`` checks use what the attack left behind; with ``full``, further checks run the attack and the victim on
+    ``sample`` pairs. The other fields are limits, each a share or a cosine, named by the flag that they raise;
+    ``late_gain`` is the late share of the loss decrease above which a pair counts as not converged.
     """
 
     identity = "audit.checks"
@@ -94,105 +101,111 @@ class Audit:
     weak_without_limit: Fraction = 0.99
     misleading_gradient: Cosine = 0.3
 
-    def examine(self, evidence: Evidence) -> Audited:
-        """All checks of this level on one cell."""
-        figures = {name: check(evidence) for name, check in self._checks().items()}
+    def examine(self, evidence: Evidence) -> AuditResult:
+        """Run all checks of this level on one cell."""
+        figures = {flag: check(evidence) for flag, check in self._checks().items()}
+        limits = self._limits()
         flags = []
-        for name, figure in figures.items():
-            limit = getattr(self, name)
-            if figure is not None and (figure < limit if name in _LOWER_IS_WORSE else figure > limit):
-                flags.append(name)
-        return Audited("full" if self.full else "cheap", figures, flags)
+        for flag, figure in figures.items():
+            if figure is not None and (figure < limits[flag] if flag in _LOWER_IS_WORSE else figure > limits[flag]):
+                flags.append(flag)
+        return AuditResult("full" if self.full else "cheap", figures, flags)
+
+    def _limits(self) -> dict[Flag, float]:
+        return {
+            Flag.ZERO_GRADIENTS: self.zero_gradients,
+            Flag.NONFINITE_GRADIENTS: self.nonfinite_gradients,
+            Flag.FROZEN_PIXELS: self.frozen_pixels,
+            Flag.STILL_RISING: self.still_rising,
+            Flag.NO_BETTER_THAN_NOISE: self.no_better_than_noise,
+            Flag.BUDGET_VIOLATED: self.budget_violated,
+            Flag.UNSTABLE_UNDER_REDRAW: self.unstable_under_redraw,
+            Flag.NOT_REPRODUCIBLE: self.not_reproducible,
+            Flag.WEAK_WITHOUT_LIMIT: self.weak_without_limit,
+            Flag.MISLEADING_GRADIENT: self.misleading_gradient,
+        }
 
     def _checks(self) -> dict[Flag, Check]:
-        cheap: dict[Flag, Check] = {
+        basic: dict[Flag, Check] = {
             Flag.ZERO_GRADIENTS: lambda e: _share_of_gradients(e, "zero_gradients"),
             Flag.NONFINITE_GRADIENTS: lambda e: _share_of_gradients(e, "nonfinite_gradients"),
-            Flag.FROZEN_PIXELS: _saturated_against_inner,
-            Flag.STILL_RISING: self._rising,
-            Flag.NO_BETTER_THAN_NOISE: _better_than_noise,
+            Flag.FROZEN_PIXELS: _saturated_movement,
+            Flag.STILL_RISING: self._share_not_converged,
+            Flag.NO_BETTER_THAN_NOISE: _share_better_than_noise,
             Flag.BUDGET_VIOLATED: lambda e: float(e.table["exceeded"].mean()),
             Flag.UNSTABLE_UNDER_REDRAW: _disagreement_of_draws,
             Flag.NOT_REPRODUCIBLE: self._difference_of_repeats,
         }
-        thorough: dict[Flag, Check] = {
-            Flag.WEAK_WITHOUT_LIMIT: self._success_without_limit,
-            Flag.MISLEADING_GRADIENT: self._agreement_with_differences,
+        further: dict[Flag, Check] = {
+            Flag.WEAK_WITHOUT_LIMIT: self._unbounded_success,
+            Flag.MISLEADING_GRADIENT: self._gradient_agreement,
         }
-        return cheap | thorough if self.full else cheap
+        return basic | further if self.full else basic
 
-    def _rising(self, evidence: Evidence) -> float | None:
-        """Of the counted pairs, the share that the attacker had not won and whose loss fell to the end."""
+    def _share_not_converged(self, evidence: Evidence) -> float | None:
+        """Share of the counted pairs whose attack failed while its loss was still falling."""
         counted = evidence.counted
         return _mean(~counted["achieved"] & (counted["late_gain"] > self.late_gain))
 
-    def _batch(self, evidence: Evidence) -> PairBatch | None:
-        index = evidence.counted["index"].to_numpy(copy=True)[: self.sample]
-        return evidence.crafting.data.batch(index, evidence.crafting.device) if len(index) else None
-
     def _difference_of_repeats(self, evidence: Evidence) -> float | None:
-        """Largest difference of scores of the same images asked twice on the same draw."""
-        pairs = self._batch(evidence)
+        """Largest difference of two scores of the same images on the same draw."""
+        pairs, judge = evidence.sample(self.sample), evidence.judge
         if pairs is None:
             return None
-        once, again = (evidence.judge.scores(pairs.probe, pairs, evidence.judge.enroll(pairs)) for _ in range(2))
-        return float((once - again).abs().max())
+        first, second = (judge.scores(pairs.probe, pairs, judge.enroll(pairs)) for _ in range(2))
+        return float((first - second).abs().max())
 
-    def _success_without_limit(self, evidence: Evidence) -> float | None:
-        """Success of the same attack with a radius as good as none, before what it looks at."""
-        crafting, pairs = evidence.crafting, self._batch(evidence)
+    def _unbounded_success(self, evidence: Evidence) -> float | None:
+        """Success rate of the attack with a practically unbounded budget, on the victim as far as a view knows it."""
+        crafting, judge, pairs = evidence.crafting, evidence.judge, evidence.sample(self.sample)
         if pairs is None:
             return None
-        if not crafting.attack.bounded:  # it had no limit in the first place
+        if not crafting.attack.bounded:  # the attack itself was unbounded
             return _mean(evidence.counted["achieved"])
-        budget = _wide(crafting.budget, pairs)
-        won = torch.zeros(len(pairs), dtype=torch.bool)
-        for view in evidence.informed().values():
+        budget = _practically_unbounded(crafting.budget, pairs)
+        success = torch.zeros(len(pairs), dtype=torch.bool)
+        for view in evidence.informed_views().values():
             result = crafting.attack(view, pairs, crafting.goal, budget)
-            images, broken, _ = enforced(crafting.attack, result, pairs.probe, budget)
-            if evidence.sees_the_victim(view):
-                won |= self._before_the_judge(evidence, images, pairs) & ~broken.cpu()
+            images, broken, _ = enforce_budget(crafting.attack, result, pairs.probe, budget)
+            if evidence.knows_victim(view):
+                achieved = judge.achieved(judge.scores(images, pairs, judge.enroll(pairs)), pairs)
             else:
-                won |= (result.achieved & ~broken).cpu()
-        return float(won.double().mean())
+                achieved = result.achieved.cpu()
+            success |= achieved & ~broken.cpu()
+        return float(success.double().mean())
 
-    def _before_the_judge(self, evidence: Evidence, images: Images, pairs: PairBatch) -> Tensor:
-        judge = evidence.judge
-        scores = judge.scores(images, pairs, judge.enroll(pairs)).median(dim=1).values.double()
-        return judge.goal.achieved(scores, torch.from_numpy(judge.thresholds[pairs.index.cpu().numpy()]))
+    def _gradient_agreement(self, evidence: Evidence) -> float | None:
+        """Cosine between the slopes that the view's gradient predicts and finite differences of the victim's loss.
 
-    def _agreement_with_differences(self, evidence: Evidence) -> float | None:
-        """Cosine between the slopes that the attacker's gradient promises and those measured on what judges.
-
-        Both are slopes of the loss along a few directions, the gradient's signs and variants with blocks reversed, per
-        pair; the figure is the median over pairs, of the worst view. None where no view has gradients.
+        Both are slopes along a few directions, the signs of the gradient and variants with blocks reversed. The figure
+        is the median over pairs for the worst view, None where no view has gradients.
         """
-        pairs = self._batch(evidence)
-        looks = [view for view in evidence.informed().values() if view.verifier.differentiable]
-        if pairs is None or not looks or not evidence.crafting.attack.needs_gradient:
+        pairs = evidence.sample(self.sample)
+        views = [view for view in evidence.informed_views().values() if view.verifier.differentiable]
+        if pairs is None or not views or not evidence.crafting.attack.needs_gradient:
             return None
-        return min(float(_agreement(evidence, view, pairs).median()) for view in looks)
+        return min(float(_slope_cosine(evidence, view, pairs).median()) for view in views)
 
 
 def _mean(column: pd.Series) -> float | None:
     return float(column.mean()) if len(column) else None
 
 
-def _share_of_gradients(evidence: Evidence, which: str) -> float | None:
-    """Of all gradients that the attack took, the share that was zero (or not finite) throughout."""
-    taken = int(evidence.table["gradients"].sum())
-    return int(evidence.table[which].sum()) / taken if taken else None
+def _share_of_gradients(evidence: Evidence, column: str) -> float | None:
+    """Share of all gradients that ``column`` counts."""
+    total = int(evidence.table["gradients"].sum())
+    return int(evidence.table[column].sum()) / total if total else None
 
 
-def _saturated_against_inner(evidence: Evidence) -> float | None:
-    """How often values at 0 or 1 moved, as a share of how often others did. None where there are hardly any."""
+def _saturated_movement(evidence: Evidence) -> float | None:
+    """How often values at 0 or 1 changed, relative to other values. None where almost no value is at 0 or 1."""
     rows = evidence.table[evidence.table["saturated"] > 0.001]
     inner = float(rows["inner_moved"].mean()) if len(rows) else 0.0
     return float(rows["saturated_moved"].mean()) / inner if inner > 0.01 else None
 
 
-def _better_than_noise(evidence: Evidence) -> float | None:
-    """Of the counted pairs, the share on which the attack did better than random noise of the same size."""
+def _share_better_than_noise(evidence: Evidence) -> float | None:
+    """Share of the counted pairs on which the attack has a lower loss than random noise of the same size."""
     counted, goal = evidence.counted, evidence.crafting.goal
 
     def loss(column: str) -> np.ndarray:
@@ -202,51 +215,51 @@ def _better_than_noise(evidence: Evidence) -> float | None:
 
 
 def _disagreement_of_draws(evidence: Evidence) -> float | None:
-    """Of the counted pairs, the share on which a random victim's verdicts differ between draws."""
+    """Share of the counted pairs on which the decisions of a random victim differ between draws."""
     counted = evidence.counted
     if not len(counted) or int(counted["draws"].max()) == 1:
         return None
     return _mean((counted["wins"] > 0) & (counted["wins"] < counted["draws"]))
 
 
-def _wide(budget: Budget, pairs: PairBatch) -> Budget:
-    """``budget`` with the radius that a change of every value by a quarter of the range has in its own measure."""
-    away = torch.where(pairs.probe < 0.5, pairs.probe + _WIDE, pairs.probe - _WIDE)
-    return budget.resized(float(budget.size(away, pairs.probe).max()))
+def _practically_unbounded(budget: Budget, pairs: PairBatch) -> Budget:
+    """``budget`` with a radius that allows a change of every value by a quarter of the range."""
+    changed = torch.where(pairs.probe < 0.5, pairs.probe + _LARGE_CHANGE, pairs.probe - _LARGE_CHANGE)
+    return budget.resized(float(budget.size(changed, pairs.probe).max()))
 
 
-def _agreement(evidence: Evidence, view: View, pairs: PairBatch) -> Tensor:
+def _slope_cosine(evidence: Evidence, view: View, pairs: PairBatch) -> Tensor:
     """Cosine (n,) over a few directions; 0 where the gradient or the measured slopes vanish."""
-    goal = evidence.crafting.goal
-    images = pairs.probe + _PROBE / 4 * normal(pairs.index, Draw(view.seed, Stream.AUDIT), tuple(pairs.probe.shape[1:]))
+    goal, shape = evidence.crafting.goal, tuple(pairs.probe.shape[1:])
+    images = pairs.probe + _DIFFERENCE / 4 * normal(pairs.index, Draw(view.seed, Stream.AUDIT), shape)
     images = images.clamp(0, 1).requires_grad_(True)
-    (slope,) = torch.autograd.grad(goal.loss(view.score(images, view.enroll(pairs))).sum(), images)
-    images, slope = images.detach(), torch.nan_to_num(slope)
-    judged = _judged_loss(evidence, view, pairs)
-    promised, measured = [], []
-    for direction in _directions(slope, pairs, view.seed):
-        promised.append((slope * direction).flatten(1).sum(dim=1))
-        ahead, behind = judged(images + _PROBE * direction), judged(images - _PROBE * direction)
-        measured.append((ahead - behind) / (2 * _PROBE))
-    one, other = torch.stack(promised, dim=1).cpu(), torch.stack(measured, dim=1).cpu()
+    (gradient,) = torch.autograd.grad(goal.loss(view.score(images, view.enroll(pairs))).sum(), images)
+    images, gradient = images.detach(), torch.nan_to_num(gradient)
+    loss = _victim_loss(evidence, view, pairs)
+    predicted, measured = [], []
+    for direction in _directions(gradient, pairs, view.seed):
+        predicted.append((gradient * direction).flatten(1).sum(dim=1))
+        ahead, behind = loss(images + _DIFFERENCE * direction), loss(images - _DIFFERENCE * direction)
+        measured.append((ahead - behind) / (2 * _DIFFERENCE))
+    one, other = torch.stack(predicted, dim=1).cpu(), torch.stack(measured, dim=1).cpu()
     return torch.nn.functional.cosine_similarity(one, other.to(one.dtype), dim=1)
 
 
-def _directions(slope: Tensor, pairs: PairBatch, seed: int) -> list[Tensor]:
-    """The gradient's signs, and as many variants of them with random blocks reversed; all of one size."""
-    signs, side = slope.sign(), slope.shape[-2:]
-    found = [signs]
+def _directions(gradient: Tensor, pairs: PairBatch, seed: int) -> list[Tensor]:
+    """The signs of the gradient, and variants of them with random blocks reversed; all of one size."""
+    signs, side = gradient.sign(), gradient.shape[-2:]
+    directions = [signs]
     for number in range(1, _DIRECTIONS):
         blocks = uniform(pairs.index, Draw(seed, Stream.AUDIT, k=number), (1, _GRID, _GRID)) - 0.5
-        found.append(signs * torch.nn.functional.interpolate(blocks, size=side).sign())
-    return found
+        directions.append(signs * torch.nn.functional.interpolate(blocks, size=side).sign())
+    return directions
 
 
-def _judged_loss(evidence: Evidence, view: View, pairs: PairBatch) -> Callable[[Images], Tensor]:
-    """The attacker's loss (n,) before what judges, or before its own view where it does not see that."""
+def _victim_loss(evidence: Evidence, view: View, pairs: PairBatch) -> Callable[[Images], Tensor]:
+    """The attacker's loss (n,) on the victim, or on its own view where that does not know the victim."""
     goal, judge = evidence.crafting.goal, evidence.judge
-    if not evidence.sees_the_victim(view):
+    if not evidence.knows_victim(view):
         template = view.enroll(pairs)
         return torch.no_grad()(lambda images: goal.loss(view.score(images, template)))
-    enrolled = judge.enroll(pairs)
-    return lambda images: goal.loss(judge.scores(images, pairs, enrolled).mean(dim=1))
+    references = judge.enroll(pairs)
+    return lambda images: goal.loss(judge.scores(images, pairs, references).mean(dim=1))

@@ -1,4 +1,4 @@
-"""A cell: one sentence of the benchmark, and the run of it."""
+"""One cell of the benchmark, and how it is run and recorded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from frbench.harness.core.fingerprints import fingerprint, hyperparameters
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import Comparer
 from frbench.harness.evaluation.audit import Audit
+from frbench.harness.evaluation.execution import Execution
 from frbench.harness.recognizers.metering import Meter
 from frbench.harness.storage.records import plain
 from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
@@ -24,7 +25,7 @@ from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a protocol found: measurements and flags for the record, and whether the images were made now."""
+    """Measurements and flags of a protocol for the record. generated: whether this run made adversarial images."""
 
     measurements: dict[str, Any]
     flags: list[Flag]
@@ -32,9 +33,9 @@ class Outcome:
 
 
 class EvaluationProtocol(Protocol):
-    """How a cell is turned into numbers: verification of pairs, cloaking of users.
+    """Computes the measurements of a cell.
 
-    ``kind``: the kind of record, for reports. ``evaluates``: the data that it takes, ``PairSet`` or ``UserSet``.
+    ``kind``: of its records, which decides how they are reported. ``evaluates``: ``PairSet`` or ``UserSet``.
     """
 
     kind: ClassVar[str]
@@ -47,13 +48,16 @@ class EvaluationProtocol(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """This attack, with this goal and budget, through this view, against this recognizer behind this defense.
+    """An attack with a goal, a budget and a threat model against a recognizer with a defense, on a dataset.
 
-    names: the option chosen for each noun; settings: what differs from the options' own files.
-    attack None evaluates clean accuracy alone. floors: lowest clean accuracy in percent, by dataset.
-    allow_low_accuracy: go on below the floor, with a flag.
-    facts: what is known before the run (resolved config, digests), for the run card.
-    fit: fits the defense, as the first step of the run; returns the cell with the fitted defense.
+    Attributes:
+        names: the option chosen for each noun.
+        settings: the values that differ from the options' own files.
+        attack: None evaluates the clean accuracy alone.
+        floors: least clean accuracy of the recognizer in percent, by dataset.
+        allow_low_accuracy: continue below that accuracy, with a flag.
+        facts: for the run card, known before the run, such as the resolved config.
+        fit: fits the defense, as the first step of the run, and returns the cell with the fitted defense.
     """
 
     names: Mapping[str, str]
@@ -90,7 +94,7 @@ class Cell:
         return self.data
 
     def fingerprint(self) -> str:
-        """What the cell is, whatever the device, the batch size and the paths."""
+        """The key of the record. It does not depend on the device, the batch size or paths."""
         nouns = (
             self.recognizer,
             self.attack,
@@ -103,6 +107,10 @@ class Cell:
         )
         data = (self.data.digest, self.data.attacked)
         return fingerprint(SCHEMA, dict(self.names), dict(self.settings), *data, *nouns, self.seed)
+
+    def execution(self, store: ResultStore) -> Execution:
+        """How the cell is computed, with the caches of ``store``."""
+        return Execution(store, self.seed, self.batch_size, self.device)
 
 
 _DATA = {PairSet: "pairs to verify", UserSet: "users with their photos"}
@@ -131,9 +139,12 @@ _DESCRIBED = ("attack", "goal", "budget", "threat", "defense", "protocol", "audi
 
 
 def run_cell(cell: Cell, store: ResultStore) -> Record:
-    """The record of ``cell``: found where it is finished, made and kept where it is not.
+    """The record of ``cell`` from ``store``, or from a run that is then stored.
 
-    An impossible cell is recorded as refused with its reason, a crash with its traceback; bad input is raised.
+    An impossible cell is recorded as refused with the reason, a crash with its traceback.
+
+    Raises:
+        FrbenchError: bad input; nothing is recorded.
     """
     check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     name = cell.fingerprint()

@@ -1,13 +1,14 @@
-"""View -> attack -> enforced budget; the one place that reads and writes the adversarial cache.
+"""Generates the adversarial images of an attacker, within the budget, and caches them in blocks of pairs.
 
-Images are kept in blocks of pairs, each an atomic file, so that a killed run goes on where it stopped, memory does not
-grow with the number of pairs, and what one cell made every other cell finds. The key is what the attacker saw.
+Each block is an atomic file, so a killed run resumes at its last block, memory does not grow with the number of pairs,
+and cells with the same attacker share their images. The key of a block describes what the attacker sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,29 +22,32 @@ from frbench.harness.core.face_data import PairBatch, TestSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Averaged
-from frbench.harness.evaluation.instrumentation import Watched
-from frbench.harness.images.delta_coding import packed, unpacked
+from frbench.harness.evaluation.execution import Execution
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
+from frbench.harness.images.delta_coding import decode, encode, is_based_on
 from frbench.harness.runtime.progress import over
-from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Unbounded
 
-BLOCK = 256  # pairs in a file of the cache: 38 MB of float32, stored as changes of the clean images, compressed
+BLOCK_SIZE = 256  # pairs of a cache file: 38 MB as float32, less after delta coding and compression
 
-_NOISE = 1e-6  # of float32, beyond which an image is outside [0, 1]
-_COMPARED = 10  # draws of a random judge by which the images of several views are compared
+_ROUNDING = 1e-6  # tolerance of the range [0, 1] for float32
+_VICTIM_DRAWS = 10  # draws of a random victim that compare the images of several views
 
-
-# What is known of each pair beside its images: of the image that was kept, and of the work that all views took.
-_OF_THE_IMAGE = ("achieved", "broken", "exceeded", "late_gain")
-_OF_THE_WORK = ("iterations", "queries", "gradients", "zero_gradients", "nonfinite_gradients")
+# Per pair, beside the images: facts about the image that is kept, and the effort of all views together.
+_IMAGE_FACTS = ("achieved", "broken", "exceeded", "late_gain")
+_EFFORT_FACTS = ("iterations", "queries", "gradients", "zero_gradients", "nonfinite_gradients")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Adversarial images of some pairs. ``generated``: made by this run, not found.
+    """Adversarial images of some pairs.
 
-    facts: arrays (n,). achieved, broken (not finite) and exceeded (over the budget before it was enforced) are bool;
-    iterations, queries and counts of gradients are int64; late_gain as ``Watched`` has it.
+    Attributes:
+        index: global pair numbers (n,).
+        images: float32 (n, 3, H, W).
+        facts: arrays (n,). bool: achieved, broken (not finite), exceeded (outside the budget before projection).
+            int64: iterations, queries and counts of gradients. float32: late_gain, see ``InstrumentedVerifier``.
+        generated: whether this run made the images.
     """
 
     index: np.ndarray
@@ -54,73 +58,76 @@ class Block:
 
 @dataclass(frozen=True)
 class Crafting:
-    """One attacker at work. Of several views each pair keeps the worst, as ``judge`` scores the attacker's loss."""
+    """One attacker against one victim.
+
+    An attacker with several views keeps, per pair, the images with the lowest loss on the ``victim``.
+    """
 
     data: TestSet
     views: Mapping[str, View]
-    judge: Verifier
+    victim: Verifier
     attack: Attack
     goal: Goal
     budget: Budget
-    store: ResultStore
-    batch_size: int
-    device: torch.device
+    execution: Execution
 
-    def keys(self) -> dict[str, View]:
-        """The views that differ, each under its key: data, view with its thresholds, attack, goal, budget, seed."""
-        batch = self.batch_size if self.attack.batch_dependent else None
+    def keyed_views(self) -> dict[str, View]:
+        """The distinct views, by cache key: data, view with its thresholds, attack, goal, budget, seed."""
+        batch_size = self.execution.batch_size if self.attack.batch_dependent else None
         found = {}
         for view in self.views.values():
-            look = view if self.attack.stops_early else replace(view, margin=0.0)  # a margin only where one stops
-            facts = (self.data.digest, [look], None, self.attack, self.goal, self._own_budget(), batch)
-            found[fingerprint(*facts)] = look
+            if not self.attack.stops_early:  # then the margin changes nothing
+                view = replace(view, margin=0.0)
+            found[fingerprint(self.data.digest, view, self.attack, self.goal, self._budget(), batch_size)] = view
         return found
 
     def blocks(self, index: np.ndarray) -> Iterator[Block]:
-        """Adversarial images of the pairs ``index``, block by block, found or made."""
-        self._refuse_the_impossible()
-        keys = self.keys()
-        for first in over(range(0, len(index), BLOCK), "attack", "pairs", BLOCK):
-            part = index[first : first + BLOCK]
-            each = [self._block(key, view, part) for key, view in keys.items()]
-            yield each[0] if len(each) == 1 else self._worst(each)
+        """Adversarial images of the pairs ``index``, from the cache or generated.
 
-    def _own_budget(self) -> Budget:
+        Raises Refused: the attack needs gradients and a view has none.
+        """
+        self._check()
+        views = self.keyed_views()
+        for first in over(range(0, len(index), BLOCK_SIZE), "attack", "pairs", BLOCK_SIZE):
+            part = index[first : first + BLOCK_SIZE]
+            blocks = [self._block(key, view, part) for key, view in views.items()]
+            yield blocks[0] if len(blocks) == 1 else self._strongest(blocks)
+
+    def _budget(self) -> Budget:
         return self.budget if self.attack.bounded else Unbounded()
 
-    def _refuse_the_impossible(self) -> None:
-        blind = [name for name, view in self.views.items() if not view.verifier.differentiable]
-        if self.attack.needs_gradient and blind:
+    def _check(self) -> None:
+        without = [name for name, view in self.views.items() if not view.verifier.differentiable]
+        if self.attack.needs_gradient and without:
             raise Refused(
-                f"{type(self.attack).__name__} needs gradients and the view '{blind[0]}' gives none; "
+                f"{type(self.attack).__name__} needs gradients and the view '{without[0]}' has none; "
                 "take a differentiable recognizer or relaxation, a transfer threat, or a black-box attack"
             )
 
     def _block(self, key: str, view: View, index: np.ndarray) -> Block:
-        name, clean = f"{key}/{fingerprint(index)[:16]}", self.data.batch(index).probe.numpy()
-        with self.store.lock(f"block-{key[:32]}-{index[0]}"):
-            kept = self.store.cached("adversarial", name)
-            images = None if kept is None else unpacked(kept, clean)
-            generated = kept is None or images is None
-            if kept is None or images is None:
-                kept = self._made(view, index)
-                images = kept.pop("images")
-                self.store.cache("adversarial", name, kept | packed(images, clean))
-        facts = {name: kept[name] for name in (*_OF_THE_IMAGE, *_OF_THE_WORK)}
-        return Block(index, torch.from_numpy(images), facts, generated)
+        clean = self.data.batch(index).probe.numpy()
 
-    def _made(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
-        parts = []
-        for first in range(0, len(index), self.batch_size):
-            batch = self.data.batch(index[first : first + self.batch_size], self.device)
-            parts.append(self._attacked(view, batch))
+        def make() -> dict[str, np.ndarray]:
+            arrays = self._generate(view, index)
+            images = arrays.pop("images")
+            return arrays | encode(images, clean)
+
+        name = f"{key}/{fingerprint(index)[:16]}"
+        usable = partial(is_based_on, clean=clean)
+        arrays, made = self.execution.store.get_or_make("adversarial", name, make, usable)
+        facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
+        return Block(index, torch.from_numpy(decode(arrays, clean)), facts, made)
+
+    def _generate(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
+        run = self.execution
+        parts = [self._attacked(view, self.data.batch(index[part], run.device)) for part in run.batches(len(index))]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _attacked(self, view: View, batch: PairBatch) -> dict[str, np.ndarray]:
-        budget = self._own_budget()
-        watched = Watched(view.verifier, batch.index, self.goal, view.queries)
-        result = self.attack(replace(view, verifier=watched), batch, self.goal, budget)
-        images, broken, exceeded = enforced(self.attack, result, batch.probe, budget)
+        budget = self._budget()
+        instrumented = InstrumentedVerifier(view.verifier, batch.index, self.goal, view.queries)
+        result = self.attack(replace(view, verifier=instrumented), batch, self.goal, budget)
+        images, broken, exceeded = enforce_budget(self.attack, result, batch.probe, budget)
         arrays = {
             "images": images.contiguous(),
             "achieved": result.achieved & ~broken,
@@ -128,53 +135,60 @@ class Crafting:
             "exceeded": exceeded,
             "iterations": result.iterations,
         }
-        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()} | watched.facts()
+        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()} | instrumented.facts()
 
-    def _worst(self, blocks: list[Block]) -> Block:
-        """Per pair the images with the lowest loss before the judge; the work of all is counted."""
+    def _strongest(self, blocks: list[Block]) -> Block:
+        """Per pair the images with the lowest loss on the victim, with the effort of all views."""
         index = blocks[0].index
-        choice = torch.stack([self._losses(block) for block in blocks]).argmin(dim=0)
+        choice = torch.stack([self._victim_loss(block) for block in blocks]).argmin(dim=0)
         rows = torch.arange(len(index))
         facts = {
             name: np.stack([block.facts[name] for block in blocks])[choice.numpy(), rows.numpy()]
-            for name in _OF_THE_IMAGE
+            for name in _IMAGE_FACTS
         }
-        facts |= {name: np.sum([block.facts[name] for block in blocks], axis=0) for name in _OF_THE_WORK}
+        facts |= {name: np.sum([block.facts[name] for block in blocks], axis=0) for name in _EFFORT_FACTS}
         images = torch.stack([block.images for block in blocks])[choice, rows]
         return Block(index, images, facts, generated=any(block.generated for block in blocks))
 
     @torch.no_grad()
-    def _losses(self, block: Block) -> Tensor:
-        """The attacker's loss (n,) before the judge, in the mean of crafting's draws and never of the verdict's."""
+    def _victim_loss(self, block: Block) -> Tensor:
+        """The attacker's loss (n,) on the victim, averaged over draws that the judge does not use."""
+        run, parts = self.execution, []
         draw = Draw(next(iter(self.views.values())).seed, Stream.QUERY)
-        judge = Averaged(self.judge, _COMPARED) if self.judge.random else self.judge
-        parts = []
-        for first in range(0, len(block.index), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            batch = self.data.batch(block.index[part], self.device)
-            template = judge.enroll(batch.reference, batch.index, draw)
-            scores = judge.score(block.images[part].to(self.device), template, draw)
+        victim = Averaged(self.victim, _VICTIM_DRAWS) if self.victim.random else self.victim
+        for part in run.batches(len(block.index)):
+            batch = self.data.batch(block.index[part], run.device)
+            template = victim.enroll(batch.reference, batch.index, draw)
+            scores = victim.score(block.images[part].to(run.device), template, draw)
             parts.append(self.goal.loss(scores).cpu())
         return torch.cat(parts)
 
 
 class Enforced(NamedTuple):
-    """Images (N, 3, H, W) within the budget; of which rows (N,) the attack returned NaN or infinity, or too much."""
+    """Images within a budget.
+
+    Attributes:
+        images: float32 (N, 3, H, W).
+        broken: bool (N,), where the attack returned NaN or infinity.
+        exceeded: bool (N,), where the attack returned an image outside the budget or [0, 1].
+    """
 
     images: Images
     broken: Tensor
     exceeded: Tensor
 
 
-def enforced(attack: Attack, result: AttackResult, clean: Images, budget: Budget) -> Enforced:
-    """The images of ``result`` within ``budget`` and [0, 1], whatever ``attack`` returned.
+def enforce_budget(attack: Attack, result: AttackResult, clean: Images, budget: Budget) -> Enforced:
+    """Project the images of ``result`` to ``budget`` and [0, 1].
 
-    A row with NaN or infinity is a failed attack: the clean image takes its place. Raises FrbenchError: the attack
-    returned something else than images.
+    A row with NaN or infinity counts as a failed attack and becomes the clean image.
+
+    Raises:
+        FrbenchError: the attack did not return images of the right shape, dtype and device.
     """
     check_result(attack, result, clean)
     images = result.images.detach()
     broken = ~torch.isfinite(images).flatten(1).all(dim=1)
     whole = torch.where(broken[:, None, None, None], clean, images)
-    outside = ((whole < -_NOISE) | (whole > 1 + _NOISE)).flatten(1).any(dim=1)
+    outside = ((whole < -_ROUNDING) | (whole > 1 + _ROUNDING)).flatten(1).any(dim=1)
     return Enforced(budget.project(whole, clean), broken, (outside | ~budget.fits(whole, clean)) & ~broken)

@@ -1,7 +1,7 @@
-"""Adversarial images as the change of their clean ones: the same bits, and a small part of the room once compressed.
+"""Lossless coding of adversarial images as differences from their clean images.
 
-Within a budget most pixels of an attacked image differ from the clean one by one of few numbers, so that the change
-compresses where the image does not. Adding it back rounds; ``residue`` holds what that rounding gets wrong.
+Within a budget most differences take one of few values, so they compress well. ``clean + difference`` rounds; the
+``residue`` holds the bits that this rounding loses.
 """
 
 from __future__ import annotations
@@ -14,22 +14,31 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 
-def packed(images: np.ndarray, clean: np.ndarray) -> Arrays:
-    """What ``unpacked`` makes the finite ``images`` of again, bit for bit. Both are float32 of one shape.
+def encode(images: np.ndarray, clean: np.ndarray) -> Arrays:
+    """The arrays from which ``decode`` restores finite ``images``, bit for bit.
 
-    change: float32, ``images - clean``. residue: int32, the bits of ``images`` minus those of ``clean + change``, most
-    of them 0. clean: the digest of ``clean``, uint8 (32,).
+    Args:
+        images, clean: float32, of one shape.
+
+    Returns:
+        change: float32, ``images - clean``. residue: int32, the bits of ``images`` minus those of ``clean + change``,
+        mostly 0. clean: uint8 (32,), the SHA-256 of ``clean``.
     """
     change = images - clean
     residue = _bits(images) - _bits(clean + change)
     return {"change": change, "residue": residue, "clean": _digest(clean)}
 
 
-def unpacked(kept: Mapping[str, np.ndarray], clean: np.ndarray) -> np.ndarray | None:
-    """The images, float32, or None where ``clean`` is not what they were made of."""
-    if not np.array_equal(kept["clean"], _digest(clean)):
-        return None
-    return (_bits(clean + kept["change"]) + kept["residue"]).view(np.float32)
+def is_based_on(arrays: Mapping[str, np.ndarray], clean: np.ndarray) -> bool:
+    """Whether ``arrays`` encode differences from exactly these clean images."""
+    return np.array_equal(arrays["clean"], _digest(clean))
+
+
+def decode(arrays: Mapping[str, np.ndarray], clean: np.ndarray) -> np.ndarray:
+    """The images, float32. Raises ValueError: they were encoded against other clean images."""
+    if not is_based_on(arrays, clean):
+        raise ValueError("the images were encoded against other clean images")
+    return (_bits(clean + arrays["change"]) + arrays["residue"]).view(np.float32)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

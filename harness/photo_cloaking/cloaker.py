@@ -14,7 +14,7 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch, load_images
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Wrapping
-from frbench.harness.evaluation.crafting import enforced
+from frbench.harness.evaluation.crafting import enforce_budget
 from frbench.harness.photo_cloaking.alignment_jitter import Realigned
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
@@ -89,7 +89,7 @@ class Cloaker:
         if gray:
             check_result(self.attack, result, pairs.probe)
             result = replace(result, images=pairs.probe + gray_of(result.images - pairs.probe))
-        return (enforced(self.attack, result, pairs.probe, budget).images - pairs.probe).cpu()
+        return (enforce_budget(self.attack, result, pairs.probe, budget).images - pairs.probe).cpu()
 
     @torch.no_grad()
     def similarities(self, crops: np.ndarray, others: np.ndarray) -> list[float]:

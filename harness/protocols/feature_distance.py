@@ -1,8 +1,8 @@
-"""Success against feature distance: how near a single model must be brought for its images to fool another.
+"""Attack success as a function of feature distance: ASR(q) (specs/ensemble_attacks 2.7).
 
-The attacker walks on one model, the surrogate, until the unit vectors of an image and of the reference are at most q
-apart, and keeps the first image for each q. Every defended model judges these images at its own threshold: ASR(q)
-(specs/ensemble_attacks 2.7). A pair that does not come so near is a failure, and its size infinite.
+The attacker moves an image towards the reference in the feature space of one model, the surrogate, and keeps the first
+image whose unit vector is at most q away, for each q. Every defended model judges these images at its own threshold.
+A pair that does not reach a distance counts as a failure of infinite size.
 """
 
 from __future__ import annotations
@@ -15,28 +15,35 @@ from typing import Annotated, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from frbench.harness.core.contracts import Images, Verifier, View
+from frbench.harness.core.contracts import View
 from frbench.harness.core.domains import Distance, NonEmpty, OddCount, OpenFraction
 from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.flags import Flag
+from frbench.harness.core.multi_threshold import multi_threshold_run
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.calibration import Calibration
 from frbench.harness.evaluation.cell import Cell, Outcome
-from frbench.harness.evaluation.judge import Enrolled, Judge
-from frbench.harness.metrics.perturbation import GRAY_LEVELS, sizes
-from frbench.harness.metrics.thresholds import fold_thresholds
-from frbench.harness.protocols.feature_distance_crafting import Reached, Reaching, nested_of
+from frbench.harness.evaluation.execution import Execution
+from frbench.harness.evaluation.judge import Judge, References, median_over_draws
+from frbench.harness.images.eight_bit import quantized
+from frbench.harness.metrics.perturbation import sizes
+from frbench.harness.protocols.feature_distance_crafting import DistanceBlock, DistanceCrafting
+from frbench.harness.protocols.pair_common import (
+    accuracy_flags,
+    attacked_pairs,
+    clean_measurements,
+    make_judge,
+    threat_victim,
+)
 from frbench.harness.protocols.pair_metrics import distances_measurements, views_measurements
-from frbench.harness.protocols.verification import clean_measurements, preflight, sight
 from frbench.harness.storage.records import Kind, plain
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.goals import Impersonation
 
-# Of a pair that did not come so near.
-_FAILED = {
+# The columns of a pair that did not reach a distance.
+_NOT_REACHED = {
     "adversarial_score": np.float32(np.nan),
     **dict.fromkeys(("success", "success_8bit", "fits"), False),
     **dict.fromkeys(("linf", "l2", "rms"), np.float32(np.inf)),
@@ -46,9 +53,12 @@ _FAILED = {
 
 @dataclass(frozen=True)
 class FeatureDistance:
-    """distances: between unit vectors, far to near, of at most 2. fars: false accept rates told of clean pairs.
+    """Impersonation at given feature distances.
 
-    draws: verdicts on a random victim, an odd number.
+    Args:
+        distances: Euclidean distances between unit vectors, at most 2, in decreasing order.
+        far_levels: false accept rates at which the true accept rate of clean pairs is reported.
+        num_draws: decisions of a random victim per image; the majority counts.
     """
 
     identity = "protocol.feature_distance"
@@ -57,82 +67,71 @@ class FeatureDistance:
     evaluates = PairSet
 
     distances: Annotated[Sequence[Distance], NonEmpty] = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-    fars: Sequence[OpenFraction] = (1e-2, 1e-3)
-    draws: OddCount = 5
+    far_levels: Sequence[OpenFraction] = (1e-2, 1e-3)
+    num_draws: OddCount = 5
 
     def check_combination(self, where: str) -> None:
+        """Raises ConfigError: ``distances`` do not decrease. where: the dotted place in the config."""
         if not all(far > near for far, near in pairwise(self.distances)):
-            raise ConfigError(f"{where}.distances={list(self.distances)}: expected each nearer than the one before")
+            raise ConfigError(f"{where}.distances={list(self.distances)}: expected decreasing values")
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; one row per attacked pair and distance goes to ``store`` under its fingerprint."""
-        self._check(cell)
-        calibration = Calibration(cell.pairs, store, cell.seed, cell.batch_size, cell.device)
-        bare = lifted(cell.recognizer)
-        flags = preflight(cell, calibration, bare)
-        victim = cell.defense.protect(bare)
+        _check(cell)
+        execution = cell.execution(store)
+        calibration = Calibration(cell.pairs, execution)
+        flags = accuracy_flags(cell, calibration)
+        victim = cell.defense.protect(lifted(cell.recognizer))
         scores = calibration.scores(victim)
-        clean = clean_measurements(scores, cell.pairs, self.fars)
+        clean = clean_measurements(scores, cell.pairs, self.far_levels)
         if cell.attack is None:
             return Outcome(plain({"clean": clean, "attack": None}), flags, None)
-        views = cell.threat.views(sight(cell, calibration, bare))
-        blocks = self._blocks(cell, store, views)
-        judge = self._judge(cell, store, victim, scores)
-        table, generated = judged(judge, blocks, self.distances)
+        views = cell.threat.views(threat_victim(cell, calibration))
+        blocks = self._blocks(cell, execution, _only(views))
+        judge = make_judge(cell, execution, victim, scores, self.num_draws, bounded=False, postprocessing={})
+        table, generated = judge_blocks(judge, blocks, self.distances)
         store.write_scores(cell.fingerprint(), table)
         attack = {**distances_measurements(table), **views_measurements(views)}
         flags += [Flag.BROKEN_IMAGES] if table["broken"].any() else []
         flags += [Flag.BUDGET_VIOLATED] if table["exceeded"].any() else []
         return Outcome(plain({"clean": clean, "attack": attack}), flags, generated)
 
-    def _check(self, cell: Cell) -> None:
-        if cell.pairs.same.all():
-            raise ConfigError(
-                f"dataset {cell.pairs.name} has no impostor pairs, so nobody can be impersonated on it; take "
-                "dataset=lfw or another set of pairs"
-            )
-        if cell.attack is None:
-            return
-        if not isinstance(cell.goal, Impersonation) or nested_of(cell.attack) is None:
-            raise Refused(
-                "a feature distance is reached by walking towards somebody else: protocol=feature_distance needs "
-                "goal=impersonation and an attack that tells of each distance on its way, attack=lots or "
-                f"attack=lots_ifgsm, and has goal={cell.names['goal']} attack={cell.names['attack']}"
-            )
-
-    def _blocks(self, cell: Cell, store: ResultStore, views: Mapping[str, View]) -> Iterator[Reached]:
+    def _blocks(self, cell: Cell, execution: Execution, view: View) -> Iterator[DistanceBlock]:
         assert cell.attack is not None
-        if len(views) != 1:
-            raise Refused(
-                f"protocol=feature_distance measures on one model and this attacker has {len(views)} views "
-                f"({', '.join(views)}); take threat=oblivious or threat=transfer"
-            )
-        (view,) = views.values()
-        work = (self.distances, store, cell.batch_size, cell.device)
-        pairs = cell.pairs
-        eligible = cell.goal.eligible(torch.from_numpy(pairs.same[pairs.attacked])).numpy()
-        return Reaching(pairs, view, cell.attack, cell.goal, *work).blocks(pairs.attacked[eligible])
+        crafting = DistanceCrafting(cell.pairs, view, cell.attack, cell.goal, self.distances, execution)
+        return crafting.blocks(attacked_pairs(cell))
 
-    def _judge(self, cell: Cell, store: ResultStore, victim: Verifier, scores: np.ndarray) -> Judge:
-        return Judge(
-            victim=victim,
-            pairs=cell.pairs,
-            goal=cell.goal,
-            budget=cell.budget,
-            bounded=False,
-            thresholds=fold_thresholds(scores, cell.pairs.same, cell.pairs.fold),
-            clean_scores=scores,
-            draws=self.draws,
-            survival={},
-            store=store,
-            seed=cell.seed,
-            batch_size=cell.batch_size,
-            device=cell.device,
+
+def _check(cell: Cell) -> None:
+    """Raises ConfigError or Refused: the dataset, the goal or the attack does not fit the protocol."""
+    if cell.pairs.same.all():
+        raise ConfigError(
+            f"dataset {cell.pairs.name} has no impostor pairs, which impersonation needs; take dataset=lfw or another "
+            "dataset of pairs"
+        )
+    if cell.attack is None:
+        return
+    if not isinstance(cell.goal, Impersonation) or multi_threshold_run(cell.attack) is None:
+        raise Refused(
+            "protocol=feature_distance needs goal=impersonation and an attack that supports several thresholds, "
+            f"attack=lots or attack=lots_ifgsm, got goal={cell.names['goal']} attack={cell.names['attack']}"
         )
 
 
-def judged(judge: Judge, blocks: Iterator[Reached], distances: Sequence[float]) -> tuple[pd.DataFrame, bool]:
-    """One row per pair and distance, pair by pair, and whether any image was made now."""
+def _only(views: Mapping[str, View]) -> View:
+    if len(views) != 1:
+        raise Refused(
+            f"protocol=feature_distance needs an attacker with one view, got {len(views)} ({', '.join(views)}); take "
+            "threat=oblivious or threat=transfer"
+        )
+    (view,) = views.values()
+    return view
+
+
+def judge_blocks(
+    judge: Judge, blocks: Iterator[DistanceBlock], distances: Sequence[float]
+) -> tuple[pd.DataFrame, bool]:
+    """One row per pair and distance, sorted by pair, and whether this run made any image."""
     parts, generated = [], False
     for block in blocks:
         generated |= block.generated
@@ -141,61 +140,51 @@ def judged(judge: Judge, blocks: Iterator[Reached], distances: Sequence[float]) 
 
 
 @torch.no_grad()
-def _rows(judge: Judge, block: Reached, distances: Sequence[float]) -> pd.DataFrame:
-    """``success`` of the images as they are, ``success_8bit`` of the same in 8 bits; none where a pair did not come."""
-    batch = judge.pairs.batch(block.index, judge.device)
-    enrolled, thresholds = judge.enroll(batch), judge.thresholds[block.index]
-    clean = torch.from_numpy(judge.clean_scores[block.index])
-    if judge.victim.random:  # calibration's draws do not judge
-        clean = _middle(judge.scores(batch.probe, batch, enrolled))
+def _rows(judge: Judge, block: DistanceBlock, distances: Sequence[float]) -> pd.DataFrame:
+    """``success`` for float images, ``success_8bit`` after rounding to 8 bits; False where no image was reached."""
+    batch = judge.pairs.batch(block.index, judge.execution.device)
+    references = judge.enroll(batch)
+    clean = judge.clean(batch, references)
     pairs = pd.DataFrame(
         {
             "index": block.index,
             "fold": judge.pairs.fold[block.index],
             "same": judge.pairs.same[block.index],
-            "clean_score": clean.numpy(),
-            "threshold": thresholds,
-            "correct": ~judge.goal.achieved(clean.double(), torch.from_numpy(thresholds)).numpy(),
+            "clean_score": median_over_draws(clean).numpy(),
+            "threshold": judge.thresholds[block.index],
+            "correct": ~judge.achieved(clean, batch).numpy(),
             "broken": block.broken,
             "exceeded": block.exceeded,
         }
     )
-    images = pd.concat([*_of_images(judge, block, batch, enrolled), pd.DataFrame([_FAILED])], ignore_index=True)
+    judged = [*_judge_images(judge, block, batch, references), pd.DataFrame([_NOT_REACHED])]
+    images = pd.concat(judged, ignore_index=True)
     rows = pairs.loc[np.repeat(np.arange(len(pairs)), len(distances))].reset_index(drop=True)
     rows = rows.assign(
         distance=np.tile(distances, len(pairs)),
         reached=(block.place >= 0).ravel(),
         iterations=block.iterations.ravel(),
     )
-    return pd.concat([rows, images.iloc[block.place.ravel()].reset_index(drop=True)], axis=1)  # -1: the last, failed
+    # place -1 selects the last row, _NOT_REACHED
+    return pd.concat([rows, images.iloc[block.place.ravel()].reset_index(drop=True)], axis=1)
 
 
-def _of_images(judge: Judge, block: Reached, batch: PairBatch, enrolled: Enrolled) -> Iterator[pd.DataFrame]:
+def _judge_images(
+    judge: Judge, block: DistanceBlock, batch: PairBatch, references: References
+) -> Iterator[pd.DataFrame]:
     """One row per image, a batch at a time."""
-    owner = torch.from_numpy(block.owner)
-    for first in range(0, len(owner), judge.batch_size):
-        part = slice(first, first + judge.batch_size)
-        rows = owner[part].to(judge.device)
-        images, pairs = block.images[part].to(judge.device), batch[rows]
-        kept = Enrolled(enrolled.draws, [template[rows] for template in enrolled.templates])
-        thresholds = torch.from_numpy(judge.thresholds[block.index[owner[part].numpy()]])
-        scores, rounded = (_middle(judge.scores(each, pairs, kept)) for each in (images, _in_8_bits(images)))
+    device, pair_rows = judge.execution.device, torch.from_numpy(block.pair_rows)
+    for part in judge.execution.batches(len(pair_rows)):
+        rows = pair_rows[part].to(device)
+        images, pairs, templates = block.images[part].to(device), batch[rows], references.select(rows)
+        scores = judge.scores(images, pairs, templates)
+        rounded = judge.scores(quantized(images), pairs, templates)
         fits = judge.budget.fits(images, pairs.probe).cpu()
-        found = {
-            "adversarial_score": scores,
-            "success": judge.goal.achieved(scores.double(), thresholds) & fits,
-            "success_8bit": judge.goal.achieved(rounded.double(), thresholds) & fits,
+        columns = {
+            "adversarial_score": median_over_draws(scores),
+            "success": judge.achieved(scores, pairs) & fits,
+            "success_8bit": judge.achieved(rounded, pairs) & fits,
             "fits": fits,
             **sizes(pairs.probe, images),
         }
-        yield pd.DataFrame({name: values.cpu().numpy() for name, values in found.items()})
-
-
-def _in_8_bits(images: Images) -> Images:
-    """As a file without loss keeps them."""
-    return (images * GRAY_LEVELS).round() / GRAY_LEVELS
-
-
-def _middle(draws: Tensor) -> Tensor:
-    """The verdict's score (n,): what most of the draws (n, k) are above, or below."""
-    return draws.median(dim=1).values
+        yield pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})

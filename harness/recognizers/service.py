@@ -18,7 +18,7 @@ import torch
 from frbench.harness.core.contracts import Images, Scores
 from frbench.harness.core.domains import AnyFloat, NonNegativeInt, NonZero, Percent, Positive, PositiveInt
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.images.postprocessing import to_bytes
+from frbench.harness.images.eight_bit import to_bytes
 from frbench.harness.recognizers.http_client import Courier, secrets
 from frbench.harness.recognizers.preprocessing import FEEDING
 

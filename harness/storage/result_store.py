@@ -1,23 +1,23 @@
-"""The result store: run records, per-pair scores, pictures, and the caches. Every write is atomic.
+"""The result store: run records, per-pair scores, sample images, caches and fitted artifacts in one folder.
 
-    runs/<fingerprint>.json             one record a cell   scores/<fingerprint>.parquet   its pairs
-    pictures/<fingerprint>.safetensors.zst   images to look at, each stack stored once under pictures/images/<digest>
-    cache/<kind>/<key>.safetensors.zst  what can be made again
+    runs/<fingerprint>.json             the record of a cell
+    scores/<fingerprint>.parquet        its scores, one row per pair
+    pictures/<fingerprint>.safetensors.zst   its sample images; equal stacks share pictures/images/<digest>
+    cache/<kind>/<key>.safetensors.zst  arrays that can be computed again
     artifacts/<key>.safetensors         fitted defenses
 
-A file is written beside its place and renamed, so that a process killed at any moment leaves the old file or the new.
-Arrays are compressed without loss (zstd).
+Every write is atomic. Arrays are compressed without loss (zstd).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,21 +29,29 @@ from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import CorruptFile, DataMissing, FrbenchError
 
 Record = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
 SCHEMA = 2
 FINISHED = ("done", "refused")
-_ENDING = ".safetensors.zst"
-_IMAGES = "images/"  # before the name of a stack of images that is stored under its digest
+_SUFFIX = ".safetensors.zst"
+_IMAGES = "images/"  # prefix of a stack of images that is stored under its digest
+
+
+class Cached(NamedTuple):
+    """Arrays of the cache. made: whether this call computed them."""
+
+    arrays: dict[str, np.ndarray]
+    made: bool
 
 
 @dataclass(frozen=True)
 class ResultStore:
-    """Everything under one results folder."""
+    """The files of one results folder."""
 
     root: Path
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """One process at a time for ``name``; a killed process lets go by itself."""
+        """Hold the lock ``name``, shared by all processes. The lock of a killed process is released."""
         folder = self.root / "cache" / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{name}.lock"):
@@ -55,7 +63,7 @@ class ResultStore:
         return _read_record(path) if path.exists() else None
 
     def finished(self, fingerprint: str) -> Record | None:
-        """The record of a cell that needs no further run; a crashed one does."""
+        """The record of a cell, or None where the cell did not run or crashed."""
         record = self.record(fingerprint)
         return record if record and record["status"] in FINISHED else None
 
@@ -68,7 +76,7 @@ class ResultStore:
         write_atomically(self._run(record["fingerprint"]), lambda path: path.write_text(text, encoding="utf-8"))
 
     def scores(self, fingerprint: str) -> pd.DataFrame | None:
-        """Per-pair scores of a cell, or None."""
+        """Scores of a cell, one row per pair, or None."""
         path = self.root / "scores" / f"{fingerprint}.parquet"
         return pd.read_parquet(path) if path.exists() else None
 
@@ -77,7 +85,7 @@ class ResultStore:
         write_atomically(target, lambda path: table.to_parquet(path, index=False))
 
     def pictures(self, fingerprint: str) -> dict[str, np.ndarray] | None:
-        """A few pairs of a cell as arrays, or None."""
+        """Sample images of a cell and their scores, or None."""
         kept = self._load(self._pictures(fingerprint))
         if kept is None:
             return None
@@ -85,7 +93,7 @@ class ResultStore:
         return kept | {name.removeprefix(_IMAGES): self._stack(digest) for name, digest in stacks.items()}
 
     def write_pictures(self, fingerprint: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Arrays (n, H, W, 3) are images; cells that show the same ones share a file."""
+        """Store sample images. Arrays (n, H, W, 3) are images; cells with equal ones share a file."""
         kept = {}
         for name, array in arrays.items():
             if array.ndim == 4:
@@ -94,25 +102,36 @@ class ResultStore:
                 kept[name] = array
         self._save(self._pictures(fingerprint), kept)
 
-    def cached(self, kind: str, key: str) -> dict[str, np.ndarray] | None:
-        """Cached arrays under cache/<kind>/<key>, or None."""
-        return self._load(self.root / "cache" / kind / f"{key}{_ENDING}")
+    def get_or_make(
+        self, kind: str, key: str, make: Callable[[], Arrays], usable: Callable[[Arrays], bool] | None = None
+    ) -> Cached:
+        """The arrays cached as cache/<kind>/<key>, computed where there are none.
 
-    def cache(self, kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        self._save(self.root / "cache" / kind / f"{key}{_ENDING}", arrays)
+        Args:
+            make: computes the arrays, under a lock, so that one of several processes does it.
+            usable: rejects cached arrays that must be computed again.
+        """
+        path = self.root / "cache" / kind / f"{key}{_SUFFIX}"
+        with self.lock(f"{kind}-{key.replace('/', '-')}"):
+            arrays = self._load(path)
+            if arrays is not None and (usable is None or usable(arrays)):
+                return Cached(arrays, made=False)
+            arrays = dict(make())
+            self._save(path, arrays)
+            return Cached(arrays, made=True)
 
     def artifact(self, key: str) -> Path:
-        """Where the artifact ``key`` is, or will be."""
+        """The path of the artifact ``key``, whether it exists or not."""
         return self.root / "artifacts" / f"{key}.safetensors"
 
     def _run(self, fingerprint: str) -> Path:
         return self.root / "runs" / f"{fingerprint}.json"
 
     def _pictures(self, name: str) -> Path:
-        return self.root / "pictures" / f"{name}{_ENDING}"
+        return self.root / "pictures" / f"{name}{_SUFFIX}"
 
     def _write_stack(self, images: np.ndarray) -> bytes:
-        """The digest under which ``images`` are stored now."""
+        """Store ``images`` once. Returns their digest."""
         facts = f"{images.dtype.str} {images.shape}".encode()
         digest = sha256(facts + np.ascontiguousarray(images).tobytes()).digest()
         target = self._pictures(f"images/{digest.hex()}")
@@ -124,7 +143,7 @@ class ResultStore:
         target = self._pictures(f"images/{digest}")
         kept = self._load(target)
         if kept is None:
-            raise DataMissing(f"{target} is missing; delete the records of its cells and run them again")
+            raise DataMissing(f"{target} is missing; delete the records that refer to it and run their cells again")
         return kept["images"]
 
     def _load(self, path: Path) -> dict[str, np.ndarray] | None:
@@ -134,7 +153,7 @@ class ResultStore:
             with pa.input_stream(str(path), compression="zstd") as file:
                 return dict(load(file.read()))
         except Exception as error:
-            raise CorruptFile(f"{path} is damaged ({error}); delete it and run again, it will be made anew") from error
+            raise CorruptFile(f"{path} is damaged ({error}); delete it and run again to restore it") from error
 
     def _save(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -146,10 +165,10 @@ def _read_record(path: Path) -> Record:
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CorruptFile(f"{path} is not a run record ({error}); delete it and run that cell again") from error
+        raise CorruptFile(f"{path} is not a run record ({error}); delete it and run its cell again") from error
     if record.get("schema") != SCHEMA:
         raise FrbenchError(
-            f"{path} has schema {record.get('schema')} and this frbench reads schema {SCHEMA}: run those cells again "
-            "with paths.results=NEW_FOLDER, or read them with the frbench that wrote them (card.git names its commit)"
+            f"{path} has schema {record.get('schema')} and this frbench reads schema {SCHEMA}: run the cells again "
+            "with paths.results=NEW_FOLDER, or use the frbench version that wrote them (its commit: card.git)"
         )
     return record

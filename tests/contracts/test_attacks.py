@@ -16,8 +16,9 @@ from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, V
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.crafting import Crafting, enforced
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.crafting import Crafting, enforce_budget
+from frbench.harness.evaluation.execution import Execution
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
@@ -64,7 +65,7 @@ def test_that_it_lowers_the_attackers_mean_objective(
 ) -> None:
     look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
     result = attack(look, pairs, goal, BUDGET)
-    found = enforced(attack, result, pairs.probe, own_budget(attack)).images
+    found = enforce_budget(attack, result, pairs.probe, own_budget(attack)).images
     assert objective(look, pairs, goal, found).mean() < objective(look, pairs, goal, pairs.probe).mean() - 0.05
 
 
@@ -106,7 +107,7 @@ def test_that_images_are_within_any_budget_that_it_takes(
         if "\n" in str(error) or isinstance(budget, Linf):
             raise
         return
-    found, broken, exceeded = enforced(attack, result, pairs.probe, budget)
+    found, broken, exceeded = enforce_budget(attack, result, pairs.probe, budget)
     assert not bool(broken.any()) and not bool((exceeded & attack.bounded).any())
     assert bool(budget.fits(found, pairs.probe).all())
     assert found.min() >= 0
@@ -239,8 +240,8 @@ def test_that_it_is_refused_exactly_where_its_view_cannot_give_what_it_needs(
 ) -> None:
     recognizer, pairs = linear() if differentiable else Blind(linear()), pair_set(20)
     views = {"bare": View(CosineVerifier(recognizer), torch.full((20,), 0.3))}
-    judge, store, device = CosineVerifier(linear()), ResultStore(tmp_path), torch.device("cpu")
-    crafting = Crafting(pairs, views, judge, attack, Dodging(), BUDGET, store, 8, device)
+    execution = Execution(ResultStore(tmp_path), 0, 8, torch.device("cpu"))
+    crafting = Crafting(pairs, views, CosineVerifier(linear()), attack, Dodging(), BUDGET, execution)
     if attack.needs_gradient and not differentiable:
         with pytest.raises(Refused, match="bare") as refusal:
             next(crafting.blocks(np.arange(10)))
@@ -256,10 +257,10 @@ def test_that_an_answer_withheld_is_never_taken_for_success(
 ) -> None:
     """Beyond its limit a pair's score is NaN: the images stay finite, and what was achieved was seen to be."""
     look, pairs = view(linear(), COUNT), batch(COUNT, same=goal == Dodging())
-    watched = Watched(look.verifier, pairs.index, goal, limit=7)
-    result = attack(replace(look, verifier=watched, queries=7), pairs, goal, BUDGET)
+    instrumented = InstrumentedVerifier(look.verifier, pairs.index, goal, limit=7)
+    result = attack(replace(look, verifier=instrumented, queries=7), pairs, goal, BUDGET)
     assert bool(torch.isfinite(result.images).all())
-    assert int(watched.queries.max()) <= 7
+    assert int(instrumented.queries.max()) <= 7
     with torch.no_grad():
         scores = look.score(result.images, look.enroll(pairs))
     seen = goal.achieved(scores, look.aim(goal, pairs.index)) | ((scores - 0.3).abs() < 1e-5)

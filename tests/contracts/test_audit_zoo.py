@@ -21,7 +21,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     folder = tmp_path_factory.mktemp("zoo")
     words = f"-m goal=impersonation attack=bim attack.steps=10 budget=linf_8 threat=adaptive \
         threat.include_oblivious=false audit=full audit.sample=8 dataset.limit=24 \
-        ~protocol.survival defense={','.join(ZOO + HONEST)} \
+        ~protocol.postprocessing defense={','.join(ZOO + HONEST)} \
         paths.results={folder}"
     assert main(["run", *words.split()]) == 0
     found = [json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")]

@@ -164,7 +164,7 @@ def test_that_a_number_outside_of_its_domain_is_refused_by_name(group: str, whol
             "protocol=feature_distance protocol.distances=[0.1,0.2]",
             "protocol.distances=[0.1, 0.2]: expected",
         ),
-        ("protocol=verification protocol.fars=[1/100,2]", "protocol.fars=[0.01, 2] is not a list of"),
+        ("protocol=verification protocol.far_levels=[1/100,2]", "protocol.far_levels=[0.01, 2] is not a list of"),
         (
             "recognizer=iresnet50 recognizer.architecture.blocks=[2,2,2]",
             "architecture.blocks=[2, 2, 2] is not",

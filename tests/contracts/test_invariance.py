@@ -15,7 +15,7 @@ from frbench.harness.config import build
 from frbench.harness.core.contracts import Attack, View
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging
 
@@ -58,10 +58,10 @@ class Faces:
         images, queries = [], []
         for part in parts:
             batch: PairBatch = self.pairs.batch(part)
-            watched = Watched(self.view.verifier, batch.index, Dodging())
-            view = View(watched, self.view.thresholds)
+            instrumented = InstrumentedVerifier(self.view.verifier, batch.index, Dodging())
+            view = View(instrumented, self.view.thresholds)
             images.append(attack(view, batch, Dodging(), Linf(8 / 255)).images)
-            queries.append(watched.queries)
+            queries.append(instrumented.queries)
         return torch.cat(images), torch.cat(queries)
 
 

@@ -73,7 +73,7 @@ def toy_cell(data: TestSet, recognizer: Recognizer, **changes: Any) -> Cell:
         budget=Linf(2 / 255),
         threat=Oblivious(),
         defense=NoDefense(),
-        protocol=Verification(bootstrap=100, pictures=2),
+        protocol=Verification(bootstrap=100, num_samples=2),
         audit=Audit(),
         seed=0,
         batch_size=16,

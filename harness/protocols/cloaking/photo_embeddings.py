@@ -21,11 +21,10 @@ from frbench.harness.core.face_data import load_images
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.purifiers import Purifier, purify
 from frbench.harness.core.verifiers import cosine
-from frbench.harness.evaluation.crafting import BLOCK, Crafting
-from frbench.harness.images.postprocessing import to_bytes
+from frbench.harness.evaluation.crafting import BLOCK_SIZE, Crafting
+from frbench.harness.evaluation.execution import Execution
+from frbench.harness.images.eight_bit import to_bytes
 from frbench.harness.metrics.perturbation import GRAY_LEVELS, rms, sizes, ssim
-from frbench.harness.runtime.progress import over
-from frbench.harness.storage.result_store import ResultStore
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Photos:
     def blocks(self) -> Iterator[np.ndarray]:
         """Photo numbers, so many at a time as a file of the cache holds."""
         photos = np.arange(len(self.images))
-        yield from (photos[first : first + BLOCK] for first in range(0, len(photos), BLOCK))
+        yield from (photos[first : first + BLOCK_SIZE] for first in range(0, len(photos), BLOCK_SIZE))
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,7 @@ class Enrolment:
     recognizer: Recognizer
     purifier: Purifier | None
     natural: Photos
-    store: ResultStore
-    seed: int
-    batch_size: int
-    device: torch.device
+    execution: Execution
 
     def images(self, photos: Photos, rows: np.ndarray) -> Images:
         """Photos ``rows``, rising, behind the defense: (n, 3, H, W) on the device."""
@@ -139,55 +135,48 @@ class Enrolment:
             wanted = rows[(rows >= block[0]) & (rows <= block[-1])]
             if len(wanted):
                 parts.append(self._purified(photos, block)[torch.from_numpy(wanted - block[0])])
-        return torch.cat(parts).to(self.device)
+        return torch.cat(parts).to(self.execution.device)
 
     def seen(self, photos: Photos) -> Seen:
         """All photos, behind the defense, as the recognizer has them."""
         parts = [self._seen(self._purified(photos, block), block) for block in photos.blocks()]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Seen(torch.from_numpy(found["vectors"]).to(self.device), found["psnr"], found["ssim"])
+        return Seen(torch.from_numpy(found["vectors"]).to(self.execution.device), found["psnr"], found["ssim"])
 
     def _purified(self, photos: Photos, block: np.ndarray) -> Images:
         """Photos ``block`` behind the defense, on the CPU."""
         plain = load_images(photos.images, block)
         if self.purifier is None:
             return plain
-        key = fingerprint(self.purifier, photos.digest, self.seed if self.purifier.random else None)
-        with self.store.lock(f"purified-{key[:32]}-{block[0]}"):
-            kept = self.store.cached("purified", f"{key}/{block[0]}")
-            if kept is None:
-                found = self._passed(self.purifier, plain, block)
-                if torch.equal(found, plain):  # nothing to keep of a purifier that changes nothing
-                    return plain
-                kept = {"images": found.contiguous().numpy()}
-                self.store.cache("purified", f"{key}/{block[0]}", kept)
-        return torch.from_numpy(kept["images"])
+        purifier = self.purifier
+        key = fingerprint(purifier, photos.digest, self.execution.seed if purifier.random else None)
+
+        def make() -> dict[str, np.ndarray]:
+            purified = self._passed(purifier, plain, block)
+            return {} if torch.equal(purified, plain) else {"images": purified.contiguous().numpy()}
+
+        arrays = self.execution.store.get_or_make("purified", f"{key}/{block[0]}", make).arrays
+        return torch.from_numpy(arrays["images"]) if arrays else plain
 
     @torch.no_grad()
     def _passed(self, purifier: Purifier, images: Images, block: np.ndarray) -> Images:
-        parts = []
-        for first in over(range(0, len(images), self.batch_size), "purification", "photos", self.batch_size):
-            part = slice(first, first + self.batch_size)
-            index = torch.from_numpy(block[part]).to(self.device)
-            parts.append(purify(purifier, images[part].to(self.device), index, Draw(self.seed, Stream.JUDGING)).cpu())
+        run, parts = self.execution, []
+        draw = Draw(run.seed, Stream.JUDGING)
+        for part in run.batches_with_progress(len(images), "purification", "photos"):
+            index = torch.from_numpy(block[part]).to(run.device)
+            parts.append(purify(purifier, images[part].to(run.device), index, draw).cpu())
         return torch.cat(parts)
 
     def _seen(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:
         natural = load_images(self.natural.images, block)
         key = fingerprint(self.recognizer, images, natural)
-        with self.store.lock(f"embedding-{key[:32]}"):
-            kept = self.store.cached("embeddings", key)
-            if kept is None:
-                kept = self._embedded(images, natural)
-                self.store.cache("embeddings", key, kept)
-        return kept
+        return self.execution.store.get_or_make("embeddings", key, lambda: self._embedded(images, natural)).arrays
 
     @torch.no_grad()
     def _embedded(self, images: Images, natural: Images) -> dict[str, np.ndarray]:
-        parts = []
-        for first in over(range(0, len(images), self.batch_size), "embeddings", "photos", self.batch_size):
-            part = slice(first, first + self.batch_size)
-            vectors = self.recognizer.embed(images[part].to(self.device)).cpu()
+        run, parts = self.execution, []
+        for part in run.batches_with_progress(len(images), "embeddings", "photos"):
+            vectors = self.recognizer.embed(images[part].to(run.device)).cpu()
             psnr = 20 * torch.log10(GRAY_LEVELS / rms(natural[part], images[part]))
             parts.append({"vectors": vectors, "psnr": psnr, "ssim": ssim(natural[part], images[part])})
         return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}

@@ -146,7 +146,7 @@ def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
     """The tracker without and with its defense."""
     if compares(cell.recognizer):
         raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
-    work = (Photos(cell.users.images[:]), store, cell.seed, cell.batch_size, cell.device)
+    work = (Photos(cell.users.images[:]), cell.execution(store))
     if isinstance(cell.defense, Reteaching):
         alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
         return alone, alone
@@ -165,13 +165,13 @@ def _crafting(cell: Cell, store: ResultStore) -> Crafting:
     bare = lifted(cell.recognizer)
     views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))
     judge = cell.defense.protect(bare)
-    work = (cell.attack, cell.goal, cell.budget, store, cell.batch_size, cell.device)
+    work = (cell.attack, cell.goal, cell.budget, cell.execution(store))
     return Crafting(cell.users, views, judge, *work)
 
 
 def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:
     """What the tracker has of one split."""
-    train, test = (torch.from_numpy(rows).to(behind.device) for rows in part)
+    train, test = (torch.from_numpy(rows).to(behind.execution.device) for rows in part)
     bare = replace(behind, purifier=None)
 
     def training_images(scene: Scene) -> Images:
@@ -189,5 +189,5 @@ def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identit
         training_images=training_images,
         test_images=partial(bare.images, behind.natural, part.test),
         recognizer=behind.recognizer,
-        seed=int(np.random.SeedSequence((behind.seed, number)).generate_state(1)[0]),
+        seed=int(np.random.SeedSequence((behind.execution.seed, number)).generate_state(1)[0]),
     )

@@ -52,7 +52,7 @@ SMALL = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "dataset.li
 
 FACES = ["identities=synthetic", "identities.people=3", "identities.shots=2"]
 QUICK = [
-    "~protocol.survival",
+    "~protocol.postprocessing",
     "protocol.bootstrap=20",
     "protocol.pictures=0",
     "device=cpu",

@@ -119,7 +119,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(own: Path, cache: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     def go(*words: str) -> Answer:
         paths = [f"paths.results={own / 'results'}", f"paths.cache={cache}"]
-        quick = ["~protocol.survival", "protocol.bootstrap=20", "protocol.pictures=0", "device=cpu"]
+        quick = ["~protocol.postprocessing", "protocol.bootstrap=20", "protocol.num_samples=0", "device=cpu"]
         code = main(["run", f"--config-dir={own / 'conf'}", *SMALL, *paths, *quick, *words])
         return Answer(code, *capfd.readouterr())
 

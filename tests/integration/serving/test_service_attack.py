@@ -84,7 +84,7 @@ def test_that_a_service_is_attacked_within_the_stated_queries(
             "dataset=lfw",
             "budget=unbounded",
             "device=cpu",
-            "~protocol.survival",
+            "~protocol.postprocessing",
             "recognizer.min_clean_accuracy=80",
         ]
         code = main(["run", *service, *attack, *small, *paths])

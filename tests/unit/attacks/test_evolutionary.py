@@ -14,7 +14,7 @@ from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template,
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 from frbench.harness.threat_model.oracles import DecisionsOnly
@@ -94,9 +94,9 @@ def test_that_a_pair_is_asked_about_exactly_as_often_as_allowed(
     limit: int, goal: Goal, linear: Callable, batch: Callable
 ) -> None:
     pairs = pairs_for(goal, batch)
-    watched = Watched(CosineVerifier(linear()), pairs.index, goal)
-    result = Evolutionary()(looking(watched, 0.5, queries=limit), pairs, goal, BUDGET)
-    assert watched.queries.tolist() == [limit] * 12
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, goal)
+    result = Evolutionary()(looking(instrumented, 0.5, queries=limit), pairs, goal, BUDGET)
+    assert instrumented.queries.tolist() == [limit] * 12
     assert result.iterations.tolist() == [limit] * 12
     assert result.achieved.all() == (limit > 0)
 
@@ -107,11 +107,11 @@ def test_that_a_pair_without_a_start_fails_after_its_tries_and_is_counted(
 ) -> None:
     pairs = pairs_for(goal, batch)
     verifier = noting(linear())
-    watched = Watched(verifier, pairs.index, goal)
-    view = looking(watched, OUT_OF_REACH[goal])
+    instrumented = InstrumentedVerifier(verifier, pairs.index, goal)
+    view = looking(instrumented, OUT_OF_REACH[goal])
     result = Evolutionary(tries=4)(view, pairs, goal, BUDGET)
     assert not result.achieved.any()
-    assert watched.queries.tolist() == result.iterations.tolist() == [4] * 12
+    assert instrumented.queries.tolist() == result.iterations.tolist() == [4] * 12
     losses = torch.stack([goal.loss(view.score(each, view.enroll(pairs))) for each in verifier.asked[:4]])
     assert torch.allclose(goal.loss(view.score(result.images, view.enroll(pairs))), losses.amin(dim=0), atol=1e-6)
 
@@ -123,10 +123,10 @@ def test_that_where_the_target_is_no_start_noise_may_be(linear: Callable, batch:
     decoy = torch.where(easy[:, None, None, None], pairs.decoy, pairs.reference)
     pairs = replace(pairs, decoy=decoy)
     verifier = CosineVerifier(linear())
-    watched = Watched(verifier, pairs.index, Dodging())
-    result = Evolutionary(queries=80)(looking(watched, 0.5), pairs, Dodging(), BUDGET)
+    instrumented = InstrumentedVerifier(verifier, pairs.index, Dodging())
+    result = Evolutionary(queries=80)(looking(instrumented, 0.5), pairs, Dodging(), BUDGET)
     assert result.achieved.all()
-    assert watched.queries.tolist() == [80] * 12
+    assert instrumented.queries.tolist() == [80] * 12
     view = looking(verifier, 0.5)
     assert bool((view.score(result.images, view.enroll(pairs)) <= 0.5).all())
 
@@ -134,12 +134,12 @@ def test_that_where_the_target_is_no_start_noise_may_be(linear: Callable, batch:
 def test_that_a_silent_victim_gives_nothing_away(linear: Callable, batch: Callable) -> None:
     """No answer is NaN: not a success, and no image is made of it."""
     pairs = batch(same=True)
-    watched = Watched(CosineVerifier(linear()), pairs.index, Dodging(), limit=0)
-    result = Evolutionary()(looking(watched, 0.3), pairs, Dodging(), BUDGET)
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, Dodging(), limit=0)
+    result = Evolutionary()(looking(instrumented, 0.3), pairs, Dodging(), BUDGET)
     assert not result.achieved.any()
     assert torch.equal(result.images, pairs.probe)
-    watched = Watched(CosineVerifier(linear()), pairs.index, Dodging(), limit=30)
-    some = Evolutionary()(looking(watched, 0.3), pairs, Dodging(), BUDGET)
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, Dodging(), limit=30)
+    some = Evolutionary()(looking(instrumented, 0.3), pairs, Dodging(), BUDGET)
     told = Evolutionary(queries=30)(looking(CosineVerifier(linear()), 0.3), pairs, Dodging(), BUDGET)
     assert torch.equal(some.images, told.images)
 
@@ -172,10 +172,10 @@ def test_that_votes_are_counted_and_make_lucky_draws_rare(linear: Callable, batc
     pairs = batch(same=True)
     share = {}
     for votes in (1, 7):
-        watched = Watched(Restless(linear()), pairs.index, Dodging())
-        view = looking(watched, 0.3, queries=200 * votes + 3)
+        instrumented = InstrumentedVerifier(Restless(linear()), pairs.index, Dodging())
+        view = looking(instrumented, 0.3, queries=200 * votes + 3)
         result = Evolutionary(queries=10_000, votes=votes)(view, pairs, Dodging(), BUDGET)
-        assert watched.queries.tolist() == [200 * votes + (3 if votes == 1 else 0)] * 12
+        assert instrumented.queries.tolist() == [200 * votes + (3 if votes == 1 else 0)] * 12
         honest = looking(CosineVerifier(linear()), 0.3)
         share[votes] = (honest.score(result.images, honest.enroll(pairs)) <= 0.3).float().mean()
     assert share[7] > share[1] + 0.3

@@ -15,7 +15,7 @@ from frbench.attacks.nes import GradientEstimate
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.counter_rng import normal
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.threat_model.budgets import L2, Linf
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
@@ -57,10 +57,10 @@ def test_that_no_pair_is_asked_about_more_often_than_allowed(
 ) -> None:
     """A step is an odd number of questions, so that one may be left over."""
     pairs = batch()
-    watched = Watched(CosineVerifier(linear()), pairs.index, goal)
-    view = looking(watched, OUT_OF_REACH[goal], queries=limit)
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, goal)
+    view = looking(instrumented, OUT_OF_REACH[goal], queries=limit)
     result = GradientEstimate(samples=20)(view, pairs, goal, Linf(8 / 255))
-    spent = set(watched.queries.tolist())
+    spent = set(instrumented.queries.tolist())
     assert spent <= {limit, limit - 1} if limit > 2 else spent == {0}
     assert result.iterations.tolist() == [-(-(limit - 2) // 21)] * 12
     assert not result.achieved.any()
@@ -69,12 +69,12 @@ def test_that_no_pair_is_asked_about_more_often_than_allowed(
 @pytest.mark.parametrize("goal", GOALS)
 def test_that_a_pair_that_succeeded_is_not_asked_about_again(goal: Goal, linear: Callable, batch: Callable) -> None:
     pairs = batch(same=goal == Dodging())
-    watched = Watched(CosineVerifier(linear()), pairs.index, goal)
-    view = looking(watched, 0.3, margin=0.01)
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, goal)
+    view = looking(instrumented, 0.3, margin=0.01)
     result = GradientEstimate(queries=2000, samples=20)(view, pairs, goal, Linf(8 / 255))
     early = result.iterations[result.achieved]
     assert len(set(early.tolist())) > 2, "no pairs that leave at different times"
-    assert torch.equal(watched.queries[result.achieved], early * 21)
+    assert torch.equal(instrumented.queries[result.achieved], early * 21)
     scores = view.score(result.images, view.enroll(pairs))
     assert torch.equal(goal.achieved(scores, view.aim(goal, pairs.index)), result.achieved)
 
@@ -118,8 +118,8 @@ def test_that_more_queries_never_make_it_worse(goal: Goal, budget: Budget, linea
 def test_that_unanswered_questions_make_no_image_of_nan(linear: Callable, batch: Callable) -> None:
     """The harness answers NaN beyond its limit, here in the middle of an estimate."""
     pairs = batch()
-    watched = Watched(CosineVerifier(linear()), pairs.index, Dodging(), limit=70)
-    result = GradientEstimate()(looking(watched, -2.0), pairs, Dodging(), Linf(8 / 255))
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, Dodging(), limit=70)
+    result = GradientEstimate()(looking(instrumented, -2.0), pairs, Dodging(), Linf(8 / 255))
     assert result.images.isfinite().all()
     assert not result.achieved.any()
 

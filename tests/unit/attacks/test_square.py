@@ -14,7 +14,7 @@ from frbench.attacks.square import Square, _etas, allowance
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.threat_model.budgets import L2, Dssim, Linf, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
@@ -117,10 +117,10 @@ def test_that_a_budget_without_squares_is_refused_in_one_line(linear: Callable, 
 def test_that_unanswered_questions_change_nothing(batch: Callable, linear: Callable) -> None:
     """Beyond the limit that the harness enforces a score is NaN: no success, and no image."""
     pairs, goal = batch(), Dodging()
-    watched = Watched(CosineVerifier(linear()), pairs.index, goal, limit=20)
-    view = looking(watched, -2.0)  # the view itself names no limit
+    instrumented = InstrumentedVerifier(CosineVerifier(linear()), pairs.index, goal, limit=20)
+    view = looking(instrumented, -2.0)  # the view itself names no limit
     result = Square(queries=60)(view, pairs, goal, Linf(8 / 255))
-    assert watched.queries.tolist() == [20] * 12
+    assert instrumented.queries.tolist() == [20] * 12
     assert result.images.isfinite().all()
     assert not result.achieved.any()
 

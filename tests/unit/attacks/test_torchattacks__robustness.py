@@ -15,7 +15,7 @@ from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS
 from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.evaluation.instrumentation import Watched
+from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
@@ -94,10 +94,10 @@ def test_a_limit_of_queries_is_kept_and_what_is_claimed_within_it_is_true(
     name: str, look: View, batch: Callable
 ) -> None:
     pairs, limit, goal = batch(2, SIZE, same=True), 40, Dodging()
-    watched = Watched(look.verifier, pairs.index, goal, limit)
+    instrumented = InstrumentedVerifier(look.verifier, pairs.index, goal, limit)
     attack = TorchAttack(name)
-    result = attack(replace(look, verifier=watched, queries=limit), pairs, goal, budget_of(name))
-    assert int(watched.queries.max()) <= limit
+    result = attack(replace(look, verifier=instrumented, queries=limit), pairs, goal, budget_of(name))
+    assert int(instrumented.queries.max()) <= limit
     assert bool(torch.isfinite(result.images).all())
     with torch.no_grad():
         scores = look.score(result.images, look.enroll(pairs))
@@ -107,18 +107,20 @@ def test_a_limit_of_queries_is_kept_and_what_is_claimed_within_it_is_true(
 def test_success_within_the_limit_of_queries_is_seen(look: View, batch: Callable) -> None:
     """The last query is kept for the verdict, and the square attack plans with what it has."""
     pairs, limit = batch(COUNT, SIZE, same=False), 150
-    watched = Watched(look.verifier, pairs.index, Impersonation(), limit)
-    result = TorchAttack("Square")(replace(look, verifier=watched, queries=limit), pairs, Impersonation(), Linf(0.3))
+    instrumented = InstrumentedVerifier(look.verifier, pairs.index, Impersonation(), limit)
+    result = TorchAttack("Square")(
+        replace(look, verifier=instrumented, queries=limit), pairs, Impersonation(), Linf(0.3)
+    )
     assert bool(result.achieved.any())
-    assert int(watched.queries.max()) <= limit
+    assert int(instrumented.queries.max()) <= limit
 
 
 @pytest.mark.parametrize("name", BLIND)
 def test_an_attack_on_scores_alone_takes_no_gradient(name: str, look: View, batch: Callable) -> None:
     pairs = batch(COUNT, SIZE)
-    watched = Watched(look.verifier, pairs.index, Dodging())
-    quick(name)(replace(look, verifier=watched), pairs, Dodging(), budget_of(name))
-    assert int(watched.gradients.sum()) == 0
+    instrumented = InstrumentedVerifier(look.verifier, pairs.index, Dodging())
+    quick(name)(replace(look, verifier=instrumented), pairs, Dodging(), budget_of(name))
+    assert int(instrumented.gradients.sum()) == 0
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def test_that_it_is_built_from_a_config_as_the_protocol_has_it() -> None:
     model = "no_data/models/yunet_n_640_640.onnx"
     detector = {"_target_": "frbench.datasets.alignment.align.YuNet", "model": model, "looks": looks}
     config = {"_target_": "frbench.datasets.alignment.redetection.Redetected", "detector": detector, "margin": 0.5}
-    way, again = (build.instantiate(config, "protocol.survival.redetected") for _ in range(2))
+    way, again = (build.instantiate(config, "protocol.postprocessing.redetected") for _ in range(2))
     assert way == again
     assert fingerprint(way) == fingerprint(again) == fingerprint(Redetected(YuNet(model, LOOKS), 0.5))
 

@@ -16,8 +16,9 @@ from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Ima
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import Averaged, CosineVerifier, purified
-from frbench.harness.evaluation.audit import Audit, Audited, Evidence
+from frbench.harness.evaluation.audit import Audit, AuditResult, Evidence
 from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge
 from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.storage.result_store import ResultStore
@@ -58,10 +59,10 @@ def rough(images: Images, index: torch.Tensor, draw: Draw) -> Images:
 
 
 @pytest.fixture
-def audited(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..., Audited]:
+def audited(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..., AuditResult]:
     """Attack a toy victim behind a purifier, through that purifier or a stand-in for it, and audit the attack."""
 
-    def run(
+    def audit_one(
         victim: Purify | None = None,
         view: Purify | None = None,
         attack: Any = PGD,
@@ -70,7 +71,7 @@ def audited(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..
         views: Mapping[str, View] | None = None,
         audit: Audit = FULL,
         draws: int = 0,
-    ) -> Audited:
+    ) -> AuditResult:
         pairs, bare = pair_set(COUNT, SIZE), CosineVerifier(linear(SIZE))
         judged = purified(bare, victim, "probe") if victim else bare
         everyone = pairs.batch(np.arange(COUNT))
@@ -80,15 +81,15 @@ def audited(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..
         thresholds = fold_thresholds(clean, pairs.same, pairs.fold)
         look = purified(bare, view or victim, "probe") if victim else bare  # type: ignore[arg-type]
         seen = Averaged(look, draws) if draws else look
-        store, cpu = ResultStore(tmp_path / "results"), torch.device("cpu")
+        run = Execution(ResultStore(tmp_path / "results"), 0, 16, torch.device("cpu"))
         views = views or {"look": View(seen, torch.from_numpy(thresholds).float())}
-        crafting = Crafting(pairs, views, judged, attack, goal, budget, store, 16, cpu)
-        judge = Judge(judged, pairs, goal, budget, attack.bounded, thresholds, clean, 5, {}, store, 0, 16, cpu)
+        crafting = Crafting(pairs, views, judged, attack, goal, budget, run)
+        judge = Judge(judged, pairs, goal, budget, attack.bounded, thresholds, clean, 5, {}, run)
         index = np.flatnonzero(goal.eligible(torch.from_numpy(pairs.same)).numpy())
         (block,) = crafting.blocks(index)
         return audit.examine(Evidence(judge.table(block), crafting, judge))
 
-    return run
+    return audit_one
 
 
 @pytest.mark.parametrize("goal", [Dodging(), Impersonation()], ids=["dodging", "impersonation"])

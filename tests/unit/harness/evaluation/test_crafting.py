@@ -18,6 +18,7 @@ from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier, Wrapping
 from frbench.harness.evaluation import crafting as module
 from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.execution import Execution
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging, Impersonation
@@ -50,9 +51,8 @@ def craft(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[...,
         pairs = pairs or pair_set()
         verifier = CosineVerifier(linear())
         looks = views or {"bare": View(verifier, torch.full((len(pairs),), 0.3))}
-        standard = Crafting(
-            pairs, looks, verifier, attack, Dodging(), Linf(0.05), ResultStore(tmp_path / "results"), 16, CPU
-        )  # type: ignore[arg-type]
+        execution = Execution(ResultStore(tmp_path / "results"), 0, changes.pop("batch_size", 16), CPU)  # type: ignore
+        standard = Crafting(pairs, looks, verifier, attack, Dodging(), Linf(0.05), execution)  # type: ignore[arg-type]
         return replace(standard, **changes)  # type: ignore[arg-type]
 
     return make
@@ -98,7 +98,7 @@ def test_that_found_images_are_those_made_bit_for_bit(craft: Callable) -> None:
 
 
 def test_a_killed_run_keeps_its_finished_blocks(craft: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 8)
     attack, index = Counting(lambda pairs: pairs.probe * 0.99), np.arange(20)
     stopped = craft(attack).blocks(index)
     next(stopped)
@@ -113,12 +113,12 @@ def test_the_key_is_what_the_attacker_saw(craft: Callable, linear: Callable) -> 
     view = base.views["bare"]
 
     def key(crafting: Crafting) -> str:
-        (only,) = crafting.keys()
+        (only,) = crafting.keyed_views()
         return only
 
     assert key(base) == key(craft(attack, views={"other name": view}))
     assert key(base) == key(craft(attack, views={"one": view, "the same again": view}))
-    assert key(base) == key(craft(attack, judge=CosineVerifier(linear(seed=5))))
+    assert key(base) == key(craft(attack, victim=CosineVerifier(linear(seed=5))))
     assert key(base) == key(craft(attack, batch_size=3))
     assert key(base) == key(craft(attack, views={"bare": replace(view, margin=0.2)}))  # never stops: no margin
     others = [
@@ -144,14 +144,14 @@ def test_a_gradient_attack_on_a_view_without_gradients_is_refused(craft: Callabl
 def test_of_several_views_each_pair_keeps_its_own_worst(craft: Callable, linear: Callable) -> None:
     thresholds = torch.full((40,), 0.3)
     views = {f"seed {s}": View(CosineVerifier(linear(seed=s)), thresholds) for s in (0, 1, 2)}
-    attack, index, judge = ProjectedDescent(steps=5), np.arange(20), CosineVerifier(linear(seed=3))
+    attack, index, victim = ProjectedDescent(steps=5), np.arange(20), CosineVerifier(linear(seed=3))
     batch = craft(attack).data.batch(index)
 
     def scores(found: torch.Tensor) -> torch.Tensor:
-        return (judge.embed_probe(found) * judge.embed_probe(batch.reference)).sum(1)
+        return (victim.embed_probe(found) * victim.embed_probe(batch.reference)).sum(1)
 
     each = torch.stack([scores(images(craft(attack, views={k: v}), index)) for k, v in views.items()])
-    worst = scores(images(craft(attack, views=views, judge=judge), index))
+    worst = scores(images(craft(attack, views=views, victim=victim), index))
     assert torch.allclose(worst, each.min(0).values, atol=1e-6)
     assert len(each.argmin(0).unique()) > 1  # no single view is the worst for every pair
 
@@ -169,13 +169,13 @@ class Moody(Wrapping):
 
 
 def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: Callable, linear: Callable) -> None:
-    judge = Moody(CosineVerifier(linear(seed=3)))
-    crafting, index = craft(ProjectedDescent(steps=2), judge=judge), np.arange(20)
+    victim = Moody(CosineVerifier(linear(seed=3)))
+    crafting, index = craft(ProjectedDescent(steps=2), victim=victim), np.arange(20)
     (block,) = crafting.blocks(index)
     batch = crafting.data.batch(index)
-    template = judge.enroll(batch.reference, batch.index, Draw())
-    each = [judge.score(block.images, template, Draw(0, step=0, k=k)) for k in range(10)]
-    assert torch.allclose(crafting._losses(block), torch.stack(each).mean(dim=0), atol=1e-6)
+    template = victim.enroll(batch.reference, batch.index, Draw())
+    each = [victim.score(block.images, template, Draw(0, step=0, k=k)) for k in range(10)]
+    assert torch.allclose(crafting._victim_loss(block), torch.stack(each).mean(dim=0), atol=1e-6)
     assert (each[0] - each[1]).abs().max() > 0.1
 
 

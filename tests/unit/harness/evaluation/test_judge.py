@@ -20,9 +20,10 @@ from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge
-from frbench.harness.images.postprocessing import Png, Survival, Survived
-from frbench.harness.protocols.pair_metrics import draws_measurements, success_rate, survival_measurements
+from frbench.harness.images.postprocessing import Png, Postprocessed, Postprocessing
+from frbench.harness.protocols.pair_metrics import draws_measurements, postprocessing_measurements, success_rate
 from frbench.harness.protocols.verification import Verification
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
@@ -54,7 +55,7 @@ def judged(
     pairs: PairSet,
     images: Callable[[Images], Images],
     folder: Path,
-    survival: Mapping[str, Survival] | None = None,
+    postprocessing: Mapping[str, Postprocessing] | None = None,
     clean: np.ndarray | None = None,
     budget: Linf = FREE,
     draws: int = 5,
@@ -69,17 +70,14 @@ def judged(
         bounded=True,
         thresholds=np.full(COUNT, 0.3),
         clean_scores=scores,
-        draws=draws,
-        survival=survival or {},
-        store=ResultStore(folder),
-        seed=0,
-        batch_size=64,
-        device=CPU,
+        num_draws=draws,
+        postprocessing=postprocessing or {},
+        execution=Execution(ResultStore(folder), 0, 64, CPU),
     )
     index = np.flatnonzero(pairs.same)
     attack = Given(images)
     views = {"look": View(victim, torch.full((COUNT,), 0.3))}
-    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, ResultStore(folder), 64, CPU)
+    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, Execution(ResultStore(folder), 0, 64, CPU))
     return pd.concat([judge.table(block) for block in crafting.blocks(index)], ignore_index=True)
 
 
@@ -124,7 +122,7 @@ def test_an_attack_that_picks_its_lucky_draw_gains_nothing_by_it(pair_set: Calla
     pairs, victim, store = pair_set(COUNT, SIZE), Dice(), ResultStore(tmp_path)
     views = {"look": View(victim, torch.full((COUNT,), 0.3))}
     attack, budget = ProjectedDescent(steps=40, early_stop=True), Linf(1e-9)
-    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, store, 64, CPU)
+    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, Execution(store, 0, 64, CPU))
     index = np.flatnonzero(pairs.same)
     achieved = np.concatenate([block.facts["achieved"] for block in crafting.blocks(index)])
     assert achieved.mean() > 0.9, "the attacker believes it"
@@ -142,8 +140,8 @@ def test_a_victim_that_is_not_random_is_asked_once(linear: Callable, pair_set: C
 
 @pytest.mark.parametrize("draws", [0, 2, 4])
 def test_an_even_number_of_draws_has_no_majority_and_is_refused(draws: int) -> None:
-    with pytest.raises(FrbenchError, match="protocol.draws"):
-        check_fields(Verification(draws=draws), "protocol")
+    with pytest.raises(FrbenchError, match="protocol.num_draws"):
+        check_fields(Verification(num_draws=draws), "protocol")
 
 
 def test_the_median_score_is_above_the_threshold_exactly_in_a_majority_of_draws(
@@ -176,7 +174,7 @@ def test_an_attack_below_half_a_gray_level_does_not_survive_a_file(pair_set: Cal
         Steep(), pair_set(COUNT, SIZE), lambda clean: clean + 0.4 / 255, tmp_path, {"png": Png()}, budget=Linf(1 / 255)
     )
     assert table["success"].mean() > 0.95
-    measured = survival_measurements(table, ["png"], {})["png"]
+    measured = postprocessing_measurements(table, ["png"], {})["png"]
     assert measured["asr"] == 0
     assert measured["asr_denominator"] == int(table["correct"].sum()) > 0
     assert measured["clean_flips"] == measured["not_found"] == 0
@@ -188,16 +186,16 @@ class Losing:
 
     calls: list[int] = field(default_factory=list, compare=False)
 
-    def __call__(self, images: Images) -> Survived:
+    def __call__(self, images: Images) -> Postprocessed:
         self.calls.append(len(images))
         found: Mask = images.mean(dim=(1, 2, 3)) > 0.4
-        return Survived(images, found)
+        return Postprocessed(images, found)
 
 
 def test_a_face_that_is_not_found_is_a_failed_attack_and_is_counted(pair_set: Callable, tmp_path: Path) -> None:
     pairs = pair_set(COUNT, SIZE)
     dark = judged(Steep(), pairs, lambda clean: clean * 0.5, tmp_path, {"found": Losing()})
-    measured = survival_measurements(dark, ["found"], {"other": "no detector"})
+    measured = postprocessing_measurements(dark, ["found"], {"other": "no detector"})
     assert measured["found"]["not_found"] == measured["found"]["asr_denominator"] > 0
     assert measured["found"]["asr"] == 0
     assert measured["other"] == {**dict.fromkeys(measured["found"]), "reason": "no detector"}
@@ -217,7 +215,7 @@ def test_control_noise_is_as_large_as_the_attack_may_be(linear: Callable, pair_s
     victim = CosineVerifier(linear(SIZE))
     judge = Judge(
         victim, pairs, Impersonation(), Linf(8 / 255), True, np.full(COUNT, 0.3), np.zeros(COUNT, np.float32), 1, {},
-        ResultStore(tmp_path), 0, 64, CPU,
+        Execution(ResultStore(tmp_path), 0, 64, CPU),
     )  # fmt: skip
     batch = pairs.batch(np.arange(20))
     noise = judge._noise(batch.probe, batch)

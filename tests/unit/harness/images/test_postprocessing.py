@@ -16,7 +16,7 @@ from frbench.defenses.input_transforms.jpeg import Jpeg
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw
 from frbench.harness.core.fingerprints import fingerprint
-from frbench.harness.images.postprocessing import JpegFile, Png, Resized, Survival
+from frbench.harness.images.postprocessing import JpegFile, Png, Postprocessing, Resized
 
 WAYS = [Png(), JpegFile(90), JpegFile(75), Resized(160)]
 
@@ -56,7 +56,7 @@ def test_that_a_budget_is_kept_because_values_are_rounded_and_not_cut_off() -> N
 
 
 @pytest.mark.parametrize("way", WAYS, ids=repr)
-def test_that_each_image_goes_alone_and_stays_an_image_in_which_a_face_was_found(way: Survival) -> None:
+def test_that_each_image_goes_alone_and_stays_an_image_in_which_a_face_was_found(way: Postprocessing) -> None:
     images = random_images().contiguous(memory_format=torch.channels_last)
     before = images.clone()
     arrived = way(images)
@@ -118,9 +118,9 @@ def test_that_resizing_to_the_size_that_it_has_is_rounding_alone() -> None:
 
 
 def test_that_ways_are_built_from_a_config_and_told_apart() -> None:
-    def made(name: str, **settings: int) -> Survival:
+    def made(name: str, **settings: int) -> Postprocessing:
         return build.instantiate(
-            {"_target_": f"frbench.harness.images.postprocessing.{name}", **settings}, "protocol.survival"
+            {"_target_": f"frbench.harness.images.postprocessing.{name}", **settings}, "protocol.postprocessing"
         )
 
     ways = [made("Png"), made("JpegFile", quality=90), made("JpegFile", quality=75), made("Resized", side=160)]

@@ -28,9 +28,9 @@ from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.evaluation.cell import Cell, run_cell
-from frbench.harness.protocols import feature_distance_crafting as reaching
+from frbench.harness.protocols import feature_distance_crafting as crafting
 from frbench.harness.protocols.feature_distance import FeatureDistance
-from frbench.harness.protocols.feature_distance_crafting import aims
+from frbench.harness.protocols.feature_distance_crafting import DistanceBlock, DistanceCrafting, score_thresholds
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import L2, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
@@ -61,8 +61,8 @@ def test_that_one_walk_finds_what_a_walk_to_each_distance_alone_finds(
     pairs, walk = random_pairs(seed), Lots(Walk(step=6 / 255, steps=steps, direction=direction))  # type: ignore[arg-type]
     pairs = replace(pairs, probe=torch.cat([pairs.reference[:1], pairs.probe[1:]]))  # one that is there from the start
     view = View(CosineVerifier(LinearRecognizer(weight(seed))), torch.zeros(5), seed)
-    targets = aims(DISTANCES)
-    for aim, found in zip(targets, walk.nested(view, pairs, goal, targets), strict=True):
+    targets = score_thresholds(DISTANCES)
+    for aim, found in zip(targets, walk.multi_threshold_run(view, pairs, goal, targets), strict=True):
         alone = walk(replace(view, thresholds=aim.expand(5)), pairs, goal, Unbounded())
         assert torch.equal(found.achieved, alone.achieved)
         assert torch.equal(found.iterations, alone.iterations)
@@ -75,21 +75,16 @@ def test_that_a_score_that_is_no_number_reaches_nothing() -> None:
             return super().score(probe, template, draw) * torch.nan
 
     pairs = random_pairs(0)
-    results = WALK.nested(View(Silent(LinearRecognizer(weight())), torch.zeros(5)), pairs, Impersonation(), aims([2.0]))
+    view = View(Silent(LinearRecognizer(weight())), torch.zeros(5))
+    results = WALK.multi_threshold_run(view, pairs, Impersonation(), score_thresholds([2.0]))
     assert not results[0].achieved.any()
     assert torch.equal(results[0].images, pairs.probe)
-
-
-def test_that_lots_offers_distances_exactly_where_its_inner_attack_does() -> None:
-    assert reaching.nested_of(WALK) is not None
-    assert reaching.nested_of(Lots(CarliniWagner())) is None
-    assert reaching.nested_of(ProjectedDescent()) is None
 
 
 @given(st.floats(0.01, 2))
 def test_that_an_aim_is_passed_by_a_score_at_the_distance_and_by_none_below(distance: float) -> None:
     exact = torch.tensor(1 - distance**2 / 2, dtype=torch.float64).float()
-    (aim,) = aims([distance])
+    (aim,) = score_thresholds([distance])
     assert exact > aim
     assert not (torch.nextafter(exact, torch.tensor(-2.0)) > aim)
 
@@ -110,7 +105,7 @@ def cell(pair_set: Callable) -> Callable[..., Cell]:
             "attack": WALK,
             "goal": Impersonation(),
             "budget": Unbounded(),
-            "protocol": FeatureDistance(DISTANCES, fars=(0.1,), draws=3),
+            "protocol": FeatureDistance(DISTANCES, far_levels=(0.1,), num_draws=3),
             "batch_size": 7,
         }
         return toy_cell(changes.pop("pairs", pair_set(size=SIZE)), recognizer, **(standard | changes))
@@ -168,7 +163,7 @@ def test_that_images_are_as_near_as_they_say_and_the_verdict_is_the_victims(cell
 def test_that_a_pair_that_does_not_come_so_near_is_a_failure_of_infinite_size(
     cell: Callable, store: ResultStore
 ) -> None:
-    one = cell(protocol=FeatureDistance((1.2, 1e-3), fars=(0.1,)))
+    one = cell(protocol=FeatureDistance((1.2, 1e-3), far_levels=(0.1,)))
     attack, frame = measured(run_cell(one, store)), rows(store, one)
     missed = frame[~frame["reached"]]
     assert len(missed) and not missed["success"].any() and not missed["success_8bit"].any()
@@ -179,7 +174,8 @@ def test_that_a_pair_that_does_not_come_so_near_is_a_failure_of_infinite_size(
 
 
 def test_that_the_same_images_are_judged_in_8_bits_too(cell: Callable, store: ResultStore) -> None:
-    fine = FeatureDistance(tuple(np.linspace(1.4, 0.6, 40).tolist()), fars=(0.1,))  # some stop just over the threshold
+    distances = tuple(np.linspace(1.4, 0.6, 40).tolist())  # so close that some images just exceed the threshold
+    fine = FeatureDistance(distances, far_levels=(0.1,))
     one = cell(attack=Lots(Walk(step=0.4 / 255, steps=60, direction="sign")), protocol=fine)
     frame = (measured(run_cell(one, store)), rows(store, one))[1]
     block = next(iter(blocks(one, store)))
@@ -194,12 +190,12 @@ def test_that_the_same_images_are_judged_in_8_bits_too(cell: Callable, store: Re
     assert (told["success_8bit"] != told["success"]).any()
 
 
-def blocks(one: Cell, store: ResultStore) -> list[reaching.Reached]:
+def blocks(one: Cell, store: ResultStore) -> list[DistanceBlock]:
     """What a cell's attacker made, from the store."""
     view = View(CosineVerifier(one.recognizer), torch.full((len(one.pairs),), 0.7), one.seed, 0.01)
     index = one.pairs.attacked[~one.pairs.same]
-    work = (one.attack, one.goal, one.protocol.distances, store, one.batch_size, one.device)
-    return list(reaching.Reaching(one.pairs, view, *work).blocks(index))
+    work = (one.attack, one.goal, one.protocol.distances, one.execution(store))
+    return list(DistanceCrafting(one.pairs, view, *work).blocks(index))
 
 
 def test_that_a_second_defense_makes_no_image(cell: Callable, store: ResultStore) -> None:
@@ -231,12 +227,12 @@ def test_that_what_the_attacker_saw_makes_other_images(
 def test_that_a_killed_run_goes_on_where_it_stopped_and_ends_as_it_would_have(
     cell: Callable, store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reaching, "BLOCK", 8)
+    monkeypatch.setattr(crafting, "BLOCK_SIZE", 8)
     whole = cell()
     done = measured(run_cell(whole, ResultStore(tmp_path / "other")))
 
     calls: list[int] = []
-    original = Walk.nested
+    original = Walk._run_past
 
     def dies(self: Walk, view: View, pairs: PairBatch, *more: Any) -> list[AttackResult]:
         calls.append(len(pairs))
@@ -244,7 +240,7 @@ def test_that_a_killed_run_goes_on_where_it_stopped_and_ends_as_it_would_have(
             raise KeyboardInterrupt
         return original(self, view, pairs, *more)
 
-    monkeypatch.setattr(Walk, "nested", dies)
+    monkeypatch.setattr(Walk, "_run_past", dies)
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell(), store)
     assert calls == [7, 1, 7, 1]  # batches of 7 in blocks of 8: the second block dies before it is kept
@@ -259,24 +255,24 @@ def test_that_neither_batches_nor_blocks_make_a_difference(
 ) -> None:
     small = cell(batch_size=3)
     measured(run_cell(small, store))
-    monkeypatch.setattr(reaching, "BLOCK", 11)
+    monkeypatch.setattr(crafting, "BLOCK_SIZE", 11)
     large, other = cell(batch_size=64), ResultStore(tmp_path / "other")
     measured(run_cell(large, other))
     one, two = rows(store, small), rows(other, large)
     pd.testing.assert_frame_equal(one, two, atol=1e-4)
-    files = list((tmp_path / "other" / "results" / "cache" / "reached").rglob("*.zst"))
-    files += list((tmp_path / "other" / "cache" / "reached").rglob("*.zst"))
+    files = list((tmp_path / "other" / "results" / "cache" / "distance").rglob("*.zst"))
+    files += list((tmp_path / "other" / "cache" / "distance").rglob("*.zst"))
     assert len(files) == 2
 
 
 def test_that_an_image_that_passes_several_distances_at_once_is_kept_once(cell: Callable, store: ResultStore) -> None:
-    one = cell(protocol=FeatureDistance((1.01, 1.005, 1.0), fars=(0.1,)))
+    one = cell(protocol=FeatureDistance((1.01, 1.005, 1.0), far_levels=(0.1,)))
     measured(run_cell(one, store))
     (block,) = blocks(one, store)
     reached = block.place >= 0
     assert len(block.images) < reached.sum()
     assert set(block.place[reached]) == set(range(len(block.images)))
-    assert (block.index[block.owner][block.place[reached]] == np.repeat(block.index, reached.sum(axis=1))).all()
+    assert (block.index[block.pair_rows][block.place[reached]] == np.repeat(block.index, reached.sum(axis=1))).all()
 
 
 def test_that_a_random_victim_is_judged_by_most_of_its_draws(cell: Callable, store: ResultStore) -> None:
@@ -320,7 +316,7 @@ def test_that_a_surrogate_is_walked_on_and_the_victim_judges(cell: Callable, sto
         ({"attack": ProjectedDescent()}, "attack=lots"),
         ({"attack": Lots(CarliniWagner())}, "attack=lots"),
         ({"threat": Adaptive()}, "threat=oblivious"),
-        ({"recognizer": LinearRecognizer(weight(size=SIZE), differentiable=False)}, "way to walk"),
+        ({"recognizer": LinearRecognizer(weight(size=SIZE), differentiable=False)}, "does not support"),
     ],
     ids=["goal", "attack", "inner attack", "views", "gradient"],
 )

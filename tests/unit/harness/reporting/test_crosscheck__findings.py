@@ -73,7 +73,7 @@ class Interrupted:
 def test_an_interrupted_cell_goes_on_where_it_stopped_and_ends_as_if_it_had_not_been(
     last: int, cell: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crafting, "BLOCK", 16)
+    monkeypatch.setattr(crafting, "BLOCK_SIZE", 16)
     whole, broken = ResultStore(tmp_path / "whole"), ResultStore(tmp_path / "broken")
     inner = ProjectedDescent(steps=5, restarts=2)
     calm = Interrupted(inner, last=99)
@@ -213,7 +213,9 @@ def test_equal_scores_do_not_break_tar_at_far(far: float) -> None:
 
 def test_a_record_says_why_a_far_is_not_resolved(cell: Callable, tmp_path: Path) -> None:
     """100 impostor pairs: 1e-2 is not below one pair in 90, 1e-3 is."""
-    record = run_cell(cell(protocol=Verification(fars=(0.02, 1e-3), bootstrap=100, pictures=0)), ResultStore(tmp_path))
+    record = run_cell(
+        cell(protocol=Verification(far_levels=(0.02, 1e-3), bootstrap=100, num_samples=0)), ResultStore(tmp_path)
+    )
     for where in (record["measurements"]["clean"]["tar_at_far"], record["measurements"]["attack"]["at_far"]):
         assert where["0.02"]["reason"] is None
         assert where["0.02"]["far_set"] <= 0.02

@@ -42,7 +42,7 @@ def test_a_randomised_victim_is_not_beaten_by_an_attack_that_changes_nothing(cel
         attack=ProjectedDescent(steps=25),
         budget=Linf(1e-9),
         threat=Adaptive(eot_samples=1),
-        protocol=Verification(bootstrap=100, pictures=0),
+        protocol=Verification(bootstrap=100, num_samples=0),
     )
     attack = run_cell(lucky, ResultStore(tmp_path))["measurements"]["attack"]
     true_error = single_draw_error(lucky)

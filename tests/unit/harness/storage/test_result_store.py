@@ -89,3 +89,26 @@ def test_a_killed_process_lets_go_of_its_lock(tmp_path: Path) -> None:
     started = time.monotonic()
     with ResultStore(tmp_path).lock("x"):
         assert time.monotonic() - started < 5
+
+
+def test_cached_arrays_are_computed_once_and_again_where_they_are_not_usable(tmp_path: Path) -> None:
+    store, calls = ResultStore(tmp_path), []
+
+    def make() -> dict[str, np.ndarray]:
+        calls.append(len(calls))
+        return {"values": np.array([len(calls)])}
+
+    found = [store.get_or_make("kind", "key/block", make) for _ in range(2)]
+    assert [(int(each.arrays["values"][0]), each.made) for each in found] == [(1, True), (1, False)]
+    renewed = store.get_or_make("kind", "key/block", make, usable=lambda arrays: arrays["values"][0] > 1)
+    assert (int(renewed.arrays["values"][0]), renewed.made) == (2, True)
+    assert int(store.get_or_make("kind", "key/block", make).arrays["values"][0]) == 2
+    assert dict(store.get_or_make("kind", "empty", dict).arrays) == {}
+    assert not store.get_or_make("kind", "empty", make).made
+
+
+def test_arrays_whose_computation_fails_are_not_cached(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        store.get_or_make("kind", "key", lambda: {"values": np.array([1 // 0])})
+    assert store.get_or_make("kind", "key", lambda: {"values": np.array([1])}).made

@@ -226,8 +226,7 @@ def test_that_nothing_is_made_twice(store: ResultStore) -> None:
 def test_that_purified_photos_are_the_same_in_whatever_part_they_are_asked_for(store: ResultStore) -> None:
     cell, rows = cloaking_cell(None), np.array([3, 4, 30, 49])
     photos = Photos(cell.users.images)
-    work = (photos, store, 0, 16, torch.device("cpu"))
-    enrolment = Enrolment(cell.recognizer, BlurDefense().purifier(), *work)  # type: ignore[arg-type]
+    enrolment = Enrolment(cell.recognizer, BlurDefense().purifier(), photos, cell.execution(store))  # type: ignore[arg-type]
     some, everything = enrolment.images(photos, rows), enrolment.images(photos, np.arange(50))
     assert torch.equal(some, everything[torch.from_numpy(rows)])
 
