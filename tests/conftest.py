@@ -60,13 +60,15 @@ class SaturatedRecognizer:
         return torch.nn.functional.normalize(flat[:, :4] + torch.tensor([1.0, 2.0, 3.0, 4.0]))
 
 
+def random_linear(size: int = 8, dim: int = 16, seed: int = 0) -> LinearRecognizer:
+    """A linear recognizer of random weights."""
+    generator = torch.Generator().manual_seed(seed)
+    return LinearRecognizer(torch.randn(3 * size * size, dim, generator=generator))
+
+
 @pytest.fixture
 def linear() -> Callable[..., LinearRecognizer]:
-    def make(size: int = 8, dim: int = 16, seed: int = 0) -> LinearRecognizer:
-        generator = torch.Generator().manual_seed(seed)
-        return LinearRecognizer(torch.randn(3 * size * size, dim, generator=generator))
-
-    return make
+    return random_linear
 
 
 @pytest.fixture
@@ -74,23 +76,23 @@ def saturated() -> SaturatedRecognizer:
     return SaturatedRecognizer()
 
 
+def random_batch(count: int = 12, size: int = 8, seed: int = 0, same: bool | None = None) -> PairBatch:
+    """Random pairs; genuine ones are noisy copies. Pixels include exact zeros and ones."""
+    generator = torch.Generator().manual_seed(seed)
+    reference = torch.rand(count, 3, size, size, generator=generator)
+    decoy = torch.rand(count, 3, size, size, generator=generator)
+    other = torch.rand(count, 3, size, size, generator=generator)
+    genuine = torch.arange(count) % 2 == 0 if same is None else torch.full((count,), same)
+    probe = torch.where(genuine[:, None, None, None], 0.7 * reference + 0.3 * other, other)
+    probe[:, :, 0] = 0.0
+    probe[:, :, -1] = 1.0
+    index = torch.arange(count)
+    return PairBatch(probe, reference, decoy, genuine, index % 10, index)
+
+
 @pytest.fixture
 def batch() -> Callable[..., PairBatch]:
-    """Random pairs; genuine ones are noisy copies. Pixels include exact zeros and ones."""
-
-    def make(count: int = 12, size: int = 8, seed: int = 0, same: bool | None = None) -> PairBatch:
-        generator = torch.Generator().manual_seed(seed)
-        reference = torch.rand(count, 3, size, size, generator=generator)
-        decoy = torch.rand(count, 3, size, size, generator=generator)
-        other = torch.rand(count, 3, size, size, generator=generator)
-        genuine = torch.arange(count) % 2 == 0 if same is None else torch.full((count,), same)
-        probe = torch.where(genuine[:, None, None, None], 0.7 * reference + 0.3 * other, other)
-        probe[:, :, 0] = 0.0
-        probe[:, :, -1] = 1.0
-        index = torch.arange(count)
-        return PairBatch(probe, reference, decoy, genuine, index % 10, index)
-
-    return make
+    return random_batch
 
 
 @pytest.fixture
@@ -101,32 +103,32 @@ def view() -> Callable[..., View]:
     return make
 
 
+def random_pair_set(count: int = 40, size: int = 8, seed: int = 0) -> PairSet:
+    """A small set over random images: half the pairs genuine, ten folds."""
+    rng = np.random.default_rng(seed)
+    people = rng.integers(0, 256, (count, size, size, 3))
+    noise = rng.integers(-40, 41, (count, size, size, 3))
+    images = np.concatenate([people, np.clip(people + noise, 0, 255)]).astype(np.uint8)
+    number = np.arange(count)
+    same = (number // 10) % 2 == 0
+    reference = np.where(same, number, (number + 1) % count)
+    return PairSet(
+        name="toy",
+        images=images,
+        probe=number + count,
+        reference=reference,
+        decoy=(number + 2) % count,
+        same=same,
+        fold=number % 10,
+        identity=np.concatenate([number, number]),
+        attacked=number,
+        digest=f"toy-{count}-{size}-{seed}",
+    )
+
+
 @pytest.fixture
 def pair_set() -> Callable[..., PairSet]:
-    """A small set over random images: half the pairs genuine, ten folds."""
-
-    def make(count: int = 40, size: int = 8, seed: int = 0) -> PairSet:
-        rng = np.random.default_rng(seed)
-        people = rng.integers(0, 256, (count, size, size, 3))
-        noise = rng.integers(-40, 41, (count, size, size, 3))
-        images = np.concatenate([people, np.clip(people + noise, 0, 255)]).astype(np.uint8)
-        number = np.arange(count)
-        same = (number // 10) % 2 == 0
-        reference = np.where(same, number, (number + 1) % count)
-        return PairSet(
-            name="toy",
-            images=images,
-            probe=number + count,
-            reference=reference,
-            decoy=(number + 2) % count,
-            same=same,
-            fold=number % 10,
-            identity=np.concatenate([number, number]),
-            attacked=number,
-            digest=f"toy-{count}-{size}-{seed}",
-        )
-
-    return make
+    return random_pair_set
 
 
 @pytest.fixture

@@ -19,12 +19,14 @@ import frbench.attacks
 import frbench.datasets
 import frbench.defenses
 import frbench.harness
+from frbench.attacks.lots import Walk
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core import fingerprints
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.recognizers.metering import Meter, metered
 from frbench.harness.threat_model.budgets import Linf
+from frbench.harness.threat_model.goals import Dodging
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,29 @@ def test_arrays_count_by_content_shape_and_kind() -> None:
     assert fingerprint(ones) == fingerprint(torch.ones(2, 3)) == fingerprint(np.asfortranarray(ones))
     others = [ones * 2, ones.reshape(3, 2), ones.astype(np.float64)]
     assert len({fingerprint(each) for each in [ones, *others]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("known", "thing"),
+    [
+        ("b3b6937272a4a4c3eedb421a37da1b00c449af6a98fed717e43098472a5749d9", Linf(8 / 255)),
+        (
+            "a37b1e2261d7b2f3e26b914757c90e1d68b27947c871bc9d51fd1f56182ac688",
+            np.arange(6, dtype=np.float32).reshape(2, 3),
+        ),
+        (
+            "95ef61be9084e5ed45121fcc8bcb7d23bc205203757cec6b78c72dc9d50d79d5",
+            [Dodging(), {"b": (0.1, 1e-7, True, None), "a": "\u00e4"}],
+        ),
+        (
+            "763df547ccd01db5ec7231347bfba926ed8b702517368047a1492e8f0fea7512",
+            Walk(step=0.25, steps=3, direction="sign"),
+        ),
+    ],
+)
+def test_that_every_python_and_every_machine_gives_the_same_keys(known: str, thing: object) -> None:
+    """Whichever Python runs this compares with the same constants: those of Python 3.11, 3.12 and 3.13 agree."""
+    assert fingerprint(thing) == known
 
 
 @pytest.mark.parametrize("bad", [Path("x"), object()])
