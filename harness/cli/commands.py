@@ -139,9 +139,9 @@ def serve(words: list[str]) -> int:
 def cloak(words: list[str]) -> int:
     """``frbench cloak FOLDER``: cloaked copies of a user's own photos."""
     from frbench.harness.config import build
-    from frbench.harness.photo_cloaking.photo_files import named
+    from frbench.harness.photo_cloaking.photo_files import split_arguments
 
-    source, overrides = named(words)
+    source, overrides = split_arguments(words)
     codes: list[int] = []
 
     def job(cfg: DictConfig) -> None:

@@ -170,12 +170,12 @@ def cloaker(config: Mapping[str, Any]) -> Cloaker:
         raise ConfigError("attack=none cannot make a cloak; choose another, such as attack=fawkes")
     attack, goal, budget = (instantiate(config[group], group) for group in ("attack", "goal", "budget"))
     verifier = lifted(instantiate(config["recognizer"], "recognizer"))
-    numbers = config["spread"], config["seed"], config["batch_size"]
+    numbers = config["alignment_jitter"], config["seed"], config["batch_size"]
     return Cloaker(verifier, attack, goal, budget, *numbers, resolve_device(config["device"]))
 
 
 def cloak_photos(config: Mapping[str, Any], source: Path) -> int:
     """Cloak the photos of ``source``; the exit code."""
-    job, finder = instantiate(config["protecting"], "cloak"), instantiate(config["finder"], "finder")
+    job, finder = instantiate(config["job"], "cloak"), instantiate(config["finder"], "finder")
     code: int = job.run(source, cloaker(config), finder.load)
     return code

@@ -23,12 +23,12 @@ TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of run, cloak, serve and 
     "allow_overlap": bool,
     "allow_low_accuracy": bool,
     "fetch": bool,
-    "spread": BelowOne,
+    "alignment_jitter": BelowOne,
     "top": NonNegativeInt,
     "quality": JpegQuality,
     "recursive": bool,
-    "small": NonNegativeInt,
-    "smallest": PositiveInt,
+    "warn_face_size": NonNegativeInt,
+    "min_face_size": PositiveInt,
 }
 
 

@@ -1,4 +1,4 @@
-"""A verifier that sees each probe aligned a little otherwise every time, as detectors differ on where a face is."""
+"""A verifier that jitters the alignment of probes at random, since detectors locate the same face differently."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from frbench.harness.core.verifiers import Wrapping
 
 
 @dataclass(frozen=True)
-class Realigned(Wrapping):
-    """Probes turned, scaled and shifted by normal noise before ``verifier`` sees them; references as they are.
+class AlignmentJitter(Wrapping):
+    """Rotates, scales and shifts probes by normal noise before ``verifier`` scores them; references are unchanged.
 
-    spread: standard deviation of the shift in sides of the image, of the scale, and of the angle in radians; 0 for
-    the verifier as it is.
+    Attributes:
+        verifier: scores the transformed probes.
+        std: standard deviation of the shift in image sides, of the scale, and of the angle in radians; 0 for none.
     """
 
     identity = "verifier.alignment_jitter"
     version = 1
 
     verifier: Verifier
-    spread: float
+    std: float
 
     @property
     def random(self) -> bool:
-        return self.spread > 0 or self.verifier.random
+        """Whether scores depend on the draw."""
+        return self.std > 0 or self.verifier.random
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
-        seen = self._moved(probe, template, draw) if self.spread else probe
-        return self.verifier.score(seen, template, draw)
+        """Scores (N,) of the transformed probes; each draw has its own transformation."""
+        return self.verifier.score(self._jittered(probe, template, draw) if self.std else probe, template, draw)
 
-    def _moved(self, probe: Images, template: Template, draw: Draw) -> Images:
-        scale, turn, x, y = (self.spread * normal(template.index, draw, (4,))).to(probe.dtype).unbind(1)
+    def _jittered(self, probe: Images, template: Template, draw: Draw) -> Images:
+        scale, angle, x, y = (self.std * normal(template.index, draw, (4,))).to(probe.dtype).unbind(1)
         scale = scale + 1
-        matrices = torch.stack([scale, -turn, 2 * x, turn, scale, 2 * y], dim=1).reshape(-1, 2, 3)
+        matrices = torch.stack([scale, -angle, 2 * x, angle, scale, 2 * y], dim=1).reshape(-1, 2, 3)
         grid = affine_grid(matrices, list(probe.shape), align_corners=False)
         return grid_sample(probe, grid, padding_mode="border", align_corners=False)

@@ -1,4 +1,4 @@
-"""Faces of a user's own, cloaked in batches: an attack whose pairs are each a face and itself."""
+"""Cloaks of aligned faces in batches: an attack on pairs that consist of a face and itself."""
 
 from __future__ import annotations
 
@@ -15,97 +15,111 @@ from frbench.harness.core.face_data import PairBatch, load_images
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Wrapping
 from frbench.harness.evaluation.crafting import enforce_budget
-from frbench.harness.photo_cloaking.alignment_jitter import Realigned
+from frbench.harness.photo_cloaking.alignment_jitter import AlignmentJitter
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
-_NUMBERS = 1 << 31  # a face's pair number is below it
+_INDICES = 1 << 31  # upper limit of the pair index of a face
 
 
-def gray_of(images: Tensor) -> Tensor:
-    """Images, or changes of images, (N, 3, H, W) with each channel replaced by the mean of all three."""
+def gray(images: Tensor) -> Tensor:
+    """Images or perturbations (N, 3, H, W), with each channel replaced by the mean of the three."""
     return images.mean(dim=1, keepdim=True).expand_as(images)
 
 
 @dataclass(frozen=True)
 class GrayProbes(Wrapping):
-    """``verifier`` on gray versions of the probes, so that the attacker's gradient is gray too."""
+    """``verifier`` on gray versions of the probes, so that the gradient is gray too."""
 
     verifier: Verifier
 
     def score(self, probe: Images, template: Template, draw: Draw) -> Scores:
-        return self.verifier.score(gray_of(probe), template, draw)
+        return self.verifier.score(gray(probe), template, draw)
 
 
 @dataclass(frozen=True)
 class Cloaker:
-    """An attack on aligned faces, each of them probe and reference of its own pair.
+    """An attack on aligned faces, where each face is probe and reference of its own pair.
 
-    What a face's cloak is depends on its pixels and the seed, not on where in which folder the photo lies.
-    spread: how differently the attack sees each face aligned from step to step, as ``Realigned`` has it. Detectors see
-    a cloaked face elsewhere than the natural one, and a cloak made for a single alignment loses half of its effect.
+    The cloak of a face depends on its pixels and the seed, not on the place of the photo.
+
+    Attributes:
+        verifier: the recognizer that the cloak is made on.
+        attack: makes the cloak.
+        goal: of the attack.
+        budget: limits the cloak, unless the attack is unbounded.
+        alignment_jitter: standard deviation of the alignment jitter at each step of the attack, see
+            ``AlignmentJitter``. Detectors locate a cloaked face differently from the original, and a cloak for a single
+            alignment loses half of its effect.
+        seed: of the attack.
+        batch_size: faces per batch.
+        device: where the attack runs.
     """
 
     verifier: Verifier
     attack: Attack
     goal: Cloak
     budget: Budget
-    spread: float
+    alignment_jitter: float
     seed: int
     batch_size: int
     device: torch.device
 
-    def ready(self) -> None:
-        """Raises FrbenchError where the attack cannot be made on this recognizer, or its weights cannot be had."""
+    def check(self) -> None:
+        """Raises FrbenchError if the attack does not work with the recognizer or the goal, or weights are missing."""
         if self.attack.needs_gradient and not self.verifier.differentiable:
             raise ConfigError(
-                f"{type(self.attack).__name__} needs gradients and this recognizer is a black box that gives none; "
-                "take a recognizer that does, such as foamliu_mobilefacenet"
+                f"{type(self.attack).__name__} needs gradients, but this recognizer is a black box; choose a white-box "
+                "recognizer such as foamliu_mobilefacenet"
             )
         self.goal.check(self.attack)
-        gray = np.full((1, 112, 112, 3), 127, np.uint8)
-        self.similarities(gray, gray)
+        blank = np.full((1, 112, 112, 3), 127, np.uint8)
+        self.similarities(blank, blank)
 
-    def changes(self, crops: np.ndarray) -> Tensor:
-        """What to add to the faces uint8 (N, 112, 112, 3): float32 (N, 3, 112, 112), in parts of 255.
+    def perturbations(self, crops: np.ndarray) -> Tensor:
+        """Cloaks of faces; a gray face (equal channels) gets a gray cloak.
 
-        A gray face (equal channels) gets a gray cloak.
+        Args:
+            crops: uint8 (N, 112, 112, 3), RGB.
+
+        Returns:
+            float32 (N, 3, 112, 112), to add to the faces on [0, 1].
         """
         found = torch.zeros(crops.transpose(0, 3, 1, 2).shape)
-        gray = (crops == crops[..., :1]).all(axis=(1, 2, 3))
+        gray_faces = (crops == crops[..., :1]).all(axis=(1, 2, 3))
         for is_gray in (False, True):
-            rows = np.flatnonzero(gray == is_gray)
-            for part in self._parts(rows):
-                found[rows[part]] = self._changes(crops[rows[part]], is_gray)
+            rows = np.flatnonzero(gray_faces == is_gray)
+            for part in self._batches(rows):
+                found[rows[part]] = self._perturbations(crops[rows[part]], is_gray)
         return found
 
-    def _changes(self, crops: np.ndarray, gray: bool) -> Tensor:
+    def _perturbations(self, crops: np.ndarray, is_gray: bool) -> Tensor:
         pairs = self._pairs(crops)
-        verifier = GrayProbes(self.verifier) if gray else self.verifier
-        nobody = torch.full((1,), -1.0, device=self.device).expand(_NUMBERS)  # the threshold of every number
-        view = View(Realigned(verifier, self.spread), nobody, self.seed)
+        verifier = GrayProbes(self.verifier) if is_gray else self.verifier
+        thresholds = torch.full((1,), -1.0, device=self.device).expand(_INDICES)  # by pair index
+        view = View(AlignmentJitter(verifier, self.alignment_jitter), thresholds, self.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
         result = self.attack(view, pairs, self.goal, budget)
-        if gray:
+        if is_gray:
             check_result(self.attack, result, pairs.probe)
-            result = replace(result, images=pairs.probe + gray_of(result.images - pairs.probe))
+            result = replace(result, images=pairs.probe + gray(result.images - pairs.probe))
         return (enforce_budget(self.attack, result, pairs.probe, budget).images - pairs.probe).cpu()
 
     @torch.no_grad()
     def similarities(self, crops: np.ndarray, others: np.ndarray) -> list[float]:
-        """The recognizer's scores between the faces uint8 (N, 112, 112, 3) and the ``others``, one to one."""
+        """Scores of the recognizer between ``crops`` and ``others``, uint8 (N, 112, 112, 3) each, one per face."""
         view = View(self.verifier, torch.zeros(0), self.seed)
         found: list[float] = []
-        for part in self._parts(crops):
+        for part in self._batches(crops):
             probes = load_images(crops[part], np.arange(len(crops[part])), self.device)
             found += view.score(probes, view.enroll(self._pairs(others[part]))).tolist()
         return found
 
-    def _parts(self, rows: np.ndarray) -> list[slice]:
+    def _batches(self, rows: np.ndarray) -> list[slice]:
         return [slice(first, first + self.batch_size) for first in range(0, len(rows), self.batch_size)]
 
     def _pairs(self, crops: np.ndarray) -> PairBatch:
         faces = load_images(crops, np.arange(len(crops)), self.device)
-        numbers = [int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:4], "big") % _NUMBERS for crop in crops]
-        index = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        indices = [int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:4], "big") % _INDICES for crop in crops]
+        index = torch.tensor(indices, dtype=torch.int64, device=self.device)
         return PairBatch(faces, faces, faces, torch.ones_like(index, dtype=torch.bool), torch.zeros_like(index), index)

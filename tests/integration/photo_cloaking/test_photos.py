@@ -18,10 +18,10 @@ from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Attack
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.images.pasting import Aligned
-from frbench.harness.photo_cloaking import batch_job as protecting
-from frbench.harness.photo_cloaking.batch_job import Protecting
+from frbench.harness.photo_cloaking import batch_job
+from frbench.harness.photo_cloaking.batch_job import CloakingJob
 from frbench.harness.photo_cloaking.cloaker import Cloaker
-from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decoded
+from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decode
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
@@ -40,17 +40,17 @@ def test_that_the_good_ones_are_done_and_the_others_named_with_reasons(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = snapshot(folder)
-    assert Protecting().run(folder, cloaker, lambda: find) == 1
+    assert CloakingJob().run(folder, cloaker, lambda: find) == 1
     told = lines(capfd.readouterr().out)
-    assert told["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg, similarity to the natural ")
-    assert told["group.png"].startswith("3 faces cloaked in group_cloaked.png, similarity to the natural ")
-    assert told["group.png"].endswith("1 face under 64 pixels, weakly cloaked")
+    assert told["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg, similarity to the original ")
+    assert told["group.png"].startswith("3 faces cloaked in group_cloaked.png, similarity to the original ")
+    assert told["group.png"].endswith("weak cloak of 1 face under 64 pixels")
     assert told["landscape.webp"] == "failed, no face found"
-    assert told["damaged.JPG"] == "failed, damaged or cut off"
-    assert told["letter.bmp"].startswith("failed, not a picture but a text file that begins with 'dear friend'")
+    assert told["damaged.JPG"] == "failed, damaged or truncated"
+    assert told["letter.bmp"].startswith("failed, not an image but a text file that begins with 'dear friend'")
     assert told["notes.txt"] == "not a photo"
     assert told[""].startswith("2 photos cloaked, ")
-    assert told[""].endswith("; 0 had a copy, 3 failed, 1 other file")
+    assert told[""].endswith("; 0 skipped, 3 failed, 1 other file")
     after = snapshot(folder)
     assert {name: after.pop(name) for name in before} == before
     assert sorted(after) == ["group_cloaked.png", "portrait_cloaked.jpg"]
@@ -59,14 +59,14 @@ def test_that_the_good_ones_are_done_and_the_others_named_with_reasons(
 def test_that_a_second_run_does_nothing_again(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Protecting().run(folder, cloaker, lambda: find)
+    CloakingJob().run(folder, cloaker, lambda: find)
     before = snapshot(folder)
     (folder / "group_cloaked.png").write_bytes(b"somebody's own")
     capfd.readouterr()
-    assert Protecting().run(folder, cloaker, lambda: find) == 1, "some still have no copy"
+    assert CloakingJob().run(folder, cloaker, lambda: find) == 1, "some still have no copy"
     told = lines(capfd.readouterr().out)
-    assert told["portrait.jpg"] == "left alone, for portrait_cloaked.jpg is there already"
-    assert told[""] == "0 photos cloaked; 2 had a copy, 3 failed, 1 other file"
+    assert told["portrait.jpg"] == "skipped, portrait_cloaked.jpg exists"
+    assert told[""] == "0 photos cloaked; 2 skipped, 3 failed, 1 other file"
     assert "portrait_cloaked.jpg" not in told
     after = snapshot(folder)
     assert after.pop("group_cloaked.png")[0] == b"somebody's own"
@@ -76,7 +76,7 @@ def test_that_a_second_run_does_nothing_again(
 def test_that_the_exit_code_is_0_where_every_photo_has_its_copy(folder: Path, cloaker: Cloaker) -> None:
     for name in ("landscape.webp", "damaged.JPG", "letter.bmp"):
         (folder / name).unlink()
-    assert [Protecting().run(folder, cloaker, lambda: find) for _ in range(2)] == [0, 0]
+    assert [CloakingJob().run(folder, cloaker, lambda: find) for _ in range(2)] == [0, 0]
 
 
 def test_that_a_killed_run_goes_on_to_the_same_copies(tmp_path: Path, cloaker: Cloaker) -> None:
@@ -85,7 +85,7 @@ def test_that_a_killed_run_goes_on_to_the_same_copies(tmp_path: Path, cloaker: C
         for number in range(5):
             picture(240, number).save(tmp_path / place / f"{number}.png")
     one = replace(cloaker, batch_size=1)
-    Protecting().run(tmp_path / "whole", one, lambda: find)
+    CloakingJob().run(tmp_path / "whole", one, lambda: find)
     calls = iter(range(100))
 
     def killed(photo: np.ndarray) -> Aligned:
@@ -94,12 +94,12 @@ def test_that_a_killed_run_goes_on_to_the_same_copies(tmp_path: Path, cloaker: C
         return find(photo)
 
     with pytest.raises(KeyboardInterrupt):
-        Protecting().run(tmp_path / "killed", one, lambda: killed)
+        CloakingJob().run(tmp_path / "killed", one, lambda: killed)
     assert sorted(path.name for path in (tmp_path / "killed").glob("*_cloaked.png")) == [
         "0_cloaked.png",
         "1_cloaked.png",
     ]
-    Protecting().run(tmp_path / "killed", one, lambda: find)
+    CloakingJob().run(tmp_path / "killed", one, lambda: find)
     contents = [{name: data for name, (data, _) in snapshot(tmp_path / place).items()} for place in ("whole", "killed")]
     assert contents[0] == contents[1]
 
@@ -109,21 +109,21 @@ def test_that_a_cloak_does_not_depend_on_names_neighbours_or_batches(
 ) -> None:
     tiny = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
     cloaker = replace(cloaker, verifier=CosineVerifier(tiny))
-    Protecting().run(folder, cloaker, lambda: find)
+    CloakingJob().run(folder, cloaker, lambda: find)
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.png").write_bytes((folder / "group.png").read_bytes())
     picture(240, 5).save(other / "z.png")
-    Protecting().run(other, replace(cloaker, batch_size=2), lambda: find)
+    CloakingJob().run(other, replace(cloaker, batch_size=2), lambda: find)
     assert (other / "a_cloaked.png").read_bytes() == (folder / "group_cloaked.png").read_bytes()
-    another = Protecting(suffix="_2").run(other, replace(cloaker, seed=1), lambda: find)
+    another = CloakingJob(suffix="_2").run(other, replace(cloaker, seed=1), lambda: find)
     assert another == 0
     assert (other / "a_2.png").read_bytes() != (other / "a_cloaked.png").read_bytes(), "another seed, another cloak"
 
 
 def test_that_only_the_faces_change_and_look_less_like_themselves(folder: Path, cloaker: Cloaker) -> None:
-    Protecting().run(folder, cloaker, lambda: find)
-    before, after = (decoded((folder / name).read_bytes()).pixels for name in ("group.png", "group_cloaked.png"))
+    CloakingJob().run(folder, cloaker, lambda: find)
+    before, after = (decode((folder / name).read_bytes()).pixels for name in ("group.png", "group_cloaked.png"))
     y, x = np.mgrid[0:220, 0:320]
     away = np.ones((220, 320), bool)
     for matrix in FACES[320]:
@@ -142,12 +142,14 @@ def test_that_photos_are_done_in_parts_that_fill_a_batch(
     for number in range(7):
         picture(240, number).save(tmp_path / f"{number}.png")
     sizes: list[int] = []
-    changes = Cloaker.changes
-    monkeypatch.setattr(Cloaker, "changes", lambda self, crops: (sizes.append(len(crops)), changes(self, crops))[1])
-    Protecting(suffix="_a").run(tmp_path, replace(cloaker, batch_size=3), lambda: find)
+    changes = Cloaker.perturbations
+    monkeypatch.setattr(
+        Cloaker, "perturbations", lambda self, crops: (sizes.append(len(crops)), changes(self, crops))[1]
+    )
+    CloakingJob(suffix="_a").run(tmp_path, replace(cloaker, batch_size=3), lambda: find)
     assert sizes == [3, 3, 1]
-    monkeypatch.setattr(protecting, "_HELD", 240 * 220 * 3)
-    Protecting(suffix="_b", out=str(tmp_path / "out")).run(tmp_path, replace(cloaker, batch_size=3), lambda: find)
+    monkeypatch.setattr(batch_job, "_MEMORY", 240 * 220 * 3)
+    CloakingJob(suffix="_b", out=str(tmp_path / "out")).run(tmp_path, replace(cloaker, batch_size=3), lambda: find)
     assert sizes[3:] == [2] * 7, "photos and their copies of before, two at a time"
 
 
@@ -158,15 +160,15 @@ def test_that_folders_inside_are_done_where_asked_and_their_copies_lie_alike(
     picture(240, 3).save(folder / "trip" / "us.png")
     out = folder / "safe"
     for _ in range(2):  # the second time what is in safe must not be taken for photos
-        Protecting(out=str(out), suffix="", recursive=True).run(folder, cloaker, lambda: find)
+        CloakingJob(out=str(out), suffix="", recursive=True).run(folder, cloaker, lambda: find)
     copies = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*"))
     assert copies == ["group.png", "portrait.jpg", "trip/us.png"]
-    Protecting(out=str(tmp_path / "flat")).run(folder, cloaker, lambda: find)
+    CloakingJob(out=str(tmp_path / "flat")).run(folder, cloaker, lambda: find)
     assert sorted(each.name for each in (tmp_path / "flat").iterdir()) == ["group_cloaked.png", "portrait_cloaked.jpg"]
 
 
 def test_that_a_single_photo_may_be_named(folder: Path, cloaker: Cloaker) -> None:
-    assert Protecting().run(folder / "portrait.jpg", cloaker, lambda: find) == 0
+    assert CloakingJob().run(folder / "portrait.jpg", cloaker, lambda: find) == 0
     assert sorted(path.name for path in folder.glob("*_cloaked*")) == ["portrait_cloaked.jpg"]
 
 
@@ -175,10 +177,10 @@ def test_that_a_picture_of_a_format_that_is_not_read_counts_as_not_done(
 ) -> None:
     picture(240).save(tmp_path / "a.jfif", "JPEG")
     (tmp_path / "b.TIFF").write_bytes(b"from a scanner")
-    assert Protecting().run(tmp_path, cloaker, lambda: find) == 1
+    assert CloakingJob().run(tmp_path, cloaker, lambda: find) == 1
     told = lines(capfd.readouterr().out)
     assert told["a.jfif"].startswith("1 face cloaked in a_cloaked.jfif")
-    assert told["b.TIFF"] == "failed, .tiff is not read; save it as JPEG or PNG"
+    assert told["b.TIFF"] == "failed, .tiff is not supported; save it as JPEG or PNG"
 
 
 def test_that_the_last_line_says_which_faces_were_not_searched_for(
@@ -189,9 +191,9 @@ def test_that_the_last_line_says_which_faces_were_not_searched_for(
     def limited(photo: np.ndarray) -> Aligned:
         return find(photo)._replace(smallest=smallest[photo.shape[1]])
 
-    Protecting().run(folder, cloaker, lambda: limited)
+    CloakingJob().run(folder, cloaker, lambda: limited)
     out = lines(capfd.readouterr().out)[""]
-    assert out.endswith("1 other file; faces under 32 pixels a side were not searched for")
+    assert out.endswith("1 other file; faces under 32 pixels per side were not searched for")
 
 
 @pytest.mark.parametrize("attack", [ProjectedDescent(steps=2, restarts=2), Fawkes(steps=4)])
@@ -204,7 +206,7 @@ def test_that_gray_stays_gray(
     picture(240, 1).save(tmp_path / "colours.png")
     tiny = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
     able = replace(cloaker, verifier=CosineVerifier(tiny), attack=attack)
-    assert Protecting().run(tmp_path, able, lambda: find) == 0, capfd.readouterr().out
+    assert CloakingJob().run(tmp_path, able, lambda: find) == 0, capfd.readouterr().out
     copies = [Image.open(tmp_path / f"{name}_cloaked.png") for name in ("gray", "colours")]
     assert [copy.mode for copy in copies] == [mode, "RGB"]
     gray, colours = (np.asarray(copy.convert("RGB")).astype(int) for copy in copies)
@@ -226,8 +228,8 @@ def test_that_a_face_that_a_detector_finds_no_more_is_told(
         return faces if same else Aligned(faces.crops[:1], faces.matrices[:1])
 
     (folder / "portrait.jpg").unlink()
-    Protecting().run(folder, cloaker, lambda: blinded)
-    assert ", 2 not found any more," in lines(capfd.readouterr().out)["group.png"]
+    CloakingJob().run(folder, cloaker, lambda: blinded)
+    assert ", 2 not detected in the copy," in lines(capfd.readouterr().out)["group.png"]
 
 
 def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
@@ -237,8 +239,8 @@ def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
     for name, data in own.items():
         (folder / name).write_bytes(data)
     (folder / "group_cloaked.png").symlink_to(folder / "on a disk that is not there.png")
-    Protecting().run(folder, cloaker, lambda: find)
-    assert lines(capfd.readouterr().out)["group.png"] == "left alone, for group_cloaked.png is there already"
+    CloakingJob().run(folder, cloaker, lambda: find)
+    assert lines(capfd.readouterr().out)["group.png"] == "skipped, group_cloaked.png exists"
     assert (folder / "group_cloaked.png").is_symlink() and (folder / "portrait_cloaked.jpg").is_file()
     assert {path.name: path.read_bytes() for path in folder.glob(".*.part")} == own
 
@@ -246,7 +248,7 @@ def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
 def test_that_a_copy_that_appears_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
     copies = Copies(folder, None, "_cloaked")
     (folder / "portrait_cloaked.jpg").write_bytes(b"somebody's own")
-    with pytest.raises(BadPhoto, match="portrait_cloaked.jpg has appeared meanwhile"):
+    with pytest.raises(BadPhoto, match="portrait_cloaked.jpg was created in the meantime"):
         copies.write(folder / "portrait.jpg", b"ours")
     assert (folder / "portrait_cloaked.jpg").read_bytes() == b"somebody's own"
     assert not list(folder.glob(".*"))
@@ -261,7 +263,7 @@ def test_that_where_a_file_system_has_no_links_copies_are_whole_too(
     monkeypatch.setattr("os.link", refuse)
     copies = Copies(folder, None, "_cloaked")
     assert copies.write(folder / "portrait.jpg", b"ours").read_bytes() == b"ours"
-    with pytest.raises(BadPhoto, match="appeared meanwhile"):
+    with pytest.raises(BadPhoto, match="was created in the meantime"):
         copies.write(folder / "portrait.jpg", b"others")
     assert not list(folder.glob(".*"))
 
@@ -273,7 +275,7 @@ def test_that_odd_names_are_told_and_hold_nobody_up(
     long = "a" * 250 + ".jpg"
     (folder / long).write_bytes(photo)
     (folder / os.fsdecode(b"Andr\xe9.jpg")).write_bytes(photo)
-    assert Protecting().run(folder, cloaker, lambda: find) == 1
+    assert CloakingJob().run(folder, cloaker, lambda: find) == 1
     told = lines(capfd.readouterr().out)
     assert told[long].startswith("failed, cannot write") and told[long].endswith("(File name too long)")
     assert told["Andr\\udce9.jpg"].startswith("1 face cloaked in Andr\\udce9_cloaked.jpg")
@@ -285,6 +287,6 @@ def test_that_16_bits_a_colour_are_told_and_not_made_8(
 ) -> None:
     deep = np.full((240, 240, 3), 40_000, np.uint16)
     assert cv2.imwrite(str(folder / "deep.png"), deep)
-    Protecting().run(folder, cloaker, lambda: find)
-    assert "16 bits a channel" in lines(capfd.readouterr().out)["deep.png"]
+    CloakingJob().run(folder, cloaker, lambda: find)
+    assert "16 bits per channel" in lines(capfd.readouterr().out)["deep.png"]
     assert not (folder / "deep_cloaked.png").exists()

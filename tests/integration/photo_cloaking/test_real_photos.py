@@ -14,7 +14,7 @@ from frbench.datasets.alignment.face_finder import FaceFinder
 from frbench.datasets.alignment.tiled_yunet import TiledYuNet
 from frbench.harness.cli.main import main
 from frbench.harness.core.face_data import load_images
-from frbench.harness.photo_cloaking.photo_files import decoded
+from frbench.harness.photo_cloaking.photo_files import decode
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
@@ -61,7 +61,7 @@ def test_that_a_users_folder_is_protected(
     assert told["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg")
     assert told["group.png"].startswith("3 faces cloaked in group_cloaked.png")
     assert told["landscape.jpg"] == "failed, no face found"
-    assert told["damaged.jpg"] == "failed, damaged or cut off"
+    assert told["damaged.jpg"] == "failed, damaged or truncated"
     assert told["notes.txt"] == "not a photo"
     assert "Traceback" not in err
     first = snapshot(real_photos)
@@ -80,7 +80,7 @@ def likenesses(root: Path, real_data: Path) -> dict[str, list[float]]:
     found = {}
     for name, (height, width) in CANVAS.items():
         natural, cloaked = (root / each for each in (name, name.replace(".", "_cloaked.")))
-        pair = [decoded(path.read_bytes()) for path in (natural, cloaked)]
+        pair = [decode(path.read_bytes()) for path in (natural, cloaked)]
         assert [photo.pixels.shape for photo in pair] == [(height, width, 3)] * 2, "upright"
         assert pair[0].kind == pair[1].kind
         faces = [FaceFinder(detector).load()(photo.pixels) for photo in pair]

@@ -18,7 +18,7 @@ from frbench.harness.core.contracts import AttackResult, View
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.photo_cloaking.batch_job import Protecting
+from frbench.harness.photo_cloaking.batch_job import CloakingJob
 from frbench.harness.photo_cloaking.cloaker import Cloaker
 from frbench.harness.threat_model.goals import Cloak
 
@@ -50,8 +50,8 @@ def test_that_an_unprotected_face_is_never_passed_off_as_cloaked(
     worth: float, folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lazy = replace(cloaker, attack=Lazy(worth))  # type: ignore[arg-type]
-    assert Protecting().run(folder, lazy, lambda: find) == 1
-    assert "failed, the attack changed nothing in 3 faces" in lines(capfd.readouterr().out)["group.png"]
+    assert CloakingJob().run(folder, lazy, lambda: find) == 1
+    assert "failed, the attack did not change 3 faces" in lines(capfd.readouterr().out)["group.png"]
     assert not list(folder.glob("*_cloaked*"))
 
 
@@ -67,7 +67,7 @@ def test_that_a_black_box_and_a_late_refusal_are_one_line(folder: Path, cloaker:
     blind = CosineVerifier(replace(linear(size=112), differentiable=False))
     wrong: Iterator[tuple[Cloaker, str]] = iter(
         [
-            (replace(cloaker, verifier=blind), "ProjectedDescent needs gradients and this recognizer is a black box"),
+            (replace(cloaker, verifier=blind), "ProjectedDescent needs gradients, but this recognizer is a black box"),
             (replace(cloaker, attack=Refusing()), "this cannot be"),  # type: ignore[arg-type]
             (replace(cloaker, attack=FawkesTargeted(steps=2)), "resemble another person's, and there is none here"),
             (replace(cloaker, attack=CarliniWagner()), "CarliniWagner goes on until a verifier is fooled"),
@@ -75,9 +75,9 @@ def test_that_a_black_box_and_a_late_refusal_are_one_line(folder: Path, cloaker:
     )
     for each, told in wrong:
         with pytest.raises(FrbenchError, match=told):
-            Protecting().run(folder, each, lambda: find)
+            CloakingJob().run(folder, each, lambda: find)
     with pytest.raises(FrbenchError):
-        Protecting(suffix="").run(folder, cloaker, lambda: find)
+        CloakingJob(suffix="").run(folder, cloaker, lambda: find)
     assert not list(folder.glob("*_cloaked*"))
 
 
@@ -86,7 +86,7 @@ def test_that_a_black_box_may_be_asked_by_an_attack_that_needs_no_gradient(
 ) -> None:
     blind = CosineVerifier(replace(linear(size=112), differentiable=False))
     asking = replace(cloaker, verifier=blind, attack=Lazy(4 / 255))  # type: ignore[arg-type]
-    Protecting().run(folder, asking, lambda: find)
+    CloakingJob().run(folder, asking, lambda: find)
     assert len(list(folder.glob("*_cloaked*"))) == 2
 
 
@@ -96,12 +96,12 @@ def test_that_a_place_without_photos_is_bad_usage(folder: Path, cloaker: Cloaker
     (empty / "notes.txt").touch()
     (empty / "a_cloaked.jpg").touch()
     for place, told in (
-        (empty, "holds no photos"),
-        (folder / "absent", "is not there"),
-        (folder / "notes.txt", "no ph"),
+        (empty, "contains no photos"),
+        (folder / "absent", "does not exist"),
+        (folder / "notes.txt", "contains no ph"),
     ):
         with pytest.raises(FrbenchError, match=told):
-            Protecting().run(place, cloaker, lambda: find)
+            CloakingJob().run(place, cloaker, lambda: find)
 
 
 def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
@@ -115,21 +115,21 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (["attack=fawks"], "did you mean fawkes"),
+        (["attack=fawks"], "did you mean attack=fawkes"),
         (["recognizer=foamliu"], "foamliu_mobilefacenet"),
-        (["qualty=90"], "did you mean quality?"),
-        (["attack=pgd", "attack.stepz=3"], "did you mean attack.steps?"),
+        (["qualty=90"], "did you mean 'quality'?"),
+        (["attack=pgd", "attack.stepz=3"], "did you mean 'attack.steps'?"),
         (["defense=jpeg"], "unknown option 'defense'"),
         (["quality=high"], "quality=high is not an integer from 1 to 100"),
         (["quality=101"], "quality=101 is not an integer from 1 to 100"),
         (["batch_size=0"], "batch_size=0 is not an integer above 0"),
-        (["spread=-0.1"], "spread=-0.1 is not a number of at least 0 and below 1"),
-        (["attack=none"], "attack that changes nothing"),
+        (["alignment_jitter=-0.1"], "alignment_jitter=-0.1 is not a number of at least 0 and below 1"),
+        (["attack=none"], "attack=none cannot make a cloak"),
         (["recognizer=face_reid_0095"], "black box"),
         (["finder._target_=os.system"], "trust=[os]"),
         (["recognizer=iresnet18"], "iresnet18.pth"),
-        (["-m", "attack=pgd,fgsm"], "takes no sweep"),
-        (["another"], "one folder or photo"),
+        (["-m", "attack=pgd,fgsm"], "does not support sweeps"),
+        (["another"], "one folder or photo, got"),
         (["~nobody/pictures"], "does not exist"),
     ],
 )
@@ -158,6 +158,6 @@ def test_that_help_of_the_verb_names_options_and_exit_codes(capsys: pytest.Captu
 def test_that_the_default_is_fawkes_and_yunet_and_a_goal_of_leaving_oneself() -> None:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         config = build.plain(hydra.compose("cloak"))
-    assert build.instantiate(config["attack"], "attack").cap == 15
+    assert build.instantiate(config["attack"], "attack").max_pixel_change == 15
     assert build.instantiate(config["goal"], "goal") == Cloak()
-    assert build.instantiate(config["protecting"], "cloak") == Protecting()
+    assert build.instantiate(config["job"], "cloak") == CloakingJob()

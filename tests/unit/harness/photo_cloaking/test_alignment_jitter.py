@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Template
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.photo_cloaking.alignment_jitter import Realigned
+from frbench.harness.photo_cloaking.alignment_jitter import AlignmentJitter
 
 
 class Seeing:
@@ -33,9 +33,9 @@ def template(*index: int) -> Template:
     return Template(torch.zeros(len(index), 1), torch.tensor(index))
 
 
-def shown(images: Tensor, index: tuple[int, ...], spread: float = 0.02, step: int = 0) -> Tensor:
+def shown(images: Tensor, index: tuple[int, ...], std: float = 0.02, step: int = 0) -> Tensor:
     inner = Seeing()
-    Realigned(inner, spread).score(images, template(*index), Draw(0, step=step))
+    AlignmentJitter(inner, std).score(images, template(*index), Draw(0, step=step))
     return inner.shown[0]
 
 
@@ -56,7 +56,7 @@ def test_that_what_is_seen_is_turned_scaled_and_shifted_and_nothing_else() -> No
 
 
 def test_that_shifts_and_scales_spread_as_asked() -> None:
-    images = shown(ramps(400), tuple(range(400)), spread=0.02)
+    images = shown(ramps(400), tuple(range(400)), std=0.02)
     middle = images[:, :2, 55:57, 55:57].mean(dim=(2, 3))
     assert middle.std(dim=0).tolist() == pytest.approx([0.02, 0.02], rel=0.15)
     assert middle.mean(dim=0).abs().max() < 0.004
@@ -75,14 +75,14 @@ def test_that_a_draw_belongs_to_the_pair_and_the_step() -> None:
 def test_that_without_a_spread_it_is_the_verifier(linear: Callable) -> None:
     images = torch.rand(2, 3, 112, 112)
     bare = CosineVerifier(linear(size=112))
-    still = Realigned(bare, 0.0)
+    still = AlignmentJitter(bare, 0.0)
     enrolled = bare.enroll(images.flip(0), torch.arange(2), Draw())
-    assert not still.random and Realigned(bare, 0.01).random
+    assert not still.random and AlignmentJitter(bare, 0.01).random
     assert torch.equal(still.score(images, enrolled, Draw()), bare.score(images, enrolled, Draw()))
 
 
 def test_that_gradients_reach_the_probe(linear: Callable) -> None:
     images = torch.rand(2, 3, 112, 112).requires_grad_()
-    look = Realigned(CosineVerifier(linear(size=112)), 0.02)
+    look = AlignmentJitter(CosineVerifier(linear(size=112)), 0.02)
     look.score(images, look.enroll(images, torch.arange(2), Draw()), Draw()).sum().backward()
     assert images.grad is not None and (images.grad != 0).float().mean() > 0.9

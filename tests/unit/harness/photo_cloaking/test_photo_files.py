@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.photo_cloaking import photo_files as photos
 from frbench.harness.photo_cloaking import photo_formats
-from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decoded, files, named, read
-from frbench.harness.photo_cloaking.photo_formats import is_picture
+from frbench.harness.photo_cloaking.photo_files import BadPhoto, Copies, decode, list_files, read_photo, split_arguments
+from frbench.harness.photo_cloaking.photo_formats import is_image_name
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -32,8 +32,8 @@ def filed(image: Image.Image, form: str, **options: object) -> bytes:
 
 def again(data: bytes, change: int = 0, quality: int = 95) -> Image.Image:
     """The picture in ``data``, made anew with ``change`` added to its pixels."""
-    photo = decoded(data)
-    return Image.open(BytesIO(photo.encoded(photo.pixels + np.uint8(change), quality)))
+    photo = decode(data)
+    return Image.open(BytesIO(photo.encode(photo.pixels + np.uint8(change), quality)))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
@@ -42,7 +42,7 @@ def test_that_a_photo_stays_what_it_was_in_format_size_and_profile(form: str) ->
     copy = again(filed(Image.fromarray(pixels()), form, **options))
     assert (copy.format, copy.size, copy.mode) == (form, (90, 60), "RGB")
     assert copy.info.get("icc_profile") == options.get("icc_profile")
-    assert np.abs(np.asarray(copy).astype(int) - decoded(filed(Image.fromarray(pixels()), form)).pixels).mean() < 2
+    assert np.abs(np.asarray(copy).astype(int) - decode(filed(Image.fromarray(pixels()), form)).pixels).mean() < 2
 
 
 @pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
@@ -53,7 +53,7 @@ def test_that_what_lost_nothing_loses_nothing(form: str, options: dict) -> None:
 
 def test_that_quality_decides_the_size_of_a_jpeg_whose_colours_keep_their_resolution() -> None:
     data = filed(Image.fromarray(pixels()), "JPEG", quality=90)
-    fine, coarse = (decoded(data).encoded(pixels(), quality) for quality in (95, 30))
+    fine, coarse = (decode(data).encode(pixels(), quality) for quality in (95, 30))
     assert len(fine) > len(coarse)
     assert {each[1:3] for each in Image.open(BytesIO(fine)).layer} == {(1, 1)}  # type: ignore[attr-defined]
 
@@ -64,12 +64,12 @@ def test_that_a_turned_photo_is_upright_and_its_copy_shows_so_without_exif() -> 
     exif[0x010F] = "maker"
     exif.get_ifd(0x8825)[1] = "N"  # where it was taken
     data = filed(Image.fromarray(pixels()), "JPEG", quality=95, exif=exif, comment=b"a secret")
-    photo, stored = decoded(data), np.asarray(Image.open(BytesIO(data)))
+    photo, stored = decode(data), np.asarray(Image.open(BytesIO(data)))
     assert np.array_equal(photo.pixels, np.rot90(stored, -1))
     copy = again(data)
     assert copy.size == (60, 90)
     assert not dict(copy.getexif())
-    assert b"maker" not in photo.encoded(photo.pixels, 95) and b"secret" not in photo.encoded(photo.pixels, 95)
+    assert b"maker" not in photo.encode(photo.pixels, 95) and b"secret" not in photo.encode(photo.pixels, 95)
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
@@ -105,7 +105,7 @@ def test_that_the_first_of_a_telephones_several_pictures_is_the_photo() -> None:
     data = filed(first, "MPO", save_all=True, append_images=[other])
     assert Image.open(BytesIO(data)).format == "MPO"
     assert again(data).format == "JPEG"
-    assert np.abs(decoded(data).pixels.astype(int) - pixels()).mean() < 10
+    assert np.abs(decode(data).pixels.astype(int) - pixels()).mean() < 10
 
 
 GOOD = filed(Image.fromarray(pixels(400, 600)), "JPEG")
@@ -114,36 +114,36 @@ GOOD = filed(Image.fromarray(pixels(400, 600)), "JPEG")
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a picture"),
-        (b"dear friend,\n", "not a picture"),
-        (GOOD[: len(GOOD) // 2], "damaged or cut off"),
-        (filed(Image.fromarray(pixels(400, 600)), "PNG")[:9000], "damaged or cut off"),
-        (filed(Image.new("CMYK", (9, 9)), "JPEG"), "its colours are CMYK; save it as RGB"),
-        (filed(Image.new("I;16", (9, 9)), "PNG"), "its colours are I;16; save it as RGB with 8 bits"),
-        (filed(Image.new("RGB", (9, 9)), "GIF"), "GIF is not read; save it as JPEG or PNG"),
+        (b"", "not an image"),
+        (b"dear friend,\n", "not an image"),
+        (GOOD[: len(GOOD) // 2], "damaged or truncated"),
+        (filed(Image.fromarray(pixels(400, 600)), "PNG")[:9000], "damaged or truncated"),
+        (filed(Image.new("CMYK", (9, 9)), "JPEG"), "colour mode CMYK is not supported; save it as RGB"),
+        (filed(Image.new("I;16", (9, 9)), "PNG"), "colour mode I;16 is not supported; save it as RGB with 8 bits"),
+        (filed(Image.new("RGB", (9, 9)), "GIF"), "GIF is not supported; save it as JPEG or PNG"),
         (
             filed(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")]),
             "an animation of 2 frames",
         ),
-        (filed(Image.new("1", (40_000, 2)), "PNG"), "40000x2 is more than 32000 pixels a side"),
+        (filed(Image.new("1", (40_000, 2)), "PNG"), "40000x2 exceeds 32000 pixels per side"),
     ],
     ids=["empty", "text", "half a jpeg", "half a png", "cmyk", "16 bits", "gif", "animation", "long"],
 )
 def test_that_what_cannot_be_done_has_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(BadPhoto, match=reason) as error:
-        decoded(data)
+        decode(data)
     assert "\n" not in str(error.value)
 
 
 def test_that_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
     with pytest.raises(BadPhoto, match=r"cannot be read \(No such file"):
-        read(tmp_path / "absent.jpg")
+        read_photo(tmp_path / "absent.jpg")
 
 
 def test_that_names_say_what_is_a_picture() -> None:
     read_here = (".JPG", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".WebP", ".bmp")
-    assert all(is_picture(Path(f"a{each}")) for each in (*read_here, ".heic", ".HIF", ".TIF", ".gif", ".dng"))
-    assert not any(is_picture(Path(f"a{each}")) for each in (".txt", "", ".jpg.part", ".mp4", ".pdf"))
+    assert all(is_image_name(Path(f"a{each}")) for each in (*read_here, ".heic", ".HIF", ".TIF", ".gif", ".dng"))
+    assert not any(is_image_name(Path(f"a{each}")) for each in (".txt", "", ".jpg.part", ".mp4", ".pdf"))
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
@@ -154,12 +154,16 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
     [
         ("a.heic", HEIC, r'^HEIC: install pillow-heif \(pip install "frbench\[heic\]"\), or save it as JPEG$'),
         ("a.jpg", HEIC, r"^HEIC inside \.jpg: install pillow-heif"),
-        ("a.jpg", b"<!DOCTYPE html><html></html>", "^not a picture but a web page$"),
-        ("a.png", b"", "^not a picture but an empty file$"),
-        ("a.jpg", filed(Image.new("RGB", (9, 9)), "TIFF"), r"^TIFF inside \.jpg is not read; save it as JPEG or PNG$"),
-        ("a.tiff", filed(Image.new("RGB", (9, 9)), "TIFF"), "^TIFF is not read; save it as"),
-        ("a.dng", filed(Image.new("RGB", (9, 9)), "TIFF"), r"^\.dng is not read; save it as"),
-        ("a.cr3", b"\0\0\0\x18ftypcrx " + bytes(99), r"^\.cr3 is not read; save it as"),
+        ("a.jpg", b"<!DOCTYPE html><html></html>", "^not an image but a web page$"),
+        ("a.png", b"", "^not an image but an empty file$"),
+        (
+            "a.jpg",
+            filed(Image.new("RGB", (9, 9)), "TIFF"),
+            r"^TIFF inside \.jpg is not supported; save it as JPEG",
+        ),
+        ("a.tiff", filed(Image.new("RGB", (9, 9)), "TIFF"), "^TIFF is not supported; save it as"),
+        ("a.dng", filed(Image.new("RGB", (9, 9)), "TIFF"), r"^\.dng is not supported; save it as"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx " + bytes(99), r"^\.cr3 is not supported; save it as"),
     ],
 )
 def test_that_a_file_that_is_not_read_is_named(
@@ -170,7 +174,7 @@ def test_that_a_file_that_is_not_read_is_named(
         monkeypatch.setattr(module, "readable", lambda: without_heif)
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadPhoto, match=reason):
-        read(tmp_path / name)
+        read_photo(tmp_path / name)
 
 
 def test_that_heic_is_read_and_written_where_pillow_heif_is_installed() -> None:
@@ -179,37 +183,41 @@ def test_that_heic_is_read_and_written_where_pillow_heif_is_installed() -> None:
     exif = Image.Exif()
     exif[0x010F] = "maker"
     data = filed(Image.fromarray(pixels()), "HEIF", quality=95, exif=exif, icc_profile=PROFILE)
-    assert np.abs(decoded(data).pixels.astype(int) - pixels()).mean() < 3
+    assert np.abs(decode(data).pixels.astype(int) - pixels()).mean() < 3
     copy = again(data)
     assert (copy.format, copy.size, copy.mode) == ("HEIF", (90, 60), "RGB")
     assert copy.info.get("icc_profile") == PROFILE and not dict(copy.getexif())
     assert again(filed(Image.fromarray(pixels()[:, :, 0]), "HEIF")).mode == "L"
-    with pytest.raises(BadPhoto, match="HEIC, damaged or cut off|damaged or cut off"):
-        decoded(data[: len(data) // 2])
+    with pytest.raises(BadPhoto, match="HEIC, damaged or truncated|damaged or truncated"):
+        decode(data[: len(data) // 2])
 
 
 def test_that_files_are_listed_by_name_without_hidden_ones(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.png", ".hidden.jpg", "inside/c.jpg", "inside/.d.jpg", ".folder/e.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert files(tmp_path, recursive=False) == [tmp_path / "a.png", tmp_path / "b.jpg"]
-    assert files(tmp_path, recursive=True) == [tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "inside" / "c.jpg"]
+    assert list_files(tmp_path, recursive=False) == [tmp_path / "a.png", tmp_path / "b.jpg"]
+    assert list_files(tmp_path, recursive=True) == [
+        tmp_path / "a.png",
+        tmp_path / "b.jpg",
+        tmp_path / "inside" / "c.jpg",
+    ]
 
 
 def test_that_copies_lie_beside_their_photos_or_in_another_folder_as_they_lie_in_theirs(tmp_path: Path) -> None:
     photo = tmp_path / "trip" / "us.two.JPG"
-    assert Copies(tmp_path, None, "_cloaked").of(photo) == tmp_path / "trip" / "us.two_cloaked.JPG"
+    assert Copies(tmp_path, None, "_cloaked").path_of(photo) == tmp_path / "trip" / "us.two_cloaked.JPG"
     out = tmp_path / "safe"
-    assert Copies(tmp_path, out, "").of(photo) == out / "trip" / "us.two.JPG"
-    assert Copies(tmp_path, None, "_cloaked").holds(tmp_path / "a_cloaked.png")
-    assert Copies(tmp_path, out, "_x").holds(out / "a.png") and not Copies(tmp_path, out, "_x").holds(photo)
-    assert not Copies(tmp_path, tmp_path.parent, "").holds(photo), "a folder above is no folder of copies"
+    assert Copies(tmp_path, out, "").path_of(photo) == out / "trip" / "us.two.JPG"
+    assert Copies(tmp_path, None, "_cloaked").is_copy(tmp_path / "a_cloaked.png")
+    assert Copies(tmp_path, out, "_x").is_copy(out / "a.png") and not Copies(tmp_path, out, "_x").is_copy(photo)
+    assert not Copies(tmp_path, tmp_path.parent, "").is_copy(photo), "a folder above is no folder of copies"
 
 
 def test_that_a_copy_is_never_written_over_another_file_nor_by_halves(tmp_path: Path) -> None:
     copies = Copies(tmp_path, None, "_cloaked")
     assert copies.write(tmp_path / "a.jpg", b"one").read_bytes() == b"one"
-    with pytest.raises(BadPhoto, match="a_cloaked.jpg has appeared meanwhile"):
+    with pytest.raises(BadPhoto, match="a_cloaked.jpg was created in the meantime"):
         copies.write(tmp_path / "a.jpg", b"two")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a_cloaked.jpg", b"one")]
 
@@ -230,13 +238,11 @@ def test_that_copies_that_would_be_in_the_way_are_refused(out: str | None, suffi
 def test_that_the_folder_may_stand_anywhere_among_the_overrides(tmp_path: Path) -> None:
     odd = tmp_path / "my=photos"
     odd.mkdir()
-    assert named(["seed=1", "photos", "+attack.x=2"]) == (Path("photos"), ["seed=1", "+attack.x=2"])
-    assert named([str(odd), "seed=1"]) == (odd, ["seed=1"])
+    assert split_arguments(["seed=1", "photos", "+attack.x=2"]) == (Path("photos"), ["seed=1", "+attack.x=2"])
+    assert split_arguments([str(odd), "seed=1"]) == (odd, ["seed=1"])
 
 
-@pytest.mark.parametrize(
-    ("words", "told"), [([], "needs a folder"), (["seed=1"], "needs"), (["a", "b"], "not a and b")]
-)
+@pytest.mark.parametrize(("words", "told"), [([], "got none"), (["seed=1"], "got none"), (["a", "b"], "got a and b")])
 def test_that_no_folder_or_several_are_told_with_the_usage(words: list[str], told: str) -> None:
     with pytest.raises(FrbenchError, match=f"{told}.*frbench cloak FOLDER"):
-        named(words)
+        split_arguments(words)
