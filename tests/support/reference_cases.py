@@ -241,7 +241,15 @@ CASES: dict[str, Callable[[Any, Path], Outputs]] = {
     "maker": maker,
 }
 
-TOLERANCES: dict[str, Tolerance] = dict.fromkeys(CASES, Tolerance(1e-3, 1e-5))
+# Between the instruction sets of CPUs (ATEN_CPU_CAPABILITY=default, SSE4 in oneDNN and MKL, against AVX-512) the last
+# bits differ. Attacks by signs of small gradients grow that to 1 % of a size, mixed precision to 0.4 % of a loss,
+# and fits multiply it too. The other groups are a few operations in float32.
+TOLERANCES: dict[str, Tolerance] = dict.fromkeys(CASES, Tolerance(1e-3, 1e-5)) | {
+    "attack": Tolerance(2e-2, 1e-4),
+    "training": Tolerance(1e-2, 1e-4),
+    "defense": Tolerance(1e-2, 1e-4),
+    "maker": Tolerance(1e-2, 1e-4),
+}
 
 
 def options() -> list[tuple[str, str]]:
