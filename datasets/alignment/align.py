@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -89,41 +89,51 @@ def most_prominent(faces: Faces, height: int, width: int) -> np.ndarray | None:
     return faces.landmarks[int(np.argmax(w * h - 2 * off_centre))]
 
 
+class DetectionPass(TypedDict):
+    """One detection: ``max_side`` is the longest side in pixels, 0 for the image's own where it fits into 640."""
+
+    max_side: NonNegativeInt
+    min_score: Fraction
+
+
 @dataclass(frozen=True)
 class YuNet:
-    """The YuNet detector through OpenCV. ``model``: the ONNX file with the fixed input of 640x640.
+    """The YuNet detector through OpenCV (Wu et al., 2023).
 
-    looks: (longest side in pixels, least score), tried in turn until a face is found. Images are never cut, only
-    scaled and padded; 0 means at its own size where that fits. Small, dark or turned faces need the later looks.
+    Images are never cropped, only scaled and padded. Small, dark or turned faces need the later passes.
+
+    Args:
+        model: the ONNX file with a fixed input of 640x640.
+        passes: tried in turn until a face is found.
     """
 
     identity = "detector.yunet"
     version = 1
 
     model: str | Path
-    looks: Sequence[tuple[NonNegativeInt, Fraction]] = (
-        (0, 0.6),
-        (640, 0.6),
-        (320, 0.6),
-        (0, 0.3),
-        (640, 0.3),
-        (320, 0.3),
+    passes: Sequence[DetectionPass] = (
+        {"max_side": 0, "min_score": 0.6},
+        {"max_side": 640, "min_score": 0.6},
+        {"max_side": 320, "min_score": 0.6},
+        {"max_side": 0, "min_score": 0.3},
+        {"max_side": 640, "min_score": 0.3},
+        {"max_side": 320, "min_score": 0.3},
     )
 
     def fingerprint(self) -> dict[str, Any]:
         """What is looked for and how, not where the file lies; null while the file or OpenCV is missing."""
         usable = Path(self.model).is_file() and importlib.util.find_spec("cv2") is not None
         digest = hashlib.sha256(Path(self.model).read_bytes()).hexdigest() if usable else None
-        return {"model": digest, "looks": self.looks}
+        return {"model": digest, "passes": self.passes}
 
     def load(self) -> Detect:
         network = face_detector(self.model)
 
         def detect(image: np.ndarray) -> Faces:
-            for side, score in self.looks:
+            for each in self.passes:
                 longest = max(image.shape[:2])
-                scale = min(side or longest, CANVAS) / longest
-                network.setScoreThreshold(score)
+                scale = min(each["max_side"] or longest, CANVAS) / longest
+                network.setScoreThreshold(each["min_score"])
                 rows = network.detect(on_canvas(resized(image, scale)))[1]
                 if rows is not None:
                     return Faces(rows[:, :4] / scale, rows[:, 4:14].reshape(-1, 5, 2) / scale)

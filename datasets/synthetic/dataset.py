@@ -29,7 +29,7 @@ _BLOCK = 128  # photographs rendered at a time and held in memory
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(Subset):
-    """A verification set of ``people`` x ``shots`` photographs: 10 folds, no person in two of them.
+    """A verification set of ``people`` x ``photos_per_person`` photographs: 10 folds, no person in two of them.
 
     people_seed: which people; other seeds make other people, so sets of different seeds share nobody.
     pairs: over all folds, half of them genuine.
@@ -41,7 +41,7 @@ class Synthetic(Subset):
 
     name: str = "synthetic"
     people: SyntheticPeople = 120
-    shots: AtLeastTwo = 8
+    photos_per_person: AtLeastTwo = 8
     pairs: SyntheticPairs = 1200
     people_seed: Seed = 2
 
@@ -52,8 +52,8 @@ class Synthetic(Subset):
         """
         self.check(self.name)
         self._check("dataset")
-        stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
-        identity = np.repeat(np.arange(self.people), self.shots)
+        stack = _photographs(self.name, self.people_seed, self.people, self.photos_per_person, cache)
+        identity = np.repeat(np.arange(self.people), self.photos_per_person)
         return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
 
     def check_combination(self, where: str) -> None:
@@ -61,17 +61,18 @@ class Synthetic(Subset):
         self._check(where)
 
     def _check(self, where: str) -> None:
-        if self.people % FOLDS or self.people < 3 * FOLDS or self.shots < 2:
+        photos = self.photos_per_person
+        if self.people % FOLDS or self.people < 3 * FOLDS or photos < 2:
             raise ConfigError(
-                f"{where}.people={self.people}, {where}.shots={self.shots}, expected a multiple of {FOLDS} "
-                f"people from {3 * FOLDS} up and at least 2 shots of each"
+                f"{where}.people={self.people}, {where}.photos_per_person={photos}, expected a multiple of {FOLDS} "
+                f"people from {3 * FOLDS} up and at least 2 photos of each"
             )
         group = self.people // FOLDS
-        each = min(group * self.shots * (self.shots - 1) // 2, group * ((group - 1) // 2) * self.shots**2)
+        each = min(group * photos * (photos - 1) // 2, group * ((group - 1) // 2) * photos**2)
         if self.pairs % (2 * FOLDS) or not 0 < self.pairs <= 2 * FOLDS * each:
             raise ConfigError(
                 f"{where}.pairs={self.pairs}, expected a multiple of {2 * FOLDS} up to "
-                f"{2 * FOLDS * each} for {self.people} people with {self.shots} shots"
+                f"{2 * FOLDS * each} for {self.people} people with {photos} photos each"
             )
 
     def _pairs(self) -> PairList:
@@ -94,22 +95,23 @@ class Synthetic(Subset):
         )
 
     def _genuine(self, person: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pair of shots number ``turn`` in a random order of all pairs of shots of each person."""
-        first, second = np.triu_indices(self.shots, 1)
+        """The pair number ``turn`` in a random order of all pairs of photos of each person."""
+        first, second = np.triu_indices(self.photos_per_person, 1)
         chance = uniform(torch.from_numpy(person), Draw(self.people_seed, Stream.GENUINE_PAIRS), (len(first),)).numpy()
         chosen = np.argsort(chance, axis=1, kind="stable")[np.arange(len(person)), turn]
-        return person * self.shots + first[chosen], person * self.shots + second[chosen]
+        return person * self.photos_per_person + first[chosen], person * self.photos_per_person + second[chosen]
 
     def _impostors(self, first: int, place: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each person beside the next of the fold, then the next but one, and so on; shots at random."""
+        """Each person paired with the next of the fold, then the next but one, and so on; photos at random."""
         group = self.people // FOLDS
         again, step = np.divmod(turn, (group - 1) // 2)
         a, b = first + place, first + (place + 1 + step) % group
         chance = uniform(torch.from_numpy(a * self.people + b), Draw(self.people_seed, Stream.IMPOSTOR_PAIRS), (1,))[
             :, 0
         ]
-        shots = (np.floor(chance.numpy() * self.shots**2).astype(np.int64) + again) % self.shots**2
-        return a * self.shots + shots // self.shots, b * self.shots + shots % self.shots
+        count = self.photos_per_person
+        photos = (np.floor(chance.numpy() * count**2).astype(np.int64) + again) % count**2
+        return a * count + photos // count, b * count + photos % count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +123,18 @@ class SyntheticFaces:
 
     name: str = "synthetic_faces"
     people: PositiveInt = 120
-    shots: PositiveInt = 10
+    photos_per_person: PositiveInt = 10
     people_seed: Seed = 3
 
     def open(self, cache: Path) -> FaceSet:
-        """Images ordered by person and shot. Raises FrbenchError: no people or no shots."""
-        if self.people < 1 or self.shots < 1:
-            raise ConfigError(f"{self.name}: people={self.people}, shots={self.shots}, expected at least 1 of each")
-        stack = _photographs(self.name, self.people_seed, self.people, self.shots, cache)
-        identity = np.repeat(np.arange(self.people), self.shots)
+        """Images ordered by person. Raises ConfigError: no people or no photos."""
+        if self.people < 1 or self.photos_per_person < 1:
+            raise ConfigError(
+                f"{self.name}: people={self.people}, photos_per_person={self.photos_per_person}, expected at least 1 "
+                "of each"
+            )
+        stack = _photographs(self.name, self.people_seed, self.people, self.photos_per_person, cache)
+        identity = np.repeat(np.arange(self.people), self.photos_per_person)
         return FaceSet(
             name=self.name,
             images=stack.images,
@@ -143,15 +148,15 @@ def _people(seed: int, count: int) -> tuple[str, ...]:
     return tuple(f"synthetic {seed} {number}" for number in range(count))
 
 
-def _photographs(name: str, people_seed: int, people: int, shots: int, cache: Path) -> Stack:
+def _photographs(name: str, people_seed: int, people: int, each: int, cache: Path) -> Stack:
     """The stack of all photographs, person by person; rendered in blocks as the store asks for them."""
-    total = people * shots
+    total = people * each
     lock = threading.Lock()
 
     @lru_cache(maxsize=2)
     def block(number: int) -> np.ndarray:
         rows = np.arange(number * _BLOCK, min((number + 1) * _BLOCK, total))
-        return rendering.render(people_seed, rows // shots, rows % shots)
+        return rendering.render(people_seed, rows // each, rows % each)
 
     def encoded(row: int) -> bytes:
         with lock:
@@ -163,5 +168,5 @@ def _photographs(name: str, people_seed: int, people: int, shots: int, cache: Pa
     def contents() -> Contents:
         return Contents([Encoded(f"{name}: photograph {row}", partial(encoded, row)) for row in range(total)])
 
-    signature = [f"people_seed={people_seed}", f"people={people}", f"shots={shots}", f"renderer={RENDERER_VERSION}"]
+    signature = [f"people_seed={people_seed}", f"people={people}", f"shots={each}", f"renderer={RENDERER_VERSION}"]
     return open_stack(name, signature, contents, cache)

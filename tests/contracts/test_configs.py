@@ -31,8 +31,8 @@ OPTIONS = [(group, option) for group in BUILT for option in GROUPS[group] if (gr
 FINGERPRINTED = ("attack", "goal", "budget", "threat", "defense", "protocol")  # the others are known by a digest
 
 PROMISED = {
-    "dataset": "lfw cfp_fp cfp_ff agedb_30 lfw_bin cfp_fp_bin agedb_30_bin synthetic cfp_users cfp_users_afar "
-    "synthetic_users",
+    "dataset": "lfw cfp_fp cfp_ff agedb_30 lfw_bin cfp_fp_bin agedb_30_bin synthetic cfp_users "
+    "cfp_users_distant_targets synthetic_users",
     "recognizer": "tiny foamliu_mobilefacenet bubbliiiing_mobilefacenet mobileface_v2 face_reid_0095 onnx insightface "
     "iresnet18 iresnet34 iresnet50 iresnet100 ensemble flip_averaged service trained",
     "attack": "none fgsm bim pgd mifgsm difgsm tifgsm apgd cw deepfool fab lots worst_case minimal square nes "

@@ -12,7 +12,7 @@ import pytest
 from frbench.datasets.synthetic.dataset import SyntheticFaces
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-SMALL = ["identities.people=100", "identities.shots=3", "recognizer=tiny", "device=cpu", "--pairs", "60"]
+SMALL = ["identities.people=100", "identities.photos_per_person=3", "recognizer=tiny", "device=cpu", "--pairs", "60"]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_that_a_higher_price_of_eigenfaces_keeps_fewer_of_them(
 
 
 def test_that_nobody_is_both_fitted_on_and_measured(script: ModuleType, tmp_path: Path) -> None:
-    fit, held = script.halves(SyntheticFaces(name="few", people=10, shots=2, people_seed=3).open(tmp_path))
+    fit, held = script.halves(SyntheticFaces(name="few", people=10, photos_per_person=2, people_seed=3).open(tmp_path))
     assert not set(fit.identity) & set(held.identity)
     assert len(fit.images) + len(held.images) == 20
 

@@ -19,8 +19,8 @@ from frbench.harness.recognizers.initialization import member_names
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 BRIEF = [
-    *("identities=synthetic", "identities.people=10", "identities.shots=4"),
-    *("dataset.people=30", "dataset.shots=2", "dataset.pairs=40"),
+    *("identities=synthetic", "identities.people=10", "identities.photos_per_person=4"),
+    *("dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=40"),
     *("training.schedule.epochs=1", "training.schedule.batch_size=20", "device=cpu"),
 ]
 
@@ -35,7 +35,7 @@ def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
-    pairs = Synthetic(name="few", people=30, shots=2, pairs=40, people_seed=4).open(tmp_path)
+    pairs = Synthetic(name="few", people=30, photos_per_person=2, pairs=40, people_seed=4).open(tmp_path)
     script.ship("three", ["training=shared_head"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
     weights = load_file(tmp_path / "three.safetensors")
     assert len(member_names(weights)) == 3

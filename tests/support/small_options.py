@@ -17,12 +17,12 @@ SHORTER = {"steps": 50, "queries": 200}  # at most, of attacks
 
 # What a small tree is too small for, and what would be rendered for minutes.
 SMALLER: dict[str, dict[str, int]] = {
-    "dataset=synthetic": {"people": 30, "shots": 2, "pairs": 20},
-    "dataset=synthetic_users": {"people": 3, "shots": 4},
-    "dataset=cfp_users": {"shots": 4},
-    "dataset=cfp_users_afar": {"shots": 4, "people": 5},
-    "identities=synthetic": {"people": 2, "shots": 2},
-    "identities=synthetic_1000": {"people": 2, "shots": 2},
+    "dataset=synthetic": {"people": 30, "photos_per_person": 2, "pairs": 20},
+    "dataset=synthetic_users": {"people": 3, "photos_per_person": 4},
+    "dataset=cfp_users": {"photos_per_person": 4},
+    "dataset=cfp_users_distant_targets": {"photos_per_person": 4, "people": 5},
+    "identities=synthetic": {"people": 2, "photos_per_person": 2},
+    "identities=synthetic_1000": {"people": 2, "photos_per_person": 2},
 }
 
 

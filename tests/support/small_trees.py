@@ -88,11 +88,11 @@ TREES: dict[str, Callable[[Path], None]] = {
 
 
 # What a small tree is too small for.
-FEWER: dict[str, dict[str, int]] = {"cfp_users": {"shots": 4}}
+FEWER: dict[str, dict[str, int]] = {"cfp_users": {"photos_per_person": 4}}
 
 
 # Of sets that are opened whole: as many as tell what there is to tell.
-SMALLER: dict[str, list[str]] = {"cfp_users_afar": ["dataset.strangers.faces.limit_people=40"]}
+SMALLER: dict[str, list[str]] = {"cfp_users_distant_targets": ["dataset.target_pool.faces.limit_people=40"]}
 
 
 def composed(group: str, option: str, data: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from frbench.harness.protocols.cloaking.metrics import (
 )
 from frbench.harness.protocols.cloaking.photo_embeddings import Cloaks, Enrolment, Looks, Photos, cloaks
 from frbench.harness.protocols.cloaking.photo_pairs import preflight
-from frbench.harness.protocols.cloaking.splits import Split, check_leak, published_cloaks, scenes, split
+from frbench.harness.protocols.cloaking.splits import Split, check_uncloaked, published_cloaks, scenes, split
 from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage, Tracker
 from frbench.harness.protocols.cloaking.visual_samples import pictures, plane
 from frbench.harness.protocols.pair_metrics import views_measurements
@@ -51,10 +51,17 @@ _FEW = 0.1  # share of photos left natural above which the figure is one of few 
 
 @dataclass(frozen=True)
 class Cloaking:
-    """splits: random splits, each with ``test_share`` of every user's photos to test. bootstrap: resamples of users.
+    """Every user in turn cloaks the training photos; the tracker is tested on natural photos of all users.
 
-    leak: so many training photos of a cloaking user stay natural. fraction: so much of the other users cloaks too.
-    pictures: users of whom a photo is kept for the picture grid. geometry: see ``border_accuracy``; more is flagged.
+    Args:
+        tracker: the identifier that is trained on the published photos.
+        splits: number of random splits of each user's photos.
+        test_share: share of each user's photos that are tested; the others are trained on.
+        uncloaked_training_photos: training photos of a cloaking user that stay natural.
+        fraction: share of the other users who cloak too.
+        bootstrap: resamples of users for the confidence intervals.
+        num_samples: users of whom one photo is kept for the image grid.
+        border_probe_threshold: a higher accuracy of ``border_accuracy`` raises a flag.
     """
 
     identity = "protocol.cloaking"
@@ -65,11 +72,11 @@ class Cloaking:
     tracker: Tracker
     splits: PositiveInt = 3
     test_share: OpenFraction = 0.3
-    leak: NonNegativeInt = 0
+    uncloaked_training_photos: NonNegativeInt = 0
     fraction: Fraction = 0.0
     bootstrap: AtLeastTwo = 2000
-    pictures: NonNegativeInt = 6
-    geometry: Fraction = 0.75
+    num_samples: NonNegativeInt = 6
+    border_probe_threshold: Fraction = 0.75
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
         """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
@@ -92,11 +99,13 @@ class Cloaking:
             **attack_measurements(rows, self.bootstrap),
             **size_measurements(published),
             "fidelity": looks.of_cloaked(cloaked),
-            "geometry": border_accuracy(cell.users.images[cloaked], photos.images[cloaked], users[cloaked]),
+            "border_probe_accuracy": border_accuracy(
+                cell.users.images[cloaked], photos.images[cloaked], users[cloaked]
+            ),
             **views_measurements(crafting.views),
         }
         store.write_scores(cell.fingerprint(), rows)
-        kept = pictures(users, cloaked, photos, behind, self.pictures) | plane(users, cloaked, looks)
+        kept = pictures(users, cloaked, photos, behind, self.num_samples) | plane(users, cloaked, looks)
         store.write_pictures(cell.fingerprint(), kept)
         return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
 
@@ -104,14 +113,14 @@ class Cloaking:
         """Raises Refused: an attack that never stops. Raises ConfigError: no photo of a user would be cloaked."""
         if cell.attack is not None:
             Cloak().check(cell.attack)
-            check_leak(cell.users.identity, self.test_share, self.leak)
+            check_uncloaked(cell.users.identity, self.test_share, self.uncloaked_training_photos)
 
     def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
         """Every split, with the scenes that are played in it: the control alone where nobody attacks."""
         identity, rounds = cell.users.identity, []
         for number in range(self.splits):
             part = split(identity, self.test_share, cell.seed, number)
-            company = (self.leak, self.fraction, self.tracker.users, cell.seed, number)
+            company = (self.uncloaked_training_photos, self.fraction, self.tracker.users, cell.seed, number)
             rounds.append((part, scenes(identity, part.train, *company)[: None if cell.attack else 1]))
         return rounds
 
@@ -137,7 +146,7 @@ class Cloaking:
             Flag.BUDGET_VIOLATED: bool(worn.table["exceeded"].any()),
             Flag.LEFT_NATURAL: attack["left_natural"] > _FEW * attack["photos"],
             Flag.TRACKER_DID_NOT_LEARN: attack["fit_accuracy"] < _UNLEARNT,
-            Flag.GEOMETRY_LEAK: attack["geometry"] is not None and attack["geometry"] > self.geometry,
+            Flag.GEOMETRY_LEAK: (attack["border_probe_accuracy"] or 0) > self.border_probe_threshold,
         }
         return [flag for flag, raised in found.items() if raised]
 

@@ -32,7 +32,7 @@ def split(identity: np.ndarray, share: float, seed: int, number: int) -> Split:
     if len(lacking):
         raise ConfigError(
             f"protocol.test_share={share} of the {count[lacking[0]]} photos of a user leaves none to train on or none "
-            "to be recognised on; change it, or take more photos of each user (dataset.shots)"
+            "to be recognised on; change it, or raise dataset.photos_per_person"
         )
     test = _place(identity, Draw(seed, Stream.PHOTO_SPLIT, k=number)) < held[identity]
     return Split(np.flatnonzero(~test), np.flatnonzero(test))
@@ -42,30 +42,31 @@ def _held(count: np.ndarray, share: float) -> np.ndarray:
     return np.floor(share * count + 1e-9).astype(np.int64)
 
 
-def check_leak(identity: np.ndarray, share: float, leak: int) -> None:
+def check_uncloaked(identity: np.ndarray, share: float, uncloaked: int) -> None:
     """Raises FrbenchError: somebody who cloaks would have no cloaked photo to train on, and nothing be measured."""
     count = np.bincount(identity)
     train = count - _held(count, share)
     least = int(train.min())
-    if leak >= least:
+    if uncloaked >= least:
         raise ConfigError(
-            f"protocol.leak={leak} leaves natural all {least} photos that a tracker trains on of a user, and no cloak; "
-            "take fewer, or more photos of each user (dataset.shots)"
+            f"protocol.uncloaked_training_photos={uncloaked} leaves all {least} training photos of a user natural, so "
+            "nothing is cloaked; lower it, or raise dataset.photos_per_person"
         )
 
 
 def scenes(
-    identity: np.ndarray, train: np.ndarray, leak: int, fraction: float, users: int | None, seed: int, number: int
+    identity: np.ndarray, train: np.ndarray, uncloaked: int, fraction: float, users: int | None, seed: int, number: int
 ) -> list[Scene]:
     """Nobody's turn first, then that of each of the first ``users`` people: they cloak their training photos.
 
-    leak: so many training photos of each who cloaks stay natural, the same ones in every scene; see ``check_leak``.
+    uncloaked: training photos of each cloaking user that stay natural, the same in every scene; see
+    ``check_uncloaked``.
     fraction: so much of the other people cloaks too.
     """
     labels = identity[train]
     people = int(identity.max()) + 1
     natural = np.zeros(len(identity), bool)
-    natural[train] = _place(labels, Draw(seed, Stream.UNCLOAKED_PHOTOS, k=number)) < leak
+    natural[train] = _place(labels, Draw(seed, Stream.UNCLOAKED_PHOTOS, k=number)) < uncloaked
     company = np.argsort(_chance(people, Draw(seed, Stream.OTHER_CLOAKING_USERS, k=number)), kind="stable")
     count = int(np.floor(fraction * (people - 1) + 0.5))
     found = [Scene(None, np.zeros(len(train), bool))]

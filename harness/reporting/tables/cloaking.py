@@ -26,7 +26,8 @@ from frbench.harness.storage.records import NULL, Record, label, measured, natur
 # Mean success of cloaks without a defense and with PuFace, in percent, from the abstract of the PuFace paper.
 PUBLISHED = ("69.84", "7.61")
 _TABLE_OF = ("dataset", "goal", "threat", "surrogate")
-_CLOAKING_ONLY = ("protocol.leak", "protocol.fraction")  # settings without an effect if nobody cloaks
+# Settings without an effect if nobody cloaks.
+_CLOAKING_ONLY = ("protocol.uncloaked_training_photos", "protocol.fraction")
 _ROW = ("attack", "budget", "defense", "protocol")
 _Key = tuple[str, ...]
 _Column = Callable[[Record], Cell]
@@ -185,7 +186,7 @@ def _diagnostics(key: _Key, group: Sequence[Record]) -> Table:
         "not cloaked": lambda record: Cell("{left_natural}/{photos}".format(**measured(record, "attack"))),
         "L∞": size("linf", 1),
         "DSSIM": size("dssim", 4),
-        "border probe %": _share("attack", "geometry"),
+        "border probe %": _share("attack", "border_probe_accuracy"),
     }
     header, rows = _listed(group, (*_ROW, "recognizer", "tracker"), columns)
     title, caption = f"Diagnostics of cloaks: {_setting(group)}", with_mixed_versions(_DIAGNOSTICS, group)

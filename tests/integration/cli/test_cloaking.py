@@ -9,7 +9,7 @@ import pytest
 
 from frbench.harness.cli.main import main
 
-PAIRS = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60"]
+PAIRS = ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=60"]
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
 
     def run(verb: str, *words: str) -> tuple[int, str, str]:
         folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
-        small = [] if "dataset.people=30" in words else ["dataset.people=5", "dataset.shots=4"]
+        small = [] if "dataset.people=30" in words else ["dataset.people=5", "dataset.photos_per_person=4"]
         code = main([verb, *words, *folders, *([*small, "device=cpu"] if verb == "run" else [])])
         return (code, *capfd.readouterr())
 
@@ -37,7 +37,7 @@ def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: P
     assert "## Cloaking" in text and "tiny, nearest" in text and "published: PuFace" in text
     assert "Attack success" not in text
     figures = {path.name.split("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
-    assert figures == {"plane", "cloaked"}
+    assert figures == {"embeddings", "cloaked"}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,13 @@ def people_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     (tmp_path / "own" / "own_recognizer.py").write_text(OWN_RECOGNIZER)
     monkeypatch.syspath_prepend(str(tmp_path / "own"))
     monkeypatch.chdir(tmp_path)
-    words = ["recognizer=mine", "trust=[own_recognizer]", "dataset.people=30", "dataset.shots=2", "dataset.pairs=20"]
+    words = [
+        "recognizer=mine",
+        "trust=[own_recognizer]",
+        "dataset.people=30",
+        "dataset.photos_per_person=2",
+        "dataset.pairs=20",
+    ]
     return [f"--config-dir={tmp_path / 'own'}", *words, "paths.results=results", "paths.cache=cache", "device=cpu"]
 
 

@@ -48,13 +48,13 @@ class Learned:
     def relaxations(self, verifier):
         return {"exact": verifier}
 """
-SMALL = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "dataset.limit=20"]
+SMALL = ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=60", "dataset.limit=20"]
 
-FACES = ["identities=synthetic", "identities.people=3", "identities.shots=2"]
+FACES = ["identities=synthetic", "identities.people=3", "identities.photos_per_person=2"]
 QUICK = [
     "~protocol.postprocessing",
     "protocol.bootstrap=20",
-    "protocol.pictures=0",
+    "protocol.num_samples=0",
     "device=cpu",
     "attack=fgsm",
     "allow_low_accuracy=true",

@@ -16,7 +16,7 @@ from frbench.harness.storage.result_store import ResultStore
 
 SMALL = [
     *("dataset=synthetic", "dataset.pairs=20", "device=cpu", "allow_low_accuracy=true"),
-    *(f"{group}.{each}" for group in ("dataset", "identities") for each in ("people=30", "shots=2")),
+    *(f"{group}.{each}" for group in ("dataset", "identities") for each in ("people=30", "photos_per_person=2")),
 ]
 TINY = ["network@training.network=tiny", "training.network.make.width=4", "training.network.make.dim=16"]
 BRIEF = [*TINY, "training.schedule.epochs=1", "training.schedule.batch_size=20"]
@@ -161,7 +161,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
     of_test = ["training=single", *BRIEF, "identities.people_seed=2"]
     assert "30 people, such as synthetic 2 0" in frbench.refused("fit", *of_test)
     examined = ["training=single", *BRIEF, "+dataset@training.validation.mine=synthetic"]
-    examined += [f"training.validation.mine.{each}" for each in ("people=30", "shots=2", "pairs=20")]
+    examined += [f"training.validation.mine.{each}" for each in ("people=30", "photos_per_person=2", "pairs=20")]
     assert "such as synthetic 3 0" in frbench.refused("fit", *examined, "training.validation.mine.people_seed=3")
     assert frbench.artifacts == kept, "it was trained before it was refused"
     assert "overlapping_identities" in frbench.done("fit", *of_test, "allow_overlap=true").splitlines()[0]
@@ -238,7 +238,7 @@ def test_that_a_mistake_is_told_in_one_line(verb: str, words: list[str], told: s
 
 def test_that_an_ordinary_run_is_labelled_as_ever(frbench: Shell) -> None:
     frbench.done("run", "attack=none")
-    usual = {"dataset.pairs": 20, "dataset.people": 30, "dataset.shots": 2}
+    usual = {"dataset.pairs": 20, "dataset.people": 30, "dataset.photos_per_person": 2}
     (record,) = [each for each in frbench.store.records() if each["settings"] == usual]
     assert (record["names"]["recognizer"], record["names"]["defense"]) == ("tiny", "none")
     assert "training" not in record["names"]

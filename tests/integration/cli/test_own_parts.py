@@ -83,7 +83,7 @@ class Sloppy:
 NAMES = {"brighten": "Brighten", "greedy": "Greedy", "spoilt": "Spoilt", "bytes": "Bytes", "sloppy": "Sloppy"}
 SMALL = [
     "dataset.people=30",
-    "dataset.shots=2",
+    "dataset.photos_per_person=2",
     "dataset.pairs=60",
     "dataset.limit=20",
     "recognizer.min_clean_accuracy=null",

@@ -142,7 +142,7 @@ def test_one_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> 
         distributed.abort("so it is")
 
 
-WORDS = ["fit", "defense=autoencoder", "identities=synthetic", "identities.people=4", "identities.shots=2"]
+WORDS = ["fit", "defense=autoencoder", "identities=synthetic", "identities.people=4", "identities.photos_per_person=2"]
 WORDS += ["recognizer=tiny", "device=cpu", "defense.recipe.widths=[4]", "defense.recipe.schedule.epochs=2"]
 WORDS += ["defense.recipe.schedule.batch_size=2"]
 

@@ -126,7 +126,12 @@ def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one
     (tmp_path / "conf" / "defense").mkdir(parents=True)
     (tmp_path / "conf" / "defense" / "stretch.yaml").write_text("_target_: my_parts.Stretching\nby: 255.0\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FRBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
-    faces = ["dataset.people=30", "dataset.shots=2", "dataset.pairs=60", "recognizer.min_clean_accuracy=null"]
+    faces = [
+        "dataset.people=30",
+        "dataset.photos_per_person=2",
+        "dataset.pairs=60",
+        "recognizer.min_clean_accuracy=null",
+    ]
     if protocol == "cloaking":
         faces = ["dataset=synthetic_users", "goal=cloak"]
     command = [sys.executable, "-m", "frbench.harness.cli.main", "run", f"--config-dir={tmp_path / 'conf'}"]

@@ -127,7 +127,7 @@ def test_that_a_misspelt_null_of_a_swept_option_is_told(tmp_path: Path, capfd: p
             [
                 *words,
                 "dataset.people=30",
-                "dataset.shots=2",
+                "dataset.photos_per_person=2",
                 "dataset.pairs=20",
                 "recognizer.min_clean_accuracy=null",
                 *paths,

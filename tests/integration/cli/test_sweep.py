@@ -18,7 +18,7 @@ from frbench.harness.cli.main import main
 
 SMALL = [
     "dataset.people=30",
-    "dataset.shots=4",
+    "dataset.photos_per_person=4",
     "dataset.pairs=80",
     "dataset.limit=20",
     "recognizer.min_clean_accuracy=null",
@@ -135,7 +135,7 @@ def test_attack_none_evaluates_clean_accuracy_alone(cache: Path, tmp_path: Path)
 
 
 def test_bad_input_to_one_cell_loses_no_other(cache: Path, tmp_path: Path) -> None:
-    people = {"people": 30, "shots": 4, "pairs": 80, "limit": 40, "name": "few"}
+    people = {"people": 30, "photos_per_person": 4, "pairs": 80, "limit": 40, "name": "few"}
     (tmp_path / "own" / "dataset").mkdir(parents=True)
     own = {"_target_": "frbench.datasets.synthetic.dataset.Synthetic", **people}
     (tmp_path / "own" / "dataset" / "few.yaml").write_text(json.dumps(own))

@@ -15,7 +15,7 @@ import torch
 from frbench.attacks.components.cloak_optimization import Adadelta, as_filed, from_tanh, to_tanh
 from frbench.attacks.fawkes import Fawkes, rescheduled
 from frbench.attacks.fawkes_v03 import FawkesTargeted
-from frbench.datasets.cloak_targets import farthest_targets
+from frbench.datasets.cloak_targets import distant_target
 from frbench.harness.core.contracts import Images, View
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import PairBatch
@@ -267,10 +267,10 @@ def test_that_the_gap_from_cosines_is_the_gap_between_features(linear: Callable)
 def test_that_the_target_is_uniform_among_the_farthest_classes() -> None:
     """Classes on a line, photos at 0 and 10: from 0 to 100, the farthest three are 98, 99 and 100."""
     means, generator = torch.arange(101.0)[:, None], torch.Generator().manual_seed(0)
-    drawn = [farthest_targets(torch.tensor([[0.0], [10.0]]), means, generator, among=3) for _ in range(300)]
+    drawn = [distant_target(torch.tensor([[0.0], [10.0]]), means, generator, top_k=3) for _ in range(300)]
     assert set(drawn) == {98, 99, 100}
     assert min(drawn.count(each) for each in (98, 99, 100)) > 70
-    assert farthest_targets(torch.zeros(1, 1), means[:2], generator) in (0, 1)
+    assert distant_target(torch.zeros(1, 1), means[:2], generator) in (0, 1)
 
 
 def spectrum(change: Images) -> tuple[float, float]:

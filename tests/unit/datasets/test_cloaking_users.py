@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.fake_services import told
 
-from frbench.datasets.cloak_targets import Strangers
+from frbench.datasets.cloak_targets import TargetPool
 from frbench.datasets.cloaking_users import Users
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
@@ -31,7 +31,7 @@ class Faces:
 
 
 def users(**changes: int | None) -> Users:
-    return Users(name="toy", faces=Faces(), **({"people": 4, "shots": 5} | changes))
+    return Users(name="toy", faces=Faces(), **({"people": 4, "photos_per_person": 5} | changes))
 
 
 def numbers(opened: object) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_that_photos_are_ordered_by_user_and_are_the_users_own(tmp_path: Path) -
 def test_that_all_photos_of_a_user_aim_at_photos_of_one_other_person(tmp_path: Path) -> None:
     seen = set()
     for seed in range(8):
-        opened = users(people=None, shots=None, seed=seed).open(tmp_path)
+        opened = users(people=None, photos_per_person=None, seed=seed).open(tmp_path)
         aims = opened.identity[opened.target]
         for user in range(6):
             (target,) = set(aims[opened.identity == user])
@@ -76,8 +76,8 @@ def test_that_the_seed_chooses_the_photos_and_is_known_by_the_digest(tmp_path: P
     assert (numbers(one) != numbers(other)).any()
 
 
-def test_that_without_shots_everybody_with_four_photos_takes_part_with_all(tmp_path: Path) -> None:
-    opened = users(people=None, shots=None).open(tmp_path)
+def test_that_without_photos_per_person_everybody_with_four_photos_takes_part_with_all(tmp_path: Path) -> None:
+    opened = users(people=None, photos_per_person=None).open(tmp_path)
     np.testing.assert_array_equal(np.bincount(opened.identity), [6, 9, 6, 5, 4, 7])
 
 
@@ -85,9 +85,9 @@ def test_that_without_shots_everybody_with_four_photos_takes_part_with_all(tmp_p
     ("changes", "said"),
     [
         ({"people": 1}, "people=1, expected at least 2"),
-        ({"shots": 3}, "shots=3, expected at least 4"),
-        ({"people": 5, "shots": 6}, "4 of 7 people have 6 photos or more, and 5 are needed"),
-        ({"people": None, "shots": 9}, "1 of 7 people have 9 photos or more, and 2 are needed"),
+        ({"photos_per_person": 3}, "photos_per_person=3, expected at least 4"),
+        ({"people": 5, "photos_per_person": 6}, "4 of 7 people have 6 photos or more, and 5 are needed"),
+        ({"people": None, "photos_per_person": 9}, "1 of 7 people have 9 photos or more, and 2 are needed"),
     ],
 )
 def test_that_too_few_people_or_photos_are_told_in_one_line(changes: dict, said: str, tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_that_too_few_people_or_photos_are_told_in_one_line(changes: dict, said:
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """Sees how bright a photo is, as an angle."""
+class Brightness:
+    """Embeds the brightness of a photo as an angle."""
 
-    name: str = "eyes"
+    name: str = "brightness"
     digest: str = "0"
     differentiable: bool = False
 
@@ -109,13 +109,13 @@ class Eyes:
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def test_that_users_who_aim_at_strangers_aim_at_those_farthest_from_all_of_their_photos(tmp_path: Path) -> None:
+def test_that_targets_from_a_pool_are_farthest_from_all_photos_of_the_user(tmp_path: Path) -> None:
     """Two users of seven people; of the five others the one farthest from each, by the definition, is aimed at."""
     faces = Faces().open(tmp_path)
-    strangers = Strangers(faces=Faces(), eyes=Eyes(), among=1, photos=2)
-    opened = users(people=2, shots=None, strangers=strangers).open(tmp_path)
+    pool = TargetPool(faces=Faces(), recognizer=Brightness(), top_k=1, photos=2)
+    opened = users(people=2, photos_per_person=None, target_pool=pool).open(tmp_path)
     assert opened.people == ("person 0", "person 2")
-    looks = Eyes().embed(faces.load(np.arange(len(faces.images))))
+    looks = Brightness().embed(faces.load(np.arange(len(faces.images))))
     for user, name in enumerate((0, 2)):
         mine = looks[faces.identity == name]
         far = {
@@ -137,8 +137,8 @@ class Alone(Faces):
         return replace(faces, images=faces.images[rows], identity=faces.identity[rows], people=faces.people[:1])
 
 
-def test_that_users_who_know_everybody_have_no_stranger_to_aim_at(tmp_path: Path) -> None:
-    strangers = Strangers(faces=Alone(), eyes=Eyes())
+def test_that_a_pool_of_users_alone_is_an_error(tmp_path: Path) -> None:
+    pool = TargetPool(faces=Alone(), recognizer=Brightness())
     with pytest.raises(FrbenchError) as error:
-        users(strangers=strangers).open(tmp_path)
-    assert "no stranger to aim at" in told(error)
+        users(target_pool=pool).open(tmp_path)
+    assert "so the target pool is empty" in told(error)

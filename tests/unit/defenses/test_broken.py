@@ -97,7 +97,7 @@ def relaxed(defense: Defense, verifier: Verifier) -> Verifier:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    pairs = Synthetic(people=30, shots=4, pairs=120).open(tmp_path_factory.mktemp("cache"))
+    pairs = Synthetic(people=30, photos_per_person=4, pairs=120).open(tmp_path_factory.mktemp("cache"))
     bare = CosineVerifier(build.instantiate(composed("recognizer=tiny")["recognizer"], "recognizer"))
     genuine = pairs.batch(np.flatnonzero(pairs.same)[:10])
     return Stage(pairs, bare, np.arange(len(pairs)), genuine, steps=10)

@@ -195,7 +195,14 @@ def test_that_a_service_has_no_place_for_it_to_take(defense: Any) -> None:
 
 def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = [
-        *("run", "dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "attack=fgsm", "threat=adaptive"),
+        *(
+            "run",
+            "dataset.people=30",
+            "dataset.photos_per_person=2",
+            "dataset.pairs=20",
+            "attack=fgsm",
+            "threat=adaptive",
+        ),
         *("defense=zoo_ensemble", "+recognizer@defense.members.a=tiny", "+recognizer@defense.members.b=tiny"),
         *("defense.members.b.bgr=true", "device=cpu", "budget=linf_8"),
         *(f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")),
@@ -207,7 +214,7 @@ def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: 
     assert record["settings"] == {
         "dataset.people": 30,
         "dataset.pairs": 20,
-        "dataset.shots": 2,
+        "dataset.photos_per_person": 2,
         "defense.members.b.bgr": True,
     }
     assert record["card"]["forwards"] > 0

@@ -25,7 +25,7 @@ from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNe
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 pytest.importorskip("cv2")
-LOOKS = ((0, 0.6), (640, 0.6), (320, 0.6))  # as the protocol has them: a lower score finds faces in noise
+PASSES = [{"max_side": side, "min_score": 0.6} for side in (0, 640, 320)]  # those of conf/protocol/verification.yaml
 
 
 @dataclass(frozen=True)
@@ -119,20 +119,19 @@ def test_that_it_is_known_by_the_detector_and_the_margin_and_not_by_paths(tmp_pa
     others = [
         Redetected(YuNet(tmp_path / "else.onnx")),
         Redetected(YuNet(tmp_path / "absent.onnx")),
-        Redetected(YuNet(tmp_path / "one" / "model.onnx", looks=((0, 0.5),))),
+        Redetected(YuNet(tmp_path / "one" / "model.onnx", passes=[{"max_side": 0, "min_score": 0.5}])),
         Redetected(way.detector, margin=0.25),
     ]
     assert len({fingerprint(each) for each in [way, *others]}) == 5
 
 
 def test_that_it_is_built_from_a_config_as_the_protocol_has_it() -> None:
-    looks = [list(look) for look in LOOKS]
     model = "no_data/models/yunet_n_640_640.onnx"
-    detector = {"_target_": "frbench.datasets.alignment.align.YuNet", "model": model, "looks": looks}
+    detector = {"_target_": "frbench.datasets.alignment.align.YuNet", "model": model, "passes": PASSES}
     config = {"_target_": "frbench.datasets.alignment.redetection.Redetected", "detector": detector, "margin": 0.5}
     way, again = (build.instantiate(config, "protocol.postprocessing.redetected") for _ in range(2))
     assert way == again
-    assert fingerprint(way) == fingerprint(again) == fingerprint(Redetected(YuNet(model, LOOKS), 0.5))
+    assert fingerprint(way) == fingerprint(again) == fingerprint(Redetected(YuNet(model, PASSES), 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +139,7 @@ def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Red
     people = IdentityFolders(name="celeba", root=real_data / "celeba" / "aligned_112", limit_people=40)
     faces = people.open(tmp_path_factory.mktemp("cache"))
     rows = np.linspace(0, len(faces.images) - 1, 40).astype(int)
-    return Redetected(YuNet(real_data / "models" / "yunet_n_640_640.onnx", LOOKS)), faces.load(rows)
+    return Redetected(YuNet(real_data / "models" / "yunet_n_640_640.onnx", PASSES)), faces.load(rows)
 
 
 @pytest.mark.realdata
@@ -177,4 +176,4 @@ def test_that_no_face_is_found_where_there_is_none(real: tuple[Redetected, torch
     assert not arrived.found.any()
     assert torch.equal(arrived.images, images)
     shutil.copyfile(way.detector.model, tmp_path / "elsewhere.onnx")
-    assert fingerprint(way) == fingerprint(Redetected(YuNet(tmp_path / "elsewhere.onnx", LOOKS)))
+    assert fingerprint(way) == fingerprint(Redetected(YuNet(tmp_path / "elsewhere.onnx", PASSES)))

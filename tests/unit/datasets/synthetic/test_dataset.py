@@ -26,7 +26,7 @@ from frbench.harness.core.face_data import PairSet
 from frbench.harness.metrics.verification import auc
 
 CONF = Path(frbench.conf.__file__).parent
-SMALL = {"people": 30, "shots": 3, "pairs": 60}
+SMALL = {"people": 30, "photos_per_person": 3, "pairs": 60}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_that_pairs_are_balanced_distinct_and_no_person_is_in_two_folds(
 ) -> None:
     most = min(group * shots * (shots - 1) // 2, group * ((group - 1) // 2) * shots**2)
     each = max(1, round(share * most))
-    source = Synthetic(people=10 * group, shots=shots, pairs=20 * each, people_seed=seed)
+    source = Synthetic(people=10 * group, photos_per_person=shots, pairs=20 * each, people_seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "_photographs", black)
         opened = source.open(Path("unused"))
@@ -168,7 +168,7 @@ def test_that_a_limit_chooses_the_pairs_to_attack_and_nothing_else() -> None:
     [
         ({"people": 35}, "people=35"),
         ({"people": 20}, "from 30 up"),
-        ({"shots": 1}, "shots=1"),
+        ({"photos_per_person": 1}, "photos_per_person=1"),
         ({"pairs": 70}, "multiple of 20 up to 180"),
         ({"pairs": 200}, "pairs=200"),
         ({"limit": 3}, "limit=3"),
@@ -218,7 +218,7 @@ def test_that_shipped_options_use_people_that_no_other_option_uses() -> None:
 
 
 def test_that_an_identity_set_names_its_people_and_counts_their_shots(cache: Path) -> None:
-    opened = SyntheticFaces(people=4, shots=3).open(cache)
+    opened = SyntheticFaces(people=4, photos_per_person=3).open(cache)
     assert opened.images.shape == (12, 112, 112, 3)
     assert opened.people == ("synthetic 3 0", "synthetic 3 1", "synthetic 3 2", "synthetic 3 3")
     np.testing.assert_array_equal(np.bincount(opened.identity), [3] * 4)
@@ -230,7 +230,7 @@ def test_that_a_recognizer_of_real_faces_tells_synthetic_people_apart(real_data:
     option = OmegaConf.load(CONF / "recognizer" / "foamliu_mobilefacenet.yaml")
     root = OmegaConf.create({"device": "cpu", "paths": {"data": str(real_data), "cache": str(cache)}, "one": option})
     recognizer = build.instantiate(OmegaConf.to_container(root, resolve=True)["one"], "recognizer")
-    pairs = Synthetic(people=30, shots=3, pairs=60).open(cache)
+    pairs = Synthetic(people=30, photos_per_person=3, pairs=60).open(cache)
     with torch.inference_mode():
         embeddings = recognizer.embed(pairs.load(np.arange(len(pairs.images)))).numpy()
     assert auc((embeddings[pairs.probe] * embeddings[pairs.reference]).sum(axis=1), pairs.same) > 0.95

@@ -20,12 +20,19 @@ from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
-SMALL = ("dataset.people=30", "dataset.shots=4", "dataset.pairs=100", "dataset.limit=20", "attack=none", "device=cpu")
+SMALL = (
+    "dataset.people=30",
+    "dataset.photos_per_person=4",
+    "dataset.pairs=100",
+    "dataset.limit=20",
+    "attack=none",
+    "device=cpu",
+)
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> PairSet:
-    return Synthetic(people=30, shots=4, pairs=100).open(tmp_path_factory.mktemp("cache"))
+    return Synthetic(people=30, photos_per_person=4, pairs=100).open(tmp_path_factory.mktemp("cache"))
 
 
 class Inside(torch.nn.Module):

@@ -122,7 +122,7 @@ def test_a_file_from_elsewhere_says_nothing_of_people(tested: PairSet, tmp_path:
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
     """A run on thirty rendered people, fitted on as many."""
-    small = ["people=30", "shots=2"]
+    small = ["people=30", "photos_per_person=2"]
     return [
         *("run", "dataset=synthetic", "dataset.pairs=20", "identities=synthetic", "attack=none"),
         *(f"{group}.{each}" for group in ("dataset", "identities") for each in small),
@@ -153,7 +153,7 @@ def test_on_the_command_line_the_test_sets_people_are_refused_and_marked_where_t
     (apart,) = [each for each in store.records() if each["fingerprint"] != record["fingerprint"]]
     assert apart["flags"] == []
     faces = {key: value for key, value in apart["settings"].items() if "faces" in key or "identities" in key}
-    assert faces == {"defense.faces": "synthetic", "defense.faces.people": 30, "defense.faces.shots": 2}
+    assert faces == {"defense.faces": "synthetic", "defense.faces.people": 30, "defense.faces.photos_per_person": 2}
 
 
 def test_that_who_a_fit_is_made_on_does_not_tell_cells_without_a_fit_apart(words: list[str], tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_photos_of_users_are_verified_as_pairs() -> None:
 
 
 FED_WRONGLY = ["recognizer.scale=0.001", "recognizer.mean=0.5", "recognizer.min_clean_accuracy=null"]
-SMALL = ["dataset.people=30", "dataset.shots=4", "dataset.pairs=100", "dataset.limit=10", "device=cpu"]
+SMALL = ["dataset.people=30", "dataset.photos_per_person=4", "dataset.pairs=100", "dataset.limit=10", "device=cpu"]
 
 
 @pytest.mark.parametrize(

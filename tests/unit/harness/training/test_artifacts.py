@@ -236,7 +236,7 @@ def test_what_is_fitted_ahead_for_a_recognizer_is_found_by_the_run(
     monkeypatch.syspath_prepend(str(tmp_path / "own"))
     monkeypatch.chdir(tmp_path)
     words = [f"--config-dir={tmp_path / 'own'}", "trust=[own_defense]", "defense=mine", "identities.people=4"]
-    words += ["dataset.people=30", "dataset.shots=2", "dataset.pairs=20", "attack=none", "device=cpu"]
+    words += ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=20", "attack=none", "device=cpu"]
     words += [f"paths.{name}={tmp_path / name}" for name in ("results", "cache")]
     assert main(["fit", *words]) == 0
     assert str(tmp_path / "results" / "artifacts") in capfd.readouterr().out

@@ -22,7 +22,7 @@ from frbench.harness.core.face_data import PairBatch
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy
 from frbench.harness.protocols.cloaking.photo_embeddings import Enrolment, Photos
-from frbench.harness.protocols.cloaking.splits import check_leak, published_cloaks, scenes, split
+from frbench.harness.protocols.cloaking.splits import check_uncloaked, published_cloaks, scenes, split
 from frbench.harness.protocols.cloaking.trackers.finetuned import FineTuned
 from frbench.harness.protocols.cloaking.trackers.linear import LinearProbe
 from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
@@ -61,10 +61,10 @@ def test_that_a_share_that_leaves_a_user_nothing_is_told_in_one_line(share: floa
     assert f"test_share={share} of the {7 if share < 1 else 10} photos" in told(error)
 
 
-def test_that_each_user_cloaks_in_turn_but_for_leaked_photos() -> None:
+def test_that_each_user_cloaks_in_turn_but_for_uncloaked_training_photos() -> None:
     train = split(IDENTITY, 0.3, 0, 0).train
     labels = IDENTITY[train]
-    nobody, *turns = scenes(IDENTITY, train, leak=2, fraction=0, users=4, seed=0, number=0)
+    nobody, *turns = scenes(IDENTITY, train, uncloaked=2, fraction=0, users=4, seed=0, number=0)
     assert (nobody.user, nobody.cloaked.any()) == (None, False)
     assert [scene.user for scene in turns] == [0, 1, 2, 3]
     for scene in turns:
@@ -73,13 +73,13 @@ def test_that_each_user_cloaks_in_turn_but_for_leaked_photos() -> None:
         assert count.sum() == count[scene.user]
 
 
-def test_that_leaked_photos_leave_each_user_a_cloaked_one() -> None:
+def test_that_uncloaked_training_photos_leave_each_user_a_cloaked_one() -> None:
     """A user without any wears no cloak, and the figure would be that of natural photos."""
     least = int(np.bincount(IDENTITY[split(IDENTITY, 0.3, 0, 0).train]).min())
-    check_leak(IDENTITY, 0.3, least - 1)
+    check_uncloaked(IDENTITY, 0.3, least - 1)
     with pytest.raises(FrbenchError) as error:
-        check_leak(IDENTITY, 0.3, least)
-    assert f"leak={least} leaves natural all {least} photos" in told(error)
+        check_uncloaked(IDENTITY, 0.3, least)
+    assert f"uncloaked_training_photos={least} leaves all {least} training photos" in told(error)
 
 
 @pytest.mark.parametrize(("fraction", "company"), [(0.2, 1), (0.5, 3), (1.0, 5)])
@@ -106,7 +106,11 @@ def test_that_cloaks_that_are_the_natural_photos_give_the_ordinary_error(store: 
         assert attack["fit_accuracy"] == pytest.approx(clean["fit_accuracy"]) == pytest.approx(1, abs=0.1)
         assert attack["asr_denominator"] == clean["pairs"] == 8 * 3 * 3
         assert attack["asr_low"] <= attack["asr"] <= attack["asr_high"]
-        assert (attack["linf"]["max"], attack["geometry"], attack["fidelity"]["psnr"]) == (None, None, None)
+        assert (attack["linf"]["max"], attack["border_probe_accuracy"], attack["fidelity"]["psnr"]) == (
+            None,
+            None,
+            None,
+        )
         assert attack["left_natural"] == attack["photos"]
         assert found["flags"] == ["low_clean_accuracy", "left_natural"]
 
@@ -116,7 +120,7 @@ def test_that_who_looks_like_the_opposite_is_lost_and_a_leaked_photo_brings_him_
     assert (lost["asr"], lost["normal_accuracy"], lost["no_cloak_error"]) == (1, 1, 0)
     assert (lost["asr_successes"], lost["asr_denominator"], lost["users"]) == (45, 45, 5)
     assert (lost["asr_low"], lost["asr_high"], lost["top1"]) == (1, 1, 0)
-    back = measured(cloaking_cell(negatives, protocol={"leak": 1}), store)["attack"]
+    back = measured(cloaking_cell(negatives, protocol={"uncloaked_training_photos": 1}), store)["attack"]
     assert (back["asr"], back["top1"]) == (0, 1)
 
 
@@ -258,7 +262,10 @@ class Opaque:
     ("changes", "said"),
     [
         ({"goal": Dodging()}, "goal=toy is for pairs to verify"),
-        ({"protocol": {"leak": 7}}, "leak=7 leaves natural all 7 photos"),
+        (
+            {"protocol": {"uncloaked_training_photos": 7}},
+            "uncloaked_training_photos=7 leaves all 7 training photos of a user natural",
+        ),
     ],
 )
 def test_that_what_is_not_for_this_protocol_is_told_in_one_line(changes: dict, said: str, store: ResultStore) -> None:
@@ -284,7 +291,7 @@ def test_that_an_attack_that_would_go_on_until_a_verifier_is_fooled_is_refused(s
 
 
 def test_that_a_cell_can_do_without_pictures(store: ResultStore) -> None:
-    found = measured(cloaking_cell(negatives, protocol={"pictures": 0}), store)
+    found = measured(cloaking_cell(negatives, protocol={"num_samples": 0}), store)
     assert found["attack"]["asr"] == 1
 
 
@@ -306,7 +313,7 @@ def frame(pairs: PairBatch) -> Images:
 
 def test_that_a_framed_set_is_flagged(store: ResultStore) -> None:
     found = measured(cloaking_cell(frame), store)
-    assert found["attack"]["geometry"] > 0.9
+    assert found["attack"]["border_probe_accuracy"] > 0.9
     assert "geometry_leak" in found["flags"]
 
 
@@ -319,18 +326,18 @@ def test_that_photos_that_nobody_cloaked_hide_no_frame(store: ResultStore) -> No
     """Nor do they count in sizes and fidelity: all are those of a set that holds the three users' cloaks alone."""
     few = {"protocol": {"tracker": NearestNeighbour(users=3)}}
     found = measured(cloaking_cell(framed_by_few, data=users(people=12), **few), store)
-    assert found["attack"]["geometry"] > 0.9
+    assert found["attack"]["border_probe_accuracy"] > 0.9
     assert "geometry_leak" in found["flags"]
     assert "left_natural" not in found["flags"]
     everybody = measured(cloaking_cell(frame, data=users(people=12), **few), store)
-    for name in ("geometry", "fidelity", "linf", "dssim", "photos", "left_natural"):
+    for name in ("border_probe_accuracy", "fidelity", "linf", "dssim", "photos", "left_natural"):
         assert everybody["attack"][name] == found["attack"][name]
 
 
 def test_that_a_user_whose_photos_stay_natural_hides_no_frame_and_is_counted(store: ResultStore) -> None:
     found = measured(cloaking_cell(framed_by_few, data=users(people=12)), store)
     attack = found["attack"]
-    assert attack["geometry"] > 0.9
+    assert attack["border_probe_accuracy"] > 0.9
     assert attack["left_natural"] == pytest.approx(0.75 * attack["photos"], abs=10)
     assert {"geometry_leak", "left_natural"} <= set(found["flags"])
 
@@ -357,7 +364,7 @@ def test_that_only_photos_published_cloaked_in_an_own_turn_are_counted() -> None
     tested = np.intersect1d(rounds[0][0].test, rounds[1][0].test)
     assert len(tested) and not found[tested].any()
     alone = published_cloaks(IDENTITY, rounds[:1])
-    np.testing.assert_array_equal(np.bincount(IDENTITY[alone]), [5, 8, 3, 5])  # 7, 10, 5, 7 to train on, 2 leaked
+    np.testing.assert_array_equal(np.bincount(IDENTITY[alone]), [5, 8, 3, 5])  # 7, 10, 5, 7 to train on, 2 uncloaked
 
 
 def test_that_verification_refuses_the_goal_of_a_cloak(

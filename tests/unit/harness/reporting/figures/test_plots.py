@@ -310,7 +310,7 @@ def drawn_legend(figure: Figure) -> tuple[list[str], str, bool]:
 
 def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cut_off() -> None:
     names = ["none"] + [
-        f"{name}(faces=synthetic, faces.people=200, faces.shots=20, {own}recipe.network=tiny)"
+        f"{name}(faces=synthetic, faces.people=200, faces.photos_per_person=20, {own}recipe.network=tiny)"
         for name in ("adp", "diverse_ensemble")
         for own in ("", "fusion=concat, ", "recipe.terms.diversity.weight=0.25, recipe.schedule.epochs=40, ")
     ]
@@ -319,7 +319,7 @@ def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cu
     assert inside
     assert labels[:3] == ["none", "adp", "adp(fusion=concat)"] and len(labels) == 7
     assert title.replace("\n", " ") == (
-        "all except none: faces=synthetic, faces.people=200, faces.shots=20, recipe.network=tiny"
+        "all except none: faces=synthetic, faces.people=200, faces.photos_per_person=20, recipe.network=tiny"
     )
 
 

@@ -49,7 +49,7 @@ def cloaked(store: FakeStore, asr: float, normal: float | None = 0.98, **more: A
         "left_natural": 2,
         "linf": {"median": 16.0},
         "dssim": {"median": 0.0174},
-        "geometry": 0.52,
+        "border_probe_accuracy": 0.52,
         "fidelity": {"psnr": 30.25, "ssim": 0.9, "cosine": 0.81, "cosine_bare": -0.12}
         | {"psnr_natural": "inf", "ssim_natural": 1.0, "cosine_natural": 1.0},
         "views": ["bare"],
@@ -130,10 +130,10 @@ def test_that_what_is_needed_to_believe_a_figure_stands_beside_it(store: FakeSto
 def test_that_flags_refusals_and_changes_of_the_protocol_are_told() -> None:
     store = FakeStore()
     cloaked(store, 1.0, flags=["geometry_leak"])
-    cloaked(store, 0.2, None, settings={"protocol.leak": 5})
+    cloaked(store, 0.2, None, settings={"protocol.uncloaked_training_photos": 5})
     store.add(NAMES | {"tracker": "finetuned"}, {}, status="refused", reason="shows no network")
     table = made(store)["cloaks"]
-    assert [row[3].text for row in table.rows] == ["", "leak=5"]
+    assert [row[3].text for row in table.rows] == ["", "uncloaked_training_photos=5"]
     finetuned, nearest = table.rows[0][4:]
     assert (finetuned.text, finetuned.notes) == ("refused", ("refused: shows no network",))
     assert nearest.badge == DOUBTED and nearest.notes == ("geometry leak",)
@@ -143,7 +143,7 @@ def test_that_flags_refusals_and_changes_of_the_protocol_are_told() -> None:
 def test_that_a_leak_makes_no_other_tracker() -> None:
     store = FakeStore()
     cloaked(store, 0.5)
-    cloaked(store, 0.2, settings={"protocol.leak": 5})
+    cloaked(store, 0.2, settings={"protocol.uncloaked_training_photos": 5})
     assert len(made(store)["trackers"].rows) == 1
 
 
