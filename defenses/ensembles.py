@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -22,6 +22,8 @@ from frbench.harness.recognizers.inference import Prepared
 from frbench.harness.recognizers.initialization import Untrained, bare, load_member, member_names
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.trainable import WholeNetwork, counting_as, network_of
+from frbench.harness.recognizers.trained import Trained
+from frbench.harness.recognizers.weight_files import find_weights, read_metadata, read_state
 
 
 class NetworkRecipe(Recipe, Protocol):
@@ -193,6 +195,56 @@ class FusedDefense:
             Refused: the fusion has no embeddings.
         """
         return _recognizer(self.protect(CosineVerifier(recognizer)))
+
+
+@dataclass(frozen=True)
+class EnsembleFile:
+    """The networks of a file that ``frbench fit training=NAME`` wrote, in place of the recognizer.
+
+    Args:
+        weights: Path of the file, or ``pkg:NAME``.
+        fusion: As of ``TrainedEnsemble``; None: ``mean`` where the networks share a head, else ``concat``.
+        device: As of a recognizer.
+        trust: Packages besides frbench whose network classes the file may name.
+    """
+
+    identity = "defense.ensemble_file"
+    version = 1
+
+    weights: str
+    fusion: Fusion | None = None
+    device: str = "cpu"
+    trust: Sequence[str] = ()
+
+    @cached_property
+    def stands_for(self) -> FusedDefense:
+        """The networks as a defense. Raises FrbenchError: no such file, or one without trained networks."""
+        file = find_weights(self.weights)
+        shared_head = bool(read_metadata(file).get("shared_head"))
+        members = {
+            str(number): Trained(self.weights, number, f"{file.stem}/{number}", device=self.device, trust=self.trust)
+            for number in range(len(member_names(read_state(file))))
+        }
+        defense = FusedDefense(members, self.fusion or ("mean" if shared_head else "concat"), shared_head)
+        defense.check_combination("defense")
+        return defense
+
+    @property
+    def trained_on(self) -> np.ndarray:
+        """As of ``FusedDefense``."""
+        return self.stands_for.trained_on
+
+    def protect(self, verifier: Verifier) -> Verifier:
+        """As of ``FusedDefense``."""
+        return self.stands_for.protect(verifier)
+
+    def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
+        """As of ``FusedDefense``."""
+        return self.stands_for.relaxations(verifier)
+
+    def retaught(self, recognizer: Recognizer) -> Recognizer:
+        """As of ``FusedDefense``."""
+        return self.stands_for.retaught(recognizer)
 
 
 def _replaced(verifier: Verifier) -> Recognizer:

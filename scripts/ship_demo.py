@@ -9,6 +9,7 @@ on, and one that is done is found. Half precision halves the files; what is meas
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from frbench.harness.metrics.verification import kfold_accuracy
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.fusion import mean
 from frbench.harness.recognizers.initialization import member_names
+from frbench.harness.recognizers.weight_files import METADATA, read_metadata
 
 COMMON = (
     "network@training.network=tiny",
@@ -66,13 +68,14 @@ def ship(name: str, chosen: Sequence[str], folder: Path, overrides: Sequence[str
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "trained.safetensors"
         launch.fit([*words, f"out={file}"])
-        weights = halved(load_file(file))
+        weights, metadata = halved(load_file(file)), read_metadata(file)
     found, path = accuracy(weights, pairs), folder / f"{name}.safetensors"
     if len(member_names(weights)) == 1:
         weights = {key.removeprefix("members.0."): each for key, each in weights.items()}
     said = " ".join(word for word in words if not word.startswith("paths."))  # nothing of this machine
     facts = {"trained_by": "scripts/ship_demo.py", "words": said, "people_seed": "1"}
     facts |= {"input": "RGB, (x - 0.5) / 0.5", "validation_accuracy_per_cent": f"{found:.2f}"}
+    facts[METADATA] = json.dumps({key: metadata[key] for key in ("architecture", "shared_head")}, sort_keys=True)
     save_file({key: each.contiguous() for key, each in weights.items()}, path, metadata=facts)
     print(f"{path}: {path.stat().st_size} bytes, validation {found:.2f} %")
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from frbench.harness.cli import option_docs
 from frbench.harness.cli.summary_line import cell_line, summary
 from frbench.harness.config.compose import chosen_options, option_config, settings, with_hydra
-from frbench.harness.config.conf_files import known_options, leaves, place_of
+from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied, varying
 from frbench.harness.core.errors import ConfigError, FrbenchError
@@ -77,24 +75,12 @@ def fit(words: list[str]) -> int:
         config, choices = build.plain(cfg), chosen_options()
         check_folders(config)
         if "training" in config:
-            training_cli.train(config, choices, words, lambda: _architecture(cfg, choices))
+            training_cli.train(config, choices)
         else:
             training_cli.fit_defense(config, choices)
 
     with_hydra("run", words, job)
     return 0
-
-
-def _architecture(cfg: DictConfig, choices: Mapping[str, str]) -> list[str]:
-    """The words by which ``recognizer=trained`` has the network that a training trains."""
-    place = next(group for group in choices if group.startswith("network@training."))
-    words = ["recognizer=trained", f"network@{_HELD}={choices[place]}"]
-    usual, inside = leaves(hydra.compose("run", overrides=words)), f"{place.partition('@')[2]}."
-    given = {key.removeprefix(inside): value for key, value in leaves(cfg).items() if key.startswith(inside)}
-    return [*words, *(f"{_HELD}.{key}={value}" for key, value in given.items() if usual.get(f"{_HELD}.{key}") != value)]
-
-
-_HELD = "recognizer.architecture"
 
 
 def report(words: list[str]) -> int:

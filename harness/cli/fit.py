@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSource
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.part_contracts import check_faces
+from frbench.harness.core.trusted_targets import OWN
 from frbench.harness.core.verifiers import Comparer, compares
 from frbench.harness.evaluation.identity_overlap import overlap_flags
+from frbench.harness.recognizers.architecture_metadata import package_of
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.initialization import member_names
+from frbench.harness.recognizers.weight_files import read_metadata
 from frbench.harness.runtime.distributed import is_main_process
 from frbench.harness.training.artifacts import Workshop
-
-_OF_RECOGNIZER = r"[^=]*\brecognizer[=.@]"  # words that choose or change the recognizer, options inside it too
 
 
 def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -34,26 +34,18 @@ def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     defense = build.fitted_defense(config, build.make_defense(config), recognizer, resolve_device(config["device"]))
     if not isinstance(defense, Fittable):
         raise ConfigError(f"defense={choices['defense']} has nothing to fit; it is ready as it is")
-    artifact: Fitted = getattr(defense, "artifact")  # noqa: B009  (every fitted defense keeps its artifact)
+    assert defense.artifact is not None
+    artifact = defense.artifact
     print(f"{choices['defense']}: {build.store(config).artifact(artifact.key)}")
     _tell(artifact)
 
 
-def as_defense(words: Sequence[str]) -> list[str]:
-    """Of the words of a training, those that decide what is made, as a defense has them."""
-    moved = [re.sub(r"^training=", "training@defense.recipe=", word) for word in words]
-    moved = [re.sub(r"^(\W*|[^=]*@)training\.", r"\1defense.recipe.", word) for word in moved]
-    return [word for word in moved if re.match(rf"[^=]*defense\.recipe|identities\.|fit_seed=|{_OF_RECOGNIZER}", word)]
+def train(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Train ``config["training"]`` on its identities, or find its artifact; copy it to ``config["out"]``.
 
-
-def train(
-    config: Mapping[str, Any], choices: Mapping[str, str], typed: Sequence[str], words: Callable[[], list[str]]
-) -> None:
-    """The artifact of ``config["training"]``, trained on its identities, also in the file ``config["out"]``.
-
-    typed: the words of this command; words: those by which ``recognizer=trained`` has the architecture.
-    Raises FrbenchError: people of the test set or of a validation set among the faces; a recognizer that gives no
-    embeddings to begin from; what the recipe itself refuses.
+    Raises:
+        FrbenchError: People of the test set or of a validation set are among the faces; the recognizer to fine-tune
+            gives no embeddings; or the recipe refuses its settings.
     """
     out = _checked(config["out"])
     recipe: Recipe = build.instantiate(config["training"], "training")
@@ -70,23 +62,18 @@ def train(
         write_atomically(out, lambda temporary: shutil.copyfile(path, temporary))
     print(" ".join([f"{choices['training']}: {out or path}", *flags]))
     _tell(artifact)
-    file = shlex.quote(f"recognizer.weights={out or path}")
-    if recognizer is None:
-        print("use it:", *map(shlex.quote, words()), file)
-    elif hasattr(recognizer, "weights"):  # no ONNX file takes them back
-        print("use it:", *map(shlex.quote, _begun_with(recognizer, choices, typed)), file)
-    if len(member_names(artifact.tensors)) > 1:
-        defense = "diverse_ensemble" if getattr(recipe, "shared_head", False) else "naive_ensemble"  # by mean or concat
-        rest = map(shlex.quote, as_defense(typed))
-        print(f"together: defense={defense} identities={choices['identities']}", *rest)
+    print(f"use it: {_usage(out or path, len(member_names(artifact.tensors)))}")
 
 
-def _begun_with(recognizer: Recognizer, choices: Mapping[str, str], typed: Sequence[str]) -> list[str]:
-    """The words by which the recognizer that was trained further is had with other weights."""
-    told = [word for word in typed if re.match(_OF_RECOGNIZER, word)]
-    kept = [word for word in told if not re.match(r"\W*recognizer(=|\.(weights|prefix|member)=)", word)]
-    prefix = ["++recognizer.prefix=members.0."] if hasattr(recognizer, "prefix") else []
-    return [f"recognizer={choices['recognizer']}", *kept, *prefix]
+def _usage(file: Path, members: int) -> str:
+    """The overrides with which ``frbench run`` takes the trained networks of ``file``."""
+    architecture = read_metadata(file).get("architecture")
+    if architecture is None:
+        return "only in this artifact's defense, since its architecture comes from a file such as ONNX"
+    package = package_of(architecture)
+    trust = [] if package == OWN else [f"trust=[{package}]"]
+    chosen = ("recognizer=trained", "recognizer") if members == 1 else ("defense=trained_ensemble", "defense")
+    return shlex.join([chosen[0], f"{chosen[1]}.weights={file}", *trust])
 
 
 def _checked(out: str | None) -> Path | None:
@@ -95,7 +82,7 @@ def _checked(out: str | None) -> Path | None:
         return None
     path = Path(out).expanduser()
     if path.suffix != ".safetensors" or path.is_dir():
-        raise ConfigError(f"out={out} is no name for what is trained; take one that ends in .safetensors")
+        raise ConfigError(f"out must end in .safetensors, got {out}")
     return path
 
 

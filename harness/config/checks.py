@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from frbench.harness.core.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.core.errors import ConfigError
+from frbench.harness.core.trusted_targets import check_target
 from frbench.harness.core.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
 TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of run, cloak, serve and report
@@ -51,11 +52,8 @@ class Explaining(Protocol):
 
 def check_targets(config: Any, trusted: Sequence[str]) -> None:
     """Raises ConfigError: a ``_target_``, at any depth, is outside frbench and the ``trusted`` packages."""
-    allowed = ("frbench", *trusted)
     for target in _targets(config):
-        if not isinstance(target, str) or target.split(".")[0] not in allowed:
-            package = str(target).split(".")[0]
-            raise ConfigError(f"_target_ {target} is outside frbench; if you trust that package, add trust=[{package}]")
+        check_target(target, trusted)
 
 
 def _targets(config: Any) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,6 +44,25 @@ class Untrained:
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings beside the weights."""
         return {"architecture": architecture_facts(self.make), "preprocessing": self.preprocessing.facts()}
+
+
+@runtime_checkable
+class HasArchitecture(Protocol):
+    """A recognizer whose network can be made anew: ``maker`` makes it without its weights, or is None."""
+
+    @property
+    def maker(self) -> Callable[[], nn.Module] | None: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+
+def architecture_of(recognizer: object) -> Untrained | None:
+    """The architecture of ``recognizer``, or None where its network cannot be made without its file, as of ONNX."""
+    if not isinstance(recognizer, HasArchitecture) or recognizer.maker is None:
+        return None
+    fed = recognizer.preprocessing
+    return Untrained(recognizer.maker, fed.mean, fed.std, fed.scale, fed.size, fed.bgr)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 from frbench.harness.core.file_kinds import is_torchscript
 from frbench.harness.core.fingerprints import describe, fingerprint, implementation
 from frbench.harness.recognizers.inference import Prepared
-from frbench.harness.recognizers.output_selection import embedding_of
+from frbench.harness.recognizers.output_selection import OneOutput, embedding_of
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_found
 from frbench.harness.recognizers.torchscript import read_torchscript
@@ -85,6 +85,11 @@ class TorchRecognizer(Prepared):
         """The network as its authors left it: unfolded, in evaluation mode, on the CPU. Loaded anew each time."""
         network = self._network().eval()
         return embedding_of(network, self.preprocessing.height_width, self.output, self.name)
+
+    @property
+    def maker(self) -> Callable[[], nn.Module] | None:
+        """What makes a network that takes the weights of ``module()``; None where nothing does."""
+        return None if isinstance(self.as_shipped(), OneOutput) else self.architecture
 
     def _network(self) -> nn.Module:
         if self.architecture is None:

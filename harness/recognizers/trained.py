@@ -1,9 +1,9 @@
-"""What ``frbench fit training=...`` left in a file, as a recognizer."""
+"""Recognizers from files that ``frbench fit training=NAME`` wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from torch import nn
 
 from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
 from frbench.harness.core.errors import ConfigError
+from frbench.harness.recognizers.architecture_metadata import read_architecture
 from frbench.harness.recognizers.inference import Prepared
 from frbench.harness.recognizers.initialization import Untrained, member_names
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
@@ -23,17 +24,20 @@ from frbench.harness.runtime.download import file_sha256
 
 @dataclass(frozen=True)
 class Trained(Prepared):
-    """One network of a trained file, prepared for attack on first use.
+    """One network of a trained file, whose metadata name its architecture; prepared for attack on first use.
 
-    architecture: the network that was trained. weights: the file. member: which of its networks, from 0.
-    mean, std, scale, size, bgr: in the place of those that it was trained with; see ``Preprocessing``.
-    min_clean_accuracy, device: see ``TorchRecognizer``.
+    Args:
+        weights: Path of the file, or ``pkg:NAME``.
+        member: The network to take, counted from 0.
+        name: The recognizer's name in messages.
+        mean, std, scale, size, bgr: Replace the preprocessing of the training where not None; see ``Preprocessing``.
+        min_clean_accuracy, device: See ``TorchRecognizer``.
+        trust: Packages besides frbench whose network classes the file may name.
     """
 
     identity = "recognizer.trained"
     version = 1
 
-    architecture: Untrained
     weights: str
     member: NonNegativeInt = 0
     name: str = "trained"
@@ -44,6 +48,7 @@ class Trained(Prepared):
     bgr: bool | None = None
     min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
     device: str = "cpu"
+    trust: Sequence[str] = field(default=(), compare=False)
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}
 
@@ -64,6 +69,15 @@ class Trained(Prepared):
         """``people_digests`` of those whose faces it was trained on; none where the file does not say."""
         return people_in(self.file).numpy()
 
+    @cached_property
+    def architecture(self) -> Untrained:
+        """The network and preprocessing of the training. Raises FrbenchError: see ``read_architecture``."""
+        return read_architecture(self.file, self.trust)
+
+    @property
+    def maker(self) -> Callable[[], nn.Module]:
+        return self.architecture.make
+
     @property
     def preprocessing(self) -> Preprocessing:
         names = ("mean", "std", "scale", "size", "bgr")
@@ -81,7 +95,7 @@ class Trained(Prepared):
             )
         network, prefix = self.architecture.module(0).network, prefixes[self.member]
         own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
-        load_strictly(network, own, self.file, "name what was trained: network@recognizer.architecture=NAME")
+        load_strictly(network, own, self.file, "write it anew with frbench fit training=NAME out=FILE")
         return network.eval()
 
     def fingerprint(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from frbench.harness.core.training_identities import PEOPLE
 from frbench.harness.runtime.download import locate_weights, mirrored
 
 PACKAGED = "pkg:"
+METADATA = "frbench"  # the entry of a safetensors header that holds JSON of ours
 
 
 def find_weights(
@@ -90,6 +92,23 @@ def unreadable(path: Path, wanted: str, error: Exception, forms: Sequence[Form])
     return CorruptFile(
         f"{path} cannot be read as {wanted} ({shortened(error)}): copy or download it again, or save it anew"
     )
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What ``frbench fit training=NAME`` wrote in the metadata of a safetensors file; empty for any other file.
+
+    Raises CorruptFile: the file, or the JSON in its metadata, is damaged.
+    """
+    if not is_safetensors(path):
+        return {}
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            found: dict[str, Any] = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except Exception as error:
+        raise unreadable(path, "network weights", error, forms=("safetensors",)) from error
+    return found
 
 
 def people_in(path: Path) -> Tensor:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors.torch import load, save_file
@@ -14,6 +17,7 @@ from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.contracts import Artifact, Defense, FitContext, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.recognizers.weight_files import METADATA
 from frbench.harness.runtime import distributed
 from frbench.harness.storage.result_store import ResultStore
 
@@ -26,6 +30,13 @@ def fitted(
         return defense
     workshop = Workshop(defense.faces.open(cache), recognizer, store, seed, device, cache)
     return defense.fitted(workshop.artifact(defense.recipe))
+
+
+@runtime_checkable
+class DescribesArtifact(Protocol):
+    """A recipe that stores plain JSON data beside its tensors, in the metadata of the safetensors file."""
+
+    def metadata(self, recognizer: Recognizer | None) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -70,5 +81,8 @@ class Workshop:
         tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
         if not distributed.is_main_process():
             return
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, {"key": key}))
+        described = recipe.metadata(self.recognizer) if isinstance(recipe, DescribesArtifact) else {}
+        # One entry: safetensors writes several in no fixed order, and the file's SHA-256 is part of later keys.
+        metadata = {METADATA: json.dumps({"key": key, **described}, sort_keys=True)}
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
         unfinished.unlink(missing_ok=True)

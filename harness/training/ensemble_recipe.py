@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.core.contracts import Artifact, FitContext
+from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.core.domains import PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairSource
-from frbench.harness.recognizers.initialization import Untrained, redraw_end
+from frbench.harness.core.fingerprints import hyperparameters
+from frbench.harness.recognizers.architecture_metadata import architecture_config
+from frbench.harness.recognizers.initialization import Untrained, architecture_of, redraw_end
 from frbench.harness.recognizers.trainable import network_of
 from frbench.harness.training.loop import Schedule
 from frbench.harness.training.losses.base import Seen, Term
@@ -74,6 +77,15 @@ class EnsembleRecipe:
     @property
     def needs_recognizer(self) -> bool:
         return self.network is None
+
+    def metadata(self, recognizer: Recognizer | None) -> dict[str, Any]:
+        """What ``recognizer=trained`` and ``defense=trained_ensemble`` read in the file, and the recipe."""
+        architecture = self.network or architecture_of(recognizer)
+        return {
+            "architecture": architecture and architecture_config(architecture),
+            "shared_head": self.shared_head,
+            "recipe": hyperparameters(self),
+        }
 
     def beginning(self, context: FitContext, member: int) -> nn.Module:
         """The network of ``member`` before training. Raises FrbenchError: there is none to begin from."""

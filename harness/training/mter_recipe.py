@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from frbench.harness.core.contracts import Artifact, FitContext
+from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.core.domains import CosineGap, NonNegative, PositiveInt
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairSource
+from frbench.harness.core.fingerprints import hyperparameters
 from frbench.harness.recognizers.initialization import Untrained, load_member
 from frbench.harness.runtime.memory import give_back_freed_memory
 from frbench.harness.training.ensemble_recipe import EnsembleRecipe
@@ -72,6 +74,10 @@ class MterRecipe:
     @property
     def needs_recognizer(self) -> bool:
         return self.start.needs_recognizer
+
+    def metadata(self, recognizer: Recognizer | None) -> dict[str, Any]:
+        """As of ``EnsembleRecipe``."""
+        return {**self.start.metadata(recognizer), "recipe": hyperparameters(self)}
 
     def fit(self, context: FitContext) -> Artifact:
         """Raises FrbenchError: as the recipe ``start`` does."""

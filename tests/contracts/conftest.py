@@ -16,6 +16,7 @@ GIVEN = {
     "recognizer=onnx": "recognizer.path=mine.onnx",
     "recognizer=insightface": "recognizer.pack=mine",
     "recognizer=trained": "recognizer.weights=mine.safetensors",
+    "defense=trained_ensemble": "defense.weights=pkg:tiny_diverse.safetensors",
     "recognizer=pytorch": "recognizer.weights=mine.pth "
     "recognizer.architecture._target_=frbench.harness.recognizers.architectures.tiny.TinyNet",
     "recognizer=torchscript": "recognizer.weights=mine.pt",

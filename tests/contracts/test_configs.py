@@ -43,7 +43,8 @@ PROMISED = {
     "defense": "none jpeg blur bitdepth pca gray pin pin_full pin_paper ais ais_warmup ais_full ais_paper threshold "
     "random_mask lowpass tv quilting puface puface_mixed puface_full puface_dev puface_image_only autoencoder "
     "tv_chambolle nl_means bilateral wavelet wavelet_calibrated diverse_ensemble diverse_residual_cos_ensemble "
-    "shared_head_ensemble naive_ensemble adp mter diverse_separate_heads_ensemble zoo_ensemble tiny_diverse",
+    "shared_head_ensemble naive_ensemble adp mter diverse_separate_heads_ensemble zoo_ensemble trained_ensemble "
+    "tiny_diverse",
     "protocol": "verification cloaking feature_distance",
     "maker": "fawkes fawkes_v03 lowkey lowkey_proxy_lpips pgd",
     "tracker": "nearest linear finetuned",

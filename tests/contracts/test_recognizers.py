@@ -17,8 +17,10 @@ from safetensors.torch import save_file
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Recognizer
 from frbench.harness.core.errors import FrbenchError
+from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.architectures.iresnet import IResNet
 from frbench.harness.recognizers.preprocessing import FEEDING
+from frbench.harness.recognizers.weight_files import METADATA
 
 CONF = Path(__file__).parents[2] / "conf" / "recognizer"
 NETWORK = CONF.parent / "network" / "tiny.yaml"
@@ -96,16 +98,19 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
             "_target_": "frbench.harness.recognizers.initialization.Untrained",
             "make": OmegaConf.load(NETWORK).make,
         }
-        state = hydra.utils.instantiate(network).module(0).network.state_dict()
-        save_file({f"members.0.{name}": each for name, each in state.items()}, folder / "trained.safetensors")
-        return {"weights": str(folder / "trained.safetensors"), "architecture": network}
+        architecture = hydra.utils.instantiate(network)
+        state = architecture.module(0).network.state_dict()
+        metadata = {METADATA: json.dumps({"architecture": architecture_config(architecture)})}
+        members = {f"members.0.{name}": each for name, each in state.items()}
+        save_file(members, folder / "trained.safetensors", metadata)
+        return {"weights": str(folder / "trained.safetensors")}
 
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "iresnet18": iresnet,
         "onnx": onnx,
         "insightface": pack,
         "ensemble": ensemble,
-        "flip_averaged": lambda: {"of": small},
+        "flip_averaged": lambda: {"recognizer": small},
         "trained": trained,
         "pytorch": own,
         "torchscript": archive,

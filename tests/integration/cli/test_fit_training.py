@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from frbench.harness.cli.fit import as_defense
 from frbench.harness.cli.main import main
 from frbench.harness.storage.result_store import ResultStore
 
@@ -81,29 +80,20 @@ def test_that_what_is_trained_is_the_recognizer_of_a_run(frbench: Shell, tmp_pat
     with safe_open(file, "pt") as kept:
         assert any(name.startswith("members.0.") for name in kept.keys())  # noqa: SIM118 (no mapping)
     use = words_after("use it", out)
-    assert use[:2] == ["recognizer=trained", "network@recognizer.architecture=tiny"]
-    assert {"recognizer.architecture.make.width=4", f"recognizer.weights={file}"} <= set(use)
+    assert use == ["recognizer=trained", f"recognizer.weights={file}"]
 
     frbench.done("run", *use, "attack=none")
     (record,) = [each for each in frbench.store.records() if each["names"]["recognizer"] == "trained"]
     assert record["status"] == "done"
-    assert record["settings"]["recognizer.architecture"] == "tiny"
-
-    message = frbench.refused("run", "recognizer=trained", f"recognizer.weights={file}", "attack=none")
-    assert "does not fit MobileFaceNet" in message and "network@recognizer.architecture=NAME" in message
-    wide = [*use, "recognizer.architecture.make.width=8"]
-    assert "wrong shape" in frbench.refused("run", *wide, "attack=none")
 
 
-def test_that_an_ensemble_is_found_again_as_a_defense(frbench: Shell) -> None:
+def test_that_an_ensemble_is_used_as_a_defense_from_its_file(frbench: Shell) -> None:
     out = frbench.done("fit", "training=diverse", *BRIEF, "fit_seed=1")
-    together, kept = words_after("together", out), frbench.artifacts
-    assert "defense=diverse_ensemble" in together and "fit_seed=1" in together
+    together, kept = words_after("use it", out), frbench.artifacts
+    assert together[0] == "defense=trained_ensemble" and len(together) == 2
     found = frbench.done("run", *together, "attack=none")
-    assert found.startswith("diverse_ensemble")
+    assert found.startswith("trained_ensemble")
     assert frbench.artifacts == kept, "it was trained again"
-    (record,) = [each for each in frbench.store.records() if each["names"]["defense"] == "diverse_ensemble"]
-    assert record["settings"]["defense.recipe.network"] == "tiny"
     for words in (["defense.fusion=min"], ["defense.fusion=concat", "attack=fgsm", "threat=adaptive"]):
         frbench.done("run", *together, "attack=none", *words)
     assert frbench.artifacts == kept
@@ -111,27 +101,14 @@ def test_that_an_ensemble_is_found_again_as_a_defense(frbench: Shell) -> None:
     assert forwards["concat"] > forwards["min"] > 0
 
 
-def test_that_words_of_a_training_are_moved_to_a_defense() -> None:
-    words = [
-        *("training=diverse", "network@training.start.network=tiny", "+dataset@training.validation.lfw=lfw"),
-        *("training.schedule.epochs=3", "++training.terms.diversity.weight=1", "identities.people=30", "fit_seed=3"),
-        *("out=a.safetensors", "device=cpu", "recognizer=tiny", "attack=pgd"),
-    ]
-    assert as_defense(words) == [
-        *("training@defense.recipe=diverse", "network@defense.recipe.start.network=tiny"),
-        *("+dataset@defense.recipe.validation.lfw=lfw", "defense.recipe.schedule.epochs=3"),
-        *("++defense.recipe.terms.diversity.weight=1", "identities.people=30", "fit_seed=3", "recognizer=tiny"),
-    ]
-
-
 def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) -> None:
     file = tmp_path / "further.safetensors"
     fast = ["training.schedule.epochs=1", "training.schedule.batch_size=20", "training.schedule.lr=0.01"]
     out = frbench.done("fit", "training=single", "training.network=null", "recognizer=tiny", *fast, f"out={file}")
     use = words_after("use it", out)
-    assert use == ["recognizer=tiny", "++recognizer.prefix=members.0.", f"recognizer.weights={file}"]
+    assert use == ["recognizer=trained", f"recognizer.weights={file}"]
     assert "clean" in frbench.done("run", *use, "attack=none")
-    service = ["recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", "recognizer.version=v1"]
+    service = ["recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", "recognizer.service_version=v1"]
     message = frbench.refused("fit", "training=single", "training.network=null", *service, *fast)
     assert "gives only similarities, so there is no network to train further" in message
 
@@ -139,8 +116,7 @@ def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) ->
 def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench: Shell, tmp_path: Path) -> None:
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     frbench.done("fit", "training=single", *BRIEF, f"out={first}")
-    begun = ["recognizer=trained", "network@recognizer.architecture=tiny"]
-    begun += [f"recognizer.architecture.make.{size}" for size in ("width=4", "dim=16")]
+    begun = ["recognizer=trained"]
     fast = ["training.network=null", "training.schedule.epochs=1", "training.schedule.batch_size=20"]
     others = [*fast, "identities.people_seed=7"]
     out = frbench.done("fit", "training=single", *others, *begun, f"recognizer.weights={first}", f"out={second}")
@@ -152,7 +128,7 @@ def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench
         assert "trained was trained on 30 of the 30 people" in told, "it knows those of both trainings"
     out = frbench.done("fit", "training=shared_head", *fast, *begun, f"recognizer.weights={first}")
     kept = frbench.artifacts
-    frbench.done("run", *words_after("together", out), "attack=none")
+    frbench.done("run", *words_after("use it", out), "attack=none")
     assert frbench.artifacts == kept, "it was trained again"
 
 
@@ -184,7 +160,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training=single", "training.schedule.epoch=1"], "did you mean 'training.schedule.epochs'"),
         ("fit", ["training=single", "network@training.network=tinny"], "did you mean network=tiny?"),
         ("fit", ["network@training.network=tiny"], "'network@training.network' is only valid with training=single"),
-        ("fit", ["training=single", "out=trained.pth"], "one that ends in .safetensors"),
+        ("fit", ["training=single", "out=trained.pth"], "out must end in .safetensors, got trained.pth"),
         ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
         (
             "fit",

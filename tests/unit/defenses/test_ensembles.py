@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support.fake_services import told
 from support.reference_ensembles import FUSIONS, NET, artifact, by_hand, newborn, pictures, score
 
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
-from frbench.defenses.ensembles import FusedDefense, TrainedEnsemble
+from frbench.defenses.ensembles import EnsembleFile, FusedDefense, TrainedEnsemble
 from frbench.harness.cli.main import main
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.contracts import Artifact, FitContext, Recognizer, Victim
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import ComparerVerifier, CosineVerifier, lifted
+from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.fusion import Fusion
 from frbench.harness.recognizers.initialization import Untrained
 from frbench.harness.recognizers.metering import Meter, Metered, MeteredComparer
+from frbench.harness.recognizers.weight_files import METADATA
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Impersonation
@@ -218,3 +222,19 @@ def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: 
         "defense.members.b.bgr": True,
     }
     assert record["card"]["forwards"] > 0
+
+
+def test_that_a_file_of_networks_is_fused_by_the_head_that_it_names(other: Recognizer, tmp_path: Path) -> None:
+    tensors = {name: each.clone() for name, each in artifact().tensors.items()}
+    probe, reference = pictures(seed=1), pictures(seed=2)
+    for shared_head, fusion in ((True, "mean"), (False, "concat")):
+        file = tmp_path / f"{fusion}.safetensors"
+        facts = {"architecture": architecture_config(NET), "shared_head": shared_head}
+        save_file(tensors, file, {METADATA: json.dumps(facts)})
+        defense = EnsembleFile(str(file))
+        found = score(defense.protect(CosineVerifier(other)), probe, reference)
+        assert torch.allclose(found, by_hand(newborn(), probe, reference)[fusion], atol=1e-4)
+        moved = file.rename(tmp_path / f"moved_{fusion}.safetensors")
+        assert fingerprint(EnsembleFile(str(moved))) == fingerprint(defense), "a path is no part of a key"
+    with pytest.raises(FrbenchError, match="defense.fusion=concat or min"):
+        EnsembleFile(str(moved), "mean").protect(CosineVerifier(other))
