@@ -19,7 +19,7 @@ from frbench.harness.core.contracts import Images, Scores
 from frbench.harness.core.domains import AnyFloat, NonNegativeInt, NonZero, Percent, Positive, PositiveInt
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.images.eight_bit import to_bytes
-from frbench.harness.recognizers.http_client import Courier, secrets
+from frbench.harness.recognizers.http_client import HttpClient, secrets
 from frbench.harness.recognizers.preprocessing import FEEDING
 
 _MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "bmp": "image/bmp"}
@@ -44,7 +44,7 @@ class CompareService:
     service_version: what the service runs, as far as you know. Kept scores belong to it. Without it the place
         version_path of the answer to a first, gray pair says so; without both, the URL stands for it.
     random: whether the service answers the same question differently each time.
-    timeout_s, retries, requests_per_second, concurrency: see ``Courier``.
+    timeout_s, retries, requests_per_second, concurrency: see ``HttpClient``.
     min_clean_accuracy: least clean accuracy in per cent; see ``preflight``.
     """
 
@@ -77,9 +77,9 @@ class CompareService:
 
     def compare(self, probe: Images, reference: Images) -> Scores:
         """Scores float32 (N,) of N pairs, after rounding to 8 bits. Raises FrbenchError where the service fails."""
-        courier, pairs = self._courier, zip(_rounded(probe), _rounded(reference), strict=True)
+        client, pairs = self._client, zip(_rounded(probe), _rounded(reference), strict=True)
         with ThreadPoolExecutor(self.concurrency) as pool:
-            asked = [pool.submit(self._score, courier, *pair) for pair in pairs]
+            asked = [pool.submit(self._score, client, *pair) for pair in pairs]
             try:
                 scores = [each.result() for each in asked]
             except BaseException:
@@ -103,19 +103,19 @@ class CompareService:
             return self.service_version or self.url
         gray = Picture(bytes([127]) * (3 * 112 * 112), 112, 112)
         try:
-            return str(self._at(self.version_path, self._answer(self._courier, gray, gray)))
+            return str(self._at(self.version_path, self._answer(self._client, gray, gray)))
         except FrbenchError as error:
             raise FrbenchError(
                 f"{error} (asked with a gray picture what it runs: recognizer.service_version=NAME says it instead)"
             ) from error
 
     @cached_property
-    def _courier(self) -> Courier:
+    def _client(self) -> HttpClient:
         headers = secrets(self.headers_from_env, "recognizer.headers_from_env")
-        return Courier(self.url, headers, self.timeout_s, self.retries, self.requests_per_second, self.concurrency)
+        return HttpClient(self.url, headers, self.timeout_s, self.retries, self.requests_per_second, self.concurrency)
 
-    def _score(self, courier: Courier, probe: Picture, reference: Picture) -> float:
-        value = self._at(self.score_path, self._answer(courier, probe, reference))
+    def _score(self, client: HttpClient, probe: Picture, reference: Picture) -> float:
+        value = self._at(self.score_path, self._answer(client, probe, reference))
         try:
             score = float(value) * self.score_scale + self.score_offset
         except (TypeError, ValueError):
@@ -124,7 +124,7 @@ class CompareService:
             raise FrbenchError(f"{self.url}: answered {str(value)[:80]!r} at {self.score_path}, expected a number")
         return score
 
-    def _answer(self, courier: Courier, probe: Picture, reference: Picture) -> Any:
+    def _answer(self, client: HttpClient, probe: Picture, reference: Picture) -> Any:
         files = {
             self.probe_field: _encoded(probe, self.image_format),
             self.reference_field: _kept(reference, self.image_format),
@@ -132,10 +132,10 @@ class CompareService:
         beside = {**(self.fields or {}), **secrets(self.fields_from_env, "recognizer.fields_from_env")}
         if self.encoding == "json_base64":
             texts = {name: base64.b64encode(data).decode() for name, data in files.items()}
-            return courier.post(json={**beside, **texts})
+            return client.post(json={**beside, **texts})
         media = _MEDIA[self.image_format]
         named = {name: (f"{name}.{self.image_format}", data, media) for name, data in files.items()}
-        return courier.post(data=beside, files=named)
+        return client.post(data=beside, files=named)
 
     def _at(self, path: str, answer: Any) -> Any:
         """What stands at ``path`` in an answer."""

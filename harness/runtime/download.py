@@ -1,30 +1,30 @@
-"""Files from the web: streamed, resumed, checked against their SHA-256, and put in place in one step.
+"""Downloads: streamed, resumed by byte ranges, checked against their SHA-256, and renamed into place.
 
-Bytes arrive in ``<target>.part``, are checked, and only then renamed: what stands at a target is whole. Only http and
-https are spoken. ``FRBENCH_MIRROR`` names a web folder with the layout of the data folder, which is asked in place of
-the original addresses (digests still hold).
+Bytes go to ``<target>.part`` and are renamed after the check, so a target is always a complete file. Only http and
+https are supported. ``FRBENCH_MIRROR`` names a web folder with the layout of the data folder, which replaces the
+original addresses; digests are checked all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
+import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import httpx
 from filelock import FileLock
 
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
+from frbench.harness.runtime.http import RetryableError, retry_after
 from frbench.harness.runtime.progress import Report, byte_bar
 
-CHUNK = 1 << 18
 TIMEOUT = 30.0
 ROUNDS = 5
 FIRST_WAIT = 0.5
@@ -34,7 +34,14 @@ PERMANENT = {400, 401, 403, 404, 405, 410, 451}
 
 @dataclass(frozen=True)
 class Download:
-    """One file to fetch. Addresses are tried in turn; ``sha256`` may be unknown, ``magic`` is how the file begins."""
+    """One file to download.
+
+    Args:
+        urls: Addresses, tried in turn.
+        target: Path of the finished file.
+        sha256: Its digest, where known.
+        magic: The bytes that the file starts with.
+    """
 
     urls: tuple[str, ...]
     target: Path
@@ -46,24 +53,16 @@ class Download:
         return self.target.with_name(self.target.name + ".part")
 
     def resumable(self) -> int:
-        """Bytes that need not be asked for again; without a digest nobody could tell whether the halves fit."""
+        """Bytes of an interrupted download to resume after; 0 without a digest, which alone proves that halves fit."""
         return self.part.stat().st_size if self.sha256 and self.part.is_file() else 0
 
 
-class _Broken(Exception):
-    """Worth another try. ``wait``: seconds that the server asks for."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class _Hopeless(Exception):
-    """This address will not give the file."""
+class PermanentError(Exception):
+    """An address that will not serve the file."""
 
 
 def mirrored(urls: Sequence[str], place: str, mirror: str | None = None) -> tuple[str, ...]:
-    """The addresses of what is at ``place`` in the data folder: the mirror's alone, if one is given or set."""
+    """The addresses of the file ``place`` of the data folder: that of the mirror where there is one, else ``urls``."""
     base = (mirror or os.environ.get("FRBENCH_MIRROR", "")).rstrip("/")
     return (f"{base}/{quote(place)}",) if base else tuple(urls)
 
@@ -76,10 +75,21 @@ def file_sha256(path: Path) -> str:
 def fetch(
     url: str | Sequence[str], target: Path, sha256: str | None = None, progress: Report = lambda done, total: None
 ) -> Path:
-    """Fetch one file from the first of its addresses that gives it, and return ``target``.
+    """Download one file from the first address that serves it.
 
-    A right file that is already there is kept; with a digest, an interrupted download goes on where it stopped.
-    ``progress`` is told bytes. Raises FrbenchError, and puts nothing at ``target``, where no address gives the file.
+    An existing file with the right digest is kept; with a digest, an interrupted download resumes.
+
+    Args:
+        url: One address or several.
+        target: Path of the file.
+        sha256: Its digest, where known.
+        progress: Called with bytes done and bytes in all.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        FrbenchError: No address serves the file; nothing is written at ``target``.
     """
     download = Download((url,) if isinstance(url, str) else tuple(url), target, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,10 +104,10 @@ def fetch_many(
     progress: Report = lambda done, total: None,
     workers: int = 16,
 ) -> None:
-    """Fetch small files in parallel under one lock on ``folder``; files already there are kept.
+    """Download small files in parallel under one lock on ``folder``; existing files are kept.
 
-    ``progress`` is told files. The first file that cannot be had ends the run with its error; what has arrived stays,
-    so that the next call goes on from there.
+    ``progress`` is called with files done and files in all. The first file that fails ends the run with its error;
+    finished files stay, so the next call continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
@@ -114,10 +124,10 @@ def fetch_many(
 
 
 def fetch_weights(url: str | Sequence[str], sha256: str, cache: Path) -> Path:
-    """Weights by address and digest, kept in ``cache/weights`` under digest and name; shows a progress bar."""
+    """Download weights to ``cache/weights``, named by digest and name, with a progress bar."""
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
-        raise ConfigError("weights without an address: give a url to fetch them from, or a path to the file")
+        raise ConfigError("the weights have no address; give a url to download them from, or the path of the file")
     name = Path(urlsplit(urls[0]).path).name or "weights"
     target = cached_weights(name, sha256, cache)
     if target.is_file() and file_sha256(target) == sha256:
@@ -127,14 +137,14 @@ def fetch_weights(url: str | Sequence[str], sha256: str, cache: Path) -> Path:
 
 
 def cached_weights(name: str, sha256: str, cache: Path) -> Path:
-    """Where weights called ``name`` stand in the cache once they are fetched."""
+    """The path of the downloaded weights ``name`` in the cache."""
     return cache.expanduser() / "weights" / f"{sha256[:12]}-{name}"
 
 
 def locate_weights(path: Path, urls: Sequence[str], sha256: str | None, cache: Path) -> Path:
-    """Where the weights are: ``path`` if it exists, else the cache, else fetched into the cache.
+    """The path of the weights: ``path`` where it exists, else a download in ``cache``.
 
-    A digest, where one is stated, is checked wherever the file comes from.
+    A digest, where there is one, is checked in both cases.
     """
     path = path.expanduser()
     if path.is_file():
@@ -162,38 +172,37 @@ def _fetch(download: Download, progress: Report, stop: threading.Event) -> None:
             try:
                 _try(url, download, progress)
                 return
-            except _Broken as error:
-                reason, wait = f"{error} ({url})", max(wait, error.wait)
-            except _Hopeless as error:
+            except RetryableError as error:
+                reason, wait = f"{error} ({url})", max(wait, error.retry_after or 0.0)
+            except PermanentError as error:
                 reason = f"{error} ({url})"
                 urls.remove(url)
-        attempt = 0 if download.resumable() > farthest else attempt + 1  # a bad line that still moves is no failure
+        attempt = 0 if download.resumable() > farthest else attempt + 1  # progress on a bad connection is not a failure
         farthest = max(farthest, download.resumable())
         stop.wait(min(wait, LONGEST_WAIT) if urls and attempt < ROUNDS else 0.0)
     raise DataMissing(f"could not fetch {target.name}: {reason}: try again, or put the file at {target} by hand")
 
 
 def _try(url: str, download: Download, progress: Report) -> None:
-    """One try at one address: the file at its target, or _Broken, or _Hopeless."""
+    """Download from one address. Raises RetryableError or PermanentError."""
     resumed = download.resumable()
     try:
         _stream(url, download.part, resumed, progress)
-    except urllib.error.HTTPError as error:
-        if error.code in PERMANENT:
-            raise _Hopeless(f"HTTP {error.code} {error.reason}") from None
-        if error.code != 416 or not resumed:  # 416: nothing left to send, or another file; the digest tells
-            after = error.headers.get("Retry-After", "")
-            raise _Broken(f"HTTP {error.code} {error.reason}", float(after) if after.isdigit() else 0.0) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(f"{type(error).__name__}: {getattr(error, 'reason', error)}") from None
+    except httpx.HTTPStatusError as error:
+        status, reason = error.response.status_code, error.response.reason_phrase
+        if status in PERMANENT:
+            raise PermanentError(f"HTTP {status} {reason}") from None
+        if status != 416 or not resumed:  # 416: nothing left to send, or another file; the digest decides
+            raise RetryableError(f"HTTP {status} {reason}", retry_after(error.response.headers)) from None
+    except (OSError, httpx.HTTPError) as error:
+        raise RetryableError(f"{type(error).__name__}: {error}") from None
     _settle(download, resumed > 0)
 
 
 def _stream(url: str, part: Path, resumed: int, progress: Report) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "frbench", "Accept-Encoding": "identity"})
-    if resumed:
-        request.add_header("Range", f"bytes={resumed}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+    headers = {"Range": f"bytes={resumed}-"} if resumed else {}
+    with _client().stream("GET", url, headers=headers) as response:
+        response.raise_for_status()
         if not response.headers.get("Content-Range", "").startswith(f"bytes {resumed}-"):
             resumed = 0  # the server sends the whole file
         length = response.headers.get("Content-Length")
@@ -201,25 +210,32 @@ def _stream(url: str, part: Path, resumed: int, progress: Report) -> None:
         done = resumed
         progress(done, total)
         with part.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(CHUNK):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
     if total is not None and done < total:
-        raise _Broken(f"the connection dropped after {done} of {total} bytes")
+        raise RetryableError(f"the connection dropped after {done} of {total} bytes")
+
+
+@cache
+def _client() -> httpx.Client:
+    """The client of all downloads, with the certificates of the system, to which institutions add their own."""
+    headers = {"User-Agent": "frbench", "Accept-Encoding": "identity"}
+    return httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=True, verify=ssl.create_default_context())
 
 
 def _settle(download: Download, resumed: bool) -> None:
-    """Check what has arrived and put it in place; a wrong file is removed."""
+    """Check the finished download and rename it to its target, or remove it."""
     part = download.part
     with part.open("rb") as file:
         begins = file.read(len(download.magic))
     if begins != download.magic:
         part.unlink()
-        raise _Hopeless(f"expected a file that begins with {download.magic!r}, got {begins!r}")
+        raise PermanentError(f"expected a file that begins with {download.magic!r}, got {begins!r}")
     if download.sha256 and (got := file_sha256(part)) != download.sha256:
         part.unlink()
-        if resumed:  # the two halves may be of different files: once more from the start
-            raise _Broken("the resumed file had the wrong digest")
-        raise _Hopeless(f"expected SHA-256 {download.sha256}, got {got}")
+        if resumed:  # the halves may belong to different files: start again
+            raise RetryableError("the resumed file had the wrong digest")
+        raise PermanentError(f"expected SHA-256 {download.sha256}, got {got}")
     os.replace(part, download.target)

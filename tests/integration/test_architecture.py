@@ -276,13 +276,11 @@ def test_that_optional_libraries_are_imported_only_where_they_are_used() -> None
     optional = {"art", "cv2", "foolbox", "insightface", "onnx", "onnx2torch", "onnxruntime", "torchattacks", "wandb"}
     optional |= {
         "fastapi",
-        "httpx",
         "python_multipart",
         "pywt",
         "skimage",
         "sklearn",
         "starlette",
-        "tenacity",
         "uvicorn",
     }
     test_only = {"hypothesis", "pytest"}

@@ -15,8 +15,6 @@ from frbench.harness.cli.main import main
 from frbench.harness.core.contracts import Images, Scores, Template
 
 pytest.importorskip("fastapi")
-pytest.importorskip("httpx")
-pytest.importorskip("tenacity")
 
 from support.fake_services import first_pairs_of_lfw, serving
 

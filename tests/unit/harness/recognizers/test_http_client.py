@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.recognizers import http_client as courier
+from frbench.harness.recognizers import http_client
 from frbench.harness.recognizers.service import CompareService
 
-pytest.importorskip("httpx")
-pytest.importorskip("tenacity")
 pytest.importorskip("uvicorn")
 
 from support.fake_services import always, eight_bits, pretending, told
@@ -103,5 +101,5 @@ def test_that_requests_are_paced_over_all_threads() -> None:
     assert max(heard.times) - started >= 6 / 20
     started = time.monotonic()
     for _ in range(1000):
-        courier.Pace(None).wait()
+        http_client.RateLimiter(None).wait()
     assert time.monotonic() - started < 0.5

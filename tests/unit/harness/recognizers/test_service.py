@@ -23,8 +23,6 @@ from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import CosineVerifier, lifted
 from frbench.harness.recognizers.service import CompareService
 
-pytest.importorskip("httpx")
-pytest.importorskip("tenacity")
 pytest.importorskip("uvicorn")
 
 from support.fake_services import always, eight_bits, first_pairs_of_lfw, pretending, serving, told

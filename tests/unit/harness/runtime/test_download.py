@@ -230,7 +230,7 @@ def test_that_a_killed_download_is_taken_up_where_it_was(site: Site, tmp_path: P
     digest = hashlib.sha256(CONTENT * 4).hexdigest()
     target, part = tmp_path / "a.bin", tmp_path / "a.bin.part"
     code = (
-        "import sys; from pathlib import Path; from frbench.harness.runtime import download; download.CHUNK = 1 << 16; "
+        "import sys; from pathlib import Path; from frbench.harness.runtime import download; "
         "download.fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, f"{site.url}/a.bin", str(target), digest])
