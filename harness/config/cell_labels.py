@@ -8,6 +8,7 @@ from typing import Any
 
 from frbench.harness.core.contracts import Recognizer
 from frbench.harness.core.verifiers import Comparer
+from frbench.harness.recognizers.accuracy_check import stated_accuracy
 
 # The option groups that every cell chooses from.
 CELL_GROUPS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")
@@ -44,5 +45,5 @@ def split_faces(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
 
 def accuracy_floors(recognizer: Recognizer | Comparer, dataset: str) -> Mapping[str, float]:
     """Lowest clean accuracy in percent that the recognizer states, by dataset; one number holds for ``dataset``."""
-    floor = getattr(recognizer, "min_clean_accuracy", None)
+    floor = stated_accuracy(recognizer)
     return floor if isinstance(floor, Mapping) else {} if floor is None else {dataset: floor}

@@ -22,7 +22,6 @@ NESTED = {
     "network@training.network": "training=single",
     "network@training.start.network": "training=mter",
     "network@defense.recipe.network": "a trained ensemble such as defense=diverse_ensemble",
-    "network@recognizer.architecture": "recognizer=trained",
     "maker@defense.recipe.cloaks.makers.fawkes": "defense=puface",
 }
 

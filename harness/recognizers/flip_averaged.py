@@ -16,6 +16,7 @@ from frbench.harness.core.contracts import Embeddings, Images, Recognizer
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import describe
 from frbench.harness.core.training_identities import known_people
+from frbench.harness.recognizers.accuracy_check import stated_accuracy
 from frbench.harness.recognizers.preprocessing import FEEDING, unit_length
 
 
@@ -55,9 +56,9 @@ class FlipAveraged:
         return hashlib.sha256(f"flip_averaged {self._inner.digest}".encode()).hexdigest()
 
     @property
-    def min_clean_accuracy(self) -> Any:
-        """Least clean accuracy: the recognizer's own."""
-        return getattr(self._inner, "min_clean_accuracy", None)
+    def min_clean_accuracy(self) -> float | Mapping[str, float] | None:
+        """That of the recognizer inside."""
+        return stated_accuracy(self._inner)
 
     @property
     def trained_on(self) -> np.ndarray:

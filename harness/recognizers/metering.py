@@ -1,8 +1,9 @@
-"""Counts of forwards and backwards, in images, taken at the recognizer so that no attack can under-report."""
+"""Counts of forward and backward passes, taken at the recognizer so that no attack can under-report them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -10,10 +11,12 @@ from frbench.harness.core.contracts import Embeddings, Images, Recognizer, Score
 from frbench.harness.core.part_contracts import check_embeddings, check_scores
 from frbench.harness.core.verifiers import Comparer, compares
 
+Inner = TypeVar("Inner", Recognizer, Comparer)
+
 
 @dataclass
 class Meter:
-    """Images seen by recognizers, forwards and backwards."""
+    """Images of all forward and backward passes."""
 
     forwards: int = 0
     backwards: int = 0
@@ -23,10 +26,10 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Metered:
-    """A recognizer that counts. In fingerprints it is the recognizer inside."""
+class _Counting(Generic[Inner]):
+    """A recognizer or comparer whose images are counted. In fingerprints it is the one inside."""
 
-    recognizer: Recognizer
+    recognizer: Inner
     meter: Meter = field(compare=False)
 
     @property
@@ -42,56 +45,42 @@ class Metered:
         return self.recognizer.digest
 
     @property
-    def stands_for(self) -> Recognizer:
+    def stands_for(self) -> Inner:
         return self.recognizer
 
+
+class Metered(_Counting[Recognizer]):
+    """A recognizer whose forward and backward passes are counted."""
+
     def embed(self, images: Images) -> Embeddings:
+        """Embeddings float32 (N, D) of images (N, 3, H, W), checked and counted."""
         count, first = len(images), not self.meter.forwards
         self.meter.forwards += count
         embeddings = self.recognizer.embed(images)
         check_embeddings(self.recognizer, embeddings, images, lengths=first)
         if embeddings.requires_grad:
-            embeddings.register_hook(lambda gradient: self._back(gradient, count))
+            embeddings.register_hook(lambda gradient: self._count_backward(gradient, count))
         return embeddings
 
-    def _back(self, gradient: Tensor, count: int) -> None:
+    def _count_backward(self, gradient: Tensor, count: int) -> None:
         self.meter.backwards += count
 
 
-@dataclass(frozen=True)
-class MeteredComparer:
-    """A comparer that counts: a comparison is one forward. In fingerprints it is the comparer inside."""
-
-    comparer: Comparer
-    meter: Meter = field(compare=False)
-
-    @property
-    def name(self) -> str:
-        return self.comparer.name
-
-    @property
-    def differentiable(self) -> bool:
-        return self.comparer.differentiable
+class MeteredComparer(_Counting[Comparer]):
+    """A comparer whose comparisons are counted, each as one forward pass."""
 
     @property
     def random(self) -> bool:
-        return self.comparer.random
-
-    @property
-    def digest(self) -> str:
-        return self.comparer.digest
-
-    @property
-    def stands_for(self) -> Comparer:
-        return self.comparer
+        return self.recognizer.random
 
     def compare(self, probe: Images, reference: Images) -> Scores:
+        """Scores float32 (N,) of N pairs, checked and counted."""
         self.meter.forwards += len(probe)
-        scores = self.comparer.compare(probe, reference)
-        check_scores(self.comparer, scores, len(probe), "recognizer")
+        scores = self.recognizer.compare(probe, reference)
+        check_scores(self.recognizer, scores, len(probe), "recognizer")
         return scores
 
 
 def metered(recognizer: Recognizer | Comparer, meter: Meter) -> Metered | MeteredComparer:
-    """``recognizer``, counting into ``meter``, as what it is."""
+    """``recognizer`` with its passes counted in ``meter``."""
     return MeteredComparer(recognizer, meter) if compares(recognizer) else Metered(recognizer, meter)

@@ -1,4 +1,4 @@
-"""What the two kinds of ONNX recognizer share: the file, its fields, and how images become its input."""
+"""The base of both ONNX recognizers: the file, its fields, and the preprocessing of its input."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.domains import NonNegativeInt, Positive
 from frbench.harness.core.errors import ConfigError
+from frbench.harness.recognizers.file_recognizer import FileRecognizer
 from frbench.harness.recognizers.onnx_canonical import in_one_form
 from frbench.harness.recognizers.onnx_graph import Interface, read_interface, read_onnx
 from frbench.harness.recognizers.onnx_normalisation import (
@@ -23,8 +24,6 @@ from frbench.harness.recognizers.onnx_normalisation import (
     graph_normalisation,
 )
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size, unit_length
-from frbench.harness.recognizers.weight_files import find_weights
-from frbench.harness.runtime.download import file_sha256
 
 AutoMean = Mean | Literal["auto"]
 AutoDeviation = Deviation | Literal["auto"]
@@ -32,16 +31,19 @@ PROBES = 3
 
 
 @dataclass(frozen=True)
-class OnnxFile:
-    """An ONNX network that takes images, (N, 3, H, W) or (N, H, W, 3); what it gives need not be of unit length.
+class OnnxFile(FileRecognizer):
+    """An ONNX network that takes images (N, 3, H, W) or (N, H, W, 3).
 
-    path: the file, or where to download it to (``urls``, ``sha256``, ``cache``, ``download_hint``: see
-          ``TorchRecognizer``).
-    mean, std: in units of ``scale``; ``auto`` goes by what the graph does itself, see ``feeding``.
-    scale: the value of white before mean and std are applied; ONNX files usually count gray levels.
-    size:  side, or [height, width]; None takes what the file declares, or 112.
-    output: name or index of the output that is the embedding; None takes the only one of its shape.
-    min_clean_accuracy: least clean accuracy in per cent, by dataset name; see ``preflight``.
+    Args:
+        name: The recognizer's name in tables and messages.
+        path: The file.
+        mean, std: In units of ``scale``; ``auto`` follows the normalization in the graph, see ``feeding``.
+        scale: The value of white before mean and std are applied; ONNX files usually take gray levels.
+        size: Side, or [height, width]; None: as the file declares, or 112.
+        bgr: Whether the network takes blue first.
+        output: Name or number of the output that is the embedding; None: the only one of that shape.
+
+    The other fields: see ``FileRecognizer``.
     """
 
     name: str
@@ -52,24 +54,12 @@ class OnnxFile:
     size: Size | None = None
     bgr: bool = False
     output: str | NonNegativeInt | None = None
-    urls: Sequence[str] = ()
-    sha256: str | None = None
-    cache: str | None = None
-    download_hint: str = ""
-    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
-    device: str = "cpu"
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "an ONNX file holds its network, so no names are matched"}
 
-    @cached_property
-    def file(self) -> Path:
-        """The ONNX file, fetched where necessary."""
-        return find_weights(self.path, self.urls, self.sha256, self.cache, self.download_hint)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the file."""
-        return file_sha256(self.file)
+    @property
+    def location(self) -> str:
+        return self.path
 
     @property
     def interface(self) -> Interface:

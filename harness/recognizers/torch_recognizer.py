@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.domains import NonNegativeInt, Positive
 from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 from frbench.harness.core.file_kinds import is_torchscript
 from frbench.harness.core.fingerprints import describe, fingerprint, implementation
+from frbench.harness.recognizers.file_recognizer import FileRecognizer
 from frbench.harness.recognizers.inference import Prepared
 from frbench.harness.recognizers.output_selection import OneOutput, embedding_of
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_found
 from frbench.harness.recognizers.torchscript import read_torchscript
-from frbench.harness.recognizers.weight_files import find_weights, people_in, read_weights
+from frbench.harness.recognizers.weight_files import people_in, read_weights
 from frbench.harness.runtime.download import file_sha256
 
 
 @dataclass(frozen=True)
-class TorchRecognizer(Prepared):
-    """A checkpoint loaded strictly into ``architecture`` and prepared for attack, on first use.
+class TorchRecognizer(FileRecognizer, Prepared):
+    """A checkpoint, loaded strictly into ``architecture`` and prepared for attacks on first use.
 
-    architecture: makes the network (N, 3, H, W) -> (N, D), without arguments; None: the file is a TorchScript archive.
-    weights:  path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` for one shipped with frbench; None where
-              ``architecture`` makes the network with its weights, as ``from_pretrained`` does.
-    mean, std, scale, size, bgr: see ``Preprocessing``.
-    prefix:   what stands before the names of this network in the file, such as ``arcface.``; the empty one is found.
-    output:   which output is the embedding, by number or name; None finds it, see ``embedding_of``.
-    urls, sha256, cache: where to fetch ``weights`` from when the path does not exist, and where to keep it.
-    download_hint: how to get the file where it has no URL; ends the error message.
-    min_clean_accuracy: least clean accuracy in per cent, by dataset name; see ``accuracy_check``.
-    device:   ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    Args:
+        name: The recognizer's name in tables and messages.
+        architecture: Makes the network (N, 3, H, W) -> (N, D), without arguments; None: the file is a TorchScript
+            archive.
+        weights: Path of a state dict (.safetensors, .pt, .pth), or ``pkg:NAME`` of one shipped with frbench; None
+            where ``architecture`` makes the network with its weights, as ``from_pretrained`` does.
+        mean, std, scale, size, bgr: See ``Preprocessing``.
+        prefix: Prefix of this network's names in the file, such as ``arcface.``; an empty one is detected.
+        output: The output that is the embedding, by number or name; None detects it, see ``embedding_of``.
+
+    The other fields: see ``FileRecognizer``.
     """
 
     identity = "recognizer.torch"
@@ -53,29 +54,21 @@ class TorchRecognizer(Prepared):
     bgr: bool = False
     prefix: str = ""
     output: str | NonNegativeInt | None = None
-    urls: Sequence[str] = ()
-    sha256: str | None = None
-    cache: str | None = None
-    download_hint: str = ""
-    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
-    device: str = "cpu"
 
-    @cached_property
-    def file(self) -> Path | None:
-        """The weight file, fetched where necessary; None where there is none."""
-        if self.weights is None:
-            return None
-        return find_weights(self.weights, self.urls, self.sha256, self.cache, self.download_hint)
+    @property
+    def location(self) -> str:
+        assert self.weights is not None
+        return self.weights
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weight file, or of the weights themselves where there is none."""
-        return file_sha256(self.file) if self.file else _state_sha256(self.as_shipped())
+        return _state_sha256(self.as_shipped()) if self.weights is None else file_sha256(self.file)
 
     @cached_property
     def trained_on(self) -> np.ndarray:
-        """``people_digests`` of whom ``frbench fit`` trained the file on; none of a file from elsewhere."""
-        return people_in(self.file).numpy() if self.file else np.zeros(0, np.int64)
+        """As of ``FileRecognizer``; empty where there is no file."""
+        return np.zeros(0, np.int64) if self.weights is None else people_in(self.file).numpy()
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -93,14 +86,14 @@ class TorchRecognizer(Prepared):
 
     def _network(self) -> nn.Module:
         if self.architecture is None:
-            if self.file is None or self.prefix:
+            if self.weights is None or self.prefix:
                 raise ConfigError(
                     f"{self.name} has no recognizer.architecture, so it needs a TorchScript archive in "
                     "recognizer.weights, and no recognizer.prefix"
                 )
             return read_torchscript(self.file)
         network = made(self.architecture)
-        if self.file is not None:
+        if self.weights is not None:
             scripted = is_torchscript(self.file)
             loaded = read_torchscript(self.file).network.state_dict() if scripted else read_weights(self.file)
             load_found(network, loaded, self.file, self.prefix)

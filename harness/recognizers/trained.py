@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from torch import nn
 
-from frbench.harness.core.domains import NonNegativeInt, Percent, Positive
+from frbench.harness.core.domains import NonNegativeInt, Positive
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.architecture_metadata import read_architecture
+from frbench.harness.recognizers.file_recognizer import FileRecognizer
 from frbench.harness.recognizers.inference import Prepared
 from frbench.harness.recognizers.initialization import Untrained, member_names
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_strictly
-from frbench.harness.recognizers.weight_files import find_weights, people_in, read_state
-from frbench.harness.runtime.download import file_sha256
+from frbench.harness.recognizers.weight_files import read_state
 
 
 @dataclass(frozen=True)
-class Trained(Prepared):
+class Trained(FileRecognizer, Prepared):
     """One network of a trained file, whose metadata name its architecture; prepared for attack on first use.
 
     Args:
@@ -31,8 +29,9 @@ class Trained(Prepared):
         member: The network to take, counted from 0.
         name: The recognizer's name in messages.
         mean, std, scale, size, bgr: Replace the preprocessing of the training where not None; see ``Preprocessing``.
-        min_clean_accuracy, device: See ``TorchRecognizer``.
         trust: Packages besides frbench whose network classes the file may name.
+
+    The other fields: see ``FileRecognizer``.
     """
 
     identity = "recognizer.trained"
@@ -46,28 +45,16 @@ class Trained(Prepared):
     scale: Positive | None = None
     size: Size | None = None
     bgr: bool | None = None
-    min_clean_accuracy: Percent | Mapping[str, Percent] | None = None
-    device: str = "cpu"
+    download_hint: str = field(
+        default="write it with frbench fit training=NAME out=FILE, or correct the path", kw_only=True
+    )
     trust: Sequence[str] = field(default=(), compare=False)
 
     elsewhere: ClassVar[Mapping[str, str]] = {"prefix": "recognizer.member says which network of the file is taken"}
 
-    @cached_property
-    def file(self) -> Path:
-        """The file. Raises FrbenchError: it is not there."""
-        return find_weights(
-            self.weights, download_hint="make it with frbench fit training=NAME out=FILE, or correct the path"
-        )
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the file, which may hold other networks too."""
-        return file_sha256(self.file)
-
-    @cached_property
-    def trained_on(self) -> np.ndarray:
-        """``people_digests`` of those whose faces it was trained on; none where the file does not say."""
-        return people_in(self.file).numpy()
+    @property
+    def location(self) -> str:
+        return self.weights
 
     @cached_property
     def architecture(self) -> Untrained:

@@ -51,7 +51,7 @@ def test_that_a_trained_file_is_a_recognizer_for_each_member(file: Path) -> None
     [
         ({"member": 2}, "holds 2 trained networks and none of number 2"),
         ({"member": -1}, "none of number -1"),
-        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors does not exist: make it with frbench fit"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors does not exist: write it with frbench fit"),
     ],
 )
 def test_that_a_file_of_something_else_is_told_in_one_line(change: dict[str, Any], words: str, file: Path) -> None:
