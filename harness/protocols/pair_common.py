@@ -22,7 +22,7 @@ from frbench.harness.metrics import verification as metrics
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.pair_metrics import tar_at_far
-from frbench.harness.recognizers.accuracy_check import check_clean_accuracy
+from frbench.harness.recognizers.accuracy_check import check_clean_accuracy, stated_accuracy
 
 
 def accuracy_flags(cell: Cell, calibration: Calibration) -> list[Flag]:
@@ -36,7 +36,7 @@ def accuracy_flags(cell: Cell, calibration: Calibration) -> list[Flag]:
     surrogate = getattr(cell.threat, "surrogate", None)
     if surrogate is not None:
         name = f"the surrogate {names.get('surrogate', surrogate.name)}"
-        checked.append((name, getattr(surrogate, "min_clean_accuracy", None), lifted(surrogate)))
+        checked.append((name, stated_accuracy(surrogate), lifted(surrogate)))
     flags: list[Flag] = []
     for name, floor, verifier in checked:
         folds = metrics.kfold_accuracy(calibration.scores(verifier), cell.pairs.same, cell.pairs.fold)

@@ -12,7 +12,7 @@ import torch
 from support.small_defenses import COUNT, INDEX, SIZE, SmoothingRecognizer, fit, pictures, scores, small
 
 import frbench.conf
-from frbench.defenses.ensembles import FusedDefense
+from frbench.defenses.ensembles import EnsembleFile, FusedDefense
 from frbench.harness.core.contracts import Defense, Draw, Fittable, Images, Verifier
 from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError, Refused
@@ -157,7 +157,7 @@ def test_that_a_black_box_can_be_protected_and_says_that_it_stays_one(defense: D
             return bare.recognizer.embed(images)  # type: ignore[attr-defined]
 
     blind = CosineVerifier(Blind())
-    if isinstance(defense, FusedDefense):  # it needs nothing of the recognizer whose place it takes
+    if isinstance(defense, FusedDefense | EnsembleFile):  # neither needs the recognizer that it replaces
         assert defense.protect(blind).differentiable
         assert fingerprint(defense.protect(blind)) == fingerprint(defense.protect(bare))
         return

@@ -31,7 +31,7 @@ BROUGHT = {"iresnet18", "onnx", "insightface", "ensemble", "flip_averaged", "tra
 
 
 def instantiate(option: str, data: Path | str, **overrides: Any) -> Recognizer:
-    config = OmegaConf.create({"paths": {"data": str(data), "cache": str(data)}, "device": "cpu"})
+    config = OmegaConf.create({"paths": {"data": str(data), "cache": str(data)}, "device": "cpu", "trust": []})
     config.recognizer = OmegaConf.merge(OmegaConf.load(CONF / f"{option}.yaml"), overrides)
     config.recognizer.pop("defaults", None)  # what they bring is among the overrides
     plain = OmegaConf.to_container(config, resolve=True)
@@ -216,7 +216,7 @@ def test_the_fingerprint_is_plain_data_without_paths(recognizer: Any) -> None:
     text = json.dumps(facts)
     assert facts["weights"] == recognizer.digest
     inside = [*facts.get("members", ()), *([facts["of"]] if "of" in facts else [])]
-    for own in [each["is"] for each in inside] or [facts]:
+    for own in [each["of"] for each in inside] or [facts]:
         assert {"architecture", "weights", "preprocessing"} <= own.keys()
     assert str(Path.cwd().anchor) + "tmp" not in text
     assert "models/" not in text
