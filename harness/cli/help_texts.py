@@ -79,7 +79,7 @@ Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Start wit
   where.attack=pgd             only these records; a list takes any of its values: 'where.attack=[pgd,mifgsm]'
                                also where.dataset recognizer protocol goal threat surrogate budget defense
   where.status=crashed         done, refused or crashed
-  where.flag=still_rising      records with this flag
+  where.flag=not_converged      records with this flag
   +where.settings.seed=1       what a run changed of its options
   top=1                        pairs of each cell in the picture grids
 """

@@ -72,7 +72,7 @@ class AuditResult:
 
 Check = Callable[[Evidence], float | None]
 
-_LOWER_IS_WORSE = (Flag.FROZEN_PIXELS, Flag.NO_BETTER_THAN_NOISE, Flag.WEAK_WITHOUT_LIMIT, Flag.MISLEADING_GRADIENT)
+_LOWER_IS_WORSE = (Flag.FROZEN_PIXELS, Flag.NO_BETTER_THAN_NOISE, Flag.FAILS_UNBOUNDED, Flag.GRADIENT_MISMATCH)
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class Audit:
     zero_gradients: Fraction = 0.01
     nonfinite_gradients: Fraction = 0.0
     frozen_pixels: Fraction = 0.1
-    still_rising: Fraction = 0.05
+    not_converged: Fraction = 0.05
     late_gain: Fraction = 0.05
     no_better_than_noise: Fraction = 0.75
     budget_violated: Fraction = 0.0
     unstable_under_redraw: Fraction = 0.1
     not_reproducible: CosineGap = 1e-3
-    weak_without_limit: Fraction = 0.99
-    misleading_gradient: Cosine = 0.3
+    fails_unbounded: Fraction = 0.99
+    gradient_mismatch: Cosine = 0.3
 
     def examine(self, evidence: Evidence) -> AuditResult:
         """Run all checks of this level on one cell."""
@@ -109,20 +109,20 @@ class Audit:
         for flag, figure in figures.items():
             if figure is not None and (figure < limits[flag] if flag in _LOWER_IS_WORSE else figure > limits[flag]):
                 flags.append(flag)
-        return AuditResult("full" if self.full else "cheap", figures, flags)
+        return AuditResult("full" if self.full else "basic", figures, flags)
 
     def _limits(self) -> dict[Flag, float]:
         return {
             Flag.ZERO_GRADIENTS: self.zero_gradients,
             Flag.NONFINITE_GRADIENTS: self.nonfinite_gradients,
             Flag.FROZEN_PIXELS: self.frozen_pixels,
-            Flag.STILL_RISING: self.still_rising,
+            Flag.NOT_CONVERGED: self.not_converged,
             Flag.NO_BETTER_THAN_NOISE: self.no_better_than_noise,
             Flag.BUDGET_VIOLATED: self.budget_violated,
             Flag.UNSTABLE_UNDER_REDRAW: self.unstable_under_redraw,
             Flag.NOT_REPRODUCIBLE: self.not_reproducible,
-            Flag.WEAK_WITHOUT_LIMIT: self.weak_without_limit,
-            Flag.MISLEADING_GRADIENT: self.misleading_gradient,
+            Flag.FAILS_UNBOUNDED: self.fails_unbounded,
+            Flag.GRADIENT_MISMATCH: self.gradient_mismatch,
         }
 
     def _checks(self) -> dict[Flag, Check]:
@@ -130,15 +130,15 @@ class Audit:
             Flag.ZERO_GRADIENTS: lambda e: _share_of_gradients(e, "zero_gradients"),
             Flag.NONFINITE_GRADIENTS: lambda e: _share_of_gradients(e, "nonfinite_gradients"),
             Flag.FROZEN_PIXELS: _saturated_movement,
-            Flag.STILL_RISING: self._share_not_converged,
+            Flag.NOT_CONVERGED: self._share_not_converged,
             Flag.NO_BETTER_THAN_NOISE: _share_better_than_noise,
             Flag.BUDGET_VIOLATED: lambda e: float(e.table["exceeded"].mean()),
             Flag.UNSTABLE_UNDER_REDRAW: _disagreement_of_draws,
             Flag.NOT_REPRODUCIBLE: self._difference_of_repeats,
         }
         further: dict[Flag, Check] = {
-            Flag.WEAK_WITHOUT_LIMIT: self._unbounded_success,
-            Flag.MISLEADING_GRADIENT: self._gradient_agreement,
+            Flag.FAILS_UNBOUNDED: self._unbounded_success,
+            Flag.GRADIENT_MISMATCH: self._gradient_agreement,
         }
         return basic | further if self.full else basic
 

@@ -89,7 +89,7 @@ class Verification:
         audited = cell.audit.examine(Evidence(table, crafting, judge))
         measurements["attack"] = {
             **self._measurements(cell, clean, crafting, table),
-            "survival": postprocessing_measurements(table, list(transforms), missing),
+            "postprocessing": postprocessing_measurements(table, list(transforms), missing),
             "audit": audited.measurements(),
         }
         if cell.attack.stops_early:

@@ -48,7 +48,7 @@ PROMISED = {
     "protocol": "verification cloaking feature_distance",
     "maker": "fawkes fawkes_v03 lowkey lowkey_proxy_lpips pgd",
     "tracker": "nearest linear finetuned",
-    "audit": "cheap full",
+    "audit": "basic full",
     "experiment": "demo lfw_quickstart ensembles_whitebox ensembles_blackbox",
 }
 

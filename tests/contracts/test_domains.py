@@ -34,7 +34,7 @@ OPTIONS = [
 ]
 WRONG = (-1, 0, math.nan, math.inf, 10**12)
 # Fields for which a negative number has a meaning.
-SIGNED = {"mean", "score_offset", "centre", "misleading_gradient", "threshold"}
+SIGNED = {"mean", "score_offset", "centre", "gradient_mismatch", "threshold"}
 SIGNED_OF = {("CompareService", "score_scale")}
 
 

@@ -12,7 +12,7 @@ from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, 
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
 _SETTING = ("dataset", "recognizer", "goal")
-_LEVELS = {"cheap": "basic audit", "full": "full audit"}  # levels as in the records, and their columns
+_LEVELS = {"basic": "basic audit", "full": "full audit"}  # levels as in the records, and their columns
 _COUNTS = (
     f"Attacked cells by result of the audit. 'clean': audited without a doubt ({CLEAN} in the tables). 'flagged': a "
     f"flag must be explained before the value is believed ({DOUBTED}). 'not audited': neither."

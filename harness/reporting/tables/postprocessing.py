@@ -36,8 +36,8 @@ _DRAWS = (
 def postprocessing_tables(records: Sequence[Record], findings: Findings) -> list[Table]:
     """ASR of saved, resized and re-detected images, a table per dataset, recognizer, goal and threat model."""
     tables = []
-    for group in groups([r for r in records if measured(r, "attack").get("survival")]):
-        steps = sorted({step for r in group for step in measured(r, "attack")["survival"]}, key=natural)
+    for group in groups([r for r in records if measured(r, "attack").get("postprocessing")]):
+        steps = sorted({step for r in group for step in measured(r, "attack")["postprocessing"]}, key=natural)
         columns = {"original": _original(findings)} | {step.replace("_", " "): _processed(step) for step in steps}
         header, rows = listing(group, columns)
         title = f"ASR of {label(group[0], 'goal')} after image post-processing: {setting(group[0])}"
@@ -56,7 +56,7 @@ def _original(findings: Findings) -> Callable[[Record], Cell]:
 
 def _processed(step: str) -> Callable[[Record], Cell]:
     def cell(record: Record) -> Cell:
-        found = measured(record, "attack")["survival"].get(step)
+        found = measured(record, "attack")["postprocessing"].get(step)
         if found is None:
             return Cell(MISSING)
         if not _known(found):

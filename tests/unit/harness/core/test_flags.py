@@ -31,8 +31,8 @@ def test_that_what_is_odd_about_a_data_set_raises_flags_of_the_enumeration() -> 
 
 
 def test_that_a_flag_that_only_names_a_kind_casts_no_doubt_and_an_unknown_one_does() -> None:
-    assert doubtful(["boundary_attack", "still_rising", "from_a_later_version"]) == [
-        "still_rising",
+    assert doubtful(["boundary_attack", "not_converged", "from_a_later_version"]) == [
+        "not_converged",
         "from_a_later_version",
     ]
     assert {flag for flag in Flag if not flag.doubt} == {
@@ -67,10 +67,10 @@ def test_that_the_line_of_a_cell_has_its_flags_and_what_tells_it_from_the_others
 
 
 def test_that_the_last_line_of_a_sweep_counts_cells_and_flags_and_says_what_is_next() -> None:
-    records = [record(flags=("still_rising",)), record(flags=("still_rising", "broken_images")), record("crashed")]
+    records = [record(flags=("not_converged",)), record(flags=("not_converged", "broken_images")), record("crashed")]
     line = summary(records, 1, {Path("results")})
     assert line.startswith("4 cells: 2 done, 1 crashed, 1 failed; ")
-    assert "flags: still_rising in 2, broken_images in 1" in line
+    assert "flags: not_converged in 2, broken_images in 1" in line
     assert line.endswith("records: results/runs; next: frbench report")
 
 

@@ -145,11 +145,11 @@ def test_only_pairs_counted_in_both_are_compared() -> None:
 
 
 def test_a_badge_says_whether_an_audit_ran_and_whether_anything_casts_doubt() -> None:
-    store, audit = FakeStore(), {"audit": {"level": "cheap", "figures": {}, "flags": []}}
+    store, audit = FakeStore(), {"audit": {"level": "basic", "figures": {}, "flags": []}}
     plain = decided(store, {"attack": "a"}, first(50))
     clean = decided(store, {"attack": "b"}, first(50), attack=audit)
     kind = decided(store, {"attack": "c"}, first(50), attack=audit, flags=["boundary_attack"])
-    doubted = decided(store, {"attack": "d"}, first(50), attack=audit, flags=["boundary_attack", "still_rising"])
+    doubted = decided(store, {"attack": "d"}, first(50), attack=audit, flags=["boundary_attack", "not_converged"])
     broken = decided(store, {"attack": "e"}, first(50), flags=["broken_images"])
     findings = found_in(store)
     badges = [findings.badge(r) for r in (plain, clean, kind, doubted, broken)]

@@ -72,7 +72,7 @@ def test_that_the_sentence_is_printed_once_under_each_table_that_mixes(tmp_path:
 def test_that_the_audit_of_cells_of_several_versions_says_so() -> None:
     store = FakeStore()
     for attack in ("pgd", "bim"):
-        decided(store, {"attack": attack}, [True], attack={"audit": {"level": "cheap"}}, flags=["zero_gradients"])
+        decided(store, {"attack": attack}, [True], attack={"audit": {"level": "basic"}}, flags=["zero_gradients"])
     with_versions(store, {"torch": "2.6.0"}, {"torch": "2.13.0"})
     records = store.records()
     made = audit_tables(records, compare(records, Outcomes(store.scores)))

@@ -16,7 +16,7 @@ from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, Cell, Tab
 from frbench.harness.reporting.tables.success import BEST_ACCURACY, attack_tables
 
 WON = [True, True, True, False]
-AUDIT = {"level": "cheap", "figures": {"zero_gradients": 0.0, "still_rising": 0.31}, "flags": []}
+AUDIT = {"level": "basic", "figures": {"zero_gradients": 0.0, "not_converged": 0.31}, "flags": []}
 
 
 def findings(store: FakeStore) -> Findings:
@@ -39,8 +39,8 @@ def test_that_each_way_has_a_column_with_its_rate_and_what_was_not_found() -> No
         "redetected": survived(0, 4, not_found=3, clean_flips=1),
         "resized": nothing | {"reason": "needs OpenCV"},
     }
-    decided(store, {}, WON, attack={"survival": ways})
-    decided(store, {"attack": "cw"}, WON, attack={"survival": {"png": survived(2, 4)}})
+    decided(store, {}, WON, attack={"postprocessing": ways})
+    decided(store, {"attack": "cw"}, WON, attack={"postprocessing": {"png": survived(2, 4)}})
     decided(store, {"attack": "fgsm"}, WON)  # an old record, without the measurement
     (table,) = postprocessing_tables(store.records(), findings(store))
     assert table.header == ("budget", "defense", "attack", "original", "jpeg 75", "png", "redetected", "resized")
@@ -118,26 +118,26 @@ def test_that_a_random_victim_is_shown_by_majority_mean_any_and_all() -> None:
 def test_that_the_attack_table_shows_badges_and_explains_them() -> None:
     store = FakeStore()
     decided(store, {"attack": "a"}, WON, attack={"audit": AUDIT, "views": ["soft", "bare"], "eot_draws": 8})
-    decided(store, {"attack": "b"}, WON, attack={"audit": AUDIT}, flags=["still_rising"])
+    decided(store, {"attack": "b"}, WON, attack={"audit": AUDIT}, flags=["not_converged"])
     decided(store, {"attack": "c"}, WON)
     (table,) = attack_tables(store.records(), findings(store), BEST_ACCURACY)
     assert [cell.badge for cell in table.rows[0][-3:]] == [CLEAN, DOUBTED, ""]
-    assert table.rows[0][-2] == Cell("75.0", "[30.1, 95.4] (3/4)", ("still rising",), DOUBTED)
+    assert table.rows[0][-2] == Cell("75.0", "[30.1, 95.4] (3/4)", ("not converged",), DOUBTED)
     assert CLEAN in table.caption and DOUBTED in table.caption
     assert "Attacker's gradient: soft + bare, EOT over 8 draws (jpeg)." in table.caption
 
 
 def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_flag() -> None:
-    store, limits = FakeStore(), {"audit": {"still_rising": 0.05}}
+    store, limits = FakeStore(), {"audit": {"not_converged": 0.05}}
     decided(store, {"attack": "a"}, WON, attack={"audit": AUDIT})
-    flagged = {"flags": ["still_rising"], "hyperparameters": limits}
+    flagged = {"flags": ["not_converged"], "hyperparameters": limits}
     decided(store, {"attack": "b"}, WON, attack={"audit": AUDIT}, **flagged)
     decided(store, {"attack": "c"}, WON, attack={"audit": AUDIT | {"level": "full"}}, flags=["boundary_attack"])
     decided(store, {"attack": "d"}, WON)
     counts, flags = audit_tables(store.records(), findings(store))
     assert [cell.value for cell in counts.rows[0][5:]] == ["4", "2", "1", "2", "1", "1"]
     assert len(flags.rows) == 1
-    assert {"attack": "b", "flag": "still rising", "value": "0.31", "limit": "0.05"}.items() <= row(flags).items()
+    assert {"attack": "b", "flag": "not converged", "value": "0.31", "limit": "0.05"}.items() <= row(flags).items()
 
 
 def test_that_a_comparison_that_failed_stands_in_the_audit_with_its_difference() -> None:
