@@ -109,14 +109,14 @@ def serve(words: list[str]) -> int:
     """``frbench serve``: the recognizer behind its defense as an HTTP service, until interrupted."""
     from frbench.harness.config import build
     from frbench.harness.recognizers.inference import resolve_device
-    from frbench.harness.serving.app import Served, Serving
+    from frbench.harness.serving.app import CompareServer, ServedModel
 
     def job(cfg: DictConfig) -> None:
         config = build.plain(cfg)
-        serving: Serving = build.instantiate(config["server"], "server")
+        serving: CompareServer = build.instantiate(config["server"], "server")
         name, verifier = build.protected(config)
         title = f"{name}, defense {chosen_options()['defense']}"
-        serving.run(Served(title, verifier, config["seed"], resolve_device(config["device"])))
+        serving.run(ServedModel(title, verifier, config["seed"], resolve_device(config["device"])))
 
     with_hydra("serve", words, job)
     return 0

@@ -1,4 +1,4 @@
-"""From uploaded pictures to similarities: decoding within limits, references kept, one forward for whoever waits."""
+"""Batched comparison of uploaded images: decoding within limits, cached references, one forward pass per batch."""
 
 from __future__ import annotations
 
@@ -19,108 +19,120 @@ from frbench.harness.images.aligned_images import FORMATS, BadImage, NotAnImage,
 
 
 class BadUpload(Exception):
-    """An upload that is no face picture for us. ``status``: the HTTP status that says so."""
+    """An upload that is not an aligned face image, with the HTTP ``status`` of the response."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
 
-class Question(NamedTuple):
-    """Two pictures, uint8 (112, 112, 3), RGB."""
+class Comparison(NamedTuple):
+    """Two images to compare, uint8 (112, 112, 3), RGB."""
 
     probe: np.ndarray
     reference: np.ndarray
 
 
-def pixels(data: bytes) -> np.ndarray:
-    """The picture of a file, upright: uint8 (112, 112, 3), RGB. Its size is checked before anything is decoded."""
+def decode_upload(data: bytes) -> np.ndarray:
+    """The upright image in a file: uint8 (112, 112, 3), RGB. Its size is checked before it is decoded.
+
+    Raises:
+        BadUpload: it is not an image, damaged, or of another size.
+    """
     try:
         return decode(data).pixels
     except NotAnImage as error:
-        raise BadUpload(400, f"is not a picture; send one of {', '.join(FORMATS)}") from error
+        raise BadUpload(400, f"is not an image; send one of {', '.join(FORMATS)}") from error
     except WrongSize as error:
         raise BadUpload(422, str(error)) from error
     except BadImage as error:
-        raise BadUpload(400, f"{error}; send another") from error
+        raise BadUpload(400, f"{error}; send another image") from error
 
 
-class Answers:
-    """``verifier`` asked with pictures; not for several threads at once.
+class Comparator:
+    """Similarities of images by ``verifier``; not thread-safe.
 
-    Where nothing is random the templates of the last ``kept`` references are kept, so that a question costs one
-    forward. A random verifier enrolls and scores each question on a draw of its own, counted from the start.
+    The templates of the last ``cache_size`` references are cached, so that a comparison costs one forward pass. A
+    randomized verifier enrolls and scores each comparison on a new draw.
     """
 
-    def __init__(self, verifier: Verifier, seed: int = 0, device: torch.device | str = "cpu", kept: int = 1024) -> None:
-        self.verifier, self.seed, self.device, self.kept = verifier, seed, device, kept
-        self.asked = 0
+    def __init__(
+        self, verifier: Verifier, seed: int = 0, device: torch.device | str = "cpu", cache_size: int = 1024
+    ) -> None:
+        self.verifier, self.seed, self.device, self.cache_size = verifier, seed, device, cache_size
+        self.count = 0
         self._templates: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def __call__(self, questions: Sequence[Question]) -> list[float]:
-        """Similarities, one for each question."""
-        index = torch.arange(self.asked, self.asked + len(questions), device=self.device)
-        self.asked += len(questions)
-        references = [each.reference for each in questions]
-        template = self._enrolled(references, index) if self.verifier.random else self._known(references, index)
-        probes = self._load([each.probe for each in questions])
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
+        """Similarities, one per comparison."""
+        index = torch.arange(self.count, self.count + len(comparisons), device=self.device)
+        self.count += len(comparisons)
+        references = [each.reference for each in comparisons]
+        template = self._enroll(references, index) if self.verifier.random else self._cached(references, index)
+        probes = self._load([each.probe for each in comparisons])
         scores: list[float] = self.verifier.score(probes, template, Draw(self.seed, Stream.QUERY)).tolist()
         return scores
 
-    def _load(self, pictures: Sequence[np.ndarray]) -> Tensor:
-        return load_images(np.stack(pictures), np.arange(len(pictures)), self.device)
+    def _load(self, images: Sequence[np.ndarray]) -> Tensor:
+        return load_images(np.stack(images), np.arange(len(images)), self.device)
 
-    def _enrolled(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
+    def _enroll(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
         return self.verifier.enroll(self._load(references), index, Draw(self.seed, Stream.QUERY))
 
-    def _known(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
-        keys = [hashlib.sha256(picture.tobytes()).digest() for picture in references]
+    def _cached(self, references: Sequence[np.ndarray], index: Tensor) -> Template:
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in references]
         new = {key: row for row, key in enumerate(keys) if key not in self._templates}
         if new:
             rows = list(new.values())
-            vectors = self._enrolled([references[row] for row in rows], index[rows]).vectors
+            vectors = self._enroll([references[row] for row in rows], index[rows]).vectors
             self._templates.update(zip(new, vectors, strict=True))
         for key in keys:
             self._templates.move_to_end(key)
         template = Template(torch.stack([self._templates[key] for key in keys]), index)
-        while len(self._templates) > self.kept:
+        while len(self._templates) > self.cache_size:
             self._templates.popitem(last=False)
         return template
 
 
 class Batcher:
-    """Gathers questions for ``wait`` seconds, ``most`` at a time, and has them answered together in a thread."""
+    """Collects comparisons into batches and computes each batch in a thread.
 
-    def __init__(self, answer: Callable[[Sequence[Question]], list[float]], wait: float, most: int) -> None:
-        self.answer, self.wait, self.most = answer, wait, most
-        self._waiting: asyncio.Queue[tuple[Question, asyncio.Future[float]]] = asyncio.Queue()
+    Args:
+        compare: similarities of a batch.
+        wait: seconds that the first comparison of a batch waits for others.
+        max_batch: comparisons per batch.
+    """
 
-    async def ask(self, question: Question) -> float:
-        """The similarity; whatever goes wrong with the batch is raised to each who asked."""
+    def __init__(self, compare: Callable[[Sequence[Comparison]], list[float]], wait: float, max_batch: int) -> None:
+        self.compare, self.wait, self.max_batch = compare, wait, max_batch
+        self._queue: asyncio.Queue[tuple[Comparison, asyncio.Future[float]]] = asyncio.Queue()
+
+    async def submit(self, comparison: Comparison) -> float:
+        """The similarity of a comparison. An error in its batch is raised for every comparison of the batch."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((question, future))
+        self._queue.put_nowait((comparison, future))
         return await future
 
-    async def work(self) -> None:
-        """Answer for ever; to be run as a task beside the server."""
+    async def run(self) -> None:
+        """Process batches until cancelled."""
         while True:
-            questions, futures = zip(*await self._batch(), strict=True)
+            comparisons, futures = zip(*await self._batch(), strict=True)
             try:
-                answers = await asyncio.to_thread(self.answer, questions)
+                similarities = await asyncio.to_thread(self.compare, comparisons)
             except Exception as error:
                 for future in futures:
                     if not future.done():
                         future.set_exception(error)
             else:
-                for future, answer in zip(futures, answers, strict=True):
-                    if not future.done():  # who hung up is not waiting any more
-                        future.set_result(answer)
+                for future, similarity in zip(futures, similarities, strict=True):
+                    if not future.done():  # the client may have disconnected
+                        future.set_result(similarity)
 
-    async def _batch(self) -> list[tuple[Question, asyncio.Future[float]]]:
-        batch = [await self._waiting.get()]
-        if self._waiting.qsize() + 1 < self.most:
+    async def _batch(self) -> list[tuple[Comparison, asyncio.Future[float]]]:
+        batch = [await self._queue.get()]
+        if self._queue.qsize() + 1 < self.max_batch:
             await asyncio.sleep(self.wait)
-        while len(batch) < self.most and not self._waiting.empty():
-            batch.append(self._waiting.get_nowait())
+        while len(batch) < self.max_batch and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
         return batch

@@ -17,8 +17,8 @@ import torch
 
 from frbench.harness.core.contracts import Images, Verifier
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.serving.app import Served, Serving
-from frbench.harness.serving.batching import Answers
+from frbench.harness.serving.app import CompareServer, ServedModel
+from frbench.harness.serving.batching import Comparator
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ def serving(verifier: Verifier, **options: Any) -> Iterator[str]:
     """The address of ``frbench serve`` with ``verifier`` behind it."""
     import uvicorn
 
-    service = replace(Serving(port=0), **options)
-    served = Served("made for a test", verifier, 0, torch.device("cpu"))
-    app = service.app(served, Answers(verifier, served.seed, served.device))
+    service = replace(CompareServer(port=0), **options)
+    model = ServedModel("made for a test", verifier, 0, torch.device("cpu"))
+    app = service.app(model, Comparator(verifier, model.seed, model.device))
     with service.listen() as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -29,8 +29,8 @@ from frbench.harness.core.counter_rng import normal
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import load_images
 from frbench.harness.core.verifiers import CosineVerifier, Purified, lifted
-from frbench.harness.serving.app import Serving
-from frbench.harness.serving.batching import Answers, Batcher, Question
+from frbench.harness.serving.app import CompareServer
+from frbench.harness.serving.batching import Batcher, Comparator, Comparison
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -152,17 +152,17 @@ def beginning(side: int) -> bytes:
 @pytest.mark.parametrize(
     ("probe", "status", "told"),
     [
-        (b"", 400, "probe is not a picture; send one of JPEG, PNG"),
-        (b"GET / HTTP/1.1\r\n\r\n", 400, "probe is not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n", 400, "probe is not a picture"),
+        (b"", 400, "probe is not an image; send one of JPEG, PNG"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "probe is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n", 400, "probe is not an image"),
         (GOOD[: len(GOOD) // 2], 400, "probe is damaged or cut off"),
         (GOOD[:40], 400, "probe is"),
         (file(pictures(1)[0], "JPEG")[:700], 400, "probe is damaged or cut off"),
         (file(np.zeros((160, 112, 3), np.uint8)), 422, "probe is 112x160, expected a face aligned to .* 112x112"),
         (beginning(13_000), 422, "probe is 13000x13000"),
         (beginning(60_000), 422, "probe has far more pixels"),
-        (b"x" * (MOST + 1), 413, f"probe has more than {MOST} bytes"),
-        (b"x" * (3 * MOST + (64 << 10)), 413, "the request has more than"),
+        (b"x" * (MOST + 1), 413, f"probe exceeds {MOST} bytes"),
+        (b"x" * (3 * MOST + (64 << 10)), 413, "the request exceeds"),
     ],
     ids=["empty", "text", "postscript", "half", "header", "half jpeg", "size", "bomb", "larger bomb", "long", "longer"],
 )
@@ -180,17 +180,17 @@ def test_that_a_body_of_undeclared_length_is_limited_too(ask: Callable[..., http
             yield b"x" * 10_000
 
     answer = ask(content=endless(), headers={"content-type": "multipart/form-data; boundary=b"})
-    assert "the request has more than" in refused(answer, 413)
+    assert "the request exceeds" in refused(answer, 413)
 
 
 def test_that_a_missing_picture_is_named(ask: Callable[..., httpx.Response]) -> None:
-    assert refused(ask(files={"probe": GOOD}), 422).startswith("reference: missing")
-    assert refused(ask(files={"reference": GOOD}, data={"probe": "text"}), 422).startswith("probe: missing")
+    assert refused(ask(files={"probe": GOOD}), 422).startswith("reference missing")
+    assert refused(ask(files={"reference": GOOD}, data={"probe": "text"}), 422).startswith("probe missing")
 
 
 def test_that_another_content_type_is_named(ask: Callable[..., httpx.Response]) -> None:
-    assert "content type is application/json; send multipart" in refused(ask(json={"probe": "x"}), 415)
-    assert "content type is nothing" in refused(ask(), 415)
+    assert "content type: application/json; send multipart" in refused(ask(json={"probe": "x"}), 415)
+    assert "content type: missing" in refused(ask(), 415)
 
 
 def test_that_a_broken_form_an_unknown_path_and_another_method_are_told_alike(
@@ -223,10 +223,10 @@ class Noise:
 
 def test_that_a_random_defense_takes_a_fresh_draw_for_each_question(verifier: CosineVerifier) -> None:
     probe, reference = pictures(2)
-    question = Question(probe, reference)
+    question = Comparison(probe, reference)
 
     def scores(*sizes: int) -> list[float]:
-        answers = Answers(Purified(verifier, Noise(), "both"), seed=3)
+        answers = Comparator(Purified(verifier, Noise(), "both"), seed=3)
         return [score for size in sizes for score in answers([question] * size)]
 
     together = scores(6)
@@ -249,14 +249,14 @@ class Counting:
 
 def test_that_a_known_reference_costs_no_further_forward(linear: Callable) -> None:
     recognizer, stack = Counting(linear(size=112)), pictures(8)
-    answers = Answers(lifted(recognizer), kept=2)
-    expected = Answers(lifted(linear(size=112)))
-    first = [Question(stack[i], stack[i % 2]) for i in range(6)]
+    answers = Comparator(lifted(recognizer), cache_size=2)
+    expected = Comparator(lifted(linear(size=112)))
+    first = [Comparison(stack[i], stack[i % 2]) for i in range(6)]
     assert answers(first) == pytest.approx(expected(first), abs=1e-6)
     assert recognizer.seen == 6 + 2
     assert answers(first[:3]) == pytest.approx(expected(first[:3]), abs=1e-6)
     assert recognizer.seen == 8 + 3
-    answers([Question(stack[0], each) for each in stack[2:6]])  # four others: the first two are forgotten
+    answers([Comparison(stack[0], each) for each in stack[2:6]])  # four others: the first two are forgotten
     assert recognizer.seen == 11 + 4 + 4
     answers(first[:1])
     assert recognizer.seen == 19 + 1 + 1
@@ -265,15 +265,15 @@ def test_that_a_known_reference_costs_no_further_forward(linear: Callable) -> No
 def test_that_questions_asked_together_are_answered_by_one_forward_each_with_its_own() -> None:
     sizes: list[int] = []
 
-    def answer(questions: Sequence[Question]) -> list[float]:
+    def answer(questions: Sequence[Comparison]) -> list[float]:
         sizes.append(len(questions))
         return [float(each.probe[0, 0, 0]) for each in questions]
 
     async def all_at_once() -> list[float]:
-        batcher = Batcher(answer, wait=0.02, most=8)
-        worker = asyncio.create_task(batcher.work())
+        batcher = Batcher(answer, wait=0.02, max_batch=8)
+        worker = asyncio.create_task(batcher.run())
         blank = np.zeros((1, 1, 1))
-        found = await asyncio.gather(*(batcher.ask(Question(np.full((1, 1, 1), i), blank)) for i in range(20)))
+        found = await asyncio.gather(*(batcher.submit(Comparison(np.full((1, 1, 1), i), blank)) for i in range(20)))
         worker.cancel()
         return found
 
@@ -283,19 +283,19 @@ def test_that_questions_asked_together_are_answered_by_one_forward_each_with_its
 
 def test_that_a_taken_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(FrbenchError, match="server.port=") as error:
-        Serving(port=taken.getsockname()[1]).listen()
+        CompareServer(port=taken.getsockname()[1]).listen()
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("wrong", [{"host": "no.such.host.invalid"}, {"port": 70_000}, {"host": "203.0.113.1"}])
 def test_that_an_address_that_is_not_ours_is_one_line(wrong: dict) -> None:
     with pytest.raises(FrbenchError, match="cannot listen at"):
-        Serving(**wrong).listen()
+        CompareServer(**wrong).listen()
 
 
 @pytest.mark.parametrize(
     ("typed", "told"),
-    [("server.prt=1", "server.port"), ("server.port=abc", "int"), ("recognizer=tinny", "tiny"), ("attack=pgd", "set")],
+    [("server.prt=1", "server.port"), ("server.port=abc", "int"), ("recognizer=tinny", "tiny"), ("attack=pgd", "unknown option 'attack'")],
 )
 def test_that_a_mistyped_option_is_one_line(typed: str, told: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", typed]) == 2
@@ -336,6 +336,6 @@ def test_that_the_command_says_where_it_serves_and_ends_quietly_when_interrupted
         started.wait()
     assert started.returncode == 0
     assert out == "stopped\n"
-    assert ("can be reached from other machines" in err) == warned
+    assert ("accepts connections from other machines" in err) == warned
     assert err.count("\n") == warned
     assert not list(tmp_path.iterdir())
