@@ -295,7 +295,12 @@ def test_that_an_address_that_is_not_ours_is_one_line(wrong: dict) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "told"),
-    [("server.prt=1", "server.port"), ("server.port=abc", "int"), ("recognizer=tinny", "tiny"), ("attack=pgd", "unknown option 'attack'")],
+    [
+        ("server.prt=1", "server.port"),
+        ("server.port=abc", "int"),
+        ("recognizer=tinny", "tiny"),
+        ("attack=pgd", "unknown option 'attack'"),
+    ],
 )
 def test_that_a_mistyped_option_is_one_line(typed: str, told: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", typed]) == 2
