@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ import torch
 from conftest import random_linear
 from hydra.utils import instantiate
 from safetensors.torch import save_file
+from support import shipped_options
 from support.fake_services import serving
 from torch import nn
 
 from frbench.harness.core.contracts import Images
 from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.initialization import drawing
+from frbench.harness.recognizers.weight_files import METADATA
 
 TINY = "frbench.harness.recognizers.architectures.tiny.TinyNet"
 LARGE = 30_000_000  # parameters: a network of more is counted and not run
@@ -70,6 +74,8 @@ def supplied(config: Mapping[str, Any], tiny: Mapping[str, Any], folder: Path) -
 
 def _weights(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     file = folder / "weights"
+    if "member" in config:
+        return {"weights": str(_trained(file))}
     if config["architecture"] is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,14 +84,19 @@ def _weights(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     architecture = dict(config["architecture"])
     if architecture["_target_"] == "???":
         architecture["_target_"] = TINY
-    if "member" in config:
-        state = instantiate(architecture, _convert_="all").module(0).network.state_dict()
-        save_file({f"members.0.{name}": value for name, value in state.items()}, file)
-    elif parameters(make := instantiate(architecture, _convert_="all")) < LARGE:
+    if parameters(make := instantiate(architecture, _convert_="all")) < LARGE:
         with drawing(0):
             state = make().state_dict()
         torch.save({f"{config.get('prefix', '')}{name}": value for name, value in state.items()}, file)
     return {"weights": str(file), "architecture": architecture}
+
+
+def _trained(file: Path) -> Path:
+    """A file as ``frbench fit`` writes it, of one network in its initial state."""
+    network = shipped_options.built(shipped_options.config("network", "mobilefacenet"), "network")
+    tensors = {f"members.0.{name}": value for name, value in network.module(0).network.state_dict().items()}
+    save_file(tensors, file, {METADATA: json.dumps({"architecture": architecture_config(network)})})
+    return file
 
 
 def embeddings(thing: Any) -> dict[str, list[float]]:

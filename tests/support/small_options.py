@@ -38,6 +38,8 @@ def supplied(group: str, option: str, folder: Path) -> dict[str, Any]:
         return recognizer_files.supplied(config, shipped_options.config(group, "tiny"), folder)
     if group == "protocol":
         config = without_detectors(config)
+    if config.get("weights") == "???":
+        config["weights"] = "pkg:tiny_diverse.safetensors"
     for place in with_lpips(config):
         place["trunk"], place["lins"] = lpips_files(folder)
     return config
