@@ -123,7 +123,7 @@ class SyntheticFaces:
 
     name: str = "synthetic_faces"
     people: PositiveInt = 120
-    photos_per_person: PositiveInt = 10
+    photos_per_person: PositiveInt = 8
     people_seed: Seed = 3
 
     def open(self, cache: Path) -> FaceSet:

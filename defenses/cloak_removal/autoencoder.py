@@ -19,6 +19,7 @@ from frbench.defenses.components.artifact_tensors import trained_artifact
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.domains import NonEmpty, PositiveInt
 from frbench.harness.core.face_data import Images
+from frbench.harness.core.purifiers import Sides
 from frbench.harness.training.loop import Schedule, train
 
 
@@ -110,5 +111,6 @@ class AutoencoderDefense(RestorationDefense):
     version = 1
 
     recipe: AutoencoderRecipe
+    purify: Sides = "both"
 
     option: ClassVar[str] = "autoencoder"

@@ -143,7 +143,7 @@ class CalibratedWavelet:
     identity = "purifier.calibrated_wavelet"
     version = 1
 
-    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(step / 1000 for step in range(1, 20))
+    sigmas: Annotated[Sequence[Positive], NonEmpty] = tuple(step / 1000 for step in range(1, 20, 2))
     wavelets: Sequence[str] = ("db1", "db2")
     methods: Sequence[str] = ("BayesShrink", "VisuShrink")
     ycbcr: Sequence[bool] = (True, False)

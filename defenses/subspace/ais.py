@@ -54,8 +54,8 @@ class SelectorConfig:
     width: PositiveInt
     hidden: PositiveInt
     items: PositiveInt = 128
-    update: Literal["reference", "hit_only"] = "reference"
-    start: OpenFraction = 0.5
+    update: Literal["reference", "hit_only"] = "hit_only"
+    start: OpenFraction = 0.997
     leading: PositiveInt | None = None
     initial: Initial = "he"
 
@@ -179,7 +179,7 @@ class AdversarialPhase:
     attack: Attack
     schedule: Schedule
     radius: PixelChange = 0.02
-    lag: PositiveInt = 20000
+    lag: PositiveInt = 50
     memory_of_average: Fraction = 0.9
     attacked_in: Literal["eval", "train"] = "eval"
     lag_within: Literal["training", "epoch"] = "training"

@@ -65,8 +65,8 @@ class ThresholdDefense(FittedPurifierDefense):
     version = 1
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
-    components: Components = 800
-    sparsity: NonNegative = 1e-5
+    components: Components = 1500
+    sparsity: NonNegative = 3e-6
     temperature: Positive = 0.5
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)

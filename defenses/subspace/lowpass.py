@@ -105,7 +105,7 @@ class LowPassDefense(FittedPurifierDefense):
     version = 1
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
-    components: Components = 400
+    components: Components = 1087
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 

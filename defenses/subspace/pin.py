@@ -173,7 +173,7 @@ class PinRecipe:
     cost: MaskCost
     schedule: Schedule
     noise: NonNegative = 0.04
-    estimator: Literal["exact", "logistic", "reinforce"] = "exact"
+    estimator: Literal["exact", "logistic", "reinforce"] = "logistic"
     baseline: Literal["batch", "image", "others"] = "batch"
     draws: PositiveInt = 30
     informed: bool = True

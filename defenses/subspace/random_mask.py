@@ -62,8 +62,8 @@ class RandomMaskDefense(FittedPurifierDefense):
     version = 1
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
-    components: Components = 800
-    kept: PositiveInt = 400
+    components: Components = 1500
+    kept: PositiveInt = 1087
     purify: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
