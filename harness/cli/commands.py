@@ -148,8 +148,8 @@ def options(words: list[str]) -> int:
     """``frbench options [GROUP | GROUP=NAME]``: the groups, the options of a group, or the fields of an option."""
     words = tidied(words)
     groups = known_options(own_folder(words))
-    asked = [word for word in words if not word.startswith(("-", "trust="))]
-    for word in asked:
+    requested = [word for word in words if not word.startswith(("-", "trust="))]
+    for word in requested:
         name, chosen, option = word.partition("=")
         if name not in groups:
             raise ConfigError(unknown_name(name, list(groups)))
@@ -159,7 +159,7 @@ def options(words: list[str]) -> int:
             print(*_option_page(groups[name][option], word, words), sep="\n")
         else:
             print(*option_docs.listing(groups[name]), sep="\n")
-    if not asked:
+    if not requested:
         print(*(f"{name}: {' '.join(options)}" for name, options in groups.items()), sep="\n")
         print("\nfrbench options GROUP describes its options, frbench options GROUP=NAME lists the fields of one")
     return 0

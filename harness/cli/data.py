@@ -1,16 +1,15 @@
-"""``frbench data list|prepare|verify``: what is there, how to get the rest, and whether it is right."""
+"""``frbench data list|prepare|verify``: data sets, weights and the face detector."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frbench.harness.core.errors import ConfigError, FrbenchError
+from frbench.harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from frbench.harness.data_preparation.catalog import Source
@@ -23,20 +22,23 @@ _EXAMPLES = """\
 examples:
   frbench data list                      one table of all data sets and weights
   frbench data prepare lfw               download LFW, or align your own copy of it
-  frbench data verify lfw                name each file that is missing or differs
+  frbench data verify lfw                list files that are missing or differ
 
-Exit code: 0 all is well, 1 something is missing or wrong, 2 bad usage or an error of the set-up.
+Exit code: 0 everything is present and correct, 1 something is missing or wrong, 2 wrong usage or set-up.
 """
-_LIST = "Each data set and weight file: where it belongs, whether it is there, how large it is, and how to obtain it."
+_LIST = "List each data set and weight file: its place, whether it is present, its size, and how to obtain it."
 _PREPARE = (
-    "Download what has a public source, with resume and SHA-256, or align originals that you placed in the data folder "
-    "to the five-point 112x112 template. What needs an agreement is named with where to ask for it."
+    "Download data with a public source (resumable, checked by SHA-256), or align originals in the data folder to the "
+    "five-point 112x112 template. For data that need an agreement, print where to ask for it."
 )
-_VERIFY = "Compare files with their SHA-256 digests and name each that is missing or differs."
+_VERIFY = "Compare files with their SHA-256 digests and list those that are missing or differ."
 
 
 def run(argv: Sequence[str]) -> int:
-    """Exit code: 0 all is well, 1 something is missing or wrong, 2 misuse or an error of the set-up."""
+    """Exit code: 0 everything is present and correct, 1 something is missing or wrong, 2 wrong usage.
+
+    Raises FrbenchError: an unknown name, or a folder that cannot be used.
+    """
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:
@@ -44,13 +46,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         place = _place(arguments.data, arguments.mirror)
         return int(arguments.verb(_chosen(arguments.name), place, arguments))
-    except FrbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:  # who reads the output went away; ``main`` ends quietly
+    except BrokenPipeError:  # the reader of the output is gone; ``main`` ends quietly
         raise
     except OSError as error:
-        print(f"error: {error}: check the folder, or name another with --data", file=sys.stderr)
-    return 2
+        raise ConfigError(f"{error}; check the folder, or give another with --data") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,28 +57,26 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--data", type=Path, metavar="DIR", help="the data folder (default: FRBENCH_DATA, else data/)")
     parser = argparse.ArgumentParser(
         prog="frbench data",
-        description="Datasets, weights and the face detector: what is there, how to get the rest, whether it is right.",
+        description="List, download, align and verify data sets, weights and the face detector.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="list|prepare|verify")
     listing = verbs.add_parser(
-        "list", parents=[common], help="what is there and how to get the rest", description=_LIST
+        "list", parents=[common], help="what is present and how to get the rest", description=_LIST
     )
     listing.set_defaults(verb=_list, name=[], mirror=None)
-    prepare = verbs.add_parser(
-        "prepare", parents=[common], help="download, or align the originals that are there", description=_PREPARE
-    )
-    prepare.add_argument("name", nargs="+", help="options as frbench data list shows them, such as lfw")
+    prepare = verbs.add_parser("prepare", parents=[common], help="download, or align originals", description=_PREPARE)
+    prepare.add_argument("name", nargs="+", help="names as in frbench data list, such as lfw")
     prepare.add_argument(
         "--mirror",
         metavar="URL",
-        help="a web folder laid out like the data folder, asked in place of the origin (default: FRBENCH_MIRROR)",
+        help="a web folder with the layout of the data folder, used instead of the origin (default: FRBENCH_MIRROR)",
     )
-    prepare.add_argument("--detector", choices=DETECTORS, default="yunet", help="finds faces in unaligned originals")
+    prepare.add_argument("--detector", choices=DETECTORS, default="yunet", help="face detector for unaligned originals")
     prepare.set_defaults(verb=_prepare)
     verify = verbs.add_parser("verify", parents=[common], help="check files against their digests", description=_VERIFY)
-    verify.add_argument("name", nargs="*", help="options to check; none: all that is there")
+    verify.add_argument("name", nargs="*", help="names to check; default: everything present")
     verify.set_defaults(verb=_verify, mirror=None)
     return parser
 
@@ -96,7 +93,7 @@ def _place(data: Path | None, mirror: str | None) -> Place:
 
 
 def _chosen(names: Sequence[str]) -> list[Source]:
-    """The sources that the names mean, options or sources, each once; all of them where none is named."""
+    """The sources of these options, each once; all sources if ``names`` is empty."""
     from frbench.harness.data_preparation.catalog import by_option, load_sources
 
     sources = load_sources()
@@ -104,7 +101,7 @@ def _chosen(names: Sequence[str]) -> list[Source]:
     for name in names:
         if name not in by_name:
             near = difflib.get_close_matches(name, by_name, 3) or sorted(by_name)
-            raise ConfigError(f"no data called {name!r}: did you mean {', '.join(near)}? frbench data list shows all")
+            raise ConfigError(f"unknown data {name!r}; did you mean {', '.join(near)}? frbench data list shows all")
     return list({source.name: source for source in (by_name[name] for name in names or sources)}.values())
 
 
@@ -165,7 +162,7 @@ def _verify(sources: Sequence[Source], place: Place, arguments: argparse.Namespa
         _print_names("missing", found.missing)
         _print_names("wrong", found.wrong)
         if not found.sound:
-            print(f"  to mend it: frbench data prepare {source.options[0]}")
+            print(f"  to repair: frbench data prepare {source.options[0]}")
     return 0 if sound else 1
 
 

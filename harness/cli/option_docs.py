@@ -1,7 +1,7 @@
-"""What ``frbench options`` prints: of each option one line, and of one option all that can be set of it.
+"""The output of ``frbench options``: one line for each option of a group, and the fields of one option.
 
-There is one source. An option's line is the first comment line of its YAML. A field has its default from the YAML, its
-type and domain from the annotation of the class, and its meaning from the comment beside it in the YAML, else from the
+The line of an option is the first comment line of its YAML. The default of a field comes from the YAML, its type and
+range from the annotation of the class, and its meaning from the comment beside it in the YAML or else from the
 docstring of the class.
 """
 
@@ -11,28 +11,26 @@ import dataclasses
 import inspect
 import re
 import textwrap
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Any
 
-from annotated_types import Ge, Gt, Interval, Le, Lt
+from frbench.harness.core.typed_values import expected
 
 _WIDTH = 120
 _PLAIN = (bool, int, float, str, type(None), list, tuple)
-_WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false", "NoneType": "null"}
 
 
 def first_line(text: str) -> str:
-    """The first comment line of a YAML file: what the option is, and its paper."""
+    """The first comment line of a YAML file: the description of the option, with its paper."""
     lines = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
     return next((line for line in lines if not line.startswith("@package")), "")
 
 
 def comment(text: str) -> list[str]:
-    """All comment lines at the head of a YAML file."""
+    """The comment lines at the top of a YAML file."""
     head = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -42,32 +40,32 @@ def comment(text: str) -> list[str]:
 
 
 def listing(options: Mapping[str, Traversable]) -> list[str]:
-    """One line for each option: its name and what it is."""
+    """One line for each option: its name and its description."""
     width = max((len(name) for name in options), default=0)
     return [f"{name:<{width}}  {first_line(file.read_text(encoding='utf-8'))}" for name, file in options.items()]
 
 
 def sets_others(file: Traversable) -> bool:
-    """Whether an option has no fields of its own and only sets others, as an experiment does."""
+    """Whether an option only overrides other options, as an experiment does."""
     return file.read_text(encoding="utf-8").startswith("# @package _global_")
 
 
 def overview(file: Traversable) -> list[str]:
-    """The comment of an option's ``file`` that only sets others, and what it sets as it is written there."""
+    """The page of an option that only overrides others: its comment and its YAML."""
     text = file.read_text(encoding="utf-8")
     return [*comment(text), "", *(line for line in text.splitlines() if not line.startswith("#"))]
 
 
 def fields(file: Traversable, config: Mapping[str, Any], prefix: str) -> list[str]:
-    """The comment of an option's ``file`` and a line for each field of ``config``, what it composes to.
+    """The page of an option: the comment of its ``file`` and a line for each field.
 
-    prefix: what stands before a field on the command line, such as ``attack.``.
+    config: the composed option. prefix: the prefix of a field on the command line, such as ``attack.``.
     """
     text = file.read_text(encoding="utf-8")
-    rows = list(_rows(config, "", _beside(text)))
+    rows = list(_rows(config, "", _field_comments(text)))
     if not rows:
-        return [*comment(text), "", "It has no fields to set."]
-    lines = [*comment(text), "", f"Set any of these with {prefix}NAME=VALUE"]
+        return [*comment(text), "", "This option has no fields."]
+    lines = [*comment(text), "", f"Set a field with {prefix}NAME=VALUE"]
     left = [f"{name}={default}" for name, default, _ in rows]
     column = min(max(map(len, left)) + 2, 44)
     for start, (_, _, meaning) in zip(left, rows, strict=True):
@@ -79,24 +77,30 @@ def fields(file: Traversable, config: Mapping[str, Any], prefix: str) -> list[st
     return lines
 
 
-def _rows(config: Mapping[str, Any], prefix: str, beside: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Dotted name, default, and type with meaning of each field, those of parts inside after the part itself."""
+def _rows(config: Mapping[str, Any], prefix: str, comments: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Dotted name, default, and type with meaning of each field; the fields of a nested object follow it."""
     made = _class_of(config)
     hints, meanings, defaults = _declared(made)
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     for name, value in (given | {name: each for name, each in defaults.items() if name not in given}).items():
         dotted = f"{prefix}{name}"
         if isinstance(value, Mapping) and value.get("_target_"):
-            inside = str(value["_target_"]).rpartition(".")[2]
-            yield dotted, inside, meanings.get(name, "")
-            yield from _rows(value, f"{dotted}.", beside)
+            kind = str(value["_target_"]).rpartition(".")[2]
+            yield dotted, kind, meanings.get(name, "")
+            yield from _rows(value, f"{dotted}.", comments)
             continue
-        meaning = beside.get(dotted) or meanings.get(name, "")
-        yield dotted, _written(value), "; ".join(each for each in (domain(hints.get(name)), meaning) if each)
+        meaning = comments.get(dotted) or meanings.get(name, "")
+        yield dotted, _written(value), "; ".join(each for each in (_expected(hints.get(name, Any)), meaning) if each)
+
+
+def _expected(hint: Any) -> str:
+    """Type and range in words, as in error messages; empty where every value is accepted."""
+    words = expected(hint)
+    return "" if words.startswith("anything") else words
 
 
 def _class_of(config: Mapping[str, Any]) -> Any:
-    """The class or function that ``config`` makes, or None."""
+    """The class or function of ``config``, or None."""
     if not config.get("_target_"):
         return None
     module, _, name = str(config["_target_"]).rpartition(".")
@@ -104,7 +108,7 @@ def _class_of(config: Mapping[str, Any]) -> Any:
 
 
 def _declared(made: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """Annotations, meanings and plain defaults of the fields of a class, or of the arguments of a function."""
+    """Annotations, meanings and plain defaults of the fields of a class or the parameters of a function."""
     if made is None:
         return {}, {}, {}
     owner: Any = inspect.getattr_static(made, "__init__") if _is_plain_class(made) else made
@@ -122,7 +126,7 @@ def _is_plain_class(made: Any) -> bool:
 
 
 def described(docstring: str, names: Sequence[str]) -> dict[str, str]:
-    """Meaning of each of ``names``, as a docstring has it: ``name: meaning. other, third: meaning``."""
+    """The meaning of each of ``names`` in a docstring of the form ``name: meaning. other, third: meaning``."""
     found: dict[str, str] = {}
     one = rf"`{{0,2}}\b(?:{'|'.join(map(re.escape, names))})\b`{{0,2}}"
     mark = re.compile(rf"(?<![\w.]){one}(?:, {one})*:(?=\s)")
@@ -135,7 +139,7 @@ def described(docstring: str, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _beside(text: str) -> dict[str, str]:
+def _field_comments(text: str) -> dict[str, str]:
     """Dotted key -> the comment on the same line of a YAML file."""
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []
@@ -146,14 +150,14 @@ def _beside(text: str) -> dict[str, str]:
         while above and above[-1][0] >= len(key[1]):
             above.pop()
         above.append((len(key[1]), key[2]))
-        _, mark, said = line.partition(" #")
+        _, mark, text_after = line.partition(" #")
         if mark:
-            found[".".join(name for _, name in above)] = said.strip()
+            found[".".join(name for _, name in above)] = text_after.strip()
     return found
 
 
 def _written(value: Any) -> str:
-    """A default as the command line takes it."""
+    """A default in the syntax of the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -161,46 +165,3 @@ def _written(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_written, value)) + "]"
     return str(value)
-
-
-def domain(hint: Any) -> str:
-    """An annotation in words: ``whole number above 0 or null``."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is None or hint is Any:
-        return ""
-    if origin is typing.Annotated:
-        return " ".join([domain(arguments[0]), *filter(None, map(_limits, arguments[1:]))])
-    if origin is Literal:
-        return " or ".join(map(str, arguments))
-    if origin in (typing.Union, types.UnionType):
-        known = list(dict.fromkeys(filter(None, map(domain, arguments))))
-        return "" if known == [_WORDS["NoneType"]] else " or ".join(known)
-    if origin in (tuple, list):
-        inside = " or ".join(dict.fromkeys(domain(each) for each in arguments if each is not ...))
-        return f"list of {inside}" if inside else "list"
-    if origin is not None:
-        return ""
-    return _WORDS.get(getattr(hint, "__name__", ""), "")
-
-
-def _limits(mark: Any) -> str:
-    if isinstance(mark, Interval):
-        low, high = (mark.ge, mark.le) if mark.ge is not None or mark.le is not None else (mark.gt, mark.lt)
-        if mark.ge is not None and mark.le is not None:
-            return f"from {low} to {high}"
-        return f"{_low(mark)} {_high(mark)}".strip()
-    if isinstance(mark, Gt | Ge):
-        return _low(mark)
-    return _high(mark) if isinstance(mark, Lt | Le) else ""
-
-
-def _low(mark: Any) -> str:
-    if getattr(mark, "gt", None) is not None:
-        return f"above {mark.gt}"
-    return f"from {mark.ge} on" if getattr(mark, "ge", None) is not None else ""
-
-
-def _high(mark: Any) -> str:
-    if getattr(mark, "lt", None) is not None:
-        return f"below {mark.lt}"
-    return f"up to {mark.le}" if getattr(mark, "le", None) is not None else ""

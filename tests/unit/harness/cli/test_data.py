@@ -20,6 +20,7 @@ from PIL import Image
 
 import frbench.conf
 from frbench.harness.cli.data import run
+from frbench.harness.cli.main import main
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.data_preparation import catalog as sources
 from frbench.harness.data_preparation import prepare as preparing
@@ -123,7 +124,7 @@ def test_that_verify_names_what_is_missing_or_wrong_and_prepare_mends_it(
         "  missing: small/aligned_112/Ann/Ann_0002.jpg",
         "  wrong: small/aligned_112/Bob/Bob_0001.jpg",
         "  wrong: small/aligned_112/C*",
-        "  to mend it: frbench data prepare small",
+        "  to repair: frbench data prepare small",
     ]
     (data / "small" / "pairs.txt").write_text("changed")
     assert run(["verify", "small", "--data", str(data)]) == 1
@@ -137,9 +138,9 @@ def test_that_images_that_arrive_wrong_twice_are_named_and_removed(
 ) -> None:
     Image.new("RGB", (112, 112)).save(origin / "small" / "aligned_112" / "Bob" / "Bob_0001.jpg")
     data = tmp_path / "data"
-    assert run(["prepare", "small", "--data", str(data), "--mirror", mirror]) == 2
+    assert main(["data", "prepare", "small", "--data", str(data), "--mirror", mirror]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: 1 files from")
+    assert error.startswith("frbench: 1 files from")
     assert "small/aligned_112/B*" in error
     assert len(scan(small.tree or Tree(""), data)) == 4
     assert not (data / "small" / "aligned_112" / "Bob" / "Bob_0001.jpg").exists()
@@ -170,8 +171,8 @@ def test_that_what_cannot_be_fetched_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["prepare", "lwf"], "error: no data called 'lwf': did you mean lfw"),
-        (["verify", "zzzz"], "error: no data called 'zzzz': did you mean agedb"),
+        (["prepare", "lwf"], "frbench: unknown data 'lwf'; did you mean lfw"),
+        (["verify", "zzzz"], "frbench: unknown data 'zzzz'; did you mean agedb"),
         (["prepare"], "required: name"),
         (["fetch"], "invalid choice"),
         ([], "required"),
@@ -182,14 +183,14 @@ def test_that_misuse_is_exit_code_2_and_a_line(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRBENCH_DATA", str(tmp_path / "data"))
-    assert run(arguments) == 2
+    assert main(["data", *arguments]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_that_a_data_folder_that_is_a_file_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").write_text("")
-    assert run(["prepare", "lfw", "--data", str(tmp_path / "data"), "--mirror", "http://127.0.0.1:9"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert main(["data", "prepare", "lfw", "--data", str(tmp_path / "data"), "--mirror", "http://127.0.0.1:9"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("frbench: ")
 
 
 def test_that_list_shows_every_option_and_says_how_to_get_what_is_missing(

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
 import pytest
-from annotated_types import Ge, Gt, Interval
 
 from frbench.harness.cli.main import main
-from frbench.harness.cli.option_docs import described, domain
-from frbench.harness.core import domains
-
-
-@pytest.mark.parametrize(
-    ("hint", "words"),
-    [
-        (int, "whole number"),
-        (float | None, "number or null"),
-        (bool, "true or false"),
-        (Literal["best", "last"], "best or last"),
-        (Annotated[int, Gt(0)], "whole number above 0"),
-        (Annotated[float, Ge(0)] | None, "number from 0 on or null"),
-        (Annotated[float, Interval(gt=0, le=1)], "number above 0 up to 1"),
-        (domains.Fraction, "number from 0 to 1"),
-        (tuple[float, ...], "list of number"),
-        (object | None, ""),
-        (Any, ""),
-    ],
-)
-def test_that_an_annotation_is_said_in_words(hint: Any, words: str) -> None:
-    assert domain(hint) == words
+from frbench.harness.cli.option_docs import described
 
 
 def test_that_a_docstring_is_read_field_by_field() -> None:
@@ -66,7 +42,7 @@ def test_that_an_option_is_told_with_default_range_and_meaning_of_each_field(
 ) -> None:
     out = printed(capsys, "attack=pgd")
     assert "Madry et al." in out and "attack.NAME=VALUE" in out
-    assert "steps=20" in out and "gradient steps per run" in out
+    assert "steps=20" in out and "an integer above 0" in out and "gradient steps per run" in out
     assert "return_best=true" in out and "true or false; return the best iterate by the loss" in out
 
 
