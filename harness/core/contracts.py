@@ -1,11 +1,11 @@
-"""The nouns of frbench, one small contract each. Of ours this module imports only ``faces``.
+"""The contracts of recognizers, attacks, defenses and the other parts of frbench, as Protocols.
 
 Conventions that hold everywhere:
 
 * ``Images``: float32 (N, 3, H, W), RGB, aligned to the five-point 112x112 template, in [0, 1].
 * ``Embeddings``: float32 (N, D), unit length. ``Scores``: float32 (N,), cosine. ``Mask``: bool (N,).
 * A pair is accepted as genuine when its score is greater than the threshold.
-* Hyper-parameters live in constructors (frozen dataclasses); models and data come at the call.
+* A part is a frozen dataclass of its hyper-parameters; models and data are arguments of its methods.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ Scores = Tensor
 
 @runtime_checkable
 class Recognizer(Protocol):
-    """A face embedder. Normalisation, resizing and channel order are its own business.
+    """A network that embeds faces. It does its own normalisation, resizing and channel order.
 
-    ``differentiable``: whether gradients flow from ``embed`` to its input.
-    ``digest``: SHA-256 of the weights.
+    differentiable: whether gradients flow from ``embed`` to its input. digest: SHA-256 of the weights.
     """
 
     @property
@@ -50,9 +49,9 @@ class Recognizer(Protocol):
 
 @dataclass(frozen=True)
 class Template:
-    """What a verifier keeps of the reference images: one row per pair, selectable like a tensor.
+    """Enrolled reference images, one row per pair, indexed like a tensor.
 
-    vectors: (N, ...) whatever the verifier needs; index: (N,) global pair numbers.
+    vectors: (N, ...), as the verifier needs them. index: global pair numbers (N,).
     """
 
     vectors: Tensor
@@ -66,7 +65,7 @@ class Template:
 
 
 class Verifier(Protocol):
-    """What is attacked, and what judges. ``random``: whether scores depend on the draw."""
+    """A system that compares faces: the view of an attacker, or the victim. random: whether scores vary by draw."""
 
     @property
     def differentiable(self) -> bool: ...
@@ -80,9 +79,10 @@ class Verifier(Protocol):
 
 
 class Goal(Protocol):
-    """What the attacker wants of a pair. Attacks descend ``loss``; ``target`` is the image to resemble.
+    """The attacker's goal for a pair. Attacks minimise ``loss``; ``target`` returns the images to resemble.
 
-    ``achieved_on``: the data on which the goal is evaluated, ``PairSet`` or ``UserSet``.
+    achieved_on: the data on which the goal is evaluated, ``PairSet`` or ``UserSet``. eligible: the pairs that the goal
+    applies to. beyond: the scores that exceed the thresholds by ``margin``, in the direction of the goal.
     """
 
     @property
@@ -100,11 +100,10 @@ class Goal(Protocol):
 
 
 class Ball(Protocol):
-    """A budget around given clean images: what an attack loop touches at each step.
+    """A budget around given clean images, for the loop of an attack. All methods return new images.
 
-    ``step`` moves against ``gradient`` by ``fraction`` of the radius, a number or one per pair (N, 1, 1, 1), and
-    projects, into new images. ``project`` takes any images to the budget. ``sample`` makes a random start of uniform
-    noise in [0, 1).
+    step: moves against ``gradient`` by ``fraction`` of the radius, a number or (N, 1, 1, 1), and projects. sample:
+    random starts from uniform noise in [0, 1).
     """
 
     def step(self, images: Images, gradient: Tensor, fraction: float | Tensor) -> Images: ...
@@ -117,7 +116,7 @@ class Ball(Protocol):
 
 
 class Budget(Protocol):
-    """How much of an image may change. A radius is a number, or one per pair (N,), selectable like a tensor."""
+    """A limit on the change of an image. The radius is a number, or one per pair (N,), indexed like a tensor."""
 
     def project(self, adversarial: Images, clean: Images) -> Images: ...
 
@@ -134,12 +133,14 @@ class Budget(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """What the attacker sees: a verifier, the threshold it knows for each pair, a seed for its draws.
+    """The attacker's access to a system.
 
-    thresholds: float32 over all pairs of the set, indexed by global pair number.
-    margin: how far beyond the threshold an attack that stops at success must go, on the cosine.
-    queries: scores allowed for each pair, or None for no limit. Crafting counts and enforces them: beyond the limit a
-             score is NaN, which no attack may take for success.
+    Attributes:
+        verifier: the system, or the attacker's approximation of it.
+        thresholds: float32 over all pairs of the dataset, indexed by global pair number.
+        seed: of the draws of a random verifier.
+        margin: distance beyond the threshold, on the cosine, at which an attack with early stopping stops.
+        queries: scores allowed per pair, None for no limit. Beyond the limit a score is NaN, which is not a success.
     """
 
     identity = "threat.view"
@@ -162,15 +163,15 @@ class View:
         return self.verifier.score(probe, template, Draw(self.seed, Stream.COMPARISON))
 
     def aim(self, goal: Goal, index: Tensor) -> Scores:
-        """The score (N,) to pass for pairs ``index``: the threshold and the margin beyond it."""
+        """The scores (N,) to reach for the pairs ``index``: the thresholds with the margin."""
         return goal.beyond(self.thresholds.to(index.device)[index], self.margin)
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """images (N, 3, H, W); achieved (N,) bool in the attacker's own view; iterations (N,) int64.
+    """Result of an attack. Queries are counted outside of the attack.
 
-    Queries are counted by what wraps the verifier, never by the attack.
+    images: float32 (N, 3, H, W). achieved: bool (N,), on the attacker's view. iterations: int64 (N,).
     """
 
     images: Images
@@ -179,11 +180,13 @@ class AttackResult:
 
 
 class Attack(Protocol):
-    """``needs_gradient``: refused where the view cannot give one.
+    """An evasion attack.
 
-    ``bounded``: keeps within the budget; otherwise it is crafted without limit and counts where it fits.
-    ``stops_early``: stops at success, which flatters a defense that the attacker does not see.
-    ``batch_dependent``: results change with the batch (library attacks with global randomness).
+    Attributes:
+        needs_gradient: the attack is refused on a view without gradients.
+        bounded: keeps within the budget; otherwise it runs without budget and succeeds where the image fits.
+        stops_early: stops at success, so that a defense unknown to the attacker looks stronger than it is.
+        batch_dependent: results depend on the batch, as those of library attacks with a global random state do.
     """
 
     @property
@@ -202,7 +205,7 @@ class Attack(Protocol):
 
 
 class Defense(Protocol):
-    """Maps a verifier to a verifier; ``relaxations`` are its differentiable stand-ins, best first."""
+    """Wraps a verifier. relaxations: differentiable approximations of the defended verifier by name, best first."""
 
     def protect(self, verifier: Verifier) -> Verifier: ...
 
@@ -214,7 +217,7 @@ Artifact = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted artifact: its key (recipe, data, recognizer), its SHA-256, and its tensors."""
+    """A fitted artifact. key: fingerprint of recipe, data and recognizer; sha256: of the file."""
 
     identity = "artifact.fitted"
     version = 1
@@ -229,11 +232,14 @@ class Fitted:
 
 @dataclass(frozen=True)
 class FitContext:
-    """All that fitting may see: clean faces of other people, the recognizer, a seed, a device.
+    """The inputs of a fit.
 
-    part: the artifact of another recipe on the same faces, found or made, so that what several share is made once.
-    unfinished: a file in which long work may keep its state, to go on from after it was killed; removed at the end.
-    cache: where images decoded once are kept, to open further sets with, such as pairs to validate on.
+    Attributes:
+        faces: clean faces of people outside the test set.
+        recognizer: None where the recipe does not need one.
+        part: the artifact of another recipe on the same faces, fitted once and shared.
+        unfinished: path of a checkpoint from which an interrupted fit resumes; removed at the end.
+        cache: folder of decoded images, to open further datasets, such as validation pairs.
     """
 
     faces: FaceSet
@@ -246,10 +252,7 @@ class FitContext:
 
 
 class Recipe(Protocol):
-    """How an artifact is made: a frozen dataclass of all that decides it beside the faces, recognizer and seed.
-
-    It stands in a module of its own, so that the artifact outlives changes of what uses it.
-    """
+    """How an artifact is fitted: a frozen dataclass of its hyper-parameters."""
 
     @property
     def needs_recognizer(self) -> bool: ...
@@ -278,9 +281,10 @@ class Fittable(Protocol):
 
 @dataclass(frozen=True)
 class Victim:
-    """What a threat model may look at. ``lift`` makes a verifier of a recognizer.
+    """The system under attack, from which a threat model derives the attacker's views.
 
-    ``calibrate`` gives the thresholds (N,) of a verifier on the whole clean set.
+    verifier: without defense. lift: makes a verifier of a recognizer. calibrate: the thresholds (N,) of a verifier,
+    from the clean scores of all pairs. seed: of the attacker's draws.
     """
 
     verifier: Verifier
@@ -291,6 +295,6 @@ class Victim:
 
 
 class ThreatModel(Protocol):
-    """Through what does the attacker look? One view, or several of which the worst per pair counts."""
+    """The attacker's knowledge, as one view or several; of several, the strongest result per pair counts."""
 
     def views(self, victim: Victim) -> Mapping[str, View]: ...

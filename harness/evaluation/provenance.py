@@ -1,4 +1,7 @@
-"""The run card: all that a reader needs to repeat a cell. Never part of a table or of a comparison of records."""
+"""The run card of a record: the config, versions, commit, digests and device needed to repeat the cell.
+
+Tables and comparisons of records do not use it.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ import torch
 
 from frbench.harness.core.contracts import Fittable
 from frbench.harness.evaluation.cell import Cell
+from frbench.harness.threat_model.threats import UsesSurrogate
 
 _PACKAGES = ("frbench", "torch", "numpy", "hydra-core", "kornia", "pillow", "onnxruntime", "onnx2torch", "torchattacks")
 
 
 def run_facts(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolved config, versions, git commit, digests, device. No environment is read, so no secret is written."""
+    """The facts of the run card. Environment variables are not recorded, because they may hold secrets."""
     artifact = cell.defense.artifact if isinstance(cell.defense, Fittable) else None
-    surrogate = getattr(cell.threat, "surrogate", None)
+    surrogate = cell.threat.surrogate if isinstance(cell.threat, UsesSurrogate) else None
     digests = {
         "data": cell.data.digest,
         "recognizer": cell.recognizer.digest,
@@ -53,7 +57,7 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _commit() -> str | None:
-    """Commit of the source tree, marked where it has changes; None for an installed wheel."""
+    """Commit of the source tree, with ``-dirty`` after it where files differ; None for an installed wheel."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None

@@ -23,6 +23,7 @@ from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.pair_metrics import tar_at_far
 from frbench.harness.recognizers.accuracy_check import check_clean_accuracy, stated_accuracy
+from frbench.harness.threat_model.threats import UsesSurrogate
 
 
 def accuracy_flags(cell: Cell, calibration: Calibration) -> list[Flag]:
@@ -33,8 +34,8 @@ def accuracy_flags(cell: Cell, calibration: Calibration) -> list[Flag]:
     """
     names, dataset = cell.names, cell.names["dataset"]
     checked: list[tuple[str, Any, Verifier]] = [(names["recognizer"], cell.floors, lifted(cell.recognizer))]
-    surrogate = getattr(cell.threat, "surrogate", None)
-    if surrogate is not None:
+    if isinstance(cell.threat, UsesSurrogate):
+        surrogate = cell.threat.surrogate
         name = f"the surrogate {names.get('surrogate', surrogate.name)}"
         checked.append((name, stated_accuracy(surrogate), lifted(surrogate)))
     flags: list[Flag] = []

@@ -127,7 +127,7 @@ class Verification:
             part = judge.table(block)
             if number == 0 and self.num_samples:
                 samples = sample_images(cell.pairs, block, part, self.num_samples)
-                store.write_pictures(cell.fingerprint(), samples)
+                store.write_sample_images(cell.fingerprint(), samples)
             parts.append(part)
         return pd.concat(parts, ignore_index=True), generated
 

@@ -28,7 +28,7 @@ class CellFiles(Protocol):
         """Scores, a row per pair."""
         ...
 
-    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None:
+    def sample_images(self, fingerprint: str) -> Mapping[str, np.ndarray] | None:
         """Sample images."""
         ...
 

@@ -2,7 +2,7 @@
 
     runs/<fingerprint>.json             the record of a cell
     scores/<fingerprint>.parquet        its scores, one row per pair
-    pictures/<fingerprint>.safetensors.zst   its sample images; equal stacks share pictures/images/<digest>
+    sample_images/<fingerprint>.safetensors.zst   its sample images; equal stacks share one file below images/
     cache/<kind>/<key>.safetensors.zst  arrays that can be computed again
     artifacts/<key>.safetensors         fitted defenses
 
@@ -84,15 +84,15 @@ class ResultStore:
         target = self.root / "scores" / f"{fingerprint}.parquet"
         write_atomically(target, lambda path: table.to_parquet(path, index=False))
 
-    def pictures(self, fingerprint: str) -> dict[str, np.ndarray] | None:
+    def sample_images(self, fingerprint: str) -> dict[str, np.ndarray] | None:
         """Sample images of a cell and their scores, or None."""
-        kept = self._load(self._pictures(fingerprint))
+        kept = self._load(self._sample_file(fingerprint))
         if kept is None:
             return None
         stacks = {name: kept.pop(name).tobytes().hex() for name in list(kept) if name.startswith(_IMAGES)}
         return kept | {name.removeprefix(_IMAGES): self._stack(digest) for name, digest in stacks.items()}
 
-    def write_pictures(self, fingerprint: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def write_sample_images(self, fingerprint: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store sample images. Arrays (n, H, W, 3) are images; cells with equal ones share a file."""
         kept = {}
         for name, array in arrays.items():
@@ -100,7 +100,7 @@ class ResultStore:
                 kept[_IMAGES + name] = np.frombuffer(self._write_stack(array), np.uint8)
             else:
                 kept[name] = array
-        self._save(self._pictures(fingerprint), kept)
+        self._save(self._sample_file(fingerprint), kept)
 
     def get_or_make(
         self, kind: str, key: str, make: Callable[[], Arrays], usable: Callable[[Arrays], bool] | None = None
@@ -127,20 +127,20 @@ class ResultStore:
     def _run(self, fingerprint: str) -> Path:
         return self.root / "runs" / f"{fingerprint}.json"
 
-    def _pictures(self, name: str) -> Path:
-        return self.root / "pictures" / f"{name}{_SUFFIX}"
+    def _sample_file(self, name: str) -> Path:
+        return self.root / "sample_images" / f"{name}{_SUFFIX}"
 
     def _write_stack(self, images: np.ndarray) -> bytes:
         """Store ``images`` once. Returns their digest."""
         facts = f"{images.dtype.str} {images.shape}".encode()
         digest = sha256(facts + np.ascontiguousarray(images).tobytes()).digest()
-        target = self._pictures(f"images/{digest.hex()}")
+        target = self._sample_file(f"images/{digest.hex()}")
         if not target.exists():
             self._save(target, {"images": images})
         return digest
 
     def _stack(self, digest: str) -> np.ndarray:
-        target = self._pictures(f"images/{digest}")
+        target = self._sample_file(f"images/{digest}")
         kept = self._load(target)
         if kept is None:
             raise DataMissing(f"{target} is missing; delete the records that refer to it and run their cells again")

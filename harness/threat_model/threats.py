@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -30,6 +30,14 @@ class Oblivious:
     def views(self, victim: Victim) -> Mapping[str, View]:
         bare = victim.verifier
         return {"bare": View(bare, victim.calibrate(bare), victim.seed, self.margin)}
+
+
+@runtime_checkable
+class UsesSurrogate(Protocol):
+    """A threat model whose attacker has another recognizer, the surrogate."""
+
+    @property
+    def surrogate(self) -> Recognizer: ...
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class FakeStore:
     def scores(self, fingerprint: str) -> pd.DataFrame | None:
         return self.frames.get(fingerprint)
 
-    def pictures(self, fingerprint: str) -> Mapping[str, np.ndarray] | None:
+    def sample_images(self, fingerprint: str) -> Mapping[str, np.ndarray] | None:
         return self.images.get(fingerprint)
 
     def add(

@@ -106,7 +106,7 @@ class Cloaking:
         }
         store.write_scores(cell.fingerprint(), rows)
         kept = pictures(users, cloaked, photos, behind, self.num_samples) | plane(users, cloaked, looks)
-        store.write_pictures(cell.fingerprint(), kept)
+        store.write_sample_images(cell.fingerprint(), kept)
         return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
 
     def _check(self, cell: Cell) -> None:

@@ -211,7 +211,7 @@ def _score_histograms(files: CellFiles, records: Sequence[Record]) -> _Figures:
 def _image_grids(files: CellFiles, records: Sequence[Record], top: int) -> _Figures:
     """Pages of sample images: all budgets and attacks of one goal, threat model and defense."""
     for key, group in _grouped(records, ("goal", "threat", "defense")):
-        rows = [row for r in group for row in _grid_rows(r, files.pictures(r["fingerprint"]), top)]
+        rows = [row for r in group for row in _grid_rows(r, files.sample_images(r["fingerprint"]), top)]
         pages = [rows[i : i + _PAGE] for i in range(0, len(rows), _PAGE)]
         goal, threat, defense = key[-3:]
         for number, page in enumerate(pages, 1):

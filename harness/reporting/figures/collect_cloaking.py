@@ -84,7 +84,7 @@ def _samples(files: CellFiles, records: Sequence[Record]) -> Iterator[tuple[Reco
     """Records with sample images; of several that differ in the tracker only, the last."""
     last = {_key(record): record for record in records if measured(record, "attack")}
     for record in last.values():
-        samples = files.pictures(record["fingerprint"])
+        samples = files.sample_images(record["fingerprint"])
         if samples is not None:
             yield record, samples
 

@@ -29,9 +29,9 @@ def test_records_scores_and_pictures_come_back_as_written(tmp_path: Path) -> Non
     store.write_scores("a", table)
     pd.testing.assert_frame_equal(store.scores("a"), table)
     pictures = {"probe": np.random.default_rng(0).random((2, 4, 4, 3), np.float32)}
-    store.write_pictures("a", pictures)
-    assert np.array_equal(store.pictures("a")["probe"], pictures["probe"])
-    assert store.scores("b") is None and store.pictures("b") is None and store.record("c") is None
+    store.write_sample_images("a", pictures)
+    assert np.array_equal(store.sample_images("a")["probe"], pictures["probe"])
+    assert store.scores("b") is None and store.sample_images("b") is None and store.record("c") is None
 
 
 def test_that_cells_which_show_the_same_images_share_their_file(tmp_path: Path) -> None:
@@ -39,10 +39,10 @@ def test_that_cells_which_show_the_same_images_share_their_file(tmp_path: Path) 
     natural = random.random((2, 16, 16, 3), np.float32)
     own = {name: random.random((2, 16, 16, 3), np.float32) for name in "abc"}
     for name, images in own.items():
-        store.write_pictures(name, {"probe": natural, "adversarial": images, "index": np.array([3, 5])})
-    assert len(list((tmp_path / "pictures" / "images").iterdir())) == 4
+        store.write_sample_images(name, {"probe": natural, "adversarial": images, "index": np.array([3, 5])})
+    assert len(list((tmp_path / "sample_images" / "images").iterdir())) == 4
     for name, images in own.items():
-        found = store.pictures(name)
+        found = store.sample_images(name)
         assert found is not None and sorted(found) == ["adversarial", "index", "probe"]
         assert np.array_equal(found["adversarial"], images) and np.array_equal(found["probe"], natural)
         assert found["index"].tolist() == [3, 5]
@@ -50,10 +50,10 @@ def test_that_cells_which_show_the_same_images_share_their_file(tmp_path: Path) 
 
 def test_a_missing_stack_of_images_is_one_clear_error(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
-    store.write_pictures("a", {"probe": np.zeros((2, 4, 4, 3), np.float32)})
-    next((tmp_path / "pictures" / "images").iterdir()).unlink()
+    store.write_sample_images("a", {"probe": np.zeros((2, 4, 4, 3), np.float32)})
+    next((tmp_path / "sample_images" / "images").iterdir()).unlink()
     with pytest.raises(FrbenchError, match="is missing; delete the records"):
-        store.pictures("a")
+        store.sample_images("a")
 
 
 def test_finished_means_done_or_refused_and_a_crash_runs_again(tmp_path: Path) -> None:

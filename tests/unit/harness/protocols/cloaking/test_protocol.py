@@ -345,7 +345,7 @@ def test_that_a_user_whose_photos_stay_natural_hides_no_frame_and_is_counted(sto
 def test_that_pictures_are_of_users_who_cloak(store: ResultStore) -> None:
     cell = cloaking_cell(framed_by_few, protocol={"tracker": NearestNeighbour(users=2)})
     measured(cell, store)
-    kept = store.pictures(cell.fingerprint())
+    kept = store.sample_images(cell.fingerprint())
     assert kept is not None
     assert list(kept["user"]) == [0, 1]
     assert (np.abs(kept["cloaked"] - kept["natural"]).reshape(2, -1).max(axis=1) > 0).all()
