@@ -18,7 +18,7 @@ from frbench.harness.reporting.figures import plots
 from frbench.harness.reporting.figures.collect_cloaking import amplification_figures, cloak_grids, embedding_figures
 from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
 from frbench.harness.reporting.figures.collect_summary import summary_figures
-from frbench.harness.reporting.figures.image_grids import GridRow, image_grid
+from frbench.harness.reporting.figures.image_grids import PairRow, pair_grid
 from frbench.harness.reporting.figures.style import save
 from frbench.harness.reporting.pair_outcomes import CellFiles, attacked, sizes
 from frbench.harness.reporting.summary import Summary
@@ -217,14 +217,14 @@ def _image_grids(files: CellFiles, records: Sequence[Record], top: int) -> _Figu
         for number, page in enumerate(pages, 1):
             title = f"{goal} · {threat} · defense {_words(defense)} · {_models(key)}"
             which = [f"page{number}"] if len(pages) > 1 else []
-            yield file_name(["images", *key, *which]), image_grid(page, title)
+            yield file_name(["images", *key, *which]), pair_grid(page, title)
 
 
-def _grid_rows(record: Record, samples: Mapping[str, np.ndarray] | None, top: int) -> list[GridRow]:
+def _grid_rows(record: Record, samples: Mapping[str, np.ndarray] | None, top: int) -> list[PairRow]:
     if samples is None:
         return []
     return [
-        GridRow(
+        PairRow(
             name=f"{label(record, 'attack')} {label(record, 'budget')}\npair {int(samples['index'][i])}",
             clean=samples["probe"][i],
             adversarial=samples["adversarial"][i],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures import plots_cloaking
+from frbench.harness.reporting.figures.image_grids import CloakRow, cloak_grid
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.tables.layout import phrase, threat_model
 from frbench.harness.reporting.tables.rendering import file_name
@@ -73,11 +74,11 @@ def cloak_grids(files: CellFiles, records: Sequence[Record], top: int) -> Iterat
     for record, samples in _samples(files, records):
         sides = ("natural", "cloaked", "purified")
         rows = [
-            plots_cloaking.CloakRow(f"user {int(user)}", *(samples[side][i] for side in sides))
+            CloakRow(f"user {int(user)}", *(samples[side][i] for side in sides))
             for i, user in enumerate(samples["user"][:top])
         ]
         if rows:
-            yield file_name(["cloaked", *_key(record)]), plots_cloaking.cloak_grid(rows, _title(record))
+            yield file_name(["cloaked", *_key(record)]), cloak_grid(rows, _title(record))
 
 
 def _samples(files: CellFiles, records: Sequence[Record]) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:

@@ -1,8 +1,8 @@
-"""Grids of sample images of attacked pairs: clean, adversarial, difference and reference."""
+"""Grids of sample images, as pure functions from arrays to a figure; no pyplot, no global state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -15,11 +15,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TILE = 1.55  # inches per image
+
+@dataclass(frozen=True)
+class _TileSize:
+    """Sizes of a grid.
+
+    Attributes:
+        tile: width of a tile in inches.
+        row: height of a row in inches.
+        margins: width and height of all margins in inches.
+        down: distance between tiles of a column, in tiles.
+        right: distance between tiles of a row, in tiles.
+    """
+
+    tile: float
+    row: float
+    margins: tuple[float, float]
+    down: float
+    right: float = 1.06
 
 
 @dataclass(frozen=True)
-class GridRow:
+class PairRow:
     """One attacked pair: images (H, W, 3) in [0, 1], scores, threshold, and whether the attack succeeded."""
 
     name: str
@@ -32,43 +49,89 @@ class GridRow:
     success: bool
 
 
-def amplification(rows: Sequence[GridRow]) -> int:
+@dataclass(frozen=True)
+class CloakRow:
+    """A photo (H, W, 3) in [0, 1], the cloaked photo, and the cloaked photo after the tracker's defense."""
+
+    name: str
+    natural: np.ndarray
+    cloaked: np.ndarray
+    purified: np.ndarray
+
+
+_PAIRS = _TileSize(tile=1.55, row=1.55 * 1.1, margins=(0.55, 0.6), down=1.17)
+_CLOAKS = _TileSize(tile=1.35, row=1.35, margins=(0.6, 0.7), down=1.06)
+_TILES: dict[str, Callable[[CloakRow, int], np.ndarray]] = {
+    "original": lambda row, factor: row.natural,
+    "cloaked": lambda row, factor: row.cloaked,
+    "cloak × {factor}": lambda row, factor: 0.5 + factor * (row.cloaked - row.natural),
+    "purified": lambda row, factor: row.purified,
+    "residual × {factor}": lambda row, factor: 0.5 + factor * (row.purified - row.natural),
+}
+
+
+def amplification(differences: Sequence[np.ndarray]) -> int:
     """The largest power of two, at most 128, by which every amplified difference fits around mid-gray."""
-    largest = max(float(np.abs(row.adversarial - row.clean).max()) for row in rows)
+    largest = max(float(np.abs(difference).max()) for difference in differences)
     return int(2 ** np.clip(np.floor(np.log2(0.5 / max(largest, 1e-6))), 0, 7))
 
 
-def image_grid(rows: Sequence[GridRow], title: str) -> Figure:
+def pair_grid(rows: Sequence[PairRow], title: str) -> Figure:
     """A row per pair: clean image, adversarial image, amplified difference and reference.
 
-    Scores, perturbation size, threshold and success are printed below the images. All images are tiles of one array,
-    which draws much faster than an axis for each.
+    Scores, perturbation size, threshold and success are printed below the images.
     """
-    from matplotlib.figure import Figure
-
-    factor, (height, width) = amplification(rows), rows[0].clean.shape[:2]
-    down, right = round(height * 1.17), round(width * 1.06)  # distance between tiles
-    canvas = np.full((down * len(rows), right * 4, 3), 255, np.uint8)
-    inches = (4 * _TILE + 0.55, _TILE * 1.1 * len(rows) + 0.6)
-    lines = fill(title, int(inches[0] * 12))
+    factor = amplification([row.adversarial - row.clean for row in rows])
+    heads = ("clean", "adversarial", f"difference × {factor}", "reference")
+    tiles = [(row.clean, row.adversarial, 0.5 + factor * (row.adversarial - row.clean), row.reference) for row in rows]
     with style():
-        figure = Figure(figsize=(inches[0], inches[1] + 0.2 * lines.count("\n")), layout="constrained")
-        figure.suptitle(lines)
-        panel = figure.subplots()
-        for column, head in enumerate(("clean", "adversarial", f"difference × {factor}", "reference")):
-            panel.text(right * column + width / 2, -3, head, ha="center", va="bottom", weight="bold")
+        figure, panel = _tile_figure(heads, [row.name for row in rows], tiles, _PAIRS, title)
         for number, row in enumerate(rows):
-            difference = 0.5 + factor * (row.adversarial - row.clean)
-            for column, image in enumerate((row.clean, row.adversarial, difference, row.reference)):
-                tile = canvas[down * number :, right * column :][:height, :width]
-                tile[:] = np.rint(255 * np.clip(image, 0, 1))  # matplotlib would truncate
-            _captions(panel, row, right, width, down * number, height)
-        panel.imshow(canvas, interpolation="nearest", extent=(0, right * 4, down * len(rows), 0))
-        panel.set_axis_off()
+            _captions(panel, row, number)
     return figure
 
 
-def _captions(panel: Axes, row: GridRow, right: int, width: int, top: int, height: int) -> None:
+def cloak_grid(rows: Sequence[CloakRow], title: str) -> Figure:
+    """A row per photo: original, cloaked, amplified cloak, purified, amplified residual."""
+    factor = amplification([row.cloaked - row.natural for row in rows])
+    heads = [head.format(factor=factor) for head in _TILES]
+    tiles = [[tile(row, factor) for tile in _TILES.values()] for row in rows]
+    with style():
+        figure, _ = _tile_figure(heads, [row.name for row in rows], tiles, _CLOAKS, title)
+    return figure
+
+
+def _tile_figure(
+    heads: Sequence[str], names: Sequence[str], tiles: Sequence[Sequence[np.ndarray]], size: _TileSize, title: str
+) -> tuple[Figure, Axes]:
+    """A figure of images (H, W, 3) in [0, 1], with names of columns and rows.
+
+    All images are tiles of one array, which draws much faster than an axis for each.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = tiles[0][0].shape[:2]
+    down, right = round(height * size.down), round(width * size.right)
+    canvas = np.full((down * len(tiles), right * len(heads), 3), 255, np.uint8)
+    across, along = len(heads) * size.tile + size.margins[0], size.row * len(tiles) + size.margins[1]
+    lines = fill(title, int(across * 12))
+    figure = Figure(figsize=(across, along + 0.2 * lines.count("\n")), layout="constrained")
+    figure.suptitle(lines)
+    panel = figure.subplots()
+    for column, head in enumerate(heads):
+        panel.text(right * column + width / 2, -3, head, ha="center", va="bottom", weight="bold")
+    for number, (name, images) in enumerate(zip(names, tiles, strict=True)):
+        for column, image in enumerate(images):
+            tile = canvas[down * number :, right * column :][:height, :width]
+            tile[:] = np.rint(255 * np.clip(image, 0, 1))  # matplotlib would truncate
+        panel.text(-3, down * number + height / 2, name, rotation=90, ha="right", va="center", fontsize=8)
+    panel.imshow(canvas, interpolation="nearest", extent=(0, right * len(heads), down * len(tiles), 0))
+    panel.set_axis_off()
+    return figure, panel
+
+
+def _captions(panel: Axes, row: PairRow, number: int) -> None:
+    height, width = row.clean.shape[:2]
     mark, colour = ("✓ success", "#006b4e") if row.success else ("✗ failure", "#a33c00")
     change = 255 * float(np.abs(row.adversarial - row.clean).max())
     texts = (
@@ -77,7 +140,7 @@ def _captions(panel: Axes, row: GridRow, right: int, width: int, top: int, heigh
         (f"L∞ {change:.1f}/255", "black"),
         (f"threshold {row.threshold:.3f}", "black"),
     )
+    top = round(height * _PAIRS.down) * number + height * 1.03
     for column, (text, ink) in enumerate(texts):
-        place = (right * column + width / 2, top + height * 1.03)
-        panel.text(*place, text, ha="center", va="top", fontsize=7.5, color=ink)
-    panel.text(-3, top + height / 2, row.name, rotation=90, ha="right", va="center", fontsize=8)
+        middle = round(width * _PAIRS.right) * column + width / 2
+        panel.text(middle, top, text, ha="center", va="top", fontsize=7.5, color=ink)

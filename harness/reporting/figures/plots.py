@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import legend, line, panels, split_common_options, style
+from frbench.harness.reporting.figures.style import (
+    legend,
+    line,
+    line_handles,
+    panels,
+    percent_axis,
+    rate_line,
+    split_common_options,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,16 +51,9 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
             for k, name in enumerate(names):
                 chosen = here[here[lines] == name].sort_values("radius")
                 if len(chosen):  # an empty line has no finite extent, which breaks the layout
-                    _curve(panel, chosen, line(k), name)
-        legend(figure, _line_key(names))
+                    rate_line(panel, chosen, "radius", k, name)
+        legend(figure, line_handles(names))
     return figure
-
-
-def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
-    radius = points["radius"].to_numpy(float)
-    asr, low, high = (100 * points[c].to_numpy(float) for c in ("asr", "asr_low", "asr_high"))
-    panel.fill_between(radius, low, high, color=look["color"], alpha=0.14, linewidth=0)
-    panel.plot(radius, asr, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
 
 
 def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
@@ -63,12 +65,7 @@ def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
     panel.set_autoscalex_on(False)
     panel.set_xticks(radii, [f"{radius:g}" for radius in radii])
     panel.minorticks_off()
-    _percent_axis(panel)
-
-
-def _percent_axis(panel: Axes) -> None:
-    panel.set_ylim(-2, 102)
-    panel.set_yticks(range(0, 101, 25))
+    percent_axis(panel)
 
 
 def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
@@ -91,19 +88,13 @@ def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Fig
             panel.set_xscale(xscale)
             panel.xaxis.set_major_formatter("{x:g}")
             panel.set_xlim(row["x"].min(), row["x"].max())
-            _percent_axis(panel)
+            percent_axis(panel)
             for k, name in enumerate(names):
                 chosen = row[(row["goal"] == goals[j]) & (row["line"] == name)].sort_values("x", kind="stable")
                 if len(chosen):
                     _steps(panel, chosen, line(k), name)
-        legend(figure, _line_key(names))
+        legend(figure, line_handles(names))
     return figure
-
-
-def _line_key(names: Sequence[str]) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
 
 
 def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import legend, line, panels, style
+from frbench.harness.reporting.figures.style import legend, line_handles, panels, percent_axis, rate_line, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,8 @@ def distance_curves(frame: pd.DataFrame, title: str) -> Figure:
         reached = frame.drop_duplicates("distance").sort_values("distance")
         panel.plot(reached["distance"], 100 * reached["reached"], **_REACHED)
         for number, name in enumerate(names):
-            _curve(panel, frame[frame["defense"] == name].sort_values("distance"), line(number))
-        legend(figure, *_keys(names))
+            rate_line(panel, frame[frame["defense"] == name].sort_values("distance"), "distance", number, name)
+        legend(figure, line_handles(names), [_reached_handle()])
     return figure
 
 
@@ -42,19 +42,10 @@ def _axes(panel: Axes, distances: Sequence[float]) -> None:
     panel.set_xticks(distances, [f"{distance:g}" for distance in distances])
     panel.set_xlabel("feature distance q on the attacked model")
     panel.set_ylabel("ASR, %")
-    panel.set_ylim(-2, 102)
-    panel.set_yticks(range(0, 101, 25))
+    percent_axis(panel)
 
 
-def _curve(panel: Axes, points: pd.DataFrame, look: Mapping[str, Any]) -> None:
-    asr, low, high = (100 * points[c].to_numpy(float) for c in ("asr", "asr_low", "asr_high"))
-    distances = points["distance"].to_numpy(float)
-    panel.fill_between(distances, low, high, color=look["color"], alpha=0.14, linewidth=0)
-    panel.plot(distances, asr, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
-
-
-def _keys(names: Sequence[str]) -> tuple[list[Any], list[Any]]:
+def _reached_handle() -> Any:
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
-    return lines, [Line2D([], [], label="pairs that reached q", **_REACHED)]
+    return Line2D([], [], label="pairs that reached q", **_REACHED)

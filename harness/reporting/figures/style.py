@@ -13,10 +13,12 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from frbench.harness.storage.records import NULL
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -119,3 +121,32 @@ def line(number: int) -> dict[str, Any]:
         "marker": MARKERS[number % len(MARKERS)],
         "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
     }
+
+
+def line_handles(names: Sequence[str]) -> list[Any]:
+    """Legend handles of the lines ``names``, numbered from 0."""
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
+
+
+def rate_line(panel: Axes, points: pd.DataFrame, x: str, number: int, name: str) -> None:
+    """Draw a rate in % with its interval band.
+
+    Args:
+        panel: where to draw.
+        points: columns asr, asr_low and asr_high in [0, 1], and ``x``; in ascending order of ``x``.
+        x: column of the horizontal axis.
+        number: of the line, for its colour and marker.
+        name: of the line.
+    """
+    rate, low, high = (100 * points[column].to_numpy(float) for column in ("asr", "asr_low", "asr_high"))
+    place, look = points[x].to_numpy(float), line(number)
+    panel.fill_between(place, low, high, color=look["color"], alpha=0.14, linewidth=0)
+    panel.plot(place, rate, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
+
+
+def percent_axis(panel: Axes) -> None:
+    """A vertical axis from 0 to 100 %."""
+    panel.set_ylim(-2, 102)
+    panel.set_yticks(range(0, 101, 25))

@@ -14,6 +14,7 @@ from frbench.harness.reporting.tables.layout import (
     Rows,
     by_labels,
     flag_names,
+    in_natural_order,
     interval,
     percent,
     threat_model,
@@ -21,7 +22,7 @@ from frbench.harness.reporting.tables.layout import (
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, file_name, joined
-from frbench.harness.storage.records import NULL, Record, label, measured, natural, rest
+from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
 # Mean success of cloaks without a defense and with PuFace, in percent, from the abstract of the PuFace paper.
 PUBLISHED = ("69.84", "7.61")
@@ -76,7 +77,7 @@ def _groups(records: Iterable[Record]) -> list[tuple[_Key, list[Record]]]:
     for record in records:
         key = (*(label(record, noun) for noun in _TABLE_OF), rest(record))
         found.setdefault(key, []).append(record)
-    return [(key, found[key]) for key in sorted(found, key=lambda key: [natural(part) for part in key])]
+    return list(in_natural_order(found).items())
 
 
 def _setting(group: Sequence[Record]) -> str:

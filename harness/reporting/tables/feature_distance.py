@@ -11,6 +11,7 @@ from frbench.harness.reporting.tables.layout import (
     NO_PAIRS,
     SEVERAL,
     flag_names,
+    in_natural_order,
     percent,
     phrase,
     settings_caption,
@@ -45,7 +46,7 @@ def groups_by_attack(records: Iterable[Record]) -> list[tuple[tuple[str, ...], l
     for record in records:
         if record["names"]["attack"] != NULL:
             found.setdefault((*(label(record, noun) for noun in _TABLE_OF), rest(record)), []).append(record)
-    return [(key, found[key]) for key in sorted(found, key=lambda key: [natural(part) for part in key])]
+    return list(in_natural_order(found).items())
 
 
 def title(record: Record) -> str:

@@ -29,12 +29,12 @@ def groups(records: Iterable[Record]) -> list[list[Record]]:
     found: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         found.setdefault(_table_key(record), []).append(record)
-    return in_natural_order(found)
+    return list(in_natural_order(found).values())
 
 
-def in_natural_order(found: Mapping[tuple[str, ...], list[Record]]) -> list[list[Record]]:
-    """The values of ``found`` in the natural order of its keys."""
-    return [found[key] for key in sorted(found, key=lambda key: [natural(part) for part in key])]
+def in_natural_order(found: Mapping[tuple[str, ...], list[Record]]) -> dict[tuple[str, ...], list[Record]]:
+    """``found`` in the natural order of its keys."""
+    return {key: found[key] for key in sorted(found, key=lambda key: [natural(part) for part in key])}
 
 
 def grid(
@@ -74,7 +74,7 @@ def by_labels(
     found: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         found.setdefault(tuple(name(record, noun) for noun in nouns), []).append(record)
-    return {key: found[key] for key in sorted(found, key=lambda key: [natural(part) for part in key])}
+    return in_natural_order(found)
 
 
 def slug(kind: str, record: Record) -> str:

@@ -34,7 +34,7 @@ from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.metrics import verification as metrics
 from frbench.harness.metrics.thresholds import Unresolved
 from frbench.harness.protocols.verification import Verification
-from frbench.harness.reporting.figures.image_grids import GridRow, image_grid
+from frbench.harness.reporting.figures.image_grids import PairRow, pair_grid
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.threat_model.goals import Dodging
@@ -171,7 +171,7 @@ def test_an_epsilon_of_whole_gray_levels_is_the_same_in_eight_bits(
 def test_pictures_are_drawn_with_rounded_gray_levels() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     image = ((levels - 0.4).clip(0) / 255).astype(np.float32)
-    figure = image_grid([GridRow("pgd", image, image, image, 0.5, 0.1, 0.3, True)], "title")
+    figure = pair_grid([PairRow("pgd", image, image, image, 0.5, 0.1, 0.3, True)], "title")
     (drawn,) = figure.axes[0].get_images()
     pixels = drawn.to_rgba(drawn.get_array(), bytes=True, norm=False)[:16, :16, :3]
     assert np.array_equal(pixels, levels)

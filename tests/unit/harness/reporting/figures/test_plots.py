@@ -48,9 +48,9 @@ def scores() -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def rows(change: float = 8 / 255, count: int = 2) -> list[image_grids.GridRow]:
+def rows(change: float = 8 / 255, count: int = 2) -> list[image_grids.PairRow]:
     clean = np.random.default_rng(0).random((112, 112, 3)).astype(np.float32) * 0.8 + 0.1
-    row = image_grids.GridRow(
+    row = image_grids.PairRow(
         "pgd linf_8\npair 7", clean, clean + np.float32(change), clean[::-1], 0.61, 0.12, 0.3, True
     )
     return [row] * count
@@ -94,7 +94,7 @@ FIGURES = {
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: plots.score_histograms(scores(), "Title"),
-    "pictures": lambda: image_grids.image_grid(rows(), "Title"),
+    "pictures": lambda: image_grids.pair_grid(rows(), "Title"),
     "dots": lambda: asr_dots(attacker_rates(), ["oblivious", "adaptive"], "Title"),
 }
 
@@ -141,7 +141,7 @@ def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: plots.score_histograms(scores().query("attack == 'pgd'"), "Title " * 30),
-        "pictures": lambda: image_grids.image_grid(rows(count=1), "Title " * 30),
+        "pictures": lambda: image_grids.pair_grid(rows(count=1), "Title " * 30),
         "dots": lambda: asr_dots(attacker_rates().query("goal == 'dodging'"), ["oblivious", "adaptive"], "Title " * 30),
     }
     figure = one[kind]()
@@ -166,8 +166,8 @@ def test_drawing_never_imports_pyplot(tmp_path: Path) -> None:
         "import sys; import frbench.harness.reporting.report; assert 'matplotlib' not in sys.modules\n"
         "import numpy as np; from pathlib import Path\n"
         "from frbench.harness.reporting.figures import image_grids, style\n"
-        "row = image_grids.GridRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
-        "style.save(image_grids.image_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
+        "row = image_grids.PairRow('x', *3 * [np.zeros((8, 8, 3))], 0.1, 0.2, 0.3, True)\n"
+        "style.save(image_grids.pair_grid([row], 't'), Path(sys.argv[1]), 'png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
@@ -279,19 +279,19 @@ def test_a_picture_grid_shows_scores_threshold_and_outcome() -> None:
     shown = texts(FIGURES["pictures"]())
     expected = ["score 0.610", "score 0.120 ✓ success", "L∞ 8.0/255", "threshold 0.300", "difference × 8"]
     assert set(expected) <= set(shown)
-    failed = image_grids.GridRow(**{**vars(rows()[0]), "success": False})
-    assert "score 0.120 ✗ failure" in texts(image_grids.image_grid([failed], "t"))
+    failed = image_grids.PairRow(**{**vars(rows()[0]), "success": False})
+    assert "score 0.120 ✗ failure" in texts(image_grids.pair_grid([failed], "t"))
 
 
 @pytest.mark.parametrize(("levels", "factor"), [(1, 64), (8, 8), (64, 1), (255, 1), (0, 128)])
 def test_the_difference_is_amplified_as_far_as_it_fits(levels: int, factor: int) -> None:
-    assert image_grids.amplification(rows(levels / 255)) == factor
+    assert image_grids.amplification([row.adversarial - row.clean for row in rows(levels / 255)]) == factor
 
 
 def test_the_tile_of_the_difference_is_gray_plus_the_amplified_change() -> None:
-    figure = image_grids.image_grid(rows(4 / 255, 1), "t")
+    figure = image_grids.pair_grid(rows(4 / 255, 1), "t")
     canvas = np.asarray(figure.axes[0].images[0].get_array())
-    factor, right = image_grids.amplification(rows(4 / 255)), round(112 * 1.06)
+    factor, right = image_grids.amplification([np.full(1, 4 / 255)]), round(112 * 1.06)
     tile = canvas[:112, 2 * right : 2 * right + 112]
     expected = round(255 * 0.5 + factor * 4)
     assert (tile.min(), tile.max()) == pytest.approx((expected, expected), abs=1)
