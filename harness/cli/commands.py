@@ -17,7 +17,7 @@ from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied, varying
 from frbench.harness.core.errors import ConfigError, FrbenchError
-from frbench.harness.storage.output_folders import check_folders, check_writable
+from frbench.harness.storage.output_folders import check_writable
 from frbench.harness.storage.records import Record
 
 
@@ -34,7 +34,7 @@ def run(words: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         try:
             config, choices = build.plain(cfg), chosen_options()
-            check_folders(config)
+            build.check_folders(config)
             if "training" in config or config["out"] is not None:
                 raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
             cell = prepare(resolve(config, choices, settings(cfg, choices)))
@@ -66,18 +66,18 @@ _TRAINED = "to run a trained network use recognizer=trained, or a trained defens
 
 def fit(words: list[str]) -> int:
     """``frbench fit``: train the recognizer of ``training``, or else fit the defense, unless that is done already."""
-    from frbench.harness.cli import fit as training_cli
+    from frbench.harness.cli import fit as fit_verb
     from frbench.harness.config import build
     from frbench.harness.runtime import distributed
 
     def job(cfg: DictConfig) -> None:
         distributed.init_distributed()
         config, choices = build.plain(cfg), chosen_options()
-        check_folders(config)
+        build.check_folders(config)
         if "training" in config:
-            training_cli.train(config, choices)
+            fit_verb.train(config, choices)
         else:
-            training_cli.fit_defense(config, choices)
+            fit_verb.fit_defense(config, choices)
 
     with_hydra("run", words, job)
     return 0

@@ -34,6 +34,7 @@ from frbench.harness.core.verifiers import Comparer, compares, lifted
 from frbench.harness.evaluation.cell import EvaluationProtocol
 from frbench.harness.photo_cloaking.cloaker import Cloaker
 from frbench.harness.recognizers.inference import resolve_device
+from frbench.harness.storage.output_folders import check_writable
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.training import artifacts
 
@@ -117,6 +118,12 @@ def cached_recognizer(text: str) -> Recognizer | Comparer:
     """The recognizer of a config (as JSON), built once in a process, so that a sweep loads its weights once."""
     recognizer: Recognizer | Comparer = instantiate(json.loads(text), "recognizer")
     return recognizer
+
+
+def check_folders(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError: the folder of the results or of cached images is not writable."""
+    for name in ("results", "cache"):
+        check_writable(Path(config["paths"][name]).expanduser(), f"paths.{name}")
 
 
 def store(config: Mapping[str, Any]) -> ResultStore:

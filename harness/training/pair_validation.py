@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +18,14 @@ from frbench.harness.core.part_contracts import check_pairs
 from frbench.harness.metrics.verification import kfold_accuracy
 
 _CHUNK = 128  # images looked at together
+
+
+@runtime_checkable
+class Validated(Protocol):
+    """A recipe whose training is validated on pairs. validation: name -> source of pairs."""
+
+    @property
+    def validation(self) -> Mapping[str, PairSource]: ...
 
 
 @dataclass(frozen=True)

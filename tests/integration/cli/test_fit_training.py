@@ -76,7 +76,7 @@ def test_that_what_is_trained_is_the_recognizer_of_a_run(frbench: Shell, tmp_pat
     out = frbench.done("fit", "training=single", *BRIEF, f"out={file}")
     assert out.startswith(f"single: {file}\n")
     assert re.search(r"^  loss +\S+ -> \S+$", out, re.MULTILINE)
-    assert re.search(r"^  in the end, tilt", out, re.MULTILINE)
+    assert re.search(r"^  final tilt", out, re.MULTILINE)
     with safe_open(file, "pt") as kept:
         assert any(name.startswith("members.0.") for name in kept.keys())  # noqa: SIM118 (no mapping)
     use = words_after("use it", out)
@@ -110,7 +110,7 @@ def test_that_a_recognizer_is_trained_further(frbench: Shell, tmp_path: Path) ->
     assert "clean" in frbench.done("run", *use, "attack=none")
     service = ["recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", "recognizer.service_version=v1"]
     message = frbench.refused("fit", "training=single", "training.network=null", *service, *fast)
-    assert "gives only similarities, so there is no network to train further" in message
+    assert "returns only similarities and cannot be fine-tuned" in message
 
 
 def test_that_what_was_trained_is_trained_further_by_itself_and_together(frbench: Shell, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("fit", ["training=single", "network@training.network=tinny"], "did you mean network=tiny?"),
         ("fit", ["network@training.network=tiny"], "'network@training.network' is only valid with training=single"),
         ("fit", ["training=single", "out=trained.pth"], "out must end in .safetensors, got trained.pth"),
-        ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is where frbench fit training=NAME writes"),
+        ("fit", ["defense=pca", "out=a.safetensors"], "out=FILE is only valid with training=NAME"),
         (
             "fit",
             ["training=single", *TINY, "training.schedule.batch_size=1000"],
