@@ -52,7 +52,7 @@ class Shattered(PurifierDefense):
     version = 1
 
     levels: Levels = 16
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Staircase(self.levels)
@@ -133,7 +133,7 @@ class RandomResize(PurifierDefense):
     version = 1
 
     smallest: ShrinkFactor = 0.9
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Shrunk(self.smallest)
@@ -169,7 +169,7 @@ class Detached(PurifierDefense):
     version = 1
 
     sigma: BlurSigma = 1.0
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Blur(self.sigma)

@@ -1,7 +1,7 @@
 """Clean accuracy for several values of an option of PIN, AIS or a control, on people held out from the fit; no attack.
 
     python scripts/choose_on_clean.py recipe.cost.sparsity 1e-6,3e-6,1e-5,3e-5,1e-4 defense=pin
-    python scripts/choose_on_clean.py recipe.antibody.leading 900,1100,1300 defense=ais_warmup [--pairs 1000]
+    python scripts/choose_on_clean.py recipe.selector.initial_leading 900,1100,1300 defense=ais_warmup [--pairs 1000]
 
 The operating point is chosen here, on clean faces of the fitting set alone: four fifths of its people are fitted on,
 the others make the pairs. ``defense=threshold`` (what PIN approximates; option ``sparsity``) needs no training.

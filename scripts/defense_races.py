@@ -33,10 +33,10 @@ TIMES, SHARE = 100.0, 0.15  # the bars
 EPOCH = 1000  # steps; the average copy is updated several times within one
 RATE = 1e-9  # leaves the weights as drawn, so that every round does the same work
 _OF_ANTIBODY = (
-    "warmup.antibody.components=100",
-    "warmup.antibody.leading=50",
-    "warmup.antibody.width=2",
-    "warmup.antibody.hidden=8",
+    "warmup.selector.components=100",
+    "warmup.selector.initial_leading=50",
+    "warmup.selector.width=2",
+    "warmup.selector.hidden=8",
 )
 SMALL = {  # what makes a preset quick
     # He's weights: PyTorch's own make nearly equal choices, which cancel in the loss and leave float noise
@@ -44,12 +44,12 @@ SMALL = {  # what makes a preset quick
         "components=100",
         "width=2",
         "hidden=8",
-        "initial=he",
+        "weight_init=he",
         "denoiser.width=2",
-        "draws=8",
+        "mask_samples=8",
         "schedule.batch_size=3",
     ),
-    "ais": (*_OF_ANTIBODY, "warmup.cost.draws=8", "schedule.batch_size=3"),
+    "ais": (*_OF_ANTIBODY, "warmup.cost.mask_samples=8", "schedule.batch_size=3"),
 }
 
 
@@ -132,14 +132,14 @@ def pin_masks(options: argparse.Namespace) -> Race:
     """Costs of masks from the images on: the recognizer takes no part in PIN's."""
     recipe = preset("pin_paper", options).recipe
     basis, count = space(recipe.components), recipe.schedule.batch_size
-    faces, attacked, masks = _masked(count, recipe.draws, recipe.components)
+    faces, attacked, masks = _masked(count, recipe.mask_samples, recipe.components)
 
     def ours() -> Tensor:
         clean, moved = basis.coefficients(faces), basis.coefficients(attacked)
         residual = (faces - basis.mean).square().sum(dim=1) - clean.square().sum(dim=1)
         return recipe.cost.evaluate(masks, clean, moved, residual, faces.shape[1])
 
-    title = f"PIN, masks to costs: {count} images, {recipe.draws} masks, {recipe.components} eigenvectors"
+    title = f"PIN, masks to costs: {count} images, {recipe.mask_samples} masks, {recipe.components} eigenvectors"
     return _against_copies(title, ours, lambda: costs(basis, recipe.cost.sparsity, attacked, faces, masks))
 
 
@@ -153,16 +153,18 @@ class Blind:
 def ais_masks(options: argparse.Namespace) -> Race:
     """Faces of all masks, which a recognizer would see, and their costs but for identity."""
     recipe = preset("ais_paper", options).recipe
-    cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.antibody.components
+    cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.selector.components
     basis, count = space(components), recipe.schedule.batch_size
-    faces, attacked, masks = _masked(count, cost.draws, components)
+    faces, attacked, masks = _masked(count, cost.mask_samples, components)
     learner, images, anchor = SelectorLearner(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
 
     def ours() -> Tensor:
         gated = basis.coefficients(attacked)[:, None] * masks
         return learner.mask_costs(gated, masks, faces, anchor, images)[0]
 
-    title = f"AIS, masks to costs but for identity: {count} images, {cost.draws} masks, {components} eigenvectors"
+    title = (
+        f"AIS, masks to costs but for identity: {count} images, {cost.mask_samples} masks, {components} eigenvectors"
+    )
     return _against_copies(title, ours, lambda: costs(basis, cost.sparsity, attacked, faces, masks))
 
 
@@ -198,21 +200,23 @@ def pin_step(options: argparse.Namespace) -> Race:
         "masked copies, reinforce": PinByCopies(_seeded(recipe), basis, recipe, even),
     }
     entrants = [Entrant(name, _step(learner, images)) for name, learner in learners.items()]
-    return Race(f"PIN, a step of training: {len(images)} images, {recipe.draws} masks, width {recipe.width}", entrants)
+    return Race(
+        f"PIN, a step of training: {len(images)} images, {recipe.mask_samples} masks, width {recipe.width}", entrants
+    )
 
 
 def ais_step(options: argparse.Namespace) -> Race:
     recipe = preset("ais_paper", options).recipe
     real = REAL if os.environ.get("FRBENCH_DATA") else ()
     recognizer = configured([*real, *options.overrides], "recognizer")
-    antibody, cost, images = recipe.warmup.antibody, recipe.warmup.cost, photos(recipe.schedule.batch_size)
-    basis, entrants = space(antibody.components), []
+    selector, cost, images = recipe.warmup.selector, recipe.warmup.cost, photos(recipe.schedule.batch_size)
+    basis, entrants = space(selector.components), []
     for name, kind in (("frbench, reinforce", AdversarialLearner), ("masked copies, reinforce", AisByCopies)):
         parts = (_seeded(recipe), basis, cost, recognizer)
         learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}), per_epoch=EPOCH)
         entrants.append(Entrant(name, _step(learner, images)))
-    title = f"AIS, a step of rehearsal through {recognizer.name}: {len(images)} images, {cost.draws} masks"
-    return Race(f"{title}, width {antibody.width}", entrants)
+    title = f"AIS, a step of rehearsal through {recognizer.name}: {len(images)} images, {cost.mask_samples} masks"
+    return Race(f"{title}, width {selector.width}", entrants)
 
 
 def purification(options: argparse.Namespace) -> Race:

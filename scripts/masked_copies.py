@@ -40,7 +40,7 @@ class PinByCopies(PinLearner):
         self, logits: Tensor, faces: Tensor, disturbed: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe, space = self.recipe, Eigenspace(self.mean, self.basis)
-        masks = sample_masks(logits, recipe.draws, generator)
+        masks = sample_masks(logits, recipe.mask_samples, generator)
         with torch.no_grad():
             found = costs(space, recipe.cost.sparsity, disturbed.flatten(1), faces.flatten(1), masks)
         return reinforce_loss(logits, masks, found, recipe.baseline), {}

@@ -16,21 +16,21 @@ from frbench.harness.core.contracts import Images
 from frbench.harness.core.domains import BelowOne, NonEmpty, Positive
 from frbench.harness.core.errors import ConfigError
 
-Mode = Literal["plain", "dev"]
+Direction = Literal["forward", "reverse"]
 
 
-def amplify(clean: Images, delta: Tensor, factor: float | Tensor, mode: Mode = "plain") -> Images:
+def amplify(clean: Images, delta: Tensor, factor: float | Tensor, direction: Direction = "forward") -> Images:
     """Add ``delta`` (cloaked - clean), amplified, to ``clean`` and clip to [0, 1].
 
     Args:
         clean: uncloaked photos (N, 3, H, W).
         delta: perturbations of their cloaks.
         factor: amplification, a number or one per photo (N,).
-        mode: ``plain`` is ``clean + factor * delta``; ``dev``, as in PuFace's development code, is
+        direction: ``forward`` is ``clean + factor * delta``; ``reverse``, as in PuFace's development code, is
             ``clean + (1 - factor) * delta``, where 1 is the clean photo.
     """
     scale = torch.as_tensor(factor, dtype=clean.dtype, device=clean.device).reshape(-1, 1, 1, 1)
-    return torch.addcmul(clean, delta, scale if mode == "plain" else 1 - scale).clamp(0, 1)
+    return torch.addcmul(clean, delta, scale if direction == "forward" else 1 - scale).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,24 @@ class Amplification:
     """Random amplification of cloaks.
 
     Attributes:
-        k: amplification, a number, or several of which each photo draws one uniformly.
-        mode: ``plain`` is ``clean + k * delta``, ``dev`` is ``clean + (1 - k) * delta``.
-        natural: fraction of photos that stay uncloaked.
+        factor: amplification, a number, or several of which each photo draws one uniformly.
+        direction: ``forward`` is ``clean + factor * delta``, ``reverse`` is ``clean + (1 - factor) * delta``.
+        clean_fraction: fraction of photos that stay uncloaked.
     """
 
     identity = "recipe.puface_amplification"
     version = 1
 
-    k: Positive | Annotated[Sequence[Positive], NonEmpty] = 5
-    mode: Mode = "plain"
-    natural: BelowOne = 0.2
+    factor: Positive | Annotated[Sequence[Positive], NonEmpty] = 5
+    direction: Direction = "forward"
+    clean_fraction: BelowOne = 0.2
 
     def __call__(self, clean: Images, delta: Tensor, generator: torch.Generator) -> Images:
         """Amplify the perturbations; raises ConfigError if there is no factor."""
-        factors = torch.tensor(self.k, dtype=clean.dtype, device=clean.device).reshape(-1)
+        factors = torch.tensor(self.factor, dtype=clean.dtype, device=clean.device).reshape(-1)
         if not len(factors):
-            raise ConfigError("k=[] of the amplification is empty; give a number, or a list such as [1,2,3]")
+            raise ConfigError("factor=[] of the amplification is empty; give a number, or a list such as [1,2,3]")
         count, device = len(clean), clean.device
-        factor = factors[torch.randint(len(factors), (count,), generator=generator, device=device)]
-        unchanged = torch.rand(count, generator=generator, device=device) < self.natural
-        return torch.where(unchanged[:, None, None, None], clean, amplify(clean, delta, factor, self.mode))
+        chosen = factors[torch.randint(len(factors), (count,), generator=generator, device=device)]
+        unchanged = torch.rand(count, generator=generator, device=device) < self.clean_fraction
+        return torch.where(unchanged[:, None, None, None], clean, amplify(clean, delta, chosen, self.direction))

@@ -66,9 +66,9 @@ class CloakedFaces:
 
     Attributes:
         makers: cloaking methods by arbitrary names.
-        count: number of photos, sampled by the seed; all photos if there are fewer.
-        each: True cloaks every photo by every maker, so that a photo appears once per maker. False samples one maker
-            per photo in proportion to its share. The sample depends on the photo and the maker's name, so that
+        num_photos: number of photos, sampled by the seed; all photos if there are fewer.
+        all_makers: True cloaks every photo by every maker, so that a photo appears once per maker. False samples one
+            maker per photo in proportion to its share. The sample depends on the photo and the maker's name, so that
             disabling a maker reassigns its own photos only.
     """
 
@@ -76,8 +76,8 @@ class CloakedFaces:
     version = 1
 
     makers: Mapping[str, CloakMaker]
-    count: PositiveInt
-    each: bool = False
+    num_photos: PositiveInt
+    all_makers: bool = False
 
     def check_combination(self, where: str) -> None:
         self._active()
@@ -105,12 +105,12 @@ class CloakedFaces:
     def rows(self, context: FitContext) -> np.ndarray:
         """Rows (M,) of the selected photos in ascending order."""
         order = np.random.default_rng((context.seed, 0)).permutation(len(context.faces.images))
-        return np.sort(order[: self.count])
+        return np.sort(order[: self.num_photos])
 
     def assigned(self, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """Assign each of ``rows`` to the maker of the least exponential variate, whose rate is the maker's share."""
         active = self._active()
-        if self.each:
+        if self.all_makers:
             return dict.fromkeys(active, rows)
         index = torch.from_numpy(rows)
         times = [

@@ -39,7 +39,7 @@ class TrainingSetup:
         layers: convolutions and deconvolutions of the ``RedNet``, an even number.
         channels: its channels.
         amplification: amplification of the cloaks.
-        validation: fraction of people held out for validation.
+        validation_fraction: fraction of people held out for validation.
     """
 
     identity = "recipe.puface_course"
@@ -49,7 +49,7 @@ class TrainingSetup:
     layers: EvenCount
     channels: PositiveInt
     amplification: Amplification
-    validation: OpenFraction
+    validation_fraction: OpenFraction
 
     def network(self) -> RedNet:
         return RedNet(self.layers, self.channels)
@@ -71,11 +71,11 @@ class TrainingSetup:
             ConfigError: one of the two sets is empty.
         """
         people = np.random.default_rng((seed, 1)).permutation(np.unique(identity))
-        held_out = round(self.validation * len(people))
+        held_out = round(self.validation_fraction * len(people))
         if not 0 < held_out < len(people):
             raise ConfigError(
-                f"validation={self.validation} of {len(people)} people holds out {held_out}, expected 1 to "
-                f"{len(people) - 1}; change validation or use more people"
+                f"validation_fraction={self.validation_fraction} of {len(people)} people holds out {held_out}, not 1 "
+                f"to {len(people) - 1}; change validation_fraction or use more people"
             )
         is_validation = np.isin(identity, people[:held_out])
         return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
@@ -86,22 +86,22 @@ class WarmUp:
     """First phase of PuFace: the pixel loss alone, without model selection.
 
     Attributes:
-        course: network and data.
+        setup: network and data.
         schedule: training schedule.
     """
 
     identity = "recipe.puface_warmup"
     version = 1
 
-    course: TrainingSetup
+    setup: TrainingSetup
     schedule: Schedule
 
     needs_recognizer = False
 
     def fit(self, context: FitContext) -> Artifact:
-        photos, _ = self.course.photos(context, None)
+        photos, _ = self.setup.photos(context, None)
         torch.manual_seed(context.seed)
-        learner = PurifierLearner(self.course.network(), PurificationLoss(), self.course.amplification, photos)
+        learner = PurifierLearner(self.setup.network(), PurificationLoss(), self.setup.amplification, photos)
         return _train(learner, self.schedule, context, "warm-up")
 
 
@@ -115,7 +115,7 @@ class PufaceRecipe(TrainingSetup):
         warmup: schedule of the warm-up on the pixel loss, or None.
         feature_weight: weight of the mean absolute error of embeddings relative to the root mean squared error of
             pixels, for 512 dimensions; 0 disables the feature loss and ``features``.
-        validation_k: amplification of the cloaks in the validation loss, which selects the epoch.
+        validation_factor: amplification of the cloaks in the validation loss, which selects the epoch.
     """
 
     identity = "recipe.puface"
@@ -125,7 +125,7 @@ class PufaceRecipe(TrainingSetup):
     schedule: Schedule
     warmup: Schedule | None = None
     feature_weight: NonNegative = 20.0
-    validation_k: Positive = 1.0
+    validation_factor: Positive = 1.0
 
     needs_recognizer = False
 
@@ -149,7 +149,7 @@ class PufaceRecipe(TrainingSetup):
             warm = context.part(WarmUp(TrainingSetup(**shared), self.warmup))
             network.load_state_dict(without_prefix(warm, "network"))
         parts = (network, PurificationLoss(features, self.feature_weight), self.amplification, training)
-        learner = ValidatedPurifierLearner(*parts, validation=validation, k=self.validation_k)
+        learner = ValidatedPurifierLearner(*parts, validation=validation, factor=self.validation_factor)
         return _train(learner, self.schedule, context, "purifier")
 
 

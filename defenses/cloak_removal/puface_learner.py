@@ -113,22 +113,22 @@ class ValidatedPurifierLearner(PurifierLearner):
     Args:
         parts: arguments of ``PurifierLearner``.
         validation: the validation photos.
-        k: amplification of their cloaks.
+        factor: amplification of their cloaks.
     """
 
-    def __init__(self, *parts: Any, validation: Photos, k: float) -> None:
+    def __init__(self, *parts: Any, validation: Photos, factor: float) -> None:
         super().__init__(*parts)
-        self.validation, self.k = validation, k
+        self.validation, self.factor = validation, factor
 
     def examination(self) -> Mapping[str, Tensor]:
         losses = []
         for chunk in _chunks(len(self.validation.cloaked)):
             rows = torch.from_numpy(chunk).to(self.validation.cloaked.device)
             clean, embeddings = self.validation.faces.load(chunk, rows.device), self.validation.embeddings[0, rows]
-            cloaked = amplify(clean, self.validation.deltas(clean, rows), self.k)
+            cloaked = amplify(clean, self.validation.deltas(clean, rows), self.factor)
             pair = torch.stack([self.purification_loss(each, clean, embeddings)[0] for each in (cloaked, clean)])
             losses.append(pair * (len(chunk) / len(self.validation.cloaked)))
         on_cloaked, on_clean = torch.stack(losses).sum(dim=0)
-        fraction = self.amplification.natural
+        fraction = self.amplification.clean_fraction
         mean = (1 - fraction) * on_cloaked + fraction * on_clean
         return {"validation": mean, "validation_cloaked": on_cloaked, "validation_natural": on_clean}

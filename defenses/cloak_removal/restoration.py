@@ -45,7 +45,7 @@ class RestorationDefense(FittedPurifierDefense):
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     recipe: RestorationRecipe
-    purify: Sides = "probe"
+    apply_to: Sides = "probe"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str]

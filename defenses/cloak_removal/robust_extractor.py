@@ -35,12 +35,14 @@ from frbench.harness.training.loop import Schedule, train
 class _ClassificationLearner(nn.Module):
     """``Learner`` of the extractor with a softmax head over people, which is discarded after training."""
 
-    def __init__(self, network: nn.Module, dim: int, identity: np.ndarray, cloaked: Tensor, share: float) -> None:
+    def __init__(
+        self, network: nn.Module, dim: int, identity: np.ndarray, cloaked: Tensor, cloaked_fraction: float
+    ) -> None:
         super().__init__()
         labels = np.unique(identity, return_inverse=True)[1].reshape(-1)
         self.network, self.head = network.requires_grad_(True), skip_init(nn.Linear, dim, int(labels.max()) + 1)
         self.labels = nn.Buffer(torch.from_numpy(labels), persistent=False)
-        self.cloaked, self.share, self.scale = cloaked, share, dim**0.5
+        self.cloaked, self.cloaked_fraction, self.scale = cloaked, cloaked_fraction, dim**0.5
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -53,7 +55,7 @@ class _ClassificationLearner(nn.Module):
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         use_cloak, flip = torch.rand(2, len(rows), 1, 1, 1, generator=generator, device=rows.device)
         cloaked = self.cloaked[rows.cpu()].to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
-        inputs = torch.where(use_cloak < self.share, cloaked, images)
+        inputs = torch.where(use_cloak < self.cloaked_fraction, cloaked, images)
         inputs = torch.where(flip < 0.5, inputs.flip(3), inputs)
         logits = self.head(self.scale * unit_length(self.network(inputs)))
         correct = (logits.argmax(dim=1) == self.labels[rows]).float().mean()
@@ -72,7 +74,7 @@ class RobustRecipe:
     Attributes:
         cloaks: the photos and their cloaks.
         schedule: training schedule.
-        share: probability that a photo is cloaked.
+        cloaked_fraction: probability that a photo is cloaked.
     """
 
     identity = "recipe.robust_extractor"
@@ -80,7 +82,7 @@ class RobustRecipe:
 
     cloaks: CloakedFaces
     schedule: Schedule
-    share: Fraction = 0.5
+    cloaked_fraction: Fraction = 0.5
 
     needs_recognizer = True
 
@@ -98,7 +100,7 @@ class RobustRecipe:
         faces = subset(context.faces, made.rows)
         with torch.no_grad():
             dim = context.recognizer.embed(faces.load(np.arange(1), context.device)).shape[1]
-        learner = _ClassificationLearner(network, dim, faces.identity, made.cloaked, self.share)
+        learner = _ClassificationLearner(network, dim, faces.identity, made.cloaked, self.cloaked_fraction)
         history = train(learner, self.schedule, replace(context, faces=faces), "extractor")
         return trained_artifact(learner.network, history)
 

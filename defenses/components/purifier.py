@@ -18,11 +18,11 @@ class Purification(Protocol):
     """What a purifier defense provides; ``PurifierDefense`` derives the rest.
 
     Attributes:
-        purify: the images to purify, ``both`` of a pair or the ``probe`` alone.
+        apply_to: the images to purify, ``both`` of a pair or the ``probe`` alone.
     """
 
     @property
-    def purify(self) -> Sides: ...
+    def apply_to(self) -> Sides: ...
 
     def purifier(self) -> Purifier:
         """The purifier of the defended system."""
@@ -35,10 +35,10 @@ class PurifierDefense:
     """Mixin that puts the purifier of a ``Purification`` before a verifier."""
 
     def protect(self: Purification, verifier: Verifier) -> Verifier:
-        return purified(verifier, self.purifier(), self.purify)
+        return purified(verifier, self.purifier(), self.apply_to)
 
     def relaxations(self: Purification, verifier: Verifier) -> Mapping[str, Verifier]:
-        return {name: purified(verifier, each, self.purify) for name, each in self.differentiable_purifiers().items()}
+        return {name: purified(verifier, each, self.apply_to) for name, each in self.differentiable_purifiers().items()}
 
 
 class FittedPurifierDefense(FittedDefense, PurifierDefense):

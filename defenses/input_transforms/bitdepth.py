@@ -38,7 +38,7 @@ class BitDepthDefense(PurifierDefense):
     version = 1
 
     bits: Bits = 4
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return BitDepth(self.bits)

@@ -38,7 +38,7 @@ class BlurDefense(PurifierDefense):
     version = 1
 
     sigma: BlurSigma = 1.0
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Blur(self.sigma)

@@ -82,8 +82,8 @@ class NonLocalMeans:
     Attributes:
         sigma: standard deviation of the noise.
         strength: filter parameter h in units of ``sigma``.
-        patch: side of a patch in pixels.
-        distance: largest distance of a compared patch in pixels.
+        patch_size: side of a patch in pixels.
+        patch_distance: largest distance of a compared patch in pixels.
     """
 
     identity = "purifier.non_local_means"
@@ -91,12 +91,12 @@ class NonLocalMeans:
 
     sigma: Positive = 0.05
     strength: Positive = 0.8
-    patch: CropPixels = 5
-    distance: CropPixels = 6
+    patch_size: CropPixels = 5
+    patch_distance: CropPixels = 6
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = restoration()
-        sizes = {"patch_size": self.patch, "patch_distance": self.distance}
+        sizes = {"patch_size": self.patch_size, "patch_distance": self.patch_distance}
         return lambda pixels: library.denoise_nl_means(
             pixels, h=self.strength * self.sigma, sigma=self.sigma, fast_mode=True, channel_axis=-1, **sizes
         )
@@ -104,19 +104,19 @@ class NonLocalMeans:
 
 @dataclass(frozen=True)
 class Bilateral:
-    """Bilateral filter (Tomasi, Manduchi, ICCV 1998); ``window`` in pixels, None for 6 ``sigma_spatial``."""
+    """Bilateral filter (Tomasi, Manduchi, ICCV 1998); ``window_size`` in pixels, None for 6 ``sigma_spatial``."""
 
     identity = "purifier.bilateral"
     version = 1
 
     sigma_color: Positive = 0.02
     sigma_spatial: Positive = 10.0
-    window: OddPixels | None = None
+    window_size: OddPixels | None = None
 
     def ready(self) -> Callable[[Pixels], Pixels]:
         library = restoration()
         return lambda pixels: library.denoise_bilateral(
-            pixels, self.window, self.sigma_color, self.sigma_spatial, mode="edge", channel_axis=-1
+            pixels, self.window_size, self.sigma_color, self.sigma_spatial, mode="edge", channel_axis=-1
         )
 
 
@@ -188,7 +188,7 @@ class DenoisingDefense(PurifierDefense):
     version = 1
 
     denoiser: Denoiser
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Denoised:
         return Denoised(self.denoiser)

@@ -58,7 +58,7 @@ class JpegDefense(PurifierDefense):
     version = 1
 
     quality: JpegQuality = 75
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Jpeg(self.quality)

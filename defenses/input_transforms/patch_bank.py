@@ -14,18 +14,18 @@ _BLOCK = 512  # faces loaded at a time
 
 @dataclass(frozen=True)
 class PatchBank:
-    """Recipe of ``patches``, uint8 (bank, 3, patch, patch) in RGB, at uniform random positions of random faces.
+    """Recipe of ``patches``, RGB uint8 (num_patches, 3, patch_size, patch_size), at random positions of random faces.
 
     Attributes:
-        bank: number of patches.
-        patch: side of a patch in pixels.
+        num_patches: number of patches.
+        patch_size: side of a patch in pixels.
     """
 
     identity = "recipe.patch_bank"
     version = 1
 
-    bank: int
-    patch: int
+    num_patches: int
+    patch_size: int
 
     needs_recognizer = False
 
@@ -33,12 +33,12 @@ class PatchBank:
         images = context.faces.images
         count, height, width, _ = images.shape
         random = np.random.default_rng(context.seed)
-        face = np.sort(random.integers(count, size=self.bank))
-        row = random.integers(height - self.patch + 1, size=self.bank)
-        column = random.integers(width - self.patch + 1, size=self.bank)
-        inside = np.arange(self.patch)
+        face = np.sort(random.integers(count, size=self.num_patches))
+        row = random.integers(height - self.patch_size + 1, size=self.num_patches)
+        column = random.integers(width - self.patch_size + 1, size=self.num_patches)
+        inside = np.arange(self.patch_size)
         cuts = []
-        for block in np.array_split(np.arange(self.bank), max(1, self.bank // _BLOCK)):
+        for block in np.array_split(np.arange(self.num_patches), max(1, self.num_patches // _BLOCK)):
             down, along = (row[block, None] + inside)[:, :, None], (column[block, None] + inside)[:, None]
             cuts.append(images[face[block]][np.arange(len(block))[:, None, None], down, along])
         return {"patches": torch.from_numpy(np.ascontiguousarray(np.concatenate(cuts).transpose(0, 3, 1, 2)))}

@@ -79,9 +79,9 @@ class QuiltingDefense(FittedPurifierDefense):
     """Image quilting with patches of ``faces``.
 
     Attributes:
-        bank: number of patches to choose from.
-        patch: side of a patch in pixels.
-        stride: distance of neighbouring patches in pixels, at most ``patch``.
+        num_patches: number of patches to choose from.
+        patch_size: side of a patch in pixels.
+        stride: distance of neighbouring patches in pixels, at most ``patch_size``.
         sigma: standard deviation in pixels of the Gaussian blur whose gradient the relaxation ``blur`` uses.
     """
 
@@ -89,25 +89,25 @@ class QuiltingDefense(FittedPurifierDefense):
     version = 1
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
-    bank: PositiveInt = 20000
-    patch: CropPixels = 11
+    num_patches: PositiveInt = 20000
+    patch_size: CropPixels = 11
     stride: CropPixels = 9
     sigma: BlurSigma = 2.0
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "quilting"
 
     def check_combination(self, where: str) -> None:
-        if self.stride > self.patch:
+        if self.stride > self.patch_size:
             raise ConfigError(
-                f"{where}.stride={self.stride} is above {where}.patch={self.patch} and leaves gaps between patches; "
-                f"set {where}.stride to at most {self.patch}"
+                f"{where}.stride={self.stride} is above {where}.patch_size={self.patch_size} and leaves gaps; "
+                f"set {where}.stride to at most {self.patch_size}"
             )
 
     @property
     def recipe(self) -> PatchBank:
-        return PatchBank(self.bank, self.patch)
+        return PatchBank(self.num_patches, self.patch_size)
 
     def purifier(self) -> Quilt:
         return Quilt(self.ready, self.stride)

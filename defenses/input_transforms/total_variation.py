@@ -134,7 +134,7 @@ class TotalVariationDefense(PurifierDefense):
     iterations: PositiveInt = 30
     mask: Literal["fixed", "fresh"] = "fixed"
     seed: Seed = 0
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> TotalVariation:
         return TotalVariation(self.keep, self.weight, self.iterations, self.mask, self.seed)

@@ -39,12 +39,14 @@ class SelectorConfig:
         components: number of eigenfaces to select from (published: 1,500).
         width: channels of the encoder's first stage (published: 64).
         hidden: dimension of the features (published: 512).
-        items: items of the memory; 0 removes it.
-        update: update of the memory: ``reference`` decays unused items, as in the authors' code; ``hit_only`` does not.
-        start: initial keep probability (published: 0.5). With confident masks the recognizer recognises the purified
-            faces from the first step.
-        leading: number of leading eigenfaces with probability ``start``; the others have ``1 - start``. None is all.
-        initial: initial weights of the encoder, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own, published).
+        memory_items: items of the memory; 0 removes it.
+        memory_update: update of the memory: ``reference`` decays unused items, as in the authors' code; ``hit_only``
+            does not.
+        initial_keep: initial keep probability (published: 0.5). With confident masks the recognizer recognises the
+            purified faces from the first step.
+        initial_leading: number of leading eigenfaces with probability ``initial_keep``; the others have
+            ``1 - initial_keep``. None is all.
+        weight_init: initial weights of the encoder, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own, published).
     """
 
     identity = "recipe.ais_selector"
@@ -53,26 +55,33 @@ class SelectorConfig:
     components: Components
     width: PositiveInt
     hidden: PositiveInt
-    items: PositiveInt = 128
-    update: Literal["reference", "hit_only"] = "hit_only"
-    start: OpenFraction = 0.997
-    leading: PositiveInt | None = None
-    initial: Initial = "he"
+    memory_items: PositiveInt = 128
+    memory_update: Literal["reference", "hit_only"] = "hit_only"
+    initial_keep: OpenFraction = 0.997
+    initial_leading: PositiveInt | None = None
+    weight_init: Initial = "he"
 
     def check_combination(self, where: str) -> None:
-        if self.leading is not None and self.leading > self.components:
+        if self.initial_leading is not None and self.initial_leading > self.components:
             raise ConfigError(
-                f"{where}.leading={self.leading} is above {where}.components={self.components}; set {where}.leading to "
-                f"at most {self.components} or null"
+                f"{where}.initial_leading={self.initial_leading} is above {where}.components={self.components}; "
+                f"set it to at most {self.components} or null"
             )
 
     def network(self) -> AisNetwork:
-        network = AisNetwork(self.width, self.hidden, self.components, self.items, self.update, initial=self.initial)
+        network = AisNetwork(
+            self.width,
+            self.hidden,
+            self.components,
+            self.memory_items,
+            self.memory_update,
+            initial=self.weight_init,
+        )
         last = network.generator[-1]
         assert isinstance(last, nn.BatchNorm1d)
         with torch.no_grad():
-            last.bias.fill_(-math.log(self.start / (1 - self.start)))
-            last.bias[: self.leading] *= -1
+            last.bias.fill_(-math.log(self.initial_keep / (1 - self.initial_keep)))
+            last.bias[: self.initial_leading] *= -1
         return network
 
 
@@ -81,7 +90,7 @@ class WarmUp:
     """First phase of AIS: training on faces with Gaussian noise.
 
     Attributes:
-        antibody: the selector network.
+        selector: the selector network.
         cost: cost of a mask.
         schedule: training schedule.
         noise: standard deviation of the noise on faces in [-1, 1] (published: 0.04).
@@ -90,7 +99,7 @@ class WarmUp:
     identity = "recipe.ais_warmup"
     version = 1
 
-    antibody: SelectorConfig
+    selector: SelectorConfig
     cost: AisCost
     schedule: Schedule
     noise: NonNegative = 0.04
@@ -98,7 +107,7 @@ class WarmUp:
     needs_recognizer = True
 
     def network(self) -> AisNetwork:
-        return self.antibody.network()
+        return self.selector.network()
 
     def fit(self, context: FitContext) -> Artifact:
         """Train the selector.
@@ -107,14 +116,14 @@ class WarmUp:
             ConfigError: the recognizer has no gradients.
         """
         recognizer = _differentiable_recognizer(context)
-        space = Eigenspace.of(context.part(Eigenfaces(self.antibody.components)), context.device)
+        space = Eigenspace.of(context.part(Eigenfaces(self.selector.components)), context.device)
         torch.manual_seed(context.seed)
         learner = NoiseLearner(self.network(), space, self.cost, recognizer, strength=self.noise)
         return _train(learner, space, self.schedule, context, "warm-up")
 
 
 class AdversarialLearner(SelectorLearner):
-    """The adversarial phase: faces attacked through an EMA of the selector, updated every ``lag`` steps.
+    """The adversarial phase: faces attacked through an EMA of the selector, updated every ``ema_update_every`` steps.
 
     Args:
         parts: arguments of ``SelectorLearner``.
@@ -126,15 +135,15 @@ class AdversarialLearner(SelectorLearner):
     def __init__(self, *parts: object, recipe: AdversarialPhase, artifact: Fitted, per_epoch: int) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
         self.recipe, self.artifact, self.per_epoch = recipe, artifact, per_epoch
-        self.budget = (Linf if recipe.clamped else Unclamped)(recipe.radius)
-        average = get_ema_multi_avg_fn(recipe.memory_of_average)
+        self.budget = (Linf if recipe.clip_attacked else Unclamped)(recipe.radius)
+        average = get_ema_multi_avg_fn(recipe.ema_decay)
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.average.update_parameters(self.network)
         self.clock = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> AdversarialLearner:
         super().train(mode)
-        self.average.train(mode and self.recipe.attacked_in == "train")
+        self.average.train(mode and self.recipe.attack_bn_mode == "train")
         return self
 
     def perturb(self, images: Images, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -149,8 +158,8 @@ class AdversarialLearner(SelectorLearner):
 
     def stepped(self, steps: int) -> None:
         self.clock.fill_(steps)
-        step = steps if self.recipe.lag_within == "training" else (steps - 1) % self.per_epoch
-        if step and step % self.recipe.lag == 0:
+        step = steps if self.recipe.ema_counter_scope == "training" else (steps - 1) % self.per_epoch
+        if step and step % self.recipe.ema_update_every == 0:
             self.average.update_parameters(self.network)
 
 
@@ -163,13 +172,13 @@ class AdversarialPhase:
         attack: attack on genuine pairs of a face and its gray version.
         schedule: training schedule.
         radius: L-inf radius on images in [0, 1]; the published step of 0.04 in [-1, 1] is 0.02.
-        lag: steps between updates of the EMA (published: 20,000).
-        memory_of_average: decay of the EMA (published: 0.9).
-        attacked_in: mode of the EMA during the attack. ``train``, as in the authors' code, normalises by batch
+        ema_update_every: steps between updates of the EMA (published: 20,000).
+        ema_decay: decay of the EMA (published: 0.9).
+        attack_bn_mode: mode of the EMA during the attack. ``train``, as in the authors' code, normalises by batch
             statistics, so that the images of a batch influence each other.
-        lag_within: count steps through the ``training``, or from 0 in each ``epoch`` (published), where epochs of at
-            most ``lag`` steps never update the EMA.
-        clamped: whether attacked images are clipped to [0, 1] (published: no).
+        ema_counter_scope: count steps through the ``training``, or from 0 in each ``epoch`` (published), where epochs
+            of at most ``ema_update_every`` steps never update the EMA.
+        clip_attacked: whether attacked images are clipped to [0, 1] (published: no).
     """
 
     identity = "recipe.ais_adversarial_phase"
@@ -179,11 +188,11 @@ class AdversarialPhase:
     attack: Attack
     schedule: Schedule
     radius: PixelChange = 0.02
-    lag: PositiveInt = 50
-    memory_of_average: Fraction = 0.9
-    attacked_in: Literal["eval", "train"] = "eval"
-    lag_within: Literal["training", "epoch"] = "training"
-    clamped: bool = True
+    ema_update_every: PositiveInt = 50
+    ema_decay: Fraction = 0.9
+    attack_bn_mode: Literal["eval", "train"] = "eval"
+    ema_counter_scope: Literal["training", "epoch"] = "training"
+    clip_attacked: bool = True
 
     needs_recognizer = True
 

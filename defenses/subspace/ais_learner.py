@@ -30,9 +30,10 @@ class AisCost:
     Attributes:
         sparsity: cost of a kept eigenface.
         identity_loss: weight of the recognizer's cosine between the purified and the clean gray face.
-        estimator: ``reinforce`` (published) samples ``draws`` masks per image; ``straight_through`` differentiates the
-            recognizer through ``draws`` masks with the gradient of their probabilities, at far lower variance.
-        draws: masks per image.
+        estimator: ``reinforce`` (published) samples ``mask_samples`` masks per image; ``straight_through``
+            differentiates the recognizer through ``mask_samples`` masks with the gradient of their probabilities, at
+            far lower variance.
+        mask_samples: masks per image.
     """
 
     identity = "recipe.ais_loss"
@@ -41,13 +42,13 @@ class AisCost:
     sparsity: NonNegative = 3e-3
     identity_loss: NonNegative = 8.0
     estimator: Literal["reinforce", "straight_through"] = "reinforce"
-    draws: PositiveInt = 25
+    mask_samples: PositiveInt = 25
 
     def check_combination(self, where: str) -> None:
-        if self.estimator == "reinforce" and self.draws < 2:
+        if self.estimator == "reinforce" and self.mask_samples < 2:
             raise ConfigError(
-                f"{where}.draws={self.draws}: estimator=reinforce needs 2 or more masks per image for its baseline; "
-                f"set {where}.draws to at least 2"
+                f"{where}.mask_samples={self.mask_samples}: estimator=reinforce needs 2 or more masks per image; "
+                f"set {where}.mask_samples to at least 2"
             )
 
 
@@ -90,7 +91,7 @@ class SelectorLearner(nn.Module):
         faces = gray(images)
         with torch.no_grad():
             anchor = self.recognizer.embed(to_rgb(faces, images))
-        masks = sample_masks(logits, self.cost.draws, generator)  # (B, K, N)
+        masks = sample_masks(logits, self.cost.mask_samples, generator)  # (B, K, N)
         coefficients = self.space.coefficients(perturbed)[:, None]
         if self.cost.estimator == "straight_through":
             keep = logits.sigmoid()[:, None]

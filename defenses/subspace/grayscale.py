@@ -34,7 +34,7 @@ class GrayDefense(PurifierDefense):
     identity = "defense.gray"
     version = 1
 
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return Gray()

@@ -68,7 +68,7 @@ class ThresholdDefense(FittedPurifierDefense):
     components: Components = 1500
     sparsity: NonNegative = 3e-6
     temperature: Positive = 0.5
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "threshold"

@@ -106,7 +106,7 @@ class LowPassDefense(FittedPurifierDefense):
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     components: Components = 1087
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "lowpass"

@@ -17,7 +17,7 @@ from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.face_data import FaceSource
 from frbench.harness.core.purifiers import Purifier, Sides
 
-Masking = Literal["bernoulli", "half", "mean"]
+Masking = Literal["bernoulli", "threshold_half", "threshold_mean"]
 
 
 class Gate(Protocol):
@@ -95,7 +95,8 @@ class MaskedProjection:
 
     Attributes:
         selector: network from gray faces (N, 1, H, W) in [-1, 1] to keep logits (N, components).
-        mask: ``bernoulli`` samples each bit, ``half`` keeps probabilities above 0.5, ``mean`` above the image's mean.
+        mask: ``bernoulli`` samples each bit, ``threshold_half`` keeps probabilities above 0.5, ``threshold_mean`` above
+            the mean of the image.
         gate: how the mask multiplies the coefficients.
     """
 
@@ -134,7 +135,7 @@ class MaskedProjection:
     def _mask(self, keep: Tensor, index: Tensor, draw: Draw) -> Tensor:
         if self.mask == "bernoulli":
             return keep > uniform(index, draw, (keep.shape[1],))
-        return keep > (0.5 if self.mask == "half" else keep.mean(dim=1, keepdim=True))
+        return keep > (0.5 if self.mask == "threshold_half" else keep.mean(dim=1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -181,13 +182,14 @@ class SelectionDefense(FittedPurifierDefense):
     """A masked projection fitted by ``recipe`` on ``faces``, of people outside the test set.
 
     Attributes:
-        mask: ``bernoulli`` samples each bit, ``half`` keeps probabilities above 0.5, ``mean`` above the image's mean.
+        mask: ``bernoulli`` samples each bit, ``threshold_half`` keeps probabilities above 0.5, ``threshold_mean`` above
+            the mean of the image.
     """
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     recipe: SelectionRecipe
     mask: Masking = "bernoulli"
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str]

@@ -42,7 +42,7 @@ class PcaDefense(FittedPurifierDefense):
 
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     components: Components = 800
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "pca"

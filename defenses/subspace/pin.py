@@ -63,7 +63,7 @@ class DenoiserRecipe:
         width: channels of its first stage.
         noise: norm of the Gaussian noise relative to that of the batch.
         schedule: training schedule.
-        initial: initial weights, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own).
+        weight_init: initial weights, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own).
     """
 
     identity = "recipe.pin_denoiser"
@@ -72,13 +72,13 @@ class DenoiserRecipe:
     width: PositiveInt
     noise: NonNegative
     schedule: Schedule
-    initial: Initial = "he"
+    weight_init: Initial = "he"
 
     needs_recognizer = False
 
     def fit(self, context: FitContext) -> Artifact:
         torch.manual_seed(context.seed)
-        learner = _DenoiserLearner(self.width, self.noise, self.initial)
+        learner = _DenoiserLearner(self.width, self.noise, self.weight_init)
         return trained_artifact(learner.network, train(learner, self.schedule, context, "denoiser"))
 
 
@@ -132,7 +132,7 @@ class PinLearner(nn.Module):
             return (keep * slope).mean(), metrics
         if recipe.estimator == "logistic":
             return binary_cross_entropy_with_logits(logits, oracle.float(), slope.abs()), metrics
-        masks = sample_masks(logits, recipe.draws, generator)
+        masks = sample_masks(logits, recipe.mask_samples, generator)
         costs = recipe.cost.evaluate(masks, clean, perturbed, residual, pixels)
         return reinforce_loss(logits, masks, costs, recipe.baseline), metrics
 
@@ -152,15 +152,15 @@ class PinRecipe:
         cost: cost of a mask.
         schedule: training schedule.
         noise: norm of the Gaussian noise relative to that of the batch (published: 0.04).
-        estimator: ``reinforce`` (published) estimates the gradient of the expected cost from ``draws`` masks per image.
-            ``exact`` uses its closed form with each eigenface scaled by its mean cost, so that large coefficients do
-            not dominate; its gradient vanishes for confident selections. ``logistic`` is the cross entropy with the
-            mask of least cost, weighted by the cost of a wrong bit; it has the same optimum and its gradient does not
-            vanish.
+        estimator: ``reinforce`` (published) estimates the gradient of the expected cost from ``mask_samples`` masks per
+            image. ``exact`` uses its closed form with each eigenface scaled by its mean cost, so that large
+            coefficients do not dominate; its gradient vanishes for confident selections. ``logistic`` is the cross
+            entropy with the mask of least cost, weighted by the cost of a wrong bit; it has the same optimum and its
+            gradient does not vanish.
         baseline: baseline of ``reinforce``: mean cost of the batch, the image or the image's other masks.
-        draws: masks per image of ``reinforce`` (published: 30).
-        informed: whether the head starts from the mean optimal mask instead of keep probabilities of one half.
-        initial: initial weights of the encoder, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own, published).
+        mask_samples: masks per image of ``reinforce`` (published: 30).
+        init_from_oracle: whether the head starts from the mean optimal mask instead of keep probabilities of one half.
+        weight_init: initial weights of the encoder, ``he`` (He et al., 2015) or ``torch`` (PyTorch's own, published).
     """
 
     identity = "recipe.pin"
@@ -175,21 +175,21 @@ class PinRecipe:
     noise: NonNegative = 0.04
     estimator: Literal["exact", "logistic", "reinforce"] = "logistic"
     baseline: Literal["batch", "image", "others"] = "batch"
-    draws: PositiveInt = 30
-    informed: bool = True
-    initial: Initial = "he"
+    mask_samples: PositiveInt = 30
+    init_from_oracle: bool = True
+    weight_init: Initial = "he"
 
     def check_combination(self, where: str) -> None:
-        if self.estimator == "reinforce" and self.baseline != "batch" and self.draws < 2:
+        if self.estimator == "reinforce" and self.baseline != "batch" and self.mask_samples < 2:
             raise ConfigError(
-                f"{where}.draws={self.draws}: baseline={self.baseline} needs 2 or more masks per image; set "
-                f"{where}.draws to at least 2"
+                f"{where}.mask_samples={self.mask_samples}: baseline={self.baseline} needs 2 or more masks per image; "
+                f"set {where}.mask_samples to at least 2"
             )
 
     needs_recognizer = False
 
     def network(self) -> PinNetwork:
-        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components, initial=self.initial)
+        return PinNetwork(self.width, self.hidden, self.denoiser.width, self.components, initial=self.weight_init)
 
     def fit(self, context: FitContext) -> Artifact:
         faces = context.part(Eigenfaces(self.components))
@@ -198,7 +198,7 @@ class PinRecipe:
         network = self.network().to(context.device)
         network.denoiser.load_state_dict(without_prefix(context.part(self.denoiser), "network"))
         frequency, weight = self._oracle_statistics(context, space)
-        if self.informed:
+        if self.init_from_oracle:
             initialise_head(network.head, frequency)
         history = train(PinLearner(network, space, self, weight), self.schedule, context, "selector")
         return {name: faces[name] for name in ("mean", "basis")} | trained_artifact(network, history)

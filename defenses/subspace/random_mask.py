@@ -64,7 +64,7 @@ class RandomMaskDefense(FittedPurifierDefense):
     faces: FaceSource = field(compare=False)  # identified by the digest of its images, not by paths
     components: Components = 1500
     kept: PositiveInt = 1087
-    purify: Sides = "both"
+    apply_to: Sides = "both"
     artifact: Fitted | None = field(default=None, repr=False)
 
     option: ClassVar[str] = "random_mask"

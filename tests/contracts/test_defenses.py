@@ -185,9 +185,9 @@ def test_that_a_purifier_gives_images_of_the_same_kind(defense: Any) -> None:
 
 @pytest.mark.parametrize("sides", ["both", "probe"])
 def test_that_a_purifier_works_on_the_sides_that_it_is_given(sides: str, defense: Any, bare: Any) -> None:
-    if not hasattr(defense, "purify"):
+    if not hasattr(defense, "apply_to"):
         return
-    verifier = replace(defense, purify=sides).protect(bare)
+    verifier = replace(defense, apply_to=sides).protect(bare)
     clean, purify = bare.recognizer.embed, defense.purifier()
     probe, reference = purify(pictures(0), INDEX, Draw()), pictures(1)
     if sides == "both":

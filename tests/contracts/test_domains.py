@@ -156,10 +156,19 @@ def test_that_a_number_outside_of_its_domain_is_refused_by_name(group: str, whol
         ("budget=dssim budget.tolerance=0.01", "budget.tolerance=0.01 is not below budget.radius=0.007"),
         ("dataset=synthetic dataset.pairs=100000", "pairs=100000, expected a multiple of 20 up to 6720"),
         ("defense=random_mask defense.kept=2000", "defense.kept=2000 is above defense.components=1500"),
-        ("defense=quilting defense.stride=12", "defense.stride=12 is above defense.patch=11"),
-        ("defense=ais defense.recipe.warmup.antibody.leading=1501", "antibody.leading=1501 is above defense.recipe"),
-        ("defense=ais_paper defense.recipe.warmup.cost.draws=1", "defense.recipe.warmup.cost.draws=1: the baseline"),
-        ("defense=pin_paper defense.recipe.baseline=others defense.recipe.draws=1", "defense.recipe.draws=1: baseline"),
+        ("defense=quilting defense.stride=12", "defense.stride=12 is above defense.patch_size=11"),
+        (
+            "defense=ais defense.recipe.warmup.selector.initial_leading=1501",
+            "selector.initial_leading=1501 is above defense.recipe",
+        ),
+        (
+            "defense=ais_paper defense.recipe.warmup.cost.mask_samples=1",
+            "defense.recipe.warmup.cost.mask_samples=1: estimator=reinforce",
+        ),
+        (
+            "defense=pin_paper defense.recipe.baseline=others defense.recipe.mask_samples=1",
+            "defense.recipe.mask_samples=1: baseline",
+        ),
         (
             "protocol=feature_distance protocol.distances=[0.1,0.2]",
             "protocol.distances=[0.1, 0.2]: expected",

@@ -32,8 +32,8 @@ from frbench.harness.training.losses.margins import ArcFace
 BRIEF = Schedule(epochs=1, batch_size=10, lr=1e-3, optimizer="adam")
 DENOISER = DenoiserRecipe(4, 0.04, replace(BRIEF, epochs=2, lr=1e-2))
 PIN = {"components": 20, "width": 4, "hidden": 32, "cost": MaskCost(1e-4), "denoiser": DENOISER, "schedule": BRIEF}
-COST = AisCost(sparsity=1e-4, estimator="straight_through", draws=1)
-WARM_UP = WarmUp(SelectorConfig(20, 2, 8, 4, "hit_only", start=0.99), COST, BRIEF)
+COST = AisCost(sparsity=1e-4, estimator="straight_through", mask_samples=1)
+WARM_UP = WarmUp(SelectorConfig(20, 2, 8, 4, "hit_only", initial_keep=0.99), COST, BRIEF)
 TINY = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
 CLOAKS = CloakedFaces({"pgd": CloakMaker(ProjectedDescent(steps=1), TINY, Linf(4 / 255))}, 20)
 PUFACE = {"recipe": {"cloaks": CLOAKS, "features": TINY, "layers": 4, "channels": 4, "warmup": None, "schedule": BRIEF}}
@@ -57,18 +57,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "zoo_ensemble": ZOO,
     "robust_extractor": {"recipe": {"cloaks": CLOAKS, "schedule": BRIEF}},
     "tv_chambolle": {"denoiser": {"iterations": 10}},
-    "nl_means": {"denoiser": {"distance": 2}},
-    "bilateral": {"denoiser": {"window": 5}},
+    "nl_means": {"denoiser": {"patch_distance": 2}},
+    "bilateral": {"denoiser": {"window_size": 5}},
     "wavelet_calibrated": {"denoiser": {"sigmas": [0.001, 0.01], "wavelets": ["db1"]}},
     "pca": {"components": 20},
     "pca_pin": {"components": 20},
     "pin": {"recipe": PIN},
     "ais": {"recipe": {"warmup": WARM_UP, "schedule": BRIEF}},
-    "ais_warmup": {"recipe": {"antibody": WARM_UP.antibody, "cost": COST, "schedule": BRIEF}},
+    "ais_warmup": {"recipe": {"selector": WARM_UP.selector, "cost": COST, "schedule": BRIEF}},
     "threshold": {"components": 20},
     "random_mask": {"components": 29, "kept": 27},  # toy faces are known by every component: half would not show them
     "lowpass": {"components": 20},
-    "quilting": {"bank": 2000},
+    "quilting": {"num_patches": 2000},
 }
 COUNT, SIZE = 4, 112
 INDEX = torch.arange(COUNT)

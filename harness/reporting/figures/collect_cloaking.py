@@ -16,7 +16,7 @@ from frbench.harness.reporting.tables.layout import phrase, threat_model
 from frbench.harness.reporting.tables.rendering import file_name
 from frbench.harness.storage.records import Record, label, measured, natural, rest
 
-_AMPLIFICATION = ("defense", "recipe", "amplification", "k")  # place of K in the settings of a purifier
+_AMPLIFICATION = ("defense", "recipe", "amplification", "factor")  # place of K in the settings of a purifier
 _SETTING = ("dataset", "protocol", "threat", "surrogate")
 
 

@@ -36,7 +36,7 @@ class Own:
 @dataclass(frozen=True)
 class OwnDefense(PurifierDefense):
     own: Own
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     def purifier(self) -> Purifier:
         return self.own

@@ -95,8 +95,8 @@ def test_that_what_adversarial_training_begins_from_takes_as_many_batches_a_step
 
 def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(tmp_path: Path) -> None:
     fewer = ["goal=dodging", "budget=linf_2", "threat.surrogate_gradient=direct"]
-    found = swept("experiment=purifiers_adaptive", "defense.purify=probe", *fewer, f"paths.results={tmp_path}")
-    assert [cell["defense.purify"] for cell in found] == ["probe", "probe"]  # of PIN and of AIS
+    found = swept("experiment=purifiers_adaptive", "defense.apply_to=probe", *fewer, f"paths.results={tmp_path}")
+    assert [cell["defense.apply_to"] for cell in found] == ["probe", "probe"]  # of PIN and of AIS
 
 
 @pytest.mark.parametrize("text", ["/a/some folder/b", "[1, 2]", "null", "'x, y'", "3e-4"])

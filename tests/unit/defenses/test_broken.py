@@ -248,9 +248,9 @@ def test_that_the_purifiers_of_the_zoo_work_on_the_sides_that_they_are_given(
     make: Callable[..., PurifierDefense], stage: Stage
 ) -> None:
     batch = stage.genuine
-    kept = make(purify="probe").protect(stage.bare).enroll(batch.reference, batch.index, Draw()).vectors
+    kept = make(apply_to="probe").protect(stage.bare).enroll(batch.reference, batch.index, Draw()).vectors
     bare = stage.bare.enroll(batch.reference, batch.index, Draw()).vectors
-    both = make(purify="both").protect(stage.bare).enroll(batch.reference, batch.index, Draw()).vectors
+    both = make(apply_to="both").protect(stage.bare).enroll(batch.reference, batch.index, Draw()).vectors
     assert torch.equal(kept, bare)
     assert not torch.allclose(both, bare, atol=1e-3)
 

@@ -60,7 +60,7 @@ def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
     images, rows = who.load(np.arange(40)), torch.arange(40)
     darker = (images * 0.9 * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     photos = Photos(who, darker, torch.zeros(2, 40, 4))
-    learner = Listening(None, None, Amplification(5, natural=0.0), photos)  # type: ignore[arg-type]
+    learner = Listening(None, None, Amplification(5, clean_fraction=0.0), photos)  # type: ignore[arg-type]
     learner.loss(images, rows, torch.Generator().manual_seed(0))
     ((seen, natural),) = shown
     mirrored = [bool(torch.equal(each, image.flip(2))) for each, image in zip(natural, images, strict=True)]
@@ -90,8 +90,8 @@ def test_those_who_validate_are_other_people(recipe: PufaceRecipe) -> None:
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 40), (0.2, 5), (1.0, 40)])
 def test_nobody_on_either_side_is_an_error(share: float, count: int, recipe: PufaceRecipe, tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="change validation or use more people"):
-        fitted(replace(recipe, validation=share), tmp_path, people(count))
+    with pytest.raises(FrbenchError, match="change validation_fraction or use more people"):
+        fitted(replace(recipe, validation_fraction=share), tmp_path, people(count))
 
 
 def test_a_recognizer_of_features_without_gradients_is_refused(recipe: PufaceRecipe, tmp_path: Path) -> None:
@@ -108,7 +108,9 @@ def test_the_loss_is_that_of_the_image_and_of_the_features_in_their_weights(
     who = people(20)
     mirrored = replace(who, images=np.concatenate([who.images[:, :, :8], who.images[:, :, :8][:, :, ::-1]], axis=2))
     frozen = Schedule(epochs=1, batch_size=15, lr=0.0)
-    still = replace(recipe, schedule=frozen, validation=0.25, amplification=Amplification(2, natural=0.0))
+    still = replace(
+        recipe, schedule=frozen, validation_fraction=0.25, amplification=Amplification(2, clean_fraction=0.0)
+    )
     found = fitted(still, tmp_path, mirrored).tensors
     inside, outside = still.split(mirrored.identity, 0)
     natural = mirrored.load(np.arange(20))
@@ -135,7 +137,7 @@ def test_a_warm_up_on_the_image_alone_is_shared_by_all_that_begin_with_it(recipe
     assert len(list((tmp_path / "artifacts").glob("*.safetensors"))) == 3
     other = fitted(replace(recipe, warmup=warm, schedule=still, feature_weight=1.0), tmp_path)
     assert len(list((tmp_path / "artifacts").glob("*.safetensors"))) == 4
-    alone = fitted(replace(recipe, warmup=None, schedule=warm, feature_weight=0.0, validation_k=3.0), tmp_path)
+    alone = fitted(replace(recipe, warmup=None, schedule=warm, feature_weight=0.0, validation_factor=3.0), tmp_path)
     assert int(alone.tensors["history/validation"].argmin()) == 2, "so that the last weights are the best ones too"
     first, second, third = (without_prefix(each.tensors, "network") for each in (found, other, alone))
     assert all(torch.equal(first[name], second[name]) and torch.equal(first[name], third[name]) for name in first)

@@ -27,7 +27,7 @@ from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
 BRIEF = Schedule(epochs=1, batch_size=8, lr=1e-3, optimizer="adam")
-SMALL = SelectorConfig(components=12, width=2, hidden=8, items=4, update="hit_only", start=0.9)
+SMALL = SelectorConfig(components=12, width=2, hidden=8, memory_items=4, memory_update="hit_only", initial_keep=0.9)
 
 
 class Toy:
@@ -98,7 +98,7 @@ def test_that_what_is_read_is_the_mean_of_the_items_by_the_softmax_of_cosines() 
 
 @pytest.mark.parametrize(("leading", "kept"), [(None, [0.9] * 6), (2, [0.9, 0.9, 0.1, 0.1, 0.1, 0.1])])
 def test_that_the_leading_eigenvectors_are_almost_surely_kept_at_first(leading: int | None, kept: list[float]) -> None:
-    selector = SelectorConfig(components=6, width=2, hidden=8, start=0.9, leading=leading)
+    selector = SelectorConfig(components=6, width=2, hidden=8, initial_keep=0.9, initial_leading=leading)
     last = selector.network().generator[-1]
     assert isinstance(last, torch.nn.BatchNorm1d)
     torch.testing.assert_close(last.bias.detach().sigmoid(), torch.tensor(kept))
@@ -121,7 +121,7 @@ def learner(space: Eigenspace, cost: AisCost) -> NoiseLearner:
 @pytest.mark.parametrize("estimator", ["reinforce", "straight_through"])
 def test_the_cost_is_that_of_the_images_that_the_masks_give(estimator: str, space: Eigenspace, faces: FaceSet) -> None:
     """Against a loop over images and masks with masked copies of the basis, the originals' way."""
-    cost = AisCost(sparsity=0.01, identity_loss=8.0, estimator=estimator, draws=3)  # type: ignore[arg-type]
+    cost = AisCost(sparsity=0.01, identity_loss=8.0, estimator=estimator, mask_samples=3)  # type: ignore[arg-type]
     images, made = faces.load(np.arange(4)), learner(space, cost)
     rows = torch.arange(4)
     seen: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def test_that_specificity_is_the_mean_hamming_distance_of_two_masks(space: Eigen
 
 
 def adversarial_phase(**changes: Any) -> AdversarialPhase:
-    cost = AisCost(estimator="straight_through", draws=1)
+    cost = AisCost(estimator="straight_through", mask_samples=1)
     return replace(
         AdversarialPhase(WarmUp(SMALL, cost, BRIEF), ProjectedDescent(steps=1, rel_stepsize=1.0), BRIEF), **changes
     )
@@ -190,7 +190,7 @@ def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_ra
 
 
 def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> None:
-    made = adversarial_learner(space, adversarial_phase(lag=2, memory_of_average=0.9))
+    made = adversarial_learner(space, adversarial_phase(ema_update_every=2, ema_decay=0.9))
     first = made.network.generator[0].weight.detach().clone()
     with torch.no_grad():
         made.network.generator[0].weight.add_(1.0)
@@ -202,17 +202,17 @@ def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> 
     assert not any(each.requires_grad for each in made.average.parameters())
 
 
-@pytest.mark.parametrize("clamped", [True, False])
+@pytest.mark.parametrize("clip_attacked", [True, False])
 def test_that_attacked_images_leave_the_range_of_images_only_where_nothing_clamps_them(
-    clamped: bool, space: Eigenspace
+    clip_attacked: bool, space: Eigenspace
 ) -> None:
     """Black and white blocks, which every step of the attack takes out of range at about half of their pixels."""
     blocks = np.kron(np.random.default_rng(0).integers(0, 2, (8, 14, 14, 3)), np.ones((1, 8, 8, 1)))
     images = torch.from_numpy(blocks).permute(0, 3, 1, 2).float()
-    made = adversarial_learner(space, adversarial_phase(clamped=clamped))
+    made = adversarial_learner(space, adversarial_phase(clip_attacked=clip_attacked))
     attacked = made.perturb(images, torch.arange(8), torch.Generator())
     change = (attacked - gray(images)).abs()
-    if clamped:
+    if clip_attacked:
         assert attacked.abs().max() <= 1 + 1e-5
         assert change.min() < 0.03
     else:
@@ -225,7 +225,7 @@ def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
     within: str, per_epoch: int, space: Eigenspace
 ) -> None:
     """Their steps count from 0 in each epoch, and step 0 is none: 20 and 40 of 50, never in an epoch of 20."""
-    recipe = adversarial_phase(lag=20, memory_of_average=0.9, lag_within=within)
+    recipe = adversarial_phase(ema_update_every=20, ema_decay=0.9, ema_counter_scope=within)
     made, learnt = adversarial_learner(space, recipe, per_epoch), []
     weight = made.average.module.generator[0].weight
     for epoch in range(2):

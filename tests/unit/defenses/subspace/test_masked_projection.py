@@ -177,7 +177,7 @@ def test_within_the_subspace_the_gradient_lies_in_the_leading_eigenvectors(
 
 
 def test_only_drawn_masks_are_random(purifier: MaskedProjection, images: Images) -> None:
-    for mask in ("half", "mean"):
+    for mask in ("threshold_half", "threshold_mean"):
         fixed = replace(purifier, mask=mask)
         assert not fixed.random
         assert torch.equal(fixed(images, INDEX, DRAW), fixed(images, INDEX + 9, Draw(8, step=8, k=8)))
@@ -198,8 +198,8 @@ def test_half_keeps_what_is_likelier_kept_and_mean_what_is_likelier_than_the_ima
     purifier: MaskedProjection, images: Images
 ) -> None:
     keep = probabilities(purifier, images)
-    expected = {"half": keep > 0.5, "mean": keep > keep.mean(dim=1, keepdim=True)}
-    assert not torch.equal(expected["half"], expected["mean"])
+    expected = {"threshold_half": keep > 0.5, "threshold_mean": keep > keep.mean(dim=1, keepdim=True)}
+    assert not torch.equal(expected["threshold_half"], expected["threshold_mean"])
     for mask, kept in expected.items():
         inside = purifier.space.coefficients(gray(replace(purifier, mask=mask)(images, INDEX, DRAW)))  # type: ignore[arg-type]
         assert torch.allclose(inside, kept * purifier.space.coefficients(gray(images)), atol=1e-5)
@@ -214,7 +214,7 @@ def test_the_mean_of_many_draws_is_what_the_mean_mask_shows(purifier: MaskedProj
     assert found.std(dim=0).mean() > 0.01
 
 
-@pytest.mark.parametrize("mask", ["bernoulli", "half", "mean"])
+@pytest.mark.parametrize("mask", ["bernoulli", "threshold_half", "threshold_mean"])
 @pytest.mark.parametrize(
     "gate", [Direct(), MeanMask(), StraightThroughMask(), SelectionGradient()], ids=lambda gate: type(gate).__name__
 )
@@ -247,12 +247,12 @@ def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(
         OneDefense(None, Recipe()).differentiable_purifiers()  # type: ignore[arg-type]
     weight = {"network/weight": 2 * purifier.selector.weight}
     artifact = Fitted("key", "sha", {**purifier.artifact.tensors, **weight})  # type: ignore[dict-item]
-    defense = OneDefense(None, Recipe(), mask="half").fitted(artifact)  # type: ignore[arg-type]
+    defense = OneDefense(None, Recipe(), mask="threshold_half").fitted(artifact)  # type: ignore[arg-type]
     found = defense.differentiable_purifiers()
     assert list(found) == ["direct", "mean_mask", "straight_through", "subspace", "steering"]
     truth = defense.purifier()(images, INDEX, DRAW)
     twice = LinearSelector(0.8)
-    assert torch.equal(truth, replace(purifier, selector=twice, mask="half")(images, INDEX, DRAW))
+    assert torch.equal(truth, replace(purifier, selector=twice, mask="threshold_half")(images, INDEX, DRAW))
     shown = {name: each(images, INDEX, DRAW) for name, each in found.items()}
     assert torch.equal(shown.pop("direct"), truth)
     assert not torch.allclose(shown.pop("mean_mask"), truth, atol=1e-2)

@@ -80,14 +80,16 @@ def expected_cost(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> fl
 
 
 @pytest.mark.parametrize(
-    ("estimator", "rate", "informed"), [("exact", 0.0003, False), ("logistic", 0.003, True)], ids=["exact", "logistic"]
+    ("estimator", "rate", "init_from_oracle"),
+    [("exact", 0.0003, False), ("logistic", 0.003, True)],
+    ids=["exact", "logistic"],
 )
 def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
-    estimator: str, rate: float, informed: bool, workshop: Workshop
+    estimator: str, rate: float, init_from_oracle: bool, workshop: Workshop
 ) -> None:
     """specs/pin_ais 11.5. No fixed mask comes near: the choice is the image's."""
     schedule = replace(RECIPE.schedule, lr=rate)
-    recipe = replace(RECIPE, estimator=estimator, informed=informed, schedule=schedule)
+    recipe = replace(RECIPE, estimator=estimator, init_from_oracle=init_from_oracle, schedule=schedule)
     artifact = workshop.artifact(recipe)
     keep, oracle = seen(workshop, recipe, artifact)
     often = oracle.float().mean(dim=0)
@@ -101,7 +103,9 @@ def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
 @pytest.mark.parametrize("baseline", ["batch", "image", "others"])
 def test_reinforce_lowers_the_expected_cost_too(baseline: str, workshop: Workshop) -> None:
     schedule = replace(RECIPE.schedule, epochs=12)
-    recipe = replace(RECIPE, estimator="reinforce", baseline=baseline, draws=20, informed=False, schedule=schedule)
+    recipe = replace(
+        RECIPE, estimator="reinforce", baseline=baseline, mask_samples=20, init_from_oracle=False, schedule=schedule
+    )
     before = replace(recipe, schedule=replace(schedule, epochs=0))
     costs = [expected_cost(workshop, each, workshop.artifact(each)) for each in (before, recipe)]
     assert costs[1] < 0.9 * costs[0]
@@ -116,7 +120,7 @@ def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: Worksh
     assert often.min() == 0 and often.max() == 0.5
     said = artifact.tensors["network/head.choice.bias"].sigmoid()
     assert torch.allclose(said, often.clamp(0.02, 0.98), atol=1e-5)
-    ignorant = workshop.artifact(replace(nothing, informed=False)).tensors["network/head.choice.bias"].sigmoid()
+    ignorant = workshop.artifact(replace(nothing, init_from_oracle=False)).tensors["network/head.choice.bias"].sigmoid()
     assert (ignorant - 0.5).abs().max() < 0.05
 
 
@@ -174,7 +178,7 @@ def test_only_the_networks_run_in_mixed_precision(workshop: Workshop) -> None:
     """What an eigenvector costs is a small difference of large numbers, of which bfloat16 knows three digits."""
     usual = {each.name: getattr(RECIPE, each.name) for each in fields(RECIPE)}
     still = Schedule(epochs=1, batch_size=8, lr=0.0)
-    recipe = replace(Undecided(**usual), noise=0.04, informed=False, schedule=still)
+    recipe = replace(Undecided(**usual), noise=0.04, init_from_oracle=False, schedule=still)
     mixed = replace(recipe, schedule=replace(still, precision="mixed"))
     full, half = (workshop.artifact(each).tensors for each in (recipe, mixed))
     assert float(half["history/cost"]) == pytest.approx(float(full["history/cost"]), rel=1e-6)

@@ -165,9 +165,9 @@ def test_pins_artifact_does_not_depend_on_how_it_is_used(tmp_path: Path) -> None
     kept = {path.name for path in (tmp_path / "artifacts").iterdir()}
     assert len(kept) == 3, "eigenfaces, denoiser, selector"
     assert {
-        key(replace(usual, purify="probe")),
-        key(replace(usual, mask="half")),
-        key(replace(usual, mask="mean")),
+        key(replace(usual, apply_to="probe")),
+        key(replace(usual, mask="threshold_half")),
+        key(replace(usual, mask="threshold_mean")),
     } == {known}
     assert {path.name for path in (tmp_path / "artifacts").iterdir()} == kept
     others = [

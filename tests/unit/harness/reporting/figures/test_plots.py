@@ -79,7 +79,7 @@ def corners() -> pd.DataFrame:
 
 def attacker_rates() -> pd.DataFrame:
     frame = points().query("radius == 8")
-    names = frame["defense"].replace("pca", "pca(faces=synthetic, components=800, purify=probe)")
+    names = frame["defense"].replace("pca", "pca(faces=synthetic, components=800, apply_to=probe)")
     return frame.assign(defense=names, attacker=frame["threat"])
 
 

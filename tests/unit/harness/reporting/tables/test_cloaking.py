@@ -171,7 +171,7 @@ def test_that_cloaks_are_held_against_no_cell_of_pairs(store: FakeStore) -> None
 
 
 def amplified(store: FakeStore, k: float | list[int], asr: float, **more: Any) -> dict[str, Any]:
-    settings = {"defense.recipe.amplification.k": k}
+    settings = {"defense.recipe.amplification.factor": k}
     return cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k), **more)
 
 
@@ -202,7 +202,7 @@ def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
     for k, asr in ((1, 0.6), (5, 0.3)):
         amplified(store, k, asr)
     for k, asr in ((3, 0.2), (5, 0.1)):
-        settings = {"defense.recipe.amplification.k": k, "defense.recipe.schedule.epochs": 6}
+        settings = {"defense.recipe.amplification.factor": k, "defense.recipe.schedule.epochs": 6}
         cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k))
     longer = {"defense.recipe.schedule.epochs": 7}
     cloaked(store, 0.9, defense="puface", settings=longer, hyperparameters=trained_on(5))
