@@ -176,7 +176,7 @@ def amplified(store: FakeStore, k: float | list[int], asr: float, **more: Any) -
 
 
 def trained_on(k: float | list[int]) -> dict[str, Any]:
-    return {"defense": {"recipe": {"amplification": {"k": k}}}}
+    return {"defense": {"recipe": {"amplification": {"factor": k}}}}
 
 
 def test_that_success_is_drawn_against_amplification_where_several_were_trained() -> None:
