@@ -147,7 +147,7 @@ def test_that_a_number_outside_of_its_domain_is_refused_by_name(group: str, whol
     ("words", "said"),
     [
         ("attack=minimal attack.budget.radius=16", "attack.budget.radius=16 is not a number above 0 and at most 1"),
-        ("attack=worst_case attack.attacks.square.share=2", "attack.attacks.square.share=2 is not a number above 0"),
+        ("attack=worst_case attack.attacks.square.p_init=2", "attack.attacks.square.p_init=2 is not a number above 0"),
         ("attack=evolutionary attack.votes=2000", "attack.votes=2000 is above attack.queries=1000"),
         ("attack=torchattacks attack.params={steps:0}", "attack.params.steps=0 is not an integer above 0"),
         ("attack=torchattacks attack.params={alpha:nan}", "attack.params.alpha=NaN is not a number above 0"),
