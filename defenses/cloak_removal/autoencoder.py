@@ -111,6 +111,6 @@ class AutoencoderDefense(RestorationDefense):
     version = 1
 
     recipe: AutoencoderRecipe
-    purify: Sides = "both"
+    apply_to: Sides = "both"
 
     option: ClassVar[str] = "autoencoder"
