@@ -1,4 +1,4 @@
-"""``frbench cloak``: good photos done, others named with reasons, nothing overwritten, and an exit code that tells."""
+"""``frbench cloak``: photos are cloaked, others fail with a reason, no file is overwritten; exit codes."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def folder(tmp_path: Path) -> Path:
     return photo_folder(tmp_path / "photos")
 
 
-def test_that_the_good_ones_are_done_and_the_others_named_with_reasons(
+def test_that_photos_are_cloaked_and_the_others_have_a_reason(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = snapshot(folder)
     assert CloakingJob().run(folder, cloaker, lambda: find) == 1
-    told = lines(capfd.readouterr().out)
-    assert told["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg, similarity to the original ")
-    assert told["group.png"].startswith("3 faces cloaked in group_cloaked.png, similarity to the original ")
-    assert told["group.png"].endswith("weak cloak of 1 face under 64 pixels")
-    assert told["landscape.webp"] == "failed, no face found"
-    assert told["damaged.JPG"] == "failed, damaged or truncated"
-    assert told["letter.bmp"].startswith("failed, not an image but a text file that begins with 'dear friend'")
-    assert told["notes.txt"] == "not a photo"
-    assert told[""].startswith("2 photos cloaked, ")
-    assert told[""].endswith("; 0 skipped, 3 failed, 1 other file")
+    printed = lines(capfd.readouterr().out)
+    assert printed["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg, similarity to the original ")
+    assert printed["group.png"].startswith("3 faces cloaked in group_cloaked.png, similarity to the original ")
+    assert printed["group.png"].endswith("weak cloak of 1 face under 64 pixels")
+    assert printed["landscape.webp"] == "failed, no face found"
+    assert printed["damaged.JPG"] == "failed, damaged or truncated"
+    assert printed["letter.bmp"].startswith("failed, not an image but a text file that begins with 'dear friend'")
+    assert printed["notes.txt"] == "not a photo"
+    assert printed[""].startswith("2 photos cloaked, ")
+    assert printed[""].endswith("; 0 skipped, 3 failed, 1 other file")
     after = snapshot(folder)
     assert {name: after.pop(name) for name in before} == before
     assert sorted(after) == ["group_cloaked.png", "portrait_cloaked.jpg"]
 
 
-def test_that_a_second_run_does_nothing_again(
+def test_that_a_second_run_skips_existing_copies(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     CloakingJob().run(folder, cloaker, lambda: find)
@@ -64,10 +64,10 @@ def test_that_a_second_run_does_nothing_again(
     (folder / "group_cloaked.png").write_bytes(b"somebody's own")
     capfd.readouterr()
     assert CloakingJob().run(folder, cloaker, lambda: find) == 1, "some still have no copy"
-    told = lines(capfd.readouterr().out)
-    assert told["portrait.jpg"] == "skipped, portrait_cloaked.jpg exists"
-    assert told[""] == "0 photos cloaked; 2 skipped, 3 failed, 1 other file"
-    assert "portrait_cloaked.jpg" not in told
+    printed = lines(capfd.readouterr().out)
+    assert printed["portrait.jpg"] == "skipped, portrait_cloaked.jpg exists"
+    assert printed[""] == "0 photos cloaked; 2 skipped, 3 failed, 1 other file"
+    assert "portrait_cloaked.jpg" not in printed
     after = snapshot(folder)
     assert after.pop("group_cloaked.png")[0] == b"somebody's own"
     assert after == {name: each for name, each in before.items() if name in after}
@@ -79,7 +79,7 @@ def test_that_the_exit_code_is_0_where_every_photo_has_its_copy(folder: Path, cl
     assert [CloakingJob().run(folder, cloaker, lambda: find) for _ in range(2)] == [0, 0]
 
 
-def test_that_a_killed_run_goes_on_to_the_same_copies(tmp_path: Path, cloaker: Cloaker) -> None:
+def test_that_a_killed_run_resumes_with_the_same_copies(tmp_path: Path, cloaker: Cloaker) -> None:
     for place in ("whole", "killed"):
         (tmp_path / place).mkdir()
         for number in range(5):
@@ -104,7 +104,7 @@ def test_that_a_killed_run_goes_on_to_the_same_copies(tmp_path: Path, cloaker: C
     assert contents[0] == contents[1]
 
 
-def test_that_a_cloak_does_not_depend_on_names_neighbours_or_batches(
+def test_that_a_cloak_does_not_depend_on_file_names_other_photos_or_batches(
     folder: Path, tmp_path: Path, cloaker: Cloaker
 ) -> None:
     tiny = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", mean=0.5, std=0.5)
@@ -135,9 +135,7 @@ def test_that_only_the_faces_change_and_look_less_like_themselves(folder: Path, 
     assert max(cloaker.similarities(find(after).crops, find(before).crops)) < 0.97
 
 
-def test_that_photos_are_done_in_parts_that_fill_a_batch(
-    tmp_path: Path, cloaker: Cloaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_that_photos_are_cloaked_in_batches(tmp_path: Path, cloaker: Cloaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays flat: no more is open than a batch of faces needs, or than the limit of pixels allows."""
     for number in range(7):
         picture(240, number).save(tmp_path / f"{number}.png")
@@ -153,9 +151,7 @@ def test_that_photos_are_done_in_parts_that_fill_a_batch(
     assert sizes[3:] == [2] * 7, "photos and their copies of before, two at a time"
 
 
-def test_that_folders_inside_are_done_where_asked_and_their_copies_lie_alike(
-    folder: Path, tmp_path: Path, cloaker: Cloaker
-) -> None:
+def test_that_subfolders_are_cloaked_with_recursive(folder: Path, tmp_path: Path, cloaker: Cloaker) -> None:
     (folder / "trip").mkdir()
     picture(240, 3).save(folder / "trip" / "us.png")
     out = folder / "safe"
@@ -167,23 +163,23 @@ def test_that_folders_inside_are_done_where_asked_and_their_copies_lie_alike(
     assert sorted(each.name for each in (tmp_path / "flat").iterdir()) == ["group_cloaked.png", "portrait_cloaked.jpg"]
 
 
-def test_that_a_single_photo_may_be_named(folder: Path, cloaker: Cloaker) -> None:
+def test_that_a_single_photo_can_be_cloaked(folder: Path, cloaker: Cloaker) -> None:
     assert CloakingJob().run(folder / "portrait.jpg", cloaker, lambda: find) == 0
     assert sorted(path.name for path in folder.glob("*_cloaked*")) == ["portrait_cloaked.jpg"]
 
 
-def test_that_a_picture_of_a_format_that_is_not_read_counts_as_not_done(
+def test_that_an_unsupported_format_counts_as_failed(
     tmp_path: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     picture(240).save(tmp_path / "a.jfif", "JPEG")
     (tmp_path / "b.TIFF").write_bytes(b"from a scanner")
     assert CloakingJob().run(tmp_path, cloaker, lambda: find) == 1
-    told = lines(capfd.readouterr().out)
-    assert told["a.jfif"].startswith("1 face cloaked in a_cloaked.jfif")
-    assert told["b.TIFF"] == "failed, .tiff is not supported; save it as JPEG or PNG"
+    printed = lines(capfd.readouterr().out)
+    assert printed["a.jfif"].startswith("1 face cloaked in a_cloaked.jfif")
+    assert printed["b.TIFF"] == "failed, .tiff is not supported; save it as JPEG or PNG"
 
 
-def test_that_the_last_line_says_which_faces_were_not_searched_for(
+def test_that_the_summary_shows_the_size_below_which_faces_were_not_searched_for(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     smallest = {240: 20.0, 320: 31.5, 200: 24.0}
@@ -217,7 +213,7 @@ def test_that_gray_stays_gray(
     assert (change != change[:, :, :1]).any()
 
 
-def test_that_a_face_that_a_detector_finds_no_more_is_told(
+def test_that_a_face_undetected_in_the_copy_is_reported(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     original = np.asarray(Image.open(folder / "group.png"))
@@ -232,7 +228,7 @@ def test_that_a_face_that_a_detector_finds_no_more_is_told(
     assert ", 2 not detected in the copy," in lines(capfd.readouterr().out)["group.png"]
 
 
-def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
+def test_that_no_file_is_overwritten_whatever_its_name(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     own = {".portrait_cloaked.jpg.part": b"half a letter", ".x.part": b"another"}
@@ -245,7 +241,7 @@ def test_that_nothing_of_the_users_is_overwritten_whatever_its_name(
     assert {path.name: path.read_bytes() for path in folder.glob(".*.part")} == own
 
 
-def test_that_a_copy_that_appears_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
+def test_that_a_copy_created_in_the_meantime_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     copies = Copies(folder, None, "_cloaked")
     (folder / "portrait_cloaked.jpg").write_bytes(b"somebody's own")
     with pytest.raises(BadPhoto, match="portrait_cloaked.jpg was created in the meantime"):
@@ -254,9 +250,7 @@ def test_that_a_copy_that_appears_meanwhile_stays(folder: Path, tmp_path: Path) 
     assert not list(folder.glob(".*"))
 
 
-def test_that_where_a_file_system_has_no_links_copies_are_whole_too(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_that_copies_are_atomic_on_file_systems_without_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -268,7 +262,7 @@ def test_that_where_a_file_system_has_no_links_copies_are_whole_too(
     assert not list(folder.glob(".*"))
 
 
-def test_that_odd_names_are_told_and_hold_nobody_up(
+def test_that_unusual_file_names_do_not_stop_the_job(
     folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     photo = (folder / "portrait.jpg").read_bytes()
@@ -276,15 +270,13 @@ def test_that_odd_names_are_told_and_hold_nobody_up(
     (folder / long).write_bytes(photo)
     (folder / os.fsdecode(b"Andr\xe9.jpg")).write_bytes(photo)
     assert CloakingJob().run(folder, cloaker, lambda: find) == 1
-    told = lines(capfd.readouterr().out)
-    assert told[long].startswith("failed, cannot write") and told[long].endswith("(File name too long)")
-    assert told["Andr\\udce9.jpg"].startswith("1 face cloaked in Andr\\udce9_cloaked.jpg")
-    assert told[""].startswith("3 photos cloaked")
+    printed = lines(capfd.readouterr().out)
+    assert printed[long].startswith("failed, cannot write") and printed[long].endswith("(File name too long)")
+    assert printed["Andr\\udce9.jpg"].startswith("1 face cloaked in Andr\\udce9_cloaked.jpg")
+    assert printed[""].startswith("3 photos cloaked")
 
 
-def test_that_16_bits_a_colour_are_told_and_not_made_8(
-    folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_that_16_bit_photos_fail(folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]) -> None:
     deep = np.full((240, 240, 3), 40_000, np.uint16)
     assert cv2.imwrite(str(folder / "deep.png"), deep)
     CloakingJob().run(folder, cloaker, lambda: find)

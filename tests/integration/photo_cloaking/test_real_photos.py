@@ -57,12 +57,12 @@ def test_that_a_users_folder_is_protected(
     before = snapshot(real_photos)
     assert main(words) == 1
     out, err = capfd.readouterr()
-    told = lines(out)
-    assert told["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg")
-    assert told["group.png"].startswith("3 faces cloaked in group_cloaked.png")
-    assert told["landscape.jpg"] == "failed, no face found"
-    assert told["damaged.jpg"] == "failed, damaged or truncated"
-    assert told["notes.txt"] == "not a photo"
+    printed = lines(out)
+    assert printed["portrait.jpg"].startswith("1 face cloaked in portrait_cloaked.jpg")
+    assert printed["group.png"].startswith("3 faces cloaked in group_cloaked.png")
+    assert printed["landscape.jpg"] == "failed, no face found"
+    assert printed["damaged.jpg"] == "failed, damaged or truncated"
+    assert printed["notes.txt"] == "not a photo"
     assert "Traceback" not in err
     first = snapshot(real_photos)
     assert {name: first[name] for name in before} == before

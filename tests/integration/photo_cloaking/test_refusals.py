@@ -1,4 +1,4 @@
-"""``frbench cloak`` where it cannot or must not: faces that were not cloaked, black boxes, bad usage in one line."""
+"""``frbench cloak`` fails in one line: unchanged faces, black boxes, wrong usage."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Lazy:
 
 
 @pytest.mark.parametrize("worth", [0.0, float("nan")])
-def test_that_an_unprotected_face_is_never_passed_off_as_cloaked(
+def test_that_an_unchanged_face_is_never_reported_as_cloaked(
     worth: float, folder: Path, cloaker: Cloaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lazy = replace(cloaker, attack=Lazy(worth))  # type: ignore[arg-type]
@@ -73,15 +73,15 @@ def test_that_a_black_box_and_a_late_refusal_are_one_line(folder: Path, cloaker:
             (replace(cloaker, attack=CarliniWagner()), "CarliniWagner goes on until a verifier is fooled"),
         ]
     )
-    for each, told in wrong:
-        with pytest.raises(FrbenchError, match=told):
+    for each, message in wrong:
+        with pytest.raises(FrbenchError, match=message):
             CloakingJob().run(folder, each, lambda: find)
     with pytest.raises(FrbenchError):
         CloakingJob(suffix="").run(folder, cloaker, lambda: find)
     assert not list(folder.glob("*_cloaked*"))
 
 
-def test_that_a_black_box_may_be_asked_by_an_attack_that_needs_no_gradient(
+def test_that_an_attack_without_gradients_works_on_a_black_box(
     folder: Path, cloaker: Cloaker, linear: Callable
 ) -> None:
     blind = CosineVerifier(replace(linear(size=112), differentiable=False))
@@ -90,17 +90,17 @@ def test_that_a_black_box_may_be_asked_by_an_attack_that_needs_no_gradient(
     assert len(list(folder.glob("*_cloaked*"))) == 2
 
 
-def test_that_a_place_without_photos_is_bad_usage(folder: Path, cloaker: Cloaker) -> None:
+def test_that_a_folder_without_photos_is_an_error(folder: Path, cloaker: Cloaker) -> None:
     empty = folder / "empty"
     empty.mkdir()
     (empty / "notes.txt").touch()
     (empty / "a_cloaked.jpg").touch()
-    for place, told in (
+    for place, message in (
         (empty, "contains no photos"),
         (folder / "absent", "does not exist"),
         (folder / "notes.txt", "contains no ph"),
     ):
-        with pytest.raises(FrbenchError, match=told):
+        with pytest.raises(FrbenchError, match=message):
             CloakingJob().run(place, cloaker, lambda: find)
 
 
@@ -113,7 +113,7 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         (["attack=fawks"], "did you mean attack=fawkes"),
         (["recognizer=foamliu"], "foamliu_mobilefacenet"),
@@ -134,14 +134,14 @@ def one_line(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_that_bad_usage_is_one_line(
-    typed: list[str], told: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    typed: list[str], message: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = [str(folder), *typed, f"paths.data={tmp_path}", f"paths.cache={tmp_path}", "device=cpu"]
-    assert told in one_line(words, capfd)
+    assert message in one_line(words, capfd)
     assert not list(folder.glob("*_cloaked*"))
 
 
-def test_that_a_missing_detector_is_told_before_anything_is_done(
+def test_that_a_missing_detector_is_an_error_before_the_first_photo(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = [str(folder), "recognizer=tiny", f"paths.data={tmp_path}", "device=cpu"]
@@ -155,7 +155,7 @@ def test_that_help_of_the_verb_names_options_and_exit_codes(capsys: pytest.Captu
     assert "Exit code: 0" in out and "recognizer=" in out and max(map(len, out.splitlines())) <= 120
 
 
-def test_that_the_default_is_fawkes_and_yunet_and_a_goal_of_leaving_oneself() -> None:
+def test_that_the_defaults_are_fawkes_and_goal_cloak() -> None:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         config = build.plain(hydra.compose("cloak"))
     assert build.instantiate(config["attack"], "attack").max_pixel_change == 15

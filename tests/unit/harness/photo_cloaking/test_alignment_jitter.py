@@ -1,4 +1,4 @@
-"""Probes aligned a little otherwise at each draw: the geometry is known, and the noise belongs to the pair."""
+"""Alignment jitter: its geometry, and one transformation per pair and step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ramps(count: int = 1) -> Tensor:
     return torch.stack([x, y, 0 * x])[None].repeat(count, 1, 1, 1)
 
 
-def test_that_what_is_seen_is_turned_scaled_and_shifted_and_nothing_else() -> None:
+def test_that_probes_are_rotated_scaled_and_shifted_only() -> None:
     images = shown(ramps(), (5,))[0, :, 28:84, 28:84]
     (xx, xy), (yx, yy) = ([float(part.diff(dim=d).mean() * 112) for d in (1, 0)] for part in images[:2])
     assert (xx, yx) == pytest.approx((yy, -xy), abs=1e-4), "the same scale and angle along both axes"
@@ -55,7 +55,7 @@ def test_that_what_is_seen_is_turned_scaled_and_shifted_and_nothing_else() -> No
     assert abs(xx - 1) > 1e-4 or abs(xy) > 1e-4
 
 
-def test_that_shifts_and_scales_spread_as_asked() -> None:
+def test_that_shifts_and_scales_have_the_given_standard_deviation() -> None:
     images = shown(ramps(400), tuple(range(400)), std=0.02)
     middle = images[:, :2, 55:57, 55:57].mean(dim=(2, 3))
     assert middle.std(dim=0).tolist() == pytest.approx([0.02, 0.02], rel=0.15)
@@ -72,7 +72,7 @@ def test_that_a_draw_belongs_to_the_pair_and_the_step() -> None:
     assert not torch.equal(shown(images, (7, 1 << 30, 9), step=1), together)
 
 
-def test_that_without_a_spread_it_is_the_verifier(linear: Callable) -> None:
+def test_that_without_jitter_it_is_the_verifier(linear: Callable) -> None:
     images = torch.rand(2, 3, 112, 112)
     bare = CosineVerifier(linear(size=112))
     still = AlignmentJitter(bare, 0.0)

@@ -1,4 +1,4 @@
-"""Photos as files: upright, in the same format with the same transparency and colours, and nothing written over."""
+"""Photo files: upright, in the same format, transparency and colours, and never overwritten."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def again(data: bytes, change: int = 0, quality: int = 95) -> Image.Image:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
-def test_that_a_photo_stays_what_it_was_in_format_size_and_profile(form: str) -> None:
+def test_that_format_size_and_profile_are_preserved(form: str) -> None:
     options = {} if form == "BMP" else {"icc_profile": PROFILE}
     copy = again(filed(Image.fromarray(pixels()), form, **options))
     assert (copy.format, copy.size, copy.mode) == (form, (90, 60), "RGB")
@@ -46,7 +46,7 @@ def test_that_a_photo_stays_what_it_was_in_format_size_and_profile(form: str) ->
 
 
 @pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
-def test_that_what_lost_nothing_loses_nothing(form: str, options: dict) -> None:
+def test_that_lossless_formats_are_lossless(form: str, options: dict) -> None:
     copy = again(filed(Image.fromarray(pixels() // 2), form, **options), change=1)
     assert np.array_equal(np.asarray(copy), pixels() // 2 + 1)
 
@@ -58,7 +58,7 @@ def test_that_quality_decides_the_size_of_a_jpeg_whose_colours_keep_their_resolu
     assert {each[1:3] for each in Image.open(BytesIO(fine)).layer} == {(1, 1)}  # type: ignore[attr-defined]
 
 
-def test_that_a_turned_photo_is_upright_and_its_copy_shows_so_without_exif() -> None:
+def test_that_a_rotated_photo_becomes_upright_without_exif() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     exif[0x010F] = "maker"
@@ -100,7 +100,7 @@ def test_that_gray_stays_one_channel(form: str, mode: str) -> None:
         assert np.abs(np.asarray(copy.convert("L")) - wanted).max() <= (8 if form == "JPEG" else 0)
 
 
-def test_that_the_first_of_a_telephones_several_pictures_is_the_photo() -> None:
+def test_that_the_first_image_of_an_mpo_file_is_the_photo() -> None:
     first, other = Image.fromarray(pixels()), Image.fromarray(255 - pixels())
     data = filed(first, "MPO", save_all=True, append_images=[other])
     assert Image.open(BytesIO(data)).format == "MPO"
@@ -129,18 +129,18 @@ GOOD = filed(Image.fromarray(pixels(400, 600)), "JPEG")
     ],
     ids=["empty", "text", "half a jpeg", "half a png", "cmyk", "16 bits", "gif", "animation", "long"],
 )
-def test_that_what_cannot_be_done_has_its_reason(data: bytes, reason: str) -> None:
+def test_that_an_unusable_photo_has_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(BadPhoto, match=reason) as error:
         decode(data)
     assert "\n" not in str(error.value)
 
 
-def test_that_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
+def test_that_an_unreadable_file_has_a_reason(tmp_path: Path) -> None:
     with pytest.raises(BadPhoto, match=r"cannot be read \(No such file"):
         read_photo(tmp_path / "absent.jpg")
 
 
-def test_that_names_say_what_is_a_picture() -> None:
+def test_that_images_are_recognised_by_suffix() -> None:
     read_here = (".JPG", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".WebP", ".bmp")
     assert all(is_image_name(Path(f"a{each}")) for each in (*read_here, ".heic", ".HIF", ".TIF", ".gif", ".dng"))
     assert not any(is_image_name(Path(f"a{each}")) for each in (".txt", "", ".jpg.part", ".mp4", ".pdf"))
@@ -166,7 +166,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
         ("a.cr3", b"\0\0\0\x18ftypcrx " + bytes(99), r"^\.cr3 is not supported; save it as"),
     ],
 )
-def test_that_a_file_that_is_not_read_is_named(
+def test_that_an_unsupported_file_is_described(
     name: str, data: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_heif = tuple(each for each in photo_formats.readable() if each != photo_formats.HEIF)
@@ -204,7 +204,7 @@ def test_that_files_are_listed_by_name_without_hidden_ones(tmp_path: Path) -> No
     ]
 
 
-def test_that_copies_lie_beside_their_photos_or_in_another_folder_as_they_lie_in_theirs(tmp_path: Path) -> None:
+def test_that_copies_are_beside_their_photos_or_in_the_same_subfolders_of_out(tmp_path: Path) -> None:
     photo = tmp_path / "trip" / "us.two.JPG"
     assert Copies(tmp_path, None, "_cloaked").path_of(photo) == tmp_path / "trip" / "us.two_cloaked.JPG"
     out = tmp_path / "safe"
@@ -214,7 +214,7 @@ def test_that_copies_lie_beside_their_photos_or_in_another_folder_as_they_lie_in
     assert not Copies(tmp_path, tmp_path.parent, "").is_copy(photo), "a folder above is no folder of copies"
 
 
-def test_that_a_copy_is_never_written_over_another_file_nor_by_halves(tmp_path: Path) -> None:
+def test_that_a_copy_is_atomic_and_never_overwrites_a_file(tmp_path: Path) -> None:
     copies = Copies(tmp_path, None, "_cloaked")
     assert copies.write(tmp_path / "a.jpg", b"one").read_bytes() == b"one"
     with pytest.raises(BadPhoto, match="a_cloaked.jpg was created in the meantime"):
@@ -222,27 +222,29 @@ def test_that_a_copy_is_never_written_over_another_file_nor_by_halves(tmp_path: 
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a_cloaked.jpg", b"one")]
 
 
-def test_that_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_that_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "blocked").touch()
     with pytest.raises(BadPhoto, match="cannot write"):
         Copies(tmp_path, tmp_path / "blocked" / "deeper", "_c").write(tmp_path / "a.jpg", b"one")
 
 
 @pytest.mark.parametrize(("out", "suffix"), [(None, ""), (".", ""), (None, "_a/b"), ("file", "_cloaked")])
-def test_that_copies_that_would_be_in_the_way_are_refused(out: str | None, suffix: str, tmp_path: Path) -> None:
+def test_that_copies_with_the_path_of_a_photo_are_an_error(out: str | None, suffix: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FrbenchError):
         Copies(tmp_path, None if out is None else tmp_path / out, suffix).check()
 
 
-def test_that_the_folder_may_stand_anywhere_among_the_overrides(tmp_path: Path) -> None:
+def test_that_the_folder_may_be_anywhere_among_the_overrides(tmp_path: Path) -> None:
     odd = tmp_path / "my=photos"
     odd.mkdir()
     assert split_arguments(["seed=1", "photos", "+attack.x=2"]) == (Path("photos"), ["seed=1", "+attack.x=2"])
     assert split_arguments([str(odd), "seed=1"]) == (odd, ["seed=1"])
 
 
-@pytest.mark.parametrize(("words", "told"), [([], "got none"), (["seed=1"], "got none"), (["a", "b"], "got a and b")])
-def test_that_no_folder_or_several_are_told_with_the_usage(words: list[str], told: str) -> None:
-    with pytest.raises(FrbenchError, match=f"{told}.*frbench cloak FOLDER"):
+@pytest.mark.parametrize(
+    ("words", "message"), [([], "got none"), (["seed=1"], "got none"), (["a", "b"], "got a and b")]
+)
+def test_that_no_folder_or_several_are_an_error_with_the_usage(words: list[str], message: str) -> None:
+    with pytest.raises(FrbenchError, match=f"{message}.*frbench cloak FOLDER"):
         split_arguments(words)

@@ -1,4 +1,4 @@
-"""Cells held against each other: who is flagged, by which figure, and who is not."""
+"""Comparisons between cells: which are flagged, by which difference, and which are not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_adaptive_attack_that_does_worse_than_the_oblivious_one_is_flagged() 
     assert shortfall.gap == findings.gaps[adaptive["fingerprint"]]
 
 
-def test_that_flags_of_comparisons_stand_in_the_tidy_table_and_below_the_tables(
+def test_that_flags_of_comparisons_are_in_the_tidy_table_and_in_notes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
@@ -83,7 +83,7 @@ def test_cells_without_common_attack_settings_are_not_compared() -> None:
     assert not found_in(store).flags
 
 
-def test_without_per_pair_scores_the_intervals_of_the_two_rates_must_part() -> None:
+def test_that_without_per_pair_scores_the_intervals_must_be_disjoint() -> None:
     store, adaptive, _ = pair_of_threats(0.2, 0.7)
     store.frames.clear()
     (shortfall,) = found_in(store).flags[adaptive["fingerprint"]].values()
@@ -108,7 +108,7 @@ def test_a_black_box_that_beats_the_best_white_box_flags_it_whatever_the_attacks
     assert shortfall.other == f"square, {threat} from other"
 
 
-def test_that_of_several_black_boxes_the_clearest_stands_behind_the_flag() -> None:
+def test_that_the_flag_names_the_clearest_of_several_black_box_attacks() -> None:
     store = FakeStore()
     white = decided(store, {"attack": "pgd"}, first(30))
     for attack, won in (("nes", 60), ("square", 80), ("evolutionary", 70)):

@@ -1,12 +1,11 @@
-"""What was found by running other people's tools, as tests of ours: each of their eight findings must not be ours.
+"""Regression tests for eight defects found in other attack toolkits.
 
-1 an attack suite that cannot resume, 2 an aggregator that keeps the worse image, 3 saturated pixels that never move,
-4 results that depend on who else is in the batch, 5 truncation instead of rounding, 6 TAR@FAR below the resolution of
-the data, 7 randomised victims beaten without an attack, 8 a benchmark that no longer runs.
+1 attacks cannot resume, 2 the worse of several images is kept, 3 saturated pixels never move, 4 results depend on the
+rest of the batch, 5 truncation instead of rounding, 6 TAR at a FAR below the resolution of the data, 7 randomized
+defenses are "beaten" without an attack, 8 the benchmark no longer runs.
 
-Findings 3 and 4 are tested for every attack in ``contracts/test_attacks.py``; saturated pixels and pairs that leave
-the batch also in ``test_descent.py``. Finding 7 has ``test_findings_randomised.py``, finding 8
-``test_findings_end_to_end.py``.
+Defects 3 and 4 are tested for every attack in ``tests/contracts``, defect 7 in ``test_crosscheck__randomised.py``, and
+defect 8 in ``tests/integration/cli``.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Interrupted:
 
 
 @pytest.mark.parametrize("last", [0, 3, 6])
-def test_an_interrupted_cell_goes_on_where_it_stopped_and_ends_as_if_it_had_not_been(
+def test_that_an_interrupted_cell_resumes_with_the_same_result(
     last: int, cell: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crafting, "BLOCK_SIZE", 16)
@@ -106,9 +105,7 @@ def test_a_finished_cell_is_found_and_no_attack_runs_again(cell: Callable, tmp_p
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 10_000))
-def test_of_several_images_each_pair_keeps_its_own_best_not_the_best_of_the_batch(
-    count: int, offers: int, seed: int
-) -> None:
+def test_that_each_pair_keeps_its_own_best_image(count: int, offers: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(offers, count, generator=generator)
     ledger = Ledger(Dodging(), torch.full((count, 1, 1, 1), -1.0))
@@ -124,7 +121,7 @@ def test_another_start_replaces_only_the_pairs_that_it_improves(
     linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(linear()), batch()
-    one, two = (ProjectedDescent(steps=2, rerestarts=starts)(look, pairs, Dodging(), Linf(0.2)) for starts in (1, 2))
+    one, two = (ProjectedDescent(steps=2, restarts=starts)(look, pairs, Dodging(), Linf(0.2)) for starts in (1, 2))
     with torch.no_grad():
         first, best = (look.score(each.images, look.enroll(pairs)) for each in (one, two))
     kept = (one.images == two.images).flatten(1).all(dim=1)
@@ -137,7 +134,7 @@ def test_another_start_replaces_only_the_pairs_that_it_improves(
 # 5
 
 
-def test_all_gray_levels_survive_the_way_to_floats_and_back() -> None:
+def test_that_all_gray_levels_survive_conversion_to_float_and_back() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     images = load_images(levels, np.array([0]))
     index, draw = torch.zeros(1, dtype=torch.int64), Draw()
@@ -147,7 +144,7 @@ def test_all_gray_levels_survive_the_way_to_floats_and_back() -> None:
 
 
 @pytest.mark.parametrize("quality", [75, 100])
-def test_the_codec_sees_rounded_pixels_and_not_truncated_ones(quality: int) -> None:
+def test_that_the_codec_gets_rounded_pixels(quality: int) -> None:
     levels = np.random.default_rng(0).integers(1, 255, (1, 16, 16, 3), dtype=np.uint8)
     images = load_images(levels, np.array([0]))
     index, draw, codec = torch.zeros(1, dtype=torch.int64), Draw(), Jpeg(quality)
@@ -188,7 +185,7 @@ def lfw_like(impostors: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return scores, same, np.arange(len(same)) // 2 % 10
 
 
-def test_a_far_below_one_impostor_pair_is_no_number_but_a_reason() -> None:
+def test_that_a_far_below_the_resolution_of_the_data_is_unresolved() -> None:
     scores, same, fold = lfw_like()
     found = metrics.tar_at_far(scores, same, fold, 1e-4)  # 2,700 impostor pairs in nine folds: 3.7e-4 at the finest
     assert isinstance(found, Unresolved)

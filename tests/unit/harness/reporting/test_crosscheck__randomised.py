@@ -1,4 +1,4 @@
-"""Finding 7 of ``test_findings.py``: randomised victims are not beaten without an attack."""
+"""Defect 7 of ``test_crosscheck__findings.py``: randomized defenses are not beaten without an attack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cell(pair_set: Callable, linear: Callable) -> Callable[..., Cell]:
     return partial(toy_cell, pair_set(200, size=16), linear(16))
 
 
-def test_a_randomised_victim_is_not_beaten_by_an_attack_that_changes_nothing(cell: Callable, tmp_path: Path) -> None:
+def test_that_a_randomized_defense_resists_an_attack_that_changes_nothing(cell: Callable, tmp_path: Path) -> None:
     """Elsewhere 100 iterations at epsilon 1e-9 "succeeded" on 99.5 % where a single draw errs on 43.8 %.
 
     Each lucky draw makes the attacker believe in success, which is recorded as the attacker's own rate. The victim
@@ -68,14 +68,14 @@ def single_draw_error(cell: Cell, draws: int = 20) -> float:
         return float(np.mean([(scores(step) <= thresholds)[pairs.same].mean() for step in range(1, draws + 1)]))
 
 
-def test_a_real_attack_on_a_randomised_victim_still_counts(cell: Callable, tmp_path: Path) -> None:
+def test_that_a_real_attack_on_a_randomized_defense_succeeds(cell: Callable, tmp_path: Path) -> None:
     strong = cell(
         defense=NoiseDefense(Noise(0.1)), threat=Adaptive(eot_samples=4), budget=Linf(0.3), attack=ProjectedDescent(20)
     )
     assert run_cell(strong, ResultStore(tmp_path))["measurements"]["attack"]["asr"] > 0.95
 
 
-def test_draws_that_judge_are_neither_those_that_calibrate_nor_those_that_craft(cell: Callable, tmp_path: Path) -> None:
+def test_that_judging_calibration_and_crafting_use_disjoint_draws(cell: Callable, tmp_path: Path) -> None:
     defense, attack = NoiseDefense(), ProjectedDescent(steps=3, restarts=2)
     run_cell(cell(defense=defense, threat=Adaptive(eot_samples=2), attack=attack), ResultStore(tmp_path))
     asked = set(defense.noise.draws)

@@ -1,4 +1,4 @@
-"""Records to tables: what is printed, what is left out, and that nothing depends on the order of the records."""
+"""The report: contents of the tables, what is left out, and independence of the order of the records."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_many_pictures_are_paged_and_the_number_of_pairs_is_chosen(tmp_path: Pat
     assert written == [f"{start}1", f"{start}2"]  # 4 attacks x 2 budgets x 2 pairs, 12 on a page
 
 
-def test_what_success_costs_has_curves_and_every_section_stands_in_the_document(tmp_path: Path, drawn: None) -> None:
+def test_that_sizes_and_queries_have_curves_and_the_document_has_every_section(tmp_path: Path, drawn: None) -> None:
     store, won = FakeStore(), [True, True, False]
     sizes, queries = {name: [1.0, 2.5, 9.0] for name in ("linf", "rms", "l2")}, {"queries": [20, 31, 100]}
     decided(store, {"attack": "cw", "budget": "unbounded"}, won, sizes, flags=["boundary_attack"])
@@ -124,7 +124,7 @@ def test_a_table_too_long_to_read_is_linked_and_not_shown(tmp_path: Path) -> Non
     assert "A − B" not in tables(tmp_path)
 
 
-def test_what_has_no_result_stands_in_its_own_file_and_at_the_end_of_the_document(tmp_path: Path) -> None:
+def test_that_rows_and_tables_without_results_are_linked_and_not_shown(tmp_path: Path) -> None:
     store = FakeStore()
     for attack, won in (("a", 40), ("b", 40), ("c", 0)):
         decided(
@@ -142,7 +142,7 @@ def test_what_has_no_result_stands_in_its_own_file_and_at_the_end_of_the_documen
     assert "FAR 0.001 on the other folds: [ASR of dodging" in end and end.count("\n- ") == 3
 
 
-def test_refused_and_crashed_cells_stand_in_the_table_with_their_reason(tmp_path: Path) -> None:
+def test_that_refused_and_crashed_cells_show_their_reason(tmp_path: Path) -> None:
     store = sweep(("pgd",), ("linf_8",))
     names = NAMES | {"defense": "service"}
     store.add(names, status="refused", reason="pgd needs a gradient and the view gives none")
@@ -157,7 +157,7 @@ def test_refused_and_crashed_cells_stand_in_the_table_with_their_reason(tmp_path
     assert "/home/me" not in "".join(p.read_text() for p in (tmp_path / "tables").iterdir())
 
 
-def test_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_stand_side_by_side(tmp_path: Path) -> None:
+def test_that_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_are_both_shown(tmp_path: Path) -> None:
     store = FakeStore()
     first = attacked(store, NAMES, 8.0, 0.4, salt="old")
     store.add(NAMES, status="crashed", reason="boom", salt="older")
@@ -186,7 +186,7 @@ def test_the_document_says_how_many_results_its_figures_leave_out(tmp_path: Path
     assert "figures one result per combination of labels; 2 other results" in tables(tmp_path / "three")
 
 
-def test_flags_become_marks_with_a_legend(tmp_path: Path) -> None:
+def test_that_flags_are_footnotes(tmp_path: Path) -> None:
     store = FakeStore()
     attacked(store, NAMES, 8.0, 0.4, flags=["zero_gradient", "boundary_attack"])
     report(store, tmp_path)
@@ -219,7 +219,7 @@ def test_json_of_an_empty_store_is_empty_and_its_tables_are_refused(
         report(FakeStore(), tmp_path)
 
 
-def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
+def test_that_an_unknown_format_is_an_error_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(FrbenchError, match="unknown format=xml; choose from files, json"):
         report(FakeStore(), tmp_path, "xml")
 
@@ -244,7 +244,9 @@ def test_where_chooses_records(where: dict[str, Any], count: int, capsys: pytest
         ({"defence": "jpeg"}, "where.defence is not something to choose by; take one of dataset"),
     ],
 )
-def test_where_that_matches_nothing_says_what_there_is(where: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_that_a_filter_without_a_match_is_an_error_with_the_known_values(
+    where: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(FrbenchError, match=message):
         report(sweep(("pgd",), ("linf_8",)), tmp_path, where=where)
 
@@ -270,7 +272,7 @@ def test_a_clean_table_has_one_row_for_each_defense_and_says_which_far_cannot_be
     assert "FAR 0.001 is below 1/90" in text
 
 
-def test_tables_at_a_far_tell_the_far_that_was_realised(tmp_path: Path) -> None:
+def test_that_tables_at_a_far_show_the_realised_far(tmp_path: Path) -> None:
     report(sweep(("pgd",)), tmp_path)
     point = operating_point()
     counts = f"({point.false_accepts}/{point.impostors}), {100 * point.far_set:.3f} on the calibration folds"
@@ -292,7 +294,7 @@ def test_table_csv_reads_back_and_repeats_every_row_name(tmp_path: Path) -> None
     assert all("(" in row["pgd"] for row in rows)
 
 
-def test_settings_make_the_label_of_their_option_and_the_seed_a_table_of_its_own(tmp_path: Path) -> None:
+def test_that_settings_are_in_the_label_and_a_seed_has_its_own_table(tmp_path: Path) -> None:
     store = FakeStore()
     attacked(store, NAMES, 8.0, 0.4)
     attacked(store, NAMES, 8.0, 0.5, settings={"attack.steps": 40})

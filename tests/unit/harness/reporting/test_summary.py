@@ -31,7 +31,7 @@ def rate(count: int) -> str:
     return f"{100 * count / PAIRS:.1f} % [{low:.1f}, {high:.1f}] ({count} of {PAIRS} pairs)"
 
 
-def test_that_the_sentences_hold_the_numbers_of_the_records() -> None:
+def test_that_the_sentences_have_the_numbers_of_the_records() -> None:
     store = FakeStore()
     for threat, none, hollow, firm in (("oblivious", 30, 2, 9), ("adaptive", 30, 31, 10)):
         won(store, none, "none", threat)

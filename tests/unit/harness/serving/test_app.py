@@ -1,4 +1,4 @@
-"""``frbench serve``: the scores of a run over HTTP, and one clear line for each way in which a request can be wrong."""
+"""``frbench serve``: the scores of a run over HTTP, and one line for each wrong request."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_that_lossless_files_give_the_score_of_the_same_pixels_in_a_run(
     assert answer.json()["model"] == "made for a test"
 
 
-def test_that_a_picture_stored_turned_scores_as_the_upright_one(ask: Callable[..., httpx.Response]) -> None:
+def test_that_an_image_with_exif_orientation_scores_as_the_upright_one(ask: Callable[..., httpx.Response]) -> None:
     probe, reference = pictures(2)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -97,13 +97,13 @@ def test_that_a_picture_stored_turned_scores_as_the_upright_one(ask: Callable[..
     assert scores[0] == scores[1]
 
 
-def test_that_a_pair_matches_above_the_threshold_alone(ask: Callable[..., httpx.Response]) -> None:
+def test_that_a_pair_matches_above_the_threshold_only(ask: Callable[..., httpx.Response]) -> None:
     probe, other = (file(each) for each in pictures(2))
     answers = [ask(files={"probe": probe, "reference": each}).json() for each in (probe, other)]
     assert [each["match"] for each in answers] == [each["similarity"] > 0.5 for each in answers] == [True, False]
 
 
-def test_that_without_a_threshold_there_is_no_verdict(verifier: CosineVerifier, client: httpx.Client) -> None:
+def test_that_without_a_threshold_there_is_no_decision(verifier: CosineVerifier, client: httpx.Client) -> None:
     probe, reference = (file(each) for each in pictures(2))
     with serving(verifier) as url:
         assert client.post(f"{url}/compare", files={"probe": probe, "reference": reference}).json()["match"] is None
@@ -112,7 +112,7 @@ def test_that_without_a_threshold_there_is_no_verdict(verifier: CosineVerifier, 
     assert re.fullmatch(r"[0-9a-f]{16}", health["version"])
 
 
-def test_that_the_defense_stands_before_the_recognizer(verifier: CosineVerifier, client: httpx.Client) -> None:
+def test_that_the_defense_is_applied_before_the_recognizer(verifier: CosineVerifier, client: httpx.Client) -> None:
     stack = pictures(2)
     defended = JpegDefense(quality=10).protect(verifier)
     images = load_images(stack, np.arange(2))
@@ -126,7 +126,7 @@ def test_that_the_defense_stands_before_the_recognizer(verifier: CosineVerifier,
 
 
 def refused(answer: httpx.Response, status: int) -> str:
-    """The one line that the client is told."""
+    """The error message of a response, which is one line."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert list(answer.json()) == ["error"]
@@ -150,7 +150,7 @@ def beginning(side: int) -> bytes:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
-    ("probe", "status", "told"),
+    ("probe", "status", "message"),
     [
         (b"", 400, "probe is not an image; send one of JPEG, PNG"),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "probe is not an image"),
@@ -166,10 +166,10 @@ def beginning(side: int) -> bytes:
     ],
     ids=["empty", "text", "postscript", "half", "header", "half jpeg", "size", "bomb", "larger bomb", "long", "longer"],
 )
-def test_that_a_wrong_picture_is_refused_with_one_line(
-    probe: bytes, status: int, told: str, ask: Callable[..., httpx.Response]
+def test_that_a_wrong_image_is_one_line(
+    probe: bytes, status: int, message: str, ask: Callable[..., httpx.Response]
 ) -> None:
-    assert re.search(told, refused(ask(files={"probe": probe, "reference": GOOD}), status))
+    assert re.search(message, refused(ask(files={"probe": probe, "reference": GOOD}), status))
     assert ask(files={"probe": GOOD, "reference": GOOD}).status_code == 200, "and the service goes on"
 
 
@@ -183,7 +183,7 @@ def test_that_a_body_of_undeclared_length_is_limited_too(ask: Callable[..., http
     assert "the request exceeds" in refused(answer, 413)
 
 
-def test_that_a_missing_picture_is_named(ask: Callable[..., httpx.Response]) -> None:
+def test_that_a_missing_image_is_named(ask: Callable[..., httpx.Response]) -> None:
     assert refused(ask(files={"probe": GOOD}), 422).startswith("reference missing")
     assert refused(ask(files={"reference": GOOD}, data={"probe": "text"}), 422).startswith("probe missing")
 
@@ -193,7 +193,7 @@ def test_that_another_content_type_is_named(ask: Callable[..., httpx.Response]) 
     assert "content type: missing" in refused(ask(), 415)
 
 
-def test_that_a_broken_form_an_unknown_path_and_another_method_are_told_alike(
+def test_that_a_malformed_body_an_unknown_path_and_another_method_are_one_line(
     ask: Callable[..., httpx.Response], client: httpx.Client
 ) -> None:
     refused(ask(content=b"no form at all", headers={"content-type": "multipart/form-data; boundary=b"}), 400)
@@ -203,7 +203,7 @@ def test_that_a_broken_form_an_unknown_path_and_another_method_are_told_alike(
     refused(client.get(url + "s"), 404)
 
 
-def test_that_a_defect_of_ours_is_told_without_its_insides(client: httpx.Client) -> None:
+def test_that_an_internal_error_shows_no_details(client: httpx.Client) -> None:
     with serving(Failing()) as url:  # type: ignore[arg-type]
         answers = [client.post(f"{url}/compare", files={"probe": GOOD, "reference": GOOD}) for _ in range(2)]
     for answer in answers:
@@ -221,7 +221,7 @@ class Noise:
         return (images + 0.05 * normal(index, draw, tuple(images.shape[1:]))).clamp(0, 1)
 
 
-def test_that_a_random_defense_takes_a_fresh_draw_for_each_question(verifier: CosineVerifier) -> None:
+def test_that_a_randomized_defense_has_a_new_draw_for_each_comparison(verifier: CosineVerifier) -> None:
     probe, reference = pictures(2)
     question = Comparison(probe, reference)
 
@@ -247,7 +247,7 @@ class Counting:
         return self.inner.embed(images)  # type: ignore[attr-defined, no-any-return]
 
 
-def test_that_a_known_reference_costs_no_further_forward(linear: Callable) -> None:
+def test_that_a_cached_reference_costs_no_forward_pass(linear: Callable) -> None:
     recognizer, stack = Counting(linear(size=112)), pictures(8)
     answers = Comparator(lifted(recognizer), cache_size=2)
     expected = Comparator(lifted(linear(size=112)))
@@ -262,7 +262,7 @@ def test_that_a_known_reference_costs_no_further_forward(linear: Callable) -> No
     assert recognizer.seen == 19 + 1 + 1
 
 
-def test_that_questions_asked_together_are_answered_by_one_forward_each_with_its_own() -> None:
+def test_that_simultaneous_comparisons_share_a_forward_pass() -> None:
     sizes: list[int] = []
 
     def answer(questions: Sequence[Comparison]) -> list[float]:
@@ -281,20 +281,20 @@ def test_that_questions_asked_together_are_answered_by_one_forward_each_with_its
     assert sizes == [8, 8, 4]
 
 
-def test_that_a_taken_port_is_one_line() -> None:
+def test_that_a_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(FrbenchError, match="server.port=") as error:
         CompareServer(port=taken.getsockname()[1]).listen()
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("wrong", [{"host": "no.such.host.invalid"}, {"port": 70_000}, {"host": "203.0.113.1"}])
-def test_that_an_address_that_is_not_ours_is_one_line(wrong: dict) -> None:
+def test_that_an_unusable_address_is_one_line(wrong: dict) -> None:
     with pytest.raises(FrbenchError, match="cannot listen at"):
         CompareServer(**wrong).listen()
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         ("server.prt=1", "server.port"),
         ("server.port=abc", "int"),
@@ -302,14 +302,16 @@ def test_that_an_address_that_is_not_ours_is_one_line(wrong: dict) -> None:
         ("attack=pgd", "unknown option 'attack'"),
     ],
 )
-def test_that_a_mistyped_option_is_one_line(typed: str, told: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_that_a_mistyped_option_is_one_line(typed: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", typed]) == 2
     out, err = capfd.readouterr()
     assert not out
-    assert err.startswith("frbench: ") and err.count("\n") == 1 and told in err
+    assert err.startswith("frbench: ") and err.count("\n") == 1 and message in err
 
 
-def test_that_missing_weights_are_told_before_anybody_asks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_that_missing_weights_are_an_error_before_the_first_request(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     words = ["serve", "recognizer=iresnet18", "server.port=0", "device=cpu", f"paths.data={tmp_path}"]
     assert main(words) == 2
     out, err = capfd.readouterr()
@@ -318,7 +320,7 @@ def test_that_missing_weights_are_told_before_anybody_asks(tmp_path: Path, capfd
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_that_the_command_says_where_it_serves_and_ends_quietly_when_interrupted(
+def test_that_the_command_prints_its_address_and_stops_quietly(
     host: str, warned: bool, tmp_path: Path, client: httpx.Client
 ) -> None:
     words = ["serve", "defense=jpeg", f"server.host={host}", "server.port=0", "device=cpu"]

@@ -104,7 +104,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-def test_a_figure_is_the_same_bytes_each_time_and_names_no_program_or_date(kind: str, tmp_path: Path) -> None:
+def test_that_figures_are_reproducible_to_the_byte(kind: str, tmp_path: Path) -> None:
     first = style.save(FIGURES[kind](), tmp_path / "one.v1", "png", "pdf")
     second = style.save(FIGURES[kind](), tmp_path / "two.v1", "png", "pdf")
     assert [path.name for path in first] == ["one.v1.png", "one.v1.pdf"]
@@ -226,7 +226,7 @@ def test_dots_show_both_attackers_of_each_defense_in_percent_with_intervals() ->
     )
 
 
-def test_more_lines_than_colours_are_still_told_apart() -> None:
+def test_that_more_lines_than_colours_still_differ() -> None:
     looks = [style.line(k) for k in range(21)]
     assert len({tuple(look.values()) for look in looks}) == 21
 
@@ -308,7 +308,7 @@ def drawn_legend(figure: Figure) -> tuple[list[str], str, bool]:
     return [text.get_text() for text in found.get_texts()], found.get_title().get_text(), inside
 
 
-def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cut_off() -> None:
+def test_that_common_options_are_in_the_legend_title_and_long_names_are_not_cut_off() -> None:
     names = ["none"] + [
         f"{name}(faces=synthetic, faces.people=200, faces.photos_per_person=20, {own}recipe.network=tiny)"
         for name in ("adp", "diverse_ensemble")
@@ -326,7 +326,7 @@ def test_that_options_which_all_lines_share_stand_once_and_long_names_are_not_cu
 @pytest.mark.parametrize(
     "names", [["pgd(steps=40)", "pgd"], ["none", "pca(keep=9)"], ["pca(keep=9)", "pca(keep=[1, 2])"], ["a", "b"]]
 )
-def test_that_options_which_some_line_lacks_stay_with_the_others(names: list[str]) -> None:
+def test_that_options_of_only_some_lines_stay_in_their_labels(names: list[str]) -> None:
     frame = pd.concat([points()[lambda rows: rows["defense"] == "none"].assign(defense=name) for name in names])
     labels, title, inside = drawn_legend(plots.asr_curves(frame, "defense", "radius", "Title"))
     assert (labels, title, inside) == (names, "", True)

@@ -1,4 +1,4 @@
-"""Tables and figures of cloaks, on fabricated cells; and tables of pairs do not see them."""
+"""Tables and figures of face cloaking, on fabricated records; verification tables leave them out."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_that_rows_are_cloaks_and_defenses_and_columns_recognizers_and_trackers(
     assert [row[0] for row in lines(table)] == ["fawkes"] * 3 + ["lowkey"] * 2
 
 
-def test_that_means_are_over_cells_run_with_and_without_the_defense_beside_the_published_ones(store: FakeStore) -> None:
+def test_that_means_are_over_cells_with_and_without_the_defense(store: FakeStore) -> None:
     table = made(store)["cloaks-mean"]
     assert lines(table) == [
         ["jpeg", "65.0", "50.0", "98.0", "98.0", "1"],
@@ -109,7 +109,7 @@ def test_that_no_mean_is_taken_where_nothing_can_be_compared() -> None:
     assert "cloaks-mean" not in made(store)
 
 
-def test_that_what_is_needed_to_believe_a_figure_stands_beside_it(store: FakeStore) -> None:
+def test_that_diagnostics_fidelity_and_trackers_show_the_measurements(store: FakeStore) -> None:
     found = made(store)
     beside = dict(zip(found["cloaks-diagnostics"].header, lines(found["cloaks-diagnostics"])[0], strict=True))
     assert {
@@ -127,7 +127,7 @@ def test_that_what_is_needed_to_believe_a_figure_stands_beside_it(store: FakeSto
     assert lines(found["trackers"])[0] == ["tiny", "linear", "none", "97.5 [95.0, 99.0]", "1.0", "99.0", "100.0", "240"]
 
 
-def test_that_flags_refusals_and_changes_of_the_protocol_are_told() -> None:
+def test_that_flags_refusals_and_protocol_settings_are_shown() -> None:
     store = FakeStore()
     cloaked(store, 1.0, flags=["geometry_leak"])
     cloaked(store, 0.2, None, settings={"protocol.uncloaked_training_photos": 5})
@@ -140,7 +140,7 @@ def test_that_flags_refusals_and_changes_of_the_protocol_are_told() -> None:
     assert table.rows[1][5].value == f"20.0 / {MISSING}"
 
 
-def test_that_a_leak_makes_no_other_tracker() -> None:
+def test_that_uncloaked_training_photos_do_not_change_the_tracker_table() -> None:
     store = FakeStore()
     cloaked(store, 0.5)
     cloaked(store, 0.2, settings={"protocol.uncloaked_training_photos": 5})
@@ -164,7 +164,7 @@ def test_that_tables_of_pairs_leave_cloaks_out_and_the_report_has_both(
     assert len(found) == 3 and {each["tracker"] for each in found} == {"linear"}
 
 
-def test_that_cloaks_are_held_against_no_cell_of_pairs(store: FakeStore) -> None:
+def test_that_cloaking_cells_are_not_compared(store: FakeStore) -> None:
     for record in list(store.records()):
         cloaked(store, 0.01, threat="adaptive", attack=record["names"]["attack"], tracker=record["names"]["tracker"])
     assert compare(store.records(), Outcomes(store.scores)) == Findings()
@@ -196,7 +196,7 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
     assert (above.get_ylabel(), below.get_ylabel()) == ("success, %", "PSNR, dB")
 
 
-def test_that_purifiers_trained_otherwise_are_another_figure() -> None:
+def test_that_purifiers_with_other_training_settings_have_their_own_figure() -> None:
     """A point of each K that was trained in the same way, and none in the place of another."""
     store = FakeStore()
     for k, asr in ((1, 0.6), (5, 0.3)):

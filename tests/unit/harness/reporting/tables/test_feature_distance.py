@@ -1,4 +1,4 @@
-"""Tables and figures of success against feature distance, on fabricated cells; tables of pairs do not see them."""
+"""Tables and figures of ASR against feature distance, on fabricated records."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ HALFWAY = ("75.0 / 73.8 [64.5, 83.2] (60/80)", "57.1 / 55.7 [45.5, 68.1] (40/70)
 NEAREST = ("37.5 / 36.2 [27.7, 48.5] (30/80)", "28.6 / 27.1 [19.3, 40.1] (20/70)")
 
 
-def test_that_what_was_refused_stands_in_its_column_with_the_reason_and_a_doubt_with_its_flag() -> None:
+def test_that_a_refused_cell_shows_its_reason_and_a_doubted_cell_its_flag() -> None:
     store = FakeStore()
     walked(store, flags=["low_clean_accuracy"])
     walked(store, defense="jpeg", measurements=None, status="refused", reason="no way to walk")
@@ -86,7 +86,7 @@ def test_that_what_was_refused_stands_in_its_column_with_the_reason_and_a_doubt_
     assert (refused.text, refused.notes) == ("refused", ("refused: no way to walk",))
 
 
-def test_that_cells_of_which_none_finished_have_the_rows_that_were_asked_for() -> None:
+def test_that_unfinished_cells_have_the_rows_of_their_settings() -> None:
     store = FakeStore()
     walked(store, measurements=None, status="crashed", reason="Traceback\nOSError: full")
     (table,) = made(store)
@@ -95,13 +95,13 @@ def test_that_cells_of_which_none_finished_have_the_rows_that_were_asked_for() -
     assert not list(distance_figures(select(store.records(), None)))
 
 
-def test_that_one_line_tells_both_ends(store: FakeStore) -> None:
+def test_that_the_summary_line_shows_the_first_and_last_distance(store: FakeStore) -> None:
     line = cell_line(store.records()[0], found=False)
     assert "at q = 1.2 ASR  12.5 % [6.9, 21.5] of 80, at q = 0.1 ASR  37.5 %" in line
     assert line.count("\n") == 0
 
 
-def test_that_tables_of_pairs_do_not_see_them_and_clean_accuracy_does(
+def test_that_only_clean_accuracy_shares_a_table_with_verification(
     store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -144,6 +144,6 @@ def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at
     ]
 
 
-def test_that_there_is_nothing_to_tell_without_such_cells() -> None:
+def test_that_without_records_there_are_no_tables_and_figures() -> None:
     assert distance_tables([], Findings()) == []
     assert not list(distance_figures([]))

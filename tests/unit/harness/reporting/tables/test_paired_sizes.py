@@ -1,4 +1,4 @@
-"""Paired sizes: which of two cells takes the larger change, over which pairs, with which p-values and verdicts."""
+"""Paired perturbation sizes: which cell has the larger ones, on which pairs, with which p-values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tables(store: FakeStore) -> list[Table]:
     return size_comparison_tables(store.records(), Outcomes(store.scores))
 
 
-def test_that_the_cell_that_takes_more_is_named_with_the_ratio_and_the_p_of_a_sign_test() -> None:
+def test_that_the_cell_with_larger_sizes_is_named_with_ratio_and_sign_test() -> None:
     store = FakeStore()
     decided(
         store, {"attack": "cw", "defense": "jpeg"}, ALL, {"l2": np.where(np.arange(40) < 36, 2, 0.5) * SMALL}, **STOPS
@@ -39,7 +39,7 @@ def test_that_the_cell_that_takes_more_is_named_with_the_ratio_and_the_p_of_a_si
     assert row["p"] == f"{binomtest(4, 40).pvalue:.1e}" and row["result"] == "B larger"
 
 
-def test_that_a_failure_takes_more_than_any_success_and_two_failures_the_same() -> None:
+def test_that_a_failure_is_larger_than_any_success_and_equal_to_a_failure() -> None:
     store = FakeStore()
     decided(store, {"defense": "none", "attack": "cw"}, np.arange(40) < 20, {"l2": SMALL}, **STOPS)
     decided(store, {"defense": "jpeg", "attack": "cw"}, np.arange(40) < 30, {"l2": SMALL}, **STOPS)
@@ -55,14 +55,14 @@ def test_that_only_pairs_counted_in_both_are_compared() -> None:
     assert row["pairs"] == "20" and row["result"] == "=" and row["p"] == "1.0000"
 
 
-def test_that_attacks_that_use_up_a_budget_are_not_told_by_their_size() -> None:
+def test_that_attacks_within_a_budget_are_not_compared_by_size() -> None:
     store = FakeStore()
     for defense in ("none", "jpeg"):
         decided(store, {"defense": defense, "attack": "pgd"}, ALL, {"l2": SMALL})
     assert tables(store) == []
 
 
-def test_that_cells_without_scores_meet_nobody() -> None:
+def test_that_cells_without_scores_are_not_compared() -> None:
     store = FakeStore()
     for defense in ("none", "jpeg"):
         decided(store, {"defense": defense, "attack": "cw"}, ALL, {"l2": SMALL}, **STOPS)
@@ -73,7 +73,7 @@ _SIZE = st.one_of(st.floats(0, 1e6), st.just(np.inf))
 
 
 @given(st.lists(st.tuples(_SIZE, _SIZE), min_size=1))
-def test_that_swapping_the_cells_swaps_who_takes_more(pairs: list[tuple[float, float]]) -> None:
+def test_that_swapping_the_cells_swaps_the_larger(pairs: list[tuple[float, float]]) -> None:
     first, second = np.array(pairs, np.float64).T
     one, other = size_ratios(first, second), size_ratios(second, first)
     assert not np.isnan(one).any()

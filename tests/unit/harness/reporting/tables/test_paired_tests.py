@@ -1,4 +1,4 @@
-"""Paired comparisons: which cells meet, over which pairs, with which p-values and verdicts."""
+"""Paired comparisons: which cells, on which pairs, with which p-values and results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store() -> FakeStore:
     return made
 
 
-def test_that_defenses_meet_under_one_attack_and_attacks_on_one_defense(store: FakeStore) -> None:
+def test_that_defenses_are_compared_for_an_attack_and_attacks_for_a_defense(store: FakeStore) -> None:
     (table,) = tables(store)
     assert set(rows(table)) == {
         ("linf_8", "attack pgd", "none", "jpeg"),
@@ -48,7 +48,7 @@ def test_that_defenses_meet_under_one_attack_and_attacks_on_one_defense(store: F
     assert "all 2 comparisons" in table.caption
 
 
-def test_that_a_row_shows_counts_difference_p_and_what_holm_makes_of_it(store: FakeStore) -> None:
+def test_that_a_row_shows_counts_difference_p_and_corrected_p(store: FakeStore) -> None:
     (table,) = tables(store)
     row = rows(table)["linf_8", "attack pgd", "none", "jpeg"]
     assert (row["pairs"], row["ASR A %"], row["ASR B %"]) == ("60", "83.3", "33.3")
@@ -70,7 +70,7 @@ def test_that_only_pairs_counted_in_both_are_compared() -> None:
     assert (row["pairs"], row["only A"], row["only B"], row["result"]) == ("30", "0", "20", "B higher")
 
 
-def test_that_results_under_one_label_are_told_apart_by_their_fingerprints_and_never_compared() -> None:
+def test_that_results_with_equal_labels_show_their_fingerprints_and_are_never_compared() -> None:
     store = FakeStore()
     twins = [decided(store, {"attack": "a"}, won, salt=name) for won, name in ((WEAK, "x"), (STRONG, "y"))]
     assert tables(store) == []

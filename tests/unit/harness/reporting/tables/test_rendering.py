@@ -1,4 +1,4 @@
-"""Tables as text: nothing that a cell holds breaks Markdown, LaTeX or CSV; names sort as people read them."""
+"""Tables as text: no cell breaks Markdown, LaTeX or CSV; names sort in natural order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frbench.harness.storage.records import natural
         (["pca", "none", "jpeg(quality=75)", "jpeg"], ["none", "jpeg", "jpeg(quality=75)", "pca"]),
     ],
 )
-def test_names_sort_as_people_read_them(names: list[str], expected: list[str]) -> None:
+def test_that_names_sort_in_natural_order(names: list[str], expected: list[str]) -> None:
     assert sorted(names, key=natural) == expected
 
 
@@ -39,7 +39,7 @@ def test_latex_is_escaped_and_balanced() -> None:
     assert latex_escape("a\\b^{2}") == r"a\textbackslash{}b\textasciicircum{}\{2\}"
 
 
-def test_markdown_keeps_its_columns_whatever_the_cells_hold() -> None:
+def test_that_markdown_keeps_its_columns_for_any_text() -> None:
     rows = [line for line in markdown(NASTY).splitlines() if line.startswith("|")]
     assert all(line.replace("\\|", "").count("|") == 3 for line in rows)
     assert table_csv(NASTY).splitlines()[1] == 'p|q,"1.0 [0, 1] (1/1)",n_1 < 2'

@@ -1,4 +1,4 @@
-"""Tables beyond the success rates: what survives, what it costs, random victims, and what the audit says."""
+"""Tables of success rates, post-processing, sizes, queries, randomized defenses and the audit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def survived(successes: int, total: int, **more: Any) -> dict[str, Any]:
     return rate(successes, total) | {"not_found": 0, "clean_flips": 0, "reason": None} | more
 
 
-def test_that_each_way_has_a_column_with_its_rate_and_what_was_not_found() -> None:
+def test_that_each_postprocessing_has_a_column_with_its_rate_and_undetected_faces() -> None:
     store, nothing = FakeStore(), dict.fromkeys((*rate(1, 2), "not_found", "clean_flips"))
     ways = {
         "png": survived(3, 4),
@@ -59,7 +59,7 @@ def test_that_each_way_has_a_column_with_its_rate_and_what_was_not_found() -> No
     assert len(table.rows) == 2
 
 
-def test_that_sizes_count_a_failure_as_infinite_whatever_the_table_of_pairs_holds() -> None:
+def test_that_the_size_of_a_failure_is_infinite_whatever_the_scores_table_says() -> None:
     store = FakeStore()
     columns = {"linf": [1.0, 3.0, 8 * (1 + 1e-7), 0.5], "rms": [0.5, 1.5, 4, 0.2], "l2": [0.1, 0.2, 0.9, 0.1]}
     decided(store, {"attack": "cw"}, WON, columns, flags=["boundary_attack"])
@@ -105,7 +105,7 @@ def test_that_queries_have_a_median_over_successes_and_one_over_all() -> None:
     assert {"median of successes": "–", "median": "∞"}.items() <= row(table).items()
 
 
-def test_that_a_random_victim_is_shown_by_majority_mean_any_and_all() -> None:
+def test_that_randomized_defenses_have_majority_mean_any_and_all() -> None:
     store = FakeStore()
     draws = {"k": 5, "asr_mean": 0.55, "asr_std": 0.02, "asr_any": 0.8, "asr_all": 0.25, "clean_flips": 0.031}
     decided(store, {}, WON, attack={"draws": draws})
@@ -127,7 +127,7 @@ def test_that_the_attack_table_shows_badges_and_explains_them() -> None:
     assert "Attacker's gradient: soft + bare, EOT over 8 draws (jpeg)." in table.caption
 
 
-def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_flag() -> None:
+def test_that_the_audit_counts_cells_and_shows_the_value_behind_every_flag() -> None:
     store, limits = FakeStore(), {"audit": {"not_converged": 0.05}}
     decided(store, {"attack": "a"}, WON, attack={"audit": AUDIT})
     flagged = {"flags": ["not_converged"], "hyperparameters": limits}
@@ -140,7 +140,7 @@ def test_that_the_audit_section_counts_cells_and_shows_the_figure_behind_every_f
     assert {"attack": "b", "flag": "not converged", "value": "0.31", "limit": "0.05"}.items() <= row(flags).items()
 
 
-def test_that_a_comparison_that_failed_stands_in_the_audit_with_its_difference() -> None:
+def test_that_the_audit_shows_the_difference_behind_a_failed_comparison() -> None:
     store = FakeStore()
     decided(store, {"attack": "pgd"}, np.arange(100) < 50, attack={"audit": AUDIT})
     decided(store, {"attack": "square", "threat": "query"}, np.arange(100) < 70, attack={"audit": AUDIT})
