@@ -16,7 +16,7 @@ from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, V
 from frbench.harness.core.face_data import PairBatch, UserSet
 from frbench.harness.evaluation.cell import Cell
 from frbench.harness.protocols.cloaking.protocol import Cloaking
-from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage
+from frbench.harness.protocols.cloaking.trackers.base import Scenario, SplitData
 from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
@@ -39,7 +39,7 @@ def users(people: int = 5, shots: int = 10, spread: float = 25, seed: int = 0) -
     )
 
 
-def stage(people: int = 4, shots: int = 7, dim: int = 3, seed: int = 0, **changes: Any) -> Stage:
+def stage(people: int = 4, shots: int = 7, dim: int = 3, seed: int = 0, **changes: Any) -> SplitData:
     """Random unit vectors: every third photo of each person is a test photo."""
     rng = np.random.default_rng(seed)
     identity = np.repeat(np.arange(people), shots)
@@ -52,8 +52,8 @@ def stage(people: int = 4, shots: int = 7, dim: int = 3, seed: int = 0, **change
         raise AssertionError("no pixels here")
 
     fields: dict[str, Any] = {
-        "labels": identity[~test],
-        "answers": identity[test],
+        "train_labels": identity[~test],
+        "test_labels": identity[test],
         "natural": unit(int((~test).sum())),
         "cloaked": unit(int((~test).sum())),
         "tests": unit(int(test.sum())),
@@ -62,13 +62,13 @@ def stage(people: int = 4, shots: int = 7, dim: int = 3, seed: int = 0, **change
         "recognizer": None,
         "seed": seed,
     }
-    return Stage(**(fields | changes))
+    return SplitData(**(fields | changes))
 
 
-def turns(stage: Stage) -> list[Scene]:
+def turns(stage: SplitData) -> list[Scenario]:
     """Nobody's, then each user's alone."""
-    nobody = Scene(None, np.zeros(len(stage.labels), bool))
-    return [nobody, *(Scene(user, stage.labels == user) for user in range(stage.people))]
+    nobody = Scenario(None, np.zeros(len(stage.train_labels), bool))
+    return [nobody, *(Scenario(user, stage.train_labels == user) for user in range(stage.people))]
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,10 @@ def tracker(thing: Any, folder: Path) -> Outputs:
     test = torch.arange(28) % 7 % 3 == 0
     changes = {"training_images": lambda scene: photos[~test].clone(), "test_images": lambda: photos[test]}
     here = stage(people=4, shots=7, dim=16, recognizer=recognizer, **changes)
-    answers = list(thing.answers(here, turns(here)))
+    answers = list(thing.predict(here, turns(here)))
     return {
-        "named": [each for answer in answers for each in numbers(answer.ranked[:, 0])],
-        "learnt": [float(answer.learnt.mean()) for answer in answers],
+        "predicted": [each for answer in answers for each in numbers(answer.ranked[:, 0])],
+        "train_accuracy": [float(answer.train_correct.mean()) for answer in answers],
     }
 
 

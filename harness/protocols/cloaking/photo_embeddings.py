@@ -1,7 +1,7 @@
-"""What users publish and what a tracker makes of it: cloaks as files, photos behind a defense, embeddings.
+"""Photos of cloaking users: cloaks as 8-bit files, photos after a defense, and embeddings, each kept in the store.
 
-Everything here is found in the store where it was made before: cloaks by what the cloaker saw, purified photos by the
-purifier, embeddings by the recognizer and the very pixels, so that cells share all that they have in common.
+Cloaks are kept by what the cloaker saw, purified photos by the purifier, and embeddings by the recognizer and the
+pixels, so that cells share what they have in common.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from frbench.harness.metrics.perturbation import GRAY_LEVELS, rms, sizes, ssim
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos as files hold them: uint8 (M, H, W, 3)."""
+    """Photos as files: uint8 (M, H, W, 3)."""
 
     images: np.ndarray
 
@@ -38,16 +38,19 @@ class Photos:
         return fingerprint(self.images)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Photo numbers, so many at a time as a file of the cache holds."""
+        """Numbers of the photos, one block of the cache at a time."""
         photos = np.arange(len(self.images))
         yield from (photos[first : first + BLOCK_SIZE] for first in range(0, len(photos), BLOCK_SIZE))
 
 
 @dataclass(frozen=True)
-class Cloaks:
-    """What users upload. table: one row per photo; ``worn`` is false where it stayed natural.
+class PublishedPhotos:
+    """What users publish when all of them cloak.
 
-    That is where the cloak broke, left the budget, or changed nothing in 8 bits.
+    Args:
+        photos: cloaked, or natural where the cloak is not finite, exceeds the budget, or changes nothing in 8 bits.
+        table: one row per photo with the size of its change; ``cloaked`` is false where the photo is natural.
+        generated: whether any cloak was made now and not found in the store.
     """
 
     photos: Photos
@@ -55,61 +58,60 @@ class Cloaks:
     generated: bool
 
 
-def cloaks(crafting: Crafting) -> Cloaks:
-    """The cloak of every photo, rounded to 8 bits; a photo whose cloak broke or left the budget stays natural."""
-    users, uploaded, tables, generated = crafting.data, [], [], False
+def publish(crafting: Crafting) -> PublishedPhotos:
+    """Cloak every photo and round to 8 bits."""
+    users, published, tables, generated = crafting.data, [], [], False
     for block in crafting.blocks(np.arange(len(users))):
         generated |= block.generated
         natural = users.batch(block.index).probe
         fits = crafting.budget.fits(block.images, natural) & ~torch.from_numpy(block.facts["broken"])
-        worn = torch.where(fits[:, None, None, None], block.images, natural)
-        uploaded.append(to_bytes(worn))
-        measured = sizes(natural, load_images(uploaded[-1], np.arange(len(worn))))
+        published.append(to_bytes(torch.where(fits[:, None, None, None], block.images, natural)))
+        measured = sizes(natural, load_images(published[-1], np.arange(len(natural))))
         attacked = {name: block.facts[name] for name in ("broken", "exceeded")}
         columns = {"index": block.index, "fits": fits.numpy(), **attacked}
         tables.append(pd.DataFrame({**columns, **{name: values.numpy() for name, values in measured.items()}}))
     table = pd.concat(tables, ignore_index=True)
-    table = table.assign(dssim=(1 - table["ssim"]) / 2, worn=table["fits"] & (table["linf"] > 0))
-    return Cloaks(Photos(np.concatenate(uploaded)), table, generated)
+    table = table.assign(dssim=(1 - table["ssim"]) / 2, cloaked=table["fits"] & (table["linf"] > 0))
+    return PublishedPhotos(Photos(np.concatenate(published)), table, generated)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Photos as the recognizer has them: unit vectors (M, D); psnr in dB and ssim (M,) against the natural photos."""
+class PhotoEmbeddings:
+    """Unit embeddings (M, D) of photos; PSNR in dB (M,) and SSIM (M,) of the embedded images to the natural photos."""
 
     vectors: Tensor
     psnr: np.ndarray
     ssim: np.ndarray
 
-    def likeness(self, other: Seen) -> np.ndarray:
-        """Cosine (M,) of each photo here and there."""
+    def cosine_to(self, other: PhotoEmbeddings) -> np.ndarray:
+        """Cosine (M,) between the two embeddings of each photo."""
         return cosine(self.vectors, other.vectors).cpu().numpy()
 
 
 @dataclass(frozen=True)
-class Looks:
-    """All photos four times: natural and cloaked, as they are and behind the tracker's defense."""
+class EmbeddedPhotos:
+    """All photos four times: natural and cloaked, without and with the tracker's defense."""
 
-    natural: Seen
-    purified: Seen
-    cloaked: Seen
-    both: Seen
+    natural: PhotoEmbeddings
+    purified: PhotoEmbeddings
+    cloaked: PhotoEmbeddings
+    purified_cloaked: PhotoEmbeddings
 
-    def of_natural(self) -> dict[str, float]:
-        """Medians over all photos of what the defense does to natural ones."""
-        return _medians(self._behind(self.purified))
+    def fidelity_of_natural(self) -> dict[str, float]:
+        """Medians over all photos: how similar the defense leaves natural photos."""
+        return _medians(self._fidelity(self.purified))
 
-    def of_cloaked(self, rows: np.ndarray) -> dict[str, float]:
-        """Medians over the photos ``rows`` of what is left of their cloaks behind the defense; NaN of none.
+    def fidelity_of_cloaked(self, rows: np.ndarray) -> dict[str, float]:
+        """Medians over the photos ``rows``: how similar cloaked photos are to natural ones after the defense.
 
-        ``cosine_bare`` is of the cloaks without it, ``..._natural`` of the same photos natural behind it.
+        ``cosine_bare`` is without the defense; ``..._natural`` of the same photos natural, with it. NaN of no rows.
         """
-        found = {**self._behind(self.both), "cosine_bare": self.cloaked.likeness(self.natural)}
-        found |= {f"{name}_natural": values for name, values in self._behind(self.purified).items()}
+        found = {**self._fidelity(self.purified_cloaked), "cosine_bare": self.cloaked.cosine_to(self.natural)}
+        found |= {f"{name}_natural": values for name, values in self._fidelity(self.purified).items()}
         return _medians({name: values[rows] for name, values in found.items()})
 
-    def _behind(self, seen: Seen) -> dict[str, np.ndarray]:
-        return {"psnr": seen.psnr, "ssim": seen.ssim, "cosine": seen.likeness(self.natural)}
+    def _fidelity(self, photos: PhotoEmbeddings) -> dict[str, np.ndarray]:
+        return {"psnr": photos.psnr, "ssim": photos.ssim, "cosine": photos.cosine_to(self.natural)}
 
 
 def _medians(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -117,10 +119,14 @@ def _medians(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Enrolment:
-    """The tracker's own machinery. purifier: what it passes its photos through, None for nothing.
+class PhotoEncoder:
+    """A tracker's recognizer with the purifier in front of it.
 
-    natural: what fidelity is measured against. Noise of a random purifier hangs on the number of the photo.
+    Args:
+        recognizer: embeds the photos.
+        purifier: applied to the photos first; None for nothing. Its noise depends on the number of the photo.
+        natural: the natural photos, to which PSNR and SSIM are measured.
+        execution: where results are kept and networks run.
     """
 
     recognizer: Recognizer
@@ -129,7 +135,7 @@ class Enrolment:
     execution: Execution
 
     def images(self, photos: Photos, rows: np.ndarray) -> Images:
-        """Photos ``rows``, rising, behind the defense: (n, 3, H, W) on the device."""
+        """Photos ``rows``, ascending, after the purifier: (n, 3, H, W) on the device."""
         parts = []
         for block in photos.blocks():
             wanted = rows[(rows >= block[0]) & (rows <= block[-1])]
@@ -137,14 +143,15 @@ class Enrolment:
                 parts.append(self._purified(photos, block)[torch.from_numpy(wanted - block[0])])
         return torch.cat(parts).to(self.execution.device)
 
-    def seen(self, photos: Photos) -> Seen:
-        """All photos, behind the defense, as the recognizer has them."""
-        parts = [self._seen(self._purified(photos, block), block) for block in photos.blocks()]
+    def embeddings(self, photos: Photos) -> PhotoEmbeddings:
+        """Embeddings of all photos after the purifier."""
+        parts = [self._embedded(self._purified(photos, block), block) for block in photos.blocks()]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Seen(torch.from_numpy(found["vectors"]).to(self.execution.device), found["psnr"], found["ssim"])
+        vectors = torch.from_numpy(found["vectors"]).to(self.execution.device)
+        return PhotoEmbeddings(vectors, found["psnr"], found["ssim"])
 
     def _purified(self, photos: Photos, block: np.ndarray) -> Images:
-        """Photos ``block`` behind the defense, on the CPU."""
+        """Photos ``block`` after the purifier, on the CPU."""
         plain = load_images(photos.images, block)
         if self.purifier is None:
             return plain
@@ -152,14 +159,14 @@ class Enrolment:
         key = fingerprint(purifier, photos.digest, self.execution.seed if purifier.random else None)
 
         def make() -> dict[str, np.ndarray]:
-            purified = self._passed(purifier, plain, block)
+            purified = self._purify(purifier, plain, block)
             return {} if torch.equal(purified, plain) else {"images": purified.contiguous().numpy()}
 
         arrays = self.execution.store.get_or_make("purified", f"{key}/{block[0]}", make).arrays
         return torch.from_numpy(arrays["images"]) if arrays else plain
 
     @torch.no_grad()
-    def _passed(self, purifier: Purifier, images: Images, block: np.ndarray) -> Images:
+    def _purify(self, purifier: Purifier, images: Images, block: np.ndarray) -> Images:
         run, parts = self.execution, []
         draw = Draw(run.seed, Stream.JUDGING)
         for part in run.batches_with_progress(len(images), "purification", "photos"):
@@ -167,13 +174,13 @@ class Enrolment:
             parts.append(purify(purifier, images[part].to(run.device), index, draw).cpu())
         return torch.cat(parts)
 
-    def _seen(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:
+    def _embedded(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:
         natural = load_images(self.natural.images, block)
         key = fingerprint(self.recognizer, images, natural)
-        return self.execution.store.get_or_make("embeddings", key, lambda: self._embedded(images, natural)).arrays
+        return self.execution.store.get_or_make("embeddings", key, lambda: self._embed(images, natural)).arrays
 
     @torch.no_grad()
-    def _embedded(self, images: Images, natural: Images) -> dict[str, np.ndarray]:
+    def _embed(self, images: Images, natural: Images) -> dict[str, np.ndarray]:
         run, parts = self.execution, []
         for part in run.batches_with_progress(len(images), "embeddings", "photos"):
             vectors = self.recognizer.embed(images[part].to(run.device)).cpu()

@@ -1,12 +1,13 @@
-"""Cloaks as poisoning: users publish cloaked photos, a tracker trains on them and is asked about natural ones.
+"""The cloaking protocol: users publish cloaked photos, and a tracker that trains on them is tested on natural ones.
 
-Every user in turn is the only one who cloaks (and, with ``fraction``, some others do). The tracker passes all photos
-that it trains on through its defense, because it does not know who cloaks; photos that it is asked about are natural
-and untouched. A photo that is not recognised as its user's is a success of the cloak (specs/cloaks_puface 1.2).
+Every user in turn is the only one who cloaks (``fraction`` adds others). The tracker applies its defense to all of its
+training photos, because it does not know who cloaks; test photos are natural, without the defense. A cloak succeeds on
+a test photo that is not recognised as its user's (PuFace).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -30,14 +31,20 @@ from frbench.harness.protocols.cloaking.metrics import (
     clean_measurements,
     control_rows,
     size_measurements,
-    turn_rows,
+    user_rows,
     with_control,
 )
-from frbench.harness.protocols.cloaking.photo_embeddings import Cloaks, Enrolment, Looks, Photos, cloaks
-from frbench.harness.protocols.cloaking.photo_pairs import preflight
-from frbench.harness.protocols.cloaking.splits import Split, check_uncloaked, published_cloaks, scenes, split
-from frbench.harness.protocols.cloaking.trackers.base import Scene, Stage, Tracker
-from frbench.harness.protocols.cloaking.visual_samples import pictures, plane
+from frbench.harness.protocols.cloaking.photo_embeddings import (
+    EmbeddedPhotos,
+    PhotoEncoder,
+    Photos,
+    PublishedPhotos,
+    publish,
+)
+from frbench.harness.protocols.cloaking.photo_pairs import accuracy_flags
+from frbench.harness.protocols.cloaking.splits import Split, check_uncloaked, published_cloaks, scenarios, split
+from frbench.harness.protocols.cloaking.trackers.base import Scenario, SplitData, Tracker
+from frbench.harness.protocols.cloaking.visual_samples import projected_embeddings, sample_images
 from frbench.harness.protocols.pair_metrics import views_measurements
 from frbench.harness.recognizers.trainable import Reteaching
 from frbench.harness.runtime.progress import over
@@ -45,8 +52,11 @@ from frbench.harness.storage.records import Kind, plain
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.goals import Cloak
 
-_UNLEARNT = 0.9  # fit below this: the tracker never learned the user, and its errors say nothing about the cloak
-_FEW = 0.1  # share of photos left natural above which the figure is one of few cloaks
+_LEARNED = 0.9  # least accuracy on the training photos; below, errors say nothing about the cloak
+_LEFT_NATURAL = 0.1  # share of photos left natural above which the result is flagged
+
+
+_Rounds = Sequence[tuple[Split, Sequence[Scenario]]]
 
 
 @dataclass(frozen=True)
@@ -79,35 +89,36 @@ class Cloaking:
     border_probe_threshold: Fraction = 0.75
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome:
-        """Measure ``cell``; one row per split, user and test photo goes to ``store``, with pictures."""
+        """Measure ``cell``; one row per split, user and test photo and sample images go to ``store``."""
         self._check(cell)
-        bare, behind = _enrolments(cell, store)
-        weak = preflight(cell, bare)
+        bare, encoder = _encoders(cell, store)
+        low_accuracy = accuracy_flags(cell, bare)
         crafting = None if cell.attack is None else _crafting(cell, store)
-        worn = None if crafting is None else cloaks(crafting)
-        photos = bare.natural if worn is None else worn.photos
-        looks = Looks(bare.seen(bare.natural), behind.seen(bare.natural), bare.seen(photos), behind.seen(photos))
+        published = None if crafting is None else publish(crafting)
+        photos = bare.natural if published is None else published.photos
+        plain_photos = (bare.embeddings(bare.natural), encoder.embeddings(bare.natural))
+        embedded = EmbeddedPhotos(*plain_photos, bare.embeddings(photos), encoder.embeddings(photos))
         rounds = self._rounds(cell)
-        rows, control = self._asked(cell, behind, photos, looks, rounds)
-        clean = clean_measurements(control, self.bootstrap) | {"fidelity": looks.of_natural()}
-        if crafting is None or worn is None:
-            return Outcome(plain({"clean": clean, "attack": None}), weak, None)
-        rows, users = with_control(rows, control), cell.users.identity
-        published = worn.table[published_cloaks(users, rounds)]
-        cloaked = published.index[published["worn"]].to_numpy()
+        rows, control = self._predicted(cell, encoder, photos, embedded, rounds)
+        clean = clean_measurements(control, self.bootstrap) | {"fidelity": embedded.fidelity_of_natural()}
+        if crafting is None or published is None:
+            return Outcome(plain({"clean": clean, "attack": None}), low_accuracy, None)
+        rows, identity = with_control(rows, control), cell.users.identity
+        table = published.table[published_cloaks(identity, rounds)]
+        cloaked = table.index[table["cloaked"]].to_numpy()
+        natural_and_cloaked = cell.users.images[cloaked], photos.images[cloaked]
         attack = {
             **attack_measurements(rows, self.bootstrap),
-            **size_measurements(published),
-            "fidelity": looks.of_cloaked(cloaked),
-            "border_probe_accuracy": border_accuracy(
-                cell.users.images[cloaked], photos.images[cloaked], users[cloaked]
-            ),
+            **size_measurements(table),
+            "fidelity": embedded.fidelity_of_cloaked(cloaked),
+            "border_probe_accuracy": border_accuracy(*natural_and_cloaked, identity[cloaked]),
             **views_measurements(crafting.views),
         }
         store.write_scores(cell.fingerprint(), rows)
-        kept = pictures(users, cloaked, photos, behind, self.num_samples) | plane(users, cloaked, looks)
-        store.write_sample_images(cell.fingerprint(), kept)
-        return Outcome(plain({"clean": clean, "attack": attack}), [*weak, *self._flags(attack, worn)], worn.generated)
+        samples = sample_images(identity, cloaked, photos, encoder, self.num_samples)
+        store.write_sample_images(cell.fingerprint(), samples | projected_embeddings(identity, cloaked, embedded))
+        flags = [*low_accuracy, *self._flags(attack, published)]
+        return Outcome(plain({"clean": clean, "attack": attack}), flags, published.generated)
 
     def _check(self, cell: Cell) -> None:
         """Raises Refused: an attack that never stops. Raises ConfigError: no photo of a user would be cloaked."""
@@ -115,88 +126,95 @@ class Cloaking:
             Cloak().check(cell.attack)
             check_uncloaked(cell.users.identity, self.test_share, self.uncloaked_training_photos)
 
-    def _rounds(self, cell: Cell) -> list[tuple[Split, list[Scene]]]:
-        """Every split, with the scenes that are played in it: the control alone where nobody attacks."""
+    def _rounds(self, cell: Cell) -> _Rounds:
+        """Every split with its scenarios; only the control without an attack."""
         identity, rounds = cell.users.identity, []
         for number in range(self.splits):
             part = split(identity, self.test_share, cell.seed, number)
-            company = (self.uncloaked_training_photos, self.fraction, self.tracker.users, cell.seed, number)
-            rounds.append((part, scenes(identity, part.train, *company)[: None if cell.attack else 1]))
+            options = (self.uncloaked_training_photos, self.fraction, self.tracker.users, cell.seed, number)
+            rounds.append((part, scenarios(identity, part.train, *options)[: None if cell.attack else 1]))
         return rounds
 
-    def _asked(
-        self, cell: Cell, behind: Enrolment, photos: Photos, looks: Looks, rounds: list[tuple[Split, list[Scene]]]
+    def _predicted(
+        self, cell: Cell, encoder: PhotoEncoder, photos: Photos, embedded: EmbeddedPhotos, rounds: _Rounds
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Rows of the users' turns (none where nobody attacks) and of the controls."""
-        identity, turns, controls = cell.users.identity, [], []
+        """Rows of the cloaking users (none without an attack) and of the controls."""
+        identity, cloaking, controls = cell.users.identity, [], []
         for number, (part, played) in enumerate(rounds):
-            stage = _stage(behind, photos, looks, part, identity, number)
-            answers = self.tracker.answers(stage, played)
-            for scene in over(played, "tracker", "trainings", 1):
-                answer = next(answers)
-                if scene.user is None:
-                    controls.append(control_rows(number, part.test, stage.answers, answer))
+            data = _split_data(encoder, photos, embedded, part, identity, number)
+            predictions = self.tracker.predict(data, played)
+            for scenario in over(played, "tracker", "trainings", 1):
+                found = next(predictions)
+                if scenario.user is None:
+                    controls.append(control_rows(number, part.test, data.test_labels, found))
                 else:
-                    turns.append(turn_rows(number, part.test, stage.answers, stage.labels, scene, answer))
-        return pd.concat(turns, ignore_index=True) if turns else pd.DataFrame(), pd.concat(controls, ignore_index=True)
+                    labels = data.test_labels, data.train_labels
+                    cloaking.append(user_rows(number, part.test, *labels, scenario, found))
+        rows = pd.concat(cloaking, ignore_index=True) if cloaking else pd.DataFrame()
+        return rows, pd.concat(controls, ignore_index=True)
 
-    def _flags(self, attack: dict[str, Any], worn: Cloaks) -> list[Flag]:
+    def _flags(self, attack: dict[str, Any], published: PublishedPhotos) -> list[Flag]:
         found = {
-            Flag.BROKEN_IMAGES: bool(worn.table["broken"].any()),
-            Flag.BUDGET_VIOLATED: bool(worn.table["exceeded"].any()),
-            Flag.LEFT_NATURAL: attack["left_natural"] > _FEW * attack["photos"],
-            Flag.TRACKER_DID_NOT_LEARN: attack["fit_accuracy"] < _UNLEARNT,
+            Flag.BROKEN_IMAGES: bool(published.table["broken"].any()),
+            Flag.BUDGET_VIOLATED: bool(published.table["exceeded"].any()),
+            Flag.LEFT_NATURAL: attack["left_natural"] > _LEFT_NATURAL * attack["photos"],
+            Flag.TRACKER_DID_NOT_LEARN: attack["fit_accuracy"] < _LEARNED,
             Flag.GEOMETRY_LEAK: (attack["border_probe_accuracy"] or 0) > self.border_probe_threshold,
         }
         return [flag for flag, raised in found.items() if raised]
 
 
-def _enrolments(cell: Cell, store: ResultStore) -> tuple[Enrolment, Enrolment]:
-    """The tracker without and with its defense."""
+def _encoders(cell: Cell, store: ResultStore) -> tuple[PhotoEncoder, PhotoEncoder]:
+    """The tracker's encoder without and with its defense.
+
+    Raises Refused: the recognizer has no embeddings, or the defense is no purifier of images.
+    """
     if compares(cell.recognizer):
-        raise Refused(f"a tracker learns from embeddings and {cell.recognizer.name} gives only similarities")
+        raise Refused(f"a tracker trains on embeddings and {cell.recognizer.name} returns only similarities")
     work = (Photos(cell.users.images[:]), cell.execution(store))
     if isinstance(cell.defense, Reteaching):
-        alone = Enrolment(cell.defense.retaught(cell.recognizer), None, *work)
-        return alone, alone
+        encoder = PhotoEncoder(cell.defense.retaught(cell.recognizer), None, *work)
+        return encoder, encoder
     if not isinstance(cell.defense, Purifying):
         raise Refused(
-            f"{type(cell.defense).__name__} is no purifier of images, so a tracker cannot pass its training photos "
-            "through it; take a defense that is"
+            f"{type(cell.defense).__name__} is not a purifier of images, so a tracker cannot apply it to its training "
+            "photos; take a purifier, such as defense=puface"
         )
-    return Enrolment(cell.recognizer, None, *work), Enrolment(cell.recognizer, cell.defense.purifier(), *work)
+    return PhotoEncoder(cell.recognizer, None, *work), PhotoEncoder(cell.recognizer, cell.defense.purifier(), *work)
 
 
 def _crafting(cell: Cell, store: ResultStore) -> Crafting:
-    """The cloaker at work. There is no threshold to pass: that of every pair is the lowest cosine there is."""
+    """The cloaker. Without a threshold to pass, that of every photo is the lowest cosine."""
     assert cell.attack is not None and not compares(cell.recognizer)
-    nothing = torch.full((len(cell.users),), -1.0)
+    lowest = torch.full((len(cell.users),), -1.0)
     bare = lifted(cell.recognizer)
-    views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: nothing, cell.seed))
+    views = cell.threat.views(Victim(bare, cell.defense, lifted, lambda verifier: lowest, cell.seed))
     judge = cell.defense.protect(bare)
     work = (cell.attack, cell.goal, cell.budget, cell.execution(store))
     return Crafting(cell.users, views, judge, *work)
 
 
-def _stage(behind: Enrolment, photos: Photos, looks: Looks, part: Split, identity: np.ndarray, number: int) -> Stage:
-    """What the tracker has of one split."""
-    train, test = (torch.from_numpy(rows).to(behind.execution.device) for rows in part)
-    bare = replace(behind, purifier=None)
+def _split_data(
+    encoder: PhotoEncoder, photos: Photos, embedded: EmbeddedPhotos, part: Split, identity: np.ndarray, number: int
+) -> SplitData:
+    train, test = (torch.from_numpy(rows).to(encoder.execution.device) for rows in part)
+    bare = replace(encoder, purifier=None)
 
-    def training_images(scene: Scene) -> Images:
-        images = behind.images(behind.natural, part.train)
-        if scene.cloaked.any():
-            images[torch.from_numpy(scene.cloaked).to(images.device)] = behind.images(photos, part.train[scene.cloaked])
+    def training_images(scenario: Scenario) -> Images:
+        images = encoder.images(encoder.natural, part.train)
+        if scenario.cloaked.any():
+            rows = torch.from_numpy(scenario.cloaked).to(images.device)
+            images[rows] = encoder.images(photos, part.train[scenario.cloaked])
         return images
 
-    return Stage(
-        labels=identity[part.train],
-        answers=identity[part.test],
-        natural=looks.purified.vectors[train],
-        cloaked=looks.both.vectors[train],
-        tests=looks.natural.vectors[test],
+    return SplitData(
+        train_labels=identity[part.train],
+        test_labels=identity[part.test],
+        natural=embedded.purified.vectors[train],
+        cloaked=embedded.purified_cloaked.vectors[train],
+        tests=embedded.natural.vectors[test],
         training_images=training_images,
-        test_images=partial(bare.images, behind.natural, part.test),
-        recognizer=behind.recognizer,
-        seed=int(np.random.SeedSequence((behind.execution.seed, number)).generate_state(1)[0]),
+        test_images=partial(bare.images, encoder.natural, part.test),
+        recognizer=encoder.recognizer,
+        seed=int(np.random.SeedSequence((encoder.execution.seed, number)).generate_state(1)[0]),
     )

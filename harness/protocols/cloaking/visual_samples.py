@@ -1,4 +1,4 @@
-"""What a cloaking cell keeps to be looked at: a few photos, and the plane on which one user's embeddings move."""
+"""Images and embeddings that a cloaking cell keeps for figures."""
 
 from __future__ import annotations
 
@@ -7,48 +7,65 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.face_data import load_images
-from frbench.harness.protocols.cloaking.photo_embeddings import Enrolment, Looks, Photos
+from frbench.harness.protocols.cloaking.photo_embeddings import EmbeddedPhotos, PhotoEncoder, Photos
 
-PEOPLE = 10  # on the plane: the first user, whose cloaks are shown, and some others
+PEOPLE = 10  # whose embeddings are projected: the first user, whose cloaks are shown, and the next nine
 
 
-def pictures(
-    identity: np.ndarray, worn: np.ndarray, cloaked: Photos, behind: Enrolment, count: int
+def sample_images(
+    identity: np.ndarray, cloaked: np.ndarray, published: Photos, encoder: PhotoEncoder, count: int
 ) -> dict[str, np.ndarray]:
-    """The first cloaked photo of each of the first ``count`` users who have one, three times.
+    """The first cloaked photo of each of the first ``count`` users who have one.
 
-    worn: the photos that are cloaked, rising. Images float32 (n, H, W, 3) in [0, 1]: natural, cloaked, and purified,
-    which is the cloaked photo behind the defense.
+    Args:
+        identity: user of each photo (M,).
+        cloaked: numbers of the cloaked photos, ascending.
+        published: what users publish.
+        encoder: the tracker with its defense.
+        count: number of users.
+
+    Returns:
+        float32 (n, H, W, 3) in [0, 1]: ``natural``, ``cloaked`` and ``purified``, the cloaked photo after the defense;
+        ``index`` and ``user`` (n,).
     """
-    users, first = np.unique(identity[worn], return_index=True)
-    rows = worn[first[:count]]
+    users, first = np.unique(identity[cloaked], return_index=True)
+    rows = cloaked[first[:count]]
     images = {
-        "natural": load_images(behind.natural.images, rows),
-        "cloaked": load_images(cloaked.images, rows),
-        "purified": behind.images(cloaked, rows).cpu() if len(rows) else load_images(cloaked.images, rows),
+        "natural": load_images(encoder.natural.images, rows),
+        "cloaked": load_images(published.images, rows),
+        "purified": encoder.images(published, rows).cpu() if len(rows) else load_images(published.images, rows),
     }
     arrays = {name: each.permute(0, 2, 3, 1).numpy() for name, each in images.items()}
     return {**arrays, "index": rows, "user": users[:count]}
 
 
-def plane(identity: np.ndarray, worn: np.ndarray, looks: Looks) -> dict[str, np.ndarray]:
-    """Photos of ten people on two axes: float32 (n, 2) for each look. Of the first user those that are cloaked.
+def projected_embeddings(identity: np.ndarray, cloaked: np.ndarray, embedded: EmbeddedPhotos) -> dict[str, np.ndarray]:
+    """Embeddings of ten people on two axes: float32 (n, 2) for each version of the photos.
 
-    worn: the photos that are cloaked; where the first user has none, all of that user's photos are shown.
+    The axes are the principal components of the first user's photos, natural and cloaked: on those of all people the
+    move of one user is hardly visible.
 
-    The axes are the principal ones of the first user's photos, natural and cloaked: on those of all people together
-    the move of one of them is hardly seen.
+    Args:
+        identity: user of each photo (M,).
+        cloaked: numbers of the cloaked photos, ascending; without any of the first user, all photos of that user are
+            shown.
+        embedded: all photos.
     """
-    own = worn[identity[worn] == 0]
+    own = cloaked[identity[cloaked] == 0]
     own = own if len(own) else np.flatnonzero(identity == 0)
     rows = np.concatenate([own, np.flatnonzero((identity > 0) & (identity < PEOPLE))])
-    shown = torch.cat([_some(looks.natural.vectors, own), _some(looks.cloaked.vectors, own)])
-    centre = shown.mean(dim=0)
-    axes = torch.linalg.svd(shown - centre, full_matrices=False).Vh[:2]
-    each = {"natural": looks.natural, "cloaked": looks.cloaked, "purified": looks.purified, "both": looks.both}
-    points = {name: ((_some(seen.vectors, rows) - centre) @ axes.T).numpy() for name, seen in each.items()}
+    spread = torch.cat([_rows(embedded.natural.vectors, own), _rows(embedded.cloaked.vectors, own)])
+    centre = spread.mean(dim=0)
+    axes = torch.linalg.svd(spread - centre, full_matrices=False).Vh[:2]
+    versions = {
+        "natural": embedded.natural,
+        "cloaked": embedded.cloaked,
+        "purified": embedded.purified,
+        "both": embedded.purified_cloaked,
+    }
+    points = {name: ((_rows(each.vectors, rows) - centre) @ axes.T).numpy() for name, each in versions.items()}
     return {"plane_user": identity[rows], **{f"plane_{name}": found for name, found in points.items()}}
 
 
-def _some(vectors: Tensor, rows: np.ndarray) -> Tensor:
+def _rows(vectors: Tensor, rows: np.ndarray) -> Tensor:
     return vectors.cpu()[torch.from_numpy(rows)]

@@ -1,7 +1,7 @@
-"""Trackers: who trains an identifier on photos that people published, some of them cloaked.
+"""The contract of trackers, which learn to identify people from photos that the people published, some of them cloaked.
 
-A ``Stage`` is one split of the photos; a ``Scene`` says who cloaks in it; a ``Tracker`` learns from each scene and
-names the test photos. Photos are numbered by their place in the split, people from 0.
+A ``SplitData`` is one split of the photos, a ``Scenario`` says who cloaks, and a ``Tracker`` is trained for each
+scenario and predicts the people of the test photos. Photos are numbered by their position in the split, people from 0.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings, Images, Recognizer
 
-SHOWN = 5  # names that a tracker gives for a photo, likeliest first
+TOP_K = 5  # people that a tracker predicts for a photo, the most probable first
 
 
 @dataclass(frozen=True)
-class Scene:
-    """``user``: whose turn it is, None for the control in which nobody cloaks; ``cloaked``: bool (n,), training photos.
+class Scenario:
+    """Who cloaks in one training.
 
-    Photos of other users may be cloaked too.
+    Args:
+        user: the cloaking user under test; None for the control in which nobody cloaks.
+        cloaked: bool (n,), which training photos are cloaked. Those of other users may be, too.
     """
 
     user: int | None
@@ -31,65 +33,77 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a tracker has in one split.
+class SplitData:
+    """Training and test photos of one split.
 
-    labels, answers:  int64 (n,) and (m,), the person of each training and of each test photo; every person has both.
-    natural, cloaked: embeddings (n, D) of the training photos behind the defense, uncloaked and cloaked.
-    tests:            embeddings (m, D) of the test photos, natural and never behind the defense.
-    training_images:  the training photos (n, 3, H, W) of a scene behind the defense, for who trains on pixels.
-    test_images:      the test photos (m, 3, H, W), likewise as ``tests``.
-    seed:             of this split.
+    Args:
+        train_labels: int64 (n,), person of each training photo; every person has training and test photos.
+        test_labels: int64 (m,), person of each test photo.
+        natural: embeddings (n, D) of the natural training photos after the tracker's defense.
+        cloaked: embeddings (n, D) of the cloaked training photos after the tracker's defense.
+        tests: embeddings (m, D) of the natural test photos, without the defense.
+        training_images: the training photos (n, 3, H, W) of a scenario after the defense.
+        test_images: the natural test photos (m, 3, H, W), without the defense.
+        recognizer: of the tracker.
+        seed: of this split.
     """
 
-    labels: np.ndarray
-    answers: np.ndarray
+    train_labels: np.ndarray
+    test_labels: np.ndarray
     natural: Embeddings
     cloaked: Embeddings
     tests: Embeddings
-    training_images: Callable[[Scene], Images]
+    training_images: Callable[[Scenario], Images]
     test_images: Callable[[], Images]
     recognizer: Recognizer
     seed: int
 
     @property
     def people(self) -> int:
-        return int(self.labels.max()) + 1
+        return int(self.train_labels.max()) + 1
 
-    def vectors(self, scene: Scene) -> Embeddings:
-        """Embeddings (n, D) of the training photos of ``scene``."""
-        cloaked = torch.from_numpy(scene.cloaked).to(self.natural.device)
+    def vectors(self, scenario: Scenario) -> Embeddings:
+        """Embeddings (n, D) of the training photos of ``scenario``."""
+        cloaked = torch.from_numpy(scenario.cloaked).to(self.natural.device)
         return torch.where(cloaked[:, None], self.cloaked, self.natural)
 
-    def own(self, scene: Scene) -> np.ndarray:
-        """Training photos of the scene's user, of everybody where it is nobody's turn: int64 (k,)."""
-        return np.arange(len(self.labels)) if scene.user is None else np.flatnonzero(self.labels == scene.user)
+    def own_photos(self, scenario: Scenario) -> np.ndarray:
+        """Training photos of the cloaking user, or of everybody in the control: int64 (k,)."""
+        if scenario.user is None:
+            return np.arange(len(self.train_labels))
+        return np.flatnonzero(self.train_labels == scenario.user)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """ranked: int64 (m, s), people named for each test photo, likeliest first; s is 5, or all where there are fewer.
+class Predictions:
+    """What a trained tracker predicts.
 
-    learnt: bool (k,), whether each training photo that ``Stage.own`` lists is named right.
+    Args:
+        ranked: int64 (m, s), people predicted for each test photo, the most probable first; s is 5, or the number of
+            people where it is smaller.
+        train_correct: bool (k,), whether each training photo of ``SplitData.own_photos`` is identified correctly.
     """
 
     ranked: np.ndarray
-    learnt: np.ndarray
+    train_correct: np.ndarray
 
 
 class Tracker(Protocol):
-    """``users``: how many users take their turn, the first so many, because training is dear; None for all.
+    """An identifier that is trained on published photos.
 
-    ``answers`` gives one answer for each scene, in their order, and trains anew for each: no scene sees another.
+    ``users``: only the first so many users are tested, because each needs a training of its own; None for all.
+    ``predict`` trains from the same start for each scenario, so that no scenario depends on another.
     """
 
     @property
     def users(self) -> int | None: ...
 
-    def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]: ...
+    def predict(self, split: SplitData, scenarios: Sequence[Scenario]) -> Iterator[Predictions]:
+        """The predictions for each scenario, in order."""
+        ...
 
 
 def ranked(scores: Tensor) -> np.ndarray:
-    """People int64 (m, s) by falling scores (m, people); of equal ones the first comes first."""
+    """The ``TOP_K`` people int64 (m, s) by descending ``scores`` (m, people); ties keep the order of the people."""
     order = scores.sort(dim=1, descending=True, stable=True).indices
-    return order[:, :SHOWN].cpu().numpy()
+    return order[:, :TOP_K].cpu().numpy()

@@ -1,4 +1,4 @@
-"""A linear classifier on frozen embeddings: each dimension standardised, then multinomial logistic regression."""
+"""Linear tracker: standardised embeddings of a frozen recognizer, then multinomial logistic regression."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ import torch
 
 from frbench.harness.core.domains import Positive, PositiveInt
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.protocols.cloaking.trackers.base import Answer, Scene, Stage, ranked
+from frbench.harness.protocols.cloaking.trackers.base import Predictions, Scenario, SplitData, ranked
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """scikit-learn's, refit for every scene from the same cold start.
+    """Logistic regression of scikit-learn, refit from a cold start for every scenario.
 
-    strength: C, the inverse of the L2 penalty. iterations: where lbfgs stops, converged or not, as in the published
-    evaluations.
+    Args:
+        C: inverse of the L2 penalty.
+        max_iter: iterations of lbfgs, which stops there converged or not, as in the published evaluations.
+        users: number of users to test; None for all.
     """
 
     identity = "tracker.linear_probe"
     version = 1
 
-    strength: Positive = 1.0
-    iterations: PositiveInt = 100
+    C: Positive = 1.0
+    max_iter: PositiveInt = 100
     users: PositiveInt | None = None
 
-    def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]:
-        tests = stage.tests.cpu().numpy()
-        for scene in scenes:
-            vectors, own = stage.vectors(scene).cpu().numpy(), stage.own(scene)
-            classifier = self._fitted(vectors, stage.labels)
-            chances = torch.from_numpy(classifier.predict_proba(tests))
-            yield Answer(ranked(chances), classifier.predict(vectors[own]) == stage.labels[own])
+    def predict(self, split: SplitData, scenarios: Sequence[Scenario]) -> Iterator[Predictions]:
+        tests = split.tests.cpu().numpy()
+        for scenario in scenarios:
+            vectors, own = split.vectors(scenario).cpu().numpy(), split.own_photos(scenario)
+            classifier = self._fitted(vectors, split.train_labels)
+            probabilities = torch.from_numpy(classifier.predict_proba(tests))
+            yield Predictions(ranked(probabilities), classifier.predict(vectors[own]) == split.train_labels[own])
 
     def _fitted(self, vectors: np.ndarray, labels: np.ndarray) -> Any:
         try:
@@ -46,9 +48,9 @@ class LinearProbe:
             from sklearn.preprocessing import StandardScaler
         except ImportError as error:
             raise FrbenchError(
-                f'the linear tracker needs scikit-learn: pip install "frbench[cloaking]" ({error})'
+                f'tracker=linear needs scikit-learn: pip install "frbench[cloaking]" ({error})'
             ) from error
-        model = LogisticRegression(C=self.strength, max_iter=self.iterations, random_state=0)
+        model = LogisticRegression(C=self.C, max_iter=self.max_iter, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return make_pipeline(StandardScaler(), model).fit(vectors, labels)

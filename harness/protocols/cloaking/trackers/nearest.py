@@ -1,4 +1,4 @@
-"""The nearest training photo names the person: a frozen recognizer and the cosine."""
+"""Nearest-neighbour tracker: the nearest training photo, by the cosine of a frozen recognizer, names the person."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Embeddings
 from frbench.harness.core.domains import PositiveInt
-from frbench.harness.protocols.cloaking.trackers.base import Answer, Scene, Stage, ranked
+from frbench.harness.protocols.cloaking.trackers.base import Predictions, Scenario, SplitData, ranked
 
 
 @dataclass(frozen=True)
 class NearestNeighbour:
-    """One nearest neighbour over unit vectors. A person ranks by the nearest of his or her photos.
+    """One nearest neighbour on unit vectors; people are ranked by the nearest of their photos.
 
-    Similarities to all natural and to all cloaked photos are worked out once; a scene changes those people alone of
-    whom some photo is cloaked. The answers are those of a refit.
+    Similarities to all natural and all cloaked photos are computed once; a scenario changes only the people who have
+    cloaked photos. The predictions equal those of a refit.
+
+    Args:
+        users: number of users to test; None for all.
     """
 
     identity = "tracker.nearest_neighbour"
@@ -28,32 +31,32 @@ class NearestNeighbour:
     users: PositiveInt | None = None
 
     @torch.no_grad()
-    def answers(self, stage: Stage, scenes: Sequence[Scene]) -> Iterator[Answer]:
-        shelves = [np.flatnonzero(stage.labels == person) for person in range(stage.people)]
-        natural, cloaked = stage.tests @ stage.natural.T, stage.tests @ stage.cloaked.T
-        usual = torch.stack([natural[:, shelf].amax(dim=1) for shelf in shelves], dim=1)
+    def predict(self, split: SplitData, scenarios: Sequence[Scenario]) -> Iterator[Predictions]:
+        photos = [np.flatnonzero(split.train_labels == person) for person in range(split.people)]
+        natural, cloaked = split.tests @ split.natural.T, split.tests @ split.cloaked.T
+        usual = torch.stack([natural[:, own].amax(dim=1) for own in photos], dim=1)
         known: dict[tuple[int, bytes], Tensor] = {}
 
-        def closest(person: int, worn: np.ndarray) -> Tensor:
-            """Similarity (m,) of each test photo to the nearest of a person's photos, cloaked where ``worn``."""
-            key = (person, worn.tobytes())
+        def nearest(person: int, is_cloaked: np.ndarray) -> Tensor:
+            """Similarity (m,) of each test photo to the nearest photo of a person, some of whose photos are cloaked."""
+            key = (person, is_cloaked.tobytes())
             if key not in known:
-                shelf, mask = shelves[person], torch.from_numpy(worn).to(natural.device)
-                known[key] = torch.where(mask, cloaked[:, shelf], natural[:, shelf]).amax(dim=1)
+                own, mask = photos[person], torch.from_numpy(is_cloaked).to(natural.device)
+                known[key] = torch.where(mask, cloaked[:, own], natural[:, own]).amax(dim=1)
             return known[key]
 
-        for scene in scenes:
+        for scenario in scenarios:
             scores = usual.clone()
-            for person in np.unique(stage.labels[scene.cloaked]):
-                scores[:, person] = closest(int(person), scene.cloaked[shelves[person]])
-            yield Answer(ranked(scores), _learnt(stage, scene))
+            for person in np.unique(split.train_labels[scenario.cloaked]):
+                scores[:, person] = nearest(int(person), scenario.cloaked[photos[person]])
+            yield Predictions(ranked(scores), _train_correct(split, scenario))
 
 
-def _learnt(stage: Stage, scene: Scene) -> np.ndarray:
-    """Whether each training photo of the user is nearest to one of the user's: itself, unless another is the same."""
-    vectors: Embeddings = stage.vectors(scene)
-    own = stage.own(scene)
-    exact = "donot_use_mm_for_euclid_dist"  # a product puts photos that are nearly alike at the same place
+def _train_correct(split: SplitData, scenario: Scenario) -> np.ndarray:
+    """Whether the nearest photo of each own training photo is of the same user: itself, unless another equals it."""
+    vectors: Embeddings = split.vectors(scenario)
+    own = split.own_photos(scenario)
+    exact = "donot_use_mm_for_euclid_dist"  # a matrix product cannot separate nearly equal photos
     nearest = torch.cdist(vectors[own], vectors, compute_mode=exact).argmin(dim=1).cpu().numpy()
-    found: np.ndarray = stage.labels[nearest] == stage.labels[own]
-    return found
+    correct: np.ndarray = split.train_labels[nearest] == split.train_labels[own]
+    return correct

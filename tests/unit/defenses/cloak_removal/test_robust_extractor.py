@@ -110,7 +110,7 @@ def test_that_a_tracker_uses_it_in_place_of_the_recognizer(taught: RobustExtract
 def test_that_a_tracker_trains_it_further(taught: RobustExtractor, tmp_path: Path) -> None:
     """The whole network learns from the training photos: cloaked ones are somebody else to it, unless it was taught."""
     plain = cloaking_cell(negatives, recognizer=Deep())
-    trained = replace(plain, protocol=replace(plain.protocol, tracker=FineTuned(epochs=4, rate=0.1, users=2), splits=1))
+    trained = replace(plain, protocol=replace(plain.protocol, tracker=FineTuned(epochs=4, lr=0.1, users=2), splits=1))
     store = ResultStore(tmp_path)
     without = run_cell(trained, store)["measurements"]
     behind = run_cell(replace(trained, defense=taught), store)["measurements"]

@@ -11,8 +11,8 @@ from frbench.harness.protocols.cloaking.metrics import attack_measurements, clea
 
 def rows(*each: tuple[int, int, int, bool, bool]) -> pd.DataFrame:
     """Turns as (split, user, photo, recognised, among five), on a tracker that knows half of its others."""
-    frame = pd.DataFrame(each, columns=["split", "user", "index", "recognised", "among_five"])
-    return frame.assign(normal=0.5, learnt=np.where(frame["user"] == 0, 1.0, 0.7))
+    frame = pd.DataFrame(each, columns=["split", "user", "index", "recognised", "top5"])
+    return frame.assign(normal=0.5, train_accuracy=np.where(frame["user"] == 0, 1.0, 0.7))
 
 
 def test_that_success_is_the_mean_over_users_and_not_over_photos() -> None:

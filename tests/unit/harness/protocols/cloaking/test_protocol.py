@@ -21,8 +21,8 @@ from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy
-from frbench.harness.protocols.cloaking.photo_embeddings import Enrolment, Photos
-from frbench.harness.protocols.cloaking.splits import check_uncloaked, published_cloaks, scenes, split
+from frbench.harness.protocols.cloaking.photo_embeddings import PhotoEncoder, Photos
+from frbench.harness.protocols.cloaking.splits import check_uncloaked, published_cloaks, scenarios, split
 from frbench.harness.protocols.cloaking.trackers.finetuned import FineTuned
 from frbench.harness.protocols.cloaking.trackers.linear import LinearProbe
 from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
@@ -64,7 +64,7 @@ def test_that_a_share_that_leaves_a_user_nothing_is_told_in_one_line(share: floa
 def test_that_each_user_cloaks_in_turn_but_for_uncloaked_training_photos() -> None:
     train = split(IDENTITY, 0.3, 0, 0).train
     labels = IDENTITY[train]
-    nobody, *turns = scenes(IDENTITY, train, uncloaked=2, fraction=0, users=4, seed=0, number=0)
+    nobody, *turns = scenarios(IDENTITY, train, uncloaked=2, fraction=0, users=4, seed=0, number=0)
     assert (nobody.user, nobody.cloaked.any()) == (None, False)
     assert [scene.user for scene in turns] == [0, 1, 2, 3]
     for scene in turns:
@@ -85,7 +85,7 @@ def test_that_uncloaked_training_photos_leave_each_user_a_cloaked_one() -> None:
 @pytest.mark.parametrize(("fraction", "company"), [(0.2, 1), (0.5, 3), (1.0, 5)])
 def test_that_a_fraction_of_the_others_cloaks_too(fraction: float, company: int) -> None:
     train = split(IDENTITY, 0.3, 0, 0).train
-    played = scenes(IDENTITY, train, 1, fraction, None, 0, 0)[1:]
+    played = scenarios(IDENTITY, train, 1, fraction, None, 0, 0)[1:]
     worn = [set(IDENTITY[train][scene.cloaked]) for scene in played]
     assert all(scene.user in who and len(who) == company + 1 for scene, who in zip(played, worn, strict=True))
     for scene in played:  # leaked photos are the same ones in whoever's turn
@@ -138,7 +138,7 @@ def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) ->
     assert rows is not None
     identity = cell.users.identity
     np.testing.assert_array_equal(identity[rows["index"]], rows["user"])
-    np.testing.assert_array_equal(rows["recognised"], rows["named"] == rows["user"])
+    np.testing.assert_array_equal(rows["recognised"], rows["predicted"] == rows["user"])
     assert rows.groupby(["split", "user"]).size().eq(3).all() and len(rows) == 45
     for number in range(3):
         test = split(identity, 0.3, cell.seed, number).test
@@ -230,7 +230,7 @@ def test_that_nothing_is_made_twice(store: ResultStore) -> None:
 def test_that_purified_photos_are_the_same_in_whatever_part_they_are_asked_for(store: ResultStore) -> None:
     cell, rows = cloaking_cell(None), np.array([3, 4, 30, 49])
     photos = Photos(cell.users.images)
-    enrolment = Enrolment(cell.recognizer, BlurDefense().purifier(), photos, cell.execution(store))  # type: ignore[arg-type]
+    enrolment = PhotoEncoder(cell.recognizer, BlurDefense().purifier(), photos, cell.execution(store))  # type: ignore[arg-type]
     some, everything = enrolment.images(photos, rows), enrolment.images(photos, np.arange(50))
     assert torch.equal(some, everything[torch.from_numpy(rows)])
 
@@ -277,7 +277,7 @@ def test_that_what_is_not_for_this_protocol_is_told_in_one_line(changes: dict, s
 def test_that_what_no_tracker_can_do_is_recorded_as_refused(store: ResultStore) -> None:
     cell = cloaking_cell(natural)
     for change, said in (
-        ({"defense": Opaque()}, "Opaque is no purifier"),
+        ({"defense": Opaque()}, "Opaque is not a purifier"),
         ({"protocol": replace(cell.protocol, tracker=FineTuned())}, "linear shows no network"),
     ):
         record = run_cell(replace(cell, **change), store)
@@ -355,7 +355,7 @@ def test_that_only_photos_published_cloaked_in_an_own_turn_are_counted() -> None
     rounds = []
     for number in range(2):
         part = split(IDENTITY, 0.3, 0, number)
-        rounds.append((part, scenes(IDENTITY, part.train, 2, 1.0, 4, 0, number)))
+        rounds.append((part, scenarios(IDENTITY, part.train, 2, 1.0, 4, 0, number)))
     found = published_cloaks(IDENTITY, rounds)
     assert not found[IDENTITY >= 4].any()  # they cloak beside others, and are not judged
     for part, played in rounds:
