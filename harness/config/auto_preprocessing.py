@@ -14,7 +14,7 @@ from frbench.harness.core.contracts import Recognizer
 from frbench.harness.core.errors import ConfigError, warn_once
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.fingerprints import fingerprint
-from frbench.harness.evaluation.preprocessing_search import PAIRS, UNFED, USUAL, Trial, search
+from frbench.harness.evaluation.preprocessing_search import CANDIDATES, IDENTITY, PAIRS, Trial, search
 from frbench.harness.storage.result_store import ResultStore
 
 FIELD = "preprocessing"  # of a recognizer's config, beside the fields of ``Preprocessing``: null or auto
@@ -35,8 +35,8 @@ class Search:
 
     def trials(self, config: Mapping[str, Any]) -> list[Trial]:
         """The usual kinds of preprocessing for the recognizer of ``config``, best first; computed once and kept."""
-        recognizer = self.make(json.dumps({**without(config), **UNFED}))
-        key = fingerprint(recognizer, self.pairs.digest, list(USUAL), PAIRS)
+        recognizer = self.make(json.dumps({**without(config), **IDENTITY}))
+        key = fingerprint(recognizer, self.pairs.digest, list(CANDIDATES), PAIRS)
 
         def make() -> dict[str, np.ndarray]:
             found = search(recognizer, self.pairs, self.batch_size, self.device)
@@ -84,7 +84,7 @@ def replaced(
         for name in place.split("."):
             node = node[name]
         trials = where.trials(node)
-        best = trials[0].fed
+        best = trials[0].preprocessing
         shown.pop(f"{place}.{FIELD}", None)
         shown.update({f"{place}.{name}": value for name, value in best.items() if node.get(name) != value})
         node.update({FIELD: None, **best})
@@ -96,7 +96,7 @@ def replaced(
 def _message(place: str, dataset: str, trials: Sequence[Trial]) -> str:
     best, *others = trials
     rest = "; ".join(f"{_fields(each)} {100 * each.accuracy:.1f} %" for each in others[:2])
-    overrides = " ".join(f"{place}.{name}={_value(value)}" for name, value in best.fed.items())
+    overrides = " ".join(f"{place}.{name}={_value(value)}" for name, value in best.preprocessing.items())
     return (
         f"{place}.{FIELD}=auto tried {len(trials)} kinds of preprocessing on clean pairs of {dataset} ({best.pairs} "
         f"pairs for the final ones): {overrides} has accuracy {100 * best.accuracy:.1f} %, next {rest}, worst "
@@ -105,7 +105,7 @@ def _message(place: str, dataset: str, trials: Sequence[Trial]) -> str:
 
 
 def _fields(trial: Trial) -> str:
-    return " ".join(f"{name}={_value(value)}" for name, value in trial.fed.items())
+    return " ".join(f"{name}={_value(value)}" for name, value in trial.preprocessing.items())
 
 
 def _value(value: Any) -> str:

@@ -21,12 +21,29 @@ from functools import cache
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 _OURS = "frbench."
+
+
+@runtime_checkable
+class HasFingerprint(Protocol):
+    """An object that is described by its ``fingerprint()`` instead of its fields."""
+
+    def fingerprint(self) -> object: ...
+
+
+@runtime_checkable
+class StandsFor(Protocol):
+    """A wrapper that is described as the object ``stands_for``."""
+
+    @property
+    def stands_for(self) -> object: ...
+
+
 # Weights and data of an own part are its fields' business; everything that decides what its code does counts.
 _SOURCE = {".py", ".pyx", ".so", ".pyd", ".c", ".cc", ".cpp", ".cu", ".h", ".json", ".yaml", ".yml", ".toml"}
 
@@ -58,10 +75,10 @@ def describe(value: Any) -> Any:
 
 
 def _describe_object(value: Any) -> Any:
-    if hasattr(value, "stands_for"):
+    if isinstance(value, StandsFor):
         return describe(value.stands_for)
     facts = {"is": implementation(type(value))}
-    if hasattr(value, "fingerprint"):
+    if isinstance(value, HasFingerprint):
         return {**facts, "of": describe(value.fingerprint())}
     if dataclasses.is_dataclass(value):
         compared = [field for field in dataclasses.fields(value) if field.compare]
@@ -111,7 +128,7 @@ def hyperparameters(value: Any) -> Any:
         return {str(key): hyperparameters(each) for key, each in value.items()}
     if isinstance(value, Sequence):
         return [hyperparameters(each) for each in value]
-    if dataclasses.is_dataclass(value) and not hasattr(value, "fingerprint"):
+    if dataclasses.is_dataclass(value) and not isinstance(value, HasFingerprint):
         compared = (field.name for field in dataclasses.fields(value) if field.compare)
         return {name: hyperparameters(getattr(value, name)) for name in compared}
     return None

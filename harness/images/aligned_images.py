@@ -1,4 +1,4 @@
-"""Decode one aligned face: a 112x112 JPEG, PNG, WebP or BMP as RGB, turned upright, or the reason why not."""
+"""Decoding of aligned faces: 112x112 JPEG, PNG, WebP or BMP files as upright RGB pixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 SIDE = 112
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
-_PNG_DEPTH = 24  # position of the bits per channel in a PNG: signature, length and name of the first chunk, two sizes
-# What stands in place of an image, by its first bytes and where they stand.
+_PNG_DEPTH = 24  # position of the bits per channel in a PNG, after signature, chunk length and name, width and height
+# Position and content of the first bytes of other files, with what they are.
 _OTHERS = (
-    (0, b"version https://git-lfs", "a Git LFS pointer and not the image itself; run git lfs pull where it came from"),
-    (0, b"<", "a web page or other text, perhaps saved in place of a download"),
+    (0, b"version https://git-lfs", "a Git LFS pointer instead of the image; run git lfs pull in its repository"),
+    (0, b"<", "a web page or other text, perhaps from a failed download"),
     (0, b"GIF8", "a GIF; save it as PNG"),
     (0, b"II*\0", "a TIFF; save it as PNG"),
     (0, b"MM\0*", "a TIFF; save it as PNG"),
@@ -25,34 +25,35 @@ _OTHERS = (
 
 
 class BadImage(Exception):
-    """Why an image is not read, as the end of a sentence that begins with its name."""
+    """Why an image cannot be read. The message continues a sentence that begins with its name."""
 
 
 class NotAnImage(BadImage):
-    """The bytes are of none of the formats that are read."""
+    """The file has none of the supported formats."""
 
 
 class WrongSize(BadImage):
-    """An image of another size than an aligned face."""
+    """The image does not have the size of an aligned face."""
 
 
 class Decoded(NamedTuple):
-    """pixels: uint8 (112, 112, 3), RGB; turned: whether EXIF stored the image turned or mirrored, now undone."""
+    """pixels: uint8 (112, 112, 3), RGB; turned: whether they were rotated or mirrored according to EXIF."""
 
     pixels: np.ndarray
     turned: bool
 
 
 def decode(data: bytes) -> Decoded:
-    """The aligned face that a file holds. The size is checked before any pixel is decoded.
+    """Decode an aligned face. The size is checked before any pixel is decoded.
 
     Raises:
-        BadImage: no image of these formats (NotAnImage), another size (WrongSize), damaged, or one whose colours
-            would change: animated, partly transparent, CMYK, or with more than 8 bits a channel.
+        NotAnImage: the format is not supported.
+        WrongSize: the image is not 112x112.
+        BadImage: the image is damaged, animated, partly transparent, CMYK, or has more than 8 bits per channel.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("ignore")  # about unusual metadata
             with Image.open(BytesIO(data), formats=FORMATS) as image:
                 _check(image, data)
                 turned = _orientation(image) != 1
@@ -64,19 +65,19 @@ def decode(data: bytes) -> Decoded:
         raise NotAnImage(what(data)) from error
     except Image.DecompressionBombError as error:
         raise WrongSize(f"has far more pixels than a face of {SIDE}x{SIDE}") from error
-    except Exception as error:  # decoders fail on damaged files in many ways
+    except Exception as error:  # decoders raise many types on damaged files
         reason = " ".join(str(error).split())[:80]
         raise BadImage(f"is damaged or cut off and cannot be decoded ({reason})") from error
 
 
 def what(data: bytes) -> str:
-    """What bytes are that are no image of these formats, as the end of a sentence."""
+    """What a file is that has none of the supported formats, as the end of a sentence."""
     if not data:
         return "is empty"
     for start, mark, words in _OTHERS:
         if data[start:].startswith(mark):
             return f"is {words}"
-    return f"is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+    return f"is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 
 
 def _check(image: Image.Image, data: bytes) -> None:
@@ -85,7 +86,7 @@ def _check(image: Image.Image, data: bytes) -> None:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise BadImage("is an animation, expected a single image")
     if image.format == "PNG" and data[_PNG_DEPTH] > 8:
-        raise BadImage(f"has {data[_PNG_DEPTH]} bits a channel, expected 8; convert it")
+        raise BadImage(f"has {data[_PNG_DEPTH]} bits per channel, expected 8; convert it")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise BadImage(f"has mode {image.mode}, expected RGB or gray; convert it")
 
@@ -93,7 +94,7 @@ def _check(image: Image.Image, data: bytes) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # malformed metadata say nothing of the orientation
+    except Exception:  # malformed metadata
         return 1
     return found if found in range(1, 9) else 1
 

@@ -1,4 +1,4 @@
-"""The image files below a folder, each file accounted for: read by its suffix, or counted with the reason why not."""
+"""Lists the image files below a folder, and counts the files that are left out."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path, PurePosixPath
 from frbench.harness.core.errors import CorruptFile, DataMissing
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
-# Images by their suffix that are not read: their owner may think that they are.
+# Suffixes of images that are not supported; they are counted apart, because users may expect them to be read.
 _OTHER_IMAGES = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """names: relative, with forward slashes, sorted; left_out: how many other files there are, by what they are."""
+    """names: relative paths with forward slashes, sorted; left_out: numbers of other files by kind."""
 
     names: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, such as macOS's ``._face.jpg``, ``.DS_Store`` and ``__MACOSX``."""
+    """Whether a file or folder is hidden, such as ``._face.jpg``, ``.DS_Store`` and ``__MACOSX`` of macOS."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -44,7 +44,7 @@ def image_files(folder: Path) -> ImageFiles:
 
 
 def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Relative names of all files; linked folders are followed, unless they lead back to one ``above``."""
+    """Relative names of all files. Symbolic links to folders are followed, unless they lead back to one ``above``."""
     try:
         status = os.stat(folder)
         entries = list(os.scandir(folder))
@@ -63,13 +63,13 @@ def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iter
 
 
 def find_images(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """For each image that a list names, the file below ``folder`` that it means; names of no file are not in it.
+    """The file below ``folder`` for each listed image; names without a file are left out.
 
-    Lists name images by a suffix that the owner's files may not have: where the very file is not there, the one image
-    of the same name with another suffix (``.png``, ``.JPG``) is meant. Blanks may stand for underscores.
+    Where the exact file does not exist, the one image of the same name with another suffix (``.png``, ``.JPG``) takes
+    its place. Blanks in the list match underscores.
 
     Raises:
-        FrbenchError: several files have the name, with different suffixes.
+        FrbenchError: several files have the name with different suffixes.
     """
     folders: dict[str, dict[str, list[str]]] = {}
     found = {}

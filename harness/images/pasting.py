@@ -1,7 +1,7 @@
-"""Changes of aligned faces, put back where the faces stand in a photo. Photos are uint8 (H, W, 3), RGB.
+"""Pastes changes of aligned crops into the photo that the crops come from. Photos are uint8 (H, W, 3), RGB.
 
-A matrix (2, 3) maps pixels (x, y) of a photo to those of an aligned crop, as an alignment's similarity does. Only the
-change is pasted, never the crop: what the crop blurred stays sharp, and pixels away from the face stay as they were.
+A matrix (2, 3) maps pixels (x, y) of a photo to those of an aligned crop by a similarity transform. Only the change is
+pasted, not the crop, so that the photo keeps its sharpness, and pixels away from the face keep their values.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-RAMP = 8  # pixels of the crop along its border over which a change fades in, so that no edge is seen
-_ROUNDS = 3  # corrections of a paste by what aligning it again would miss
+RAMP = 8  # pixels along the border of the crop over which the change fades out, to avoid a visible edge
+_ROUNDS = 3  # corrections by the difference that a new alignment would show
 
 
 class Aligned(NamedTuple):
-    """F faces of a photo. crops: uint8 (F, S, S, 3), RGB; matrices: float64 (F, 2, 3), from the photo to the crop.
+    """F faces of a photo.
 
-    smallest: the side in pixels of the photo, as ``sides`` has it, of the smallest face that was searched for.
+    Attributes:
+        crops: uint8 (F, S, S, 3), RGB.
+        matrices: float64 (F, 2, 3), from the photo to the crop.
+        smallest: side, in pixels of the photo, of the smallest face that the detector can find; see ``sides``.
     """
 
     crops: np.ndarray
@@ -30,21 +33,21 @@ class Aligned(NamedTuple):
 
     @property
     def sides(self) -> np.ndarray:
-        """How many pixels of the photo (F,) each side of a crop spans."""
+        """Side (F,) of each crop in pixels of the photo."""
         return self.crops.shape[1] / np.hypot(self.matrices[:, 0, 0], self.matrices[:, 1, 0])
 
     @property
     def centres(self) -> np.ndarray:
-        """Where in the photo (F, 2), x then y, the middle of each crop lies."""
+        """Centre (F, 2) of each crop in the photo, x then y."""
         middle = (self.crops.shape[1] - 1) / 2
         return np.array([_through(_inverse(matrix), np.array([[middle, middle]]))[0] for matrix in self.matrices])
 
 
 def paste(photo: np.ndarray, changes: Tensor, matrices: np.ndarray) -> np.ndarray:
-    """``photo`` with ``changes`` (F, 3, S, S), in parts of 255, added to its faces; rounded to 8 bits.
+    """Add ``changes`` (F, 3, S, S), on the scale [0, 1], to the faces of ``photo``, rounded to 8 bits.
 
-    What aligning the result anew sees is the change as near as the photo's pixels can show it: a face smaller than
-    its crop shows less. No pixel outside of the crops' squares is touched.
+    A new alignment of the result shows the changes as closely as the pixels of the photo allow; a face smaller than
+    its crop shows less. Pixels outside the squares of the crops keep their values.
     """
     pasted = photo.copy()
     for change, matrix in zip(changes.detach().cpu().float(), matrices, strict=True):
@@ -58,17 +61,17 @@ def paste(photo: np.ndarray, changes: Tensor, matrices: np.ndarray) -> np.ndarra
 
 
 def window(side: int, ramp: int = RAMP) -> Tensor:
-    """(side, side): 1 inside, smoothly to 0 at the border."""
+    """Weights (side, side), 1 inside and falling smoothly to 0 at the border."""
     edge = torch.minimum(torch.arange(side), torch.arange(side).flip(0)).div(ramp).clamp(0, 1)
     smooth = edge * edge * (3 - 2 * edge)
     return smooth[:, None] * smooth
 
 
 def _patch(change: Tensor, matrix: np.ndarray, rows: slice, columns: slice) -> Tensor:
-    """``change`` (3, S, S) as the pixels (3, h, w) of a region of the photo.
+    """``change`` (3, S, S) as pixels (3, h, w) of a region of the photo.
 
-    Enlarged smoothly, so that it does not hang on where exactly it is sampled; then corrected by what the alignment's
-    bilinear sampling would miss of it, a few times over (iterative back-projection).
+    The change is resampled with bicubic interpolation, then corrected a few times by the difference that the bilinear
+    sampling of an alignment would show (iterative back-projection).
     """
     side, shape = change.shape[-1], (rows.stop - rows.start, columns.stop - columns.start)
     corner = np.array([columns.start, rows.start])
@@ -83,7 +86,7 @@ def _patch(change: Tensor, matrix: np.ndarray, rows: slice, columns: slice) -> T
 
 
 def _place(matrix: np.ndarray, side: int, height: int, width: int) -> tuple[slice, slice]:
-    """The rows and columns of the photo that a crop touches; empty where it lies outside."""
+    """The rows and columns of the photo that a crop covers; empty where the crop lies outside."""
     corners = _through(_inverse(matrix), np.array([[0, 0], [side - 1, 0], [0, side - 1], [side - 1, side - 1]]))
     (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
     rows, columns = np.clip([top, bottom], 0, height), np.clip([left, right], 0, width)
@@ -91,13 +94,13 @@ def _place(matrix: np.ndarray, side: int, height: int, width: int) -> tuple[slic
 
 
 def _pixels(shape: tuple[int, int], finer: int = 1) -> np.ndarray:
-    """Where (h * finer, w * finer, 2), x then y, the centres of pixels lie, each cut ``finer`` times a side."""
+    """Centres (h * finer, w * finer, 2), x then y, of pixels that are divided ``finer`` times per side."""
     y, x = (np.arange(length * finer) / finer + 0.5 / finer - 0.5 for length in shape)
     return np.stack(np.meshgrid(x, y), -1)
 
 
 def _grid(points: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """Points (h, w, 2) in pixels of an image of ``shape``, as ``grid_sample`` counts them."""
+    """Points (h, w, 2) in pixels of an image of ``shape``, in the coordinates of ``grid_sample``."""
     height, width = shape
     return torch.from_numpy((2 * points + 1) / np.array([width, height]) - 1).float()
 

@@ -1,9 +1,9 @@
-"""Reading records: their labels, natural order, filters, and plain forms (flat JSON, one tidy row). Pure.
+"""Labels, sorting, filters and flat forms of run records. Nothing is read from files.
 
 A record is the JSON of one cell: ``fingerprint``, ``kind`` (see ``Kind``), ``status`` (done, refused or crashed),
-``reason``, ``names`` (one option per noun), ``settings`` (what differs from the options' own files), ``seed``,
-``hyperparameters`` (of each noun, as its object has them), ``measurements`` (``clean`` and ``attack``), ``flags``, and
-``card`` (the facts of the run, which no table shows).
+``reason``, ``names`` (the option of each noun), ``settings`` (values that differ from the options' own files),
+``seed``, ``hyperparameters`` (of each noun), ``measurements`` (``clean`` and ``attack``), ``flags``, and ``card``
+(facts of the run, such as versions and times).
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ Record = Mapping[str, Any]
 
 
 class Kind(StrEnum):
-    """What a record holds, as its protocol writes it."""
+    """The kind of a record, written by its protocol."""
 
-    VERIFICATION = "verification"  # attacked pairs, one row each
-    FEATURE_DISTANCE = "feature_distance"  # attacked pairs, one row for each distance
-    CLOAKING = "cloaking"  # users who cloak their photos, one row for each test photo
+    VERIFICATION = "verification"  # one row of scores per attacked pair
+    FEATURE_DISTANCE = "feature_distance"  # one row of scores per attacked pair and distance
+    CLOAKING = "cloaking"  # one row of scores per test photo of a user who cloaks
 
 
 NOUNS = ("dataset", "recognizer", "protocol", "tracker", "goal", "threat", "surrogate", "budget", "defense", "attack")
-NULL = "none"  # the option of a group that does nothing; it comes first everywhere
+NULL = "none"  # the option of a group that does nothing; sorted first
 _NUMBER = re.compile(r"(\d+(?:[.p]\d+)?)")
 
 
 def natural(text: str) -> tuple[Any, ...]:
-    """Sort key: the null option first, then by words and by numbers as numbers (linf_5p1 between 4 and 8)."""
+    """Sort key: the null option first, then by words, with numbers by value (linf_5p1 between 4 and 8)."""
     words = _NUMBER.split(text)
     parts = [(0, float(w.replace("p", ".")), "") if i % 2 else (1, 0.0, w) for i, w in enumerate(words) if w]
     return (text.split("(")[0] != NULL, tuple(parts))
 
 
 def label(record: Record, noun: str, without: Iterable[str] = ()) -> str:
-    """The option's name with what was changed of it: ``pgd(steps=40)``; empty where the record has no such noun."""
+    """The option with its changed settings, such as ``pgd(steps=40)``; empty where the record has no such noun."""
     name = record["names"].get(noun) or ""
     own = {k: v for k, v in record["settings"].items() if k.startswith(f"{noun}.") and k not in without}
     return f"{name}({_written(own, len(noun) + 1)})" if own else name
 
 
 def of_kind(records: Iterable[Record], *kinds: Kind) -> list[Record]:
-    """The records of these kinds, in the order given."""
+    """The records of these kinds, in their order."""
     return [record for record in records if record["kind"] in kinds]
 
 
@@ -81,9 +81,9 @@ def select(records: Iterable[Record], where: Mapping[str, Any] | None) -> list[R
         values = [str(as_number(each)) for each in (wanted if several else [wanted])]
         kept = [r for r in chosen if any(_matches(r, key, value) for value in values)]
         if chosen and not kept:
-            there = sorted({v for r in chosen for v in _values(r, key)}, key=natural)
+            found = sorted({v for r in chosen for v in _values(r, key)}, key=natural)
             raise ConfigError(
-                f"where.{key}={','.join(values)} matches no record; there is {', '.join(there) or 'none'}"
+                f"where.{key}={','.join(values)} matches no record; values found: {', '.join(found) or 'none'}"
             )
         chosen = kept
     return chosen
@@ -109,7 +109,7 @@ def _values(record: Record, key: str) -> list[str]:
     if key.startswith("settings."):
         return [str(v) for k, v in record["settings"].items() if f"settings.{k}" == key]
     known = ", ".join((*NOUNS, "status", "fingerprint", "flag", "settings"))
-    raise ConfigError(f"where.{key} is not something to choose by; take one of {known}")
+    raise ConfigError(f"unknown filter where.{key}; take one of {known}")
 
 
 def _matches(record: Record, key: str, value: str) -> bool:
@@ -119,7 +119,7 @@ def _matches(record: Record, key: str, value: str) -> bool:
 
 
 def reason(record: Record) -> str:
-    """Why a cell was refused or crashed, in one line: the last of a traceback."""
+    """Why a cell was refused or crashed, in one line, the last of a traceback."""
     lines = [line.strip() for line in (record["reason"] or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
@@ -130,7 +130,7 @@ def measured(record: Record, part: str) -> Mapping[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value as strict JSON can hold it: NaN becomes null, infinity the string ``inf``."""
+    """``value`` as strict JSON: NaN becomes null, infinity the string ``inf``."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -155,7 +155,7 @@ def json_line(record: Record, flags: Sequence[str]) -> str:
 
 
 def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:
-    """One row of the tidy table: labels, status, and every measurement under a flat name; no facts of the run."""
+    """One row of the tidy table: labels, status, and every measurement under a flat name, without the card."""
     row: dict[str, Any] = {noun: label(record, noun) for noun in NOUNS}
     row |= {"settings": rest(record), "status": record["status"], "reason": reason(record)}
     row |= _columns(measured(record, "clean"), "clean_") | _columns(measured(record, "attack"), "")

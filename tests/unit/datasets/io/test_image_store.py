@@ -97,7 +97,7 @@ def damaged_faces() -> dict[str, bytes]:
         "truncated": whole[: len(whole) // 2],
         "is a GIF; save it as PNG": b"GIF89a, or rather not",
         "is empty": b"",
-        "is no JPEG, PNG, WEBP or BMP image": b"neither",
+        "is not a JPEG, PNG, WEBP or BMP image": b"neither",
     }
 
 

@@ -15,7 +15,7 @@ from frbench.harness.cli.main import main
 from frbench.harness.config.auto_preprocessing import places, without
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairSet
-from frbench.harness.evaluation.preprocessing_search import UNFED, USUAL, sample, search
+from frbench.harness.evaluation.preprocessing_search import CANDIDATES, IDENTITY, sample, search
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.preprocessing import Preprocessing
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -41,7 +41,7 @@ class Inside(torch.nn.Module):
     def __init__(self, number: int) -> None:
         super().__init__()
         tiny = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors")
-        self.network, self.way = tiny.as_shipped(), USUAL[number]
+        self.network, self.way = tiny.as_shipped(), CANDIDATES[number]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mean, std = (torch.tensor(self.way[name]).view(-1, 1, 1) for name in ("mean", "std"))
@@ -52,18 +52,18 @@ class Inside(torch.nn.Module):
 @pytest.mark.parametrize("number", [1, 4, 6, 11])
 @pytest.mark.filterwarnings("ignore:Inside is used unfolded")
 def test_that_the_way_that_a_network_was_trained_for_is_found(number: int, pairs: PairSet) -> None:
-    unfed = TorchRecognizer("inside", lambda: Inside(number), None, **UNFED)
+    unfed = TorchRecognizer("inside", lambda: Inside(number), None, **IDENTITY)
     best, *others = search(unfed, pairs, 64, torch.device("cpu"))
-    assert best.fed == USUAL[number]
+    assert best.preprocessing == CANDIDATES[number]
     assert best.accuracy >= 0.97 and best.pairs == 100
-    assert len(others) == len(USUAL) - 1
+    assert len(others) == len(CANDIDATES) - 1
     assert min(trial.separation for trial in others) < best.separation / 2
 
 
 def test_that_the_trial_feeds_as_the_plain_fields_do(pairs: PairSet) -> None:
     images = pairs.load(np.arange(3))
-    unfed = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", **UNFED)
-    for way in USUAL:
+    unfed = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", **IDENTITY)
+    for way in CANDIDATES:
         fed = TorchRecognizer("tiny", TinyNet, "pkg:tiny.safetensors", **way)
         assert torch.allclose(unfed.embed(Preprocessing(**way)(images)), fed.embed(images), atol=1e-4)
 
@@ -94,8 +94,8 @@ def test_that_a_run_writes_down_what_it_found_and_a_rerun_with_these_fields_is_t
     assert "preprocessing_tuned" in found["flags"]
     assert found["measurements"]["clean"]["accuracy"] > 0.95
     tried = found["card"]["preprocessing"]["recognizer"]
-    assert tried["trials"][0]["fed"] == {**USUAL[0]}
-    assert len(tried["trials"]) == len(USUAL)
+    assert tried["trials"][0]["preprocessing"] == {**CANDIDATES[0]}
+    assert len(tried["trials"]) == len(CANDIDATES)
     words = "recognizer.mean=127.5 recognizer.std=127.5 recognizer.scale=255 recognizer.bgr=false"
     assert words in said and said.count("auto tried 12 kinds of preprocessing on clean pairs of synthetic") == 1
     again, _ = record(tmp_path, words.split(), capsys)

@@ -68,7 +68,7 @@ def clear() -> Image.Image:
     [
         (saved(clear()), BadImage, "partly transparent"),
         (saved(RGB.convert("CMYK"), "JPEG"), BadImage, "mode CMYK"),
-        (saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257)), BadImage, "16 bits a channel"),
+        (saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257)), BadImage, "16 bits per channel"),
         (saved(RGB, "WEBP", save_all=True, append_images=[GRAY.convert("RGB")]), BadImage, "an animation"),
         (saved(RGB.resize((112, 96))), WrongSize, "is 112x96"),
         (b"", NotAnImage, "is empty"),

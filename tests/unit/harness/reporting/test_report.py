@@ -240,8 +240,8 @@ def test_where_chooses_records(where: dict[str, Any], count: int, capsys: pytest
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"defense": "jpg"}, "where.defense=jpg matches no record; there is none, jpeg, pca"),
-        ({"defence": "jpeg"}, "where.defence is not something to choose by; take one of dataset"),
+        ({"defense": "jpg"}, "where.defense=jpg matches no record; values found: none, jpeg, pca"),
+        ({"defence": "jpeg"}, "unknown filter where.defence; take one of dataset"),
     ],
 )
 def test_that_a_filter_without_a_match_is_an_error_with_the_known_values(
