@@ -1,15 +1,14 @@
-"""What a PGD step of frbench costs, beside a bare pass through the network and beside three attack libraries.
+"""Time of a PGD step of frbench against a bare forward and backward pass and three attack libraries.
 
     python scripts/bench.py [--rounds 30] [dataset=... recognizer=... overrides as for frbench run]
 
-All contenders take turns in one process, on the same pairs, in an order drawn anew each round; each ratio is the median
-of the ratios within a round. Takes real faces where FRBENCH_DATA is set, else synthetic ones. Wants an idle machine.
+All contenders take turns in one process on the same pairs in random order; each ratio is the median of the ratios
+within a round. It uses real faces if FRBENCH_DATA is set, else synthetic ones. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from _common import compose_config, default_faces, open_pairs, run_script, table_row, torch_recognizer, write_result
 from bench_peers import EPSILON, LIBRARIES, STEP, STEPS, AttackPass, Contender, Task, contenders
-from hydra import compose, initialize_config_module
-from telling import told, written
 
-from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairSet
@@ -38,17 +35,16 @@ BARS = {  # name -> contender, over which other, at most
     "step over bare pass, as shipped and frozen": (OURS, FROZEN, 0.5),
     "step over bare pass, as shipped": (OURS, SHIPPED, 0.5),
 }
-REAL = ("dataset=lfw", "recognizer=foamliu_mobilefacenet")
 DISTRIBUTIONS = {"art": "adversarial-robustness-toolbox"}
 
 
 def tasks(pairs: PairSet, count: int) -> list[Task]:
-    """``count`` genuine pairs to dodge, as many impostor pairs to impersonate."""
+    """``count`` genuine pairs for dodging and ``count`` impostor pairs for impersonation."""
     same = pairs.same[pairs.attacked]
     genuine, impostor = pairs.attacked[same][:count], pairs.attacked[~same][:count]
     if min(len(genuine), len(impostor)) < count:
         raise ConfigError(
-            f"--pairs={count}: {pairs.name} has {len(genuine)} genuine and {len(impostor)}; ask for fewer"
+            f"--pairs={count}: {pairs.name} has {len(genuine)} genuine and {len(impostor)} impostor pairs; use fewer"
         )
     return [
         Task("dodging", Dodging(), pairs.batch(genuine)),
@@ -57,10 +53,10 @@ def tasks(pairs: PairSet, count: int) -> list[Task]:
 
 
 def measure(field: Sequence[Contender], work: Sequence[Task], rounds: int) -> np.ndarray:
-    """Seconds a step (rounds, contenders). Tasks alternate by round; a first round of each task only warms up."""
+    """Seconds per step (rounds, contenders). Tasks alternate by round, after a warm-up round of each."""
     seconds, random = np.zeros((rounds, len(field))), np.random.default_rng(0)
     for turn in range(-len(work), rounds):
-        for place in random.permutation(len(field)):  # nobody always comes after the same one
+        for place in random.permutation(len(field)):  # random order, against effects of the predecessor
             took = field[place].seconds(work[turn % len(work)])
             if turn >= 0:
                 seconds[turn, place] = took
@@ -70,7 +66,7 @@ def measure(field: Sequence[Contender], work: Sequence[Task], rounds: int) -> np
 
 
 def mean_cosine(recognizer: TorchRecognizer, task: Task, images: Images) -> float:
-    """Of the pairs with ``images`` as probes, judged by the prepared recognizer whoever made them."""
+    """Mean cosine of the pairs with ``images`` as probes, by the prepared recognizer."""
     judge = CosineVerifier(recognizer)
     with torch.no_grad():
         template = judge.enroll(task.pairs.reference, task.pairs.index, Draw())
@@ -78,7 +74,7 @@ def mean_cosine(recognizer: TorchRecognizer, task: Task, images: Images) -> floa
 
 
 def fold_difference(recognizer: TorchRecognizer, work: Sequence[Task]) -> float:
-    """Largest difference of any embedding's coordinate between the prepared network and the one as shipped."""
+    """Largest difference of an embedding's coordinate between the prepared and the original network."""
     shipped, found = recognizer.as_shipped(), 0.0
     with torch.no_grad():
         for task in work:
@@ -88,7 +84,7 @@ def fold_difference(recognizer: TorchRecognizer, work: Sequence[Task]) -> float:
 
 
 def bench(recognizer: TorchRecognizer, work: Sequence[Task], rounds: int) -> dict[str, Any]:
-    """Everything measured, ready for JSON."""
+    """All measurements as plain JSON data."""
     field, missing = contenders(recognizer)
     seconds = measure(field, work, rounds)
     rows = []
@@ -112,12 +108,12 @@ def bench(recognizer: TorchRecognizer, work: Sequence[Task], rounds: int) -> dic
 
 
 def ratio(seconds: np.ndarray, over: int, under: int) -> float:
-    """Median over rounds of the ratio within a round: a machine that slows down slows both."""
+    """Median over rounds of the ratio within a round, which is robust to a machine that slows down."""
     return float(np.median(seconds[:, over] / seconds[:, under]))
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hang on: processor, threads, versions."""
+    """Processor, threads and versions of libraries."""
     packages = ("torch", *(DISTRIBUTIONS.get(name, name) for name in LIBRARIES))
     installed = {each.metadata["Name"].lower(): each.version for each in metadata.distributions()}
     versions = {name: installed[name] for name in packages if name in installed}
@@ -132,7 +128,7 @@ def _processor() -> str:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The table, with what it was measured on above and the bars below."""
+    """The table, with the setup above and the limits below."""
     about, goals = result["setup"] | result["machine"], list(result["clean_cosine"])
     ratios = [f"/ bare, {base}" for base in result["rows"][0]["ratios"]]
     figures = ["ms a step (quartiles)", *ratios, *(f"final cosine, {goal}" for goal in goals)]
@@ -144,10 +140,10 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"Final cosines after {STEPS} steps of {255 * STEP:g}/255 from the clean image ({starts}). "
         f"Embeddings, prepared against as shipped: {result['embedding_difference']:.1e} apart at most.",
         "",
-        _line(["contender", "network", *figures]),
-        _line(["---"] * 2 + ["---:"] * len(figures)),
-        *(_line(_cells(row, goals)) for row in result["rows"]),
-        *(_line([name, "not installed"] + [""] * len(figures)) for name in result["not_installed"]),
+        table_row(["contender", "network", *figures]),
+        table_row(["---"] * 2 + ["---:"] * len(figures)),
+        *(table_row(_cells(row, goals)) for row in result["rows"]),
+        *(table_row([name, "not installed"] + [""] * len(figures)) for name in result["not_installed"]),
         "",
     ]
     for bar in result["bars"]:
@@ -164,21 +160,14 @@ def _cells(row: Mapping[str, Any], goals: Sequence[str]) -> list[str]:
     return [row["contender"], row["network"], f"{row['milliseconds']:.0f} ({low:.0f}-{high:.0f})", *ratios, *cosines]
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def run(options: argparse.Namespace) -> None:
-    words = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), f"dataset.limit={2 * options.pairs}"]
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [*words, *options.overrides, "device=cpu"]))
-    recognizer = build.instantiate(config["recognizer"], "recognizer")
-    if not isinstance(recognizer, TorchRecognizer):
-        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
-    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    words = [*default_faces(), f"dataset.limit={2 * options.pairs}"]
+    config = compose_config([*words, *options.overrides, "device=cpu"])
+    recognizer = torch_recognizer(config)
+    pairs = open_pairs(config)
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine()} | bench(recognizer, tasks(pairs, options.pairs), options.rounds)
-    written(result, markdown(result), options.out)
+    write_result(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -187,7 +176,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=64, help="pairs of each goal, one batch")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

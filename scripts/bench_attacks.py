@@ -1,15 +1,14 @@
-"""What whole attacks cost, beside those of the libraries: PGD to success through a defense, and CW.
+"""Time and memory of whole attacks against those of libraries: PGD to success through a defense, and CW.
 
     python scripts/bench_attacks.py [--rounds 3] [--pairs 32] [--races pgd] [overrides as for frbench run]
 
-Entrants of a race take turns in one process on the same pairs of both goals, in an order drawn anew each round; ratios
-are medians of the ratios within a round. Peak memory is that of a process of its own for each. Wants an idle machine.
+Entrants of a race take turns in one process on the same pairs of both goals in random order; ratios are medians of the
+ratios within a round. Peak memory is measured in a separate process each. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,18 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import REAL, machine, ratio, tasks
-from bench_memory import apart, grown
+from _common import compose_config, default_faces, open_pairs, run_script, table_row, torch_recognizer, write_result
+from bench import machine, ratio, tasks
+from bench_memory import in_subprocess, peak_growth
 from bench_peers import THRESHOLD, AsShipped, Task, labels, two_classes
-from hydra import compose, initialize_config_module
-from telling import told, written
 
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack
 from frbench.harness.config import build
 from frbench.harness.core.contracts import Defense, Draw, Images, Recognizer, Verifier, View
-from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.threat_model.budgets import Linf, Unbounded, norm
@@ -61,7 +58,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Race:
-    """``judge`` decides for all; the first entrant is ours, and each bar is over the second."""
+    """A comparison; ``judge`` evaluates all entrants, the first is ours, and the limit is against the second."""
 
     name: str
     title: str
@@ -94,7 +91,7 @@ def foolbox_cw(view: View, task: Task) -> Images:
 
 
 def races(recognizer: TorchRecognizer, defense: Defense) -> dict[str, Race]:
-    """Both races; libraries that are not installed do not start."""
+    """Both races, with the libraries that are installed."""
     last, whole = torch.channels_last, torch.contiguous_format
     naive = AsShipped(recognizer.as_shipped().requires_grad_(False), recognizer.preprocessing)
 
@@ -115,7 +112,7 @@ def races(recognizer: TorchRecognizer, defense: Defense) -> dict[str, Race]:
 
 
 def judged(race: Race, task: Task, images: Images) -> dict[str, np.ndarray]:
-    """Success and L2 of each pair; the L2 of a failure is infinite."""
+    """Success and L2 norm of each pair; the norm of a failure is infinite."""
     with torch.no_grad():
         template = race.judge.enroll(task.pairs.reference, task.pairs.index, Draw())
         clean = race.judge.score(task.pairs.probe, template, Draw())
@@ -127,7 +124,7 @@ def judged(race: Race, task: Task, images: Images) -> dict[str, np.ndarray]:
 
 
 def run_race(race: Race, work: Sequence[Task], rounds: int) -> dict[str, Any]:
-    """Seconds (rounds, entrants) of both goals together, after one round that only warms up; and what came of it."""
+    """Seconds (rounds, entrants) of both goals together after a warm-up round, and the outcomes."""
     seconds, random, found = np.zeros((rounds, len(race.entrants))), np.random.default_rng(0), {}
     for turn in range(-1, rounds):
         for place in random.permutation(len(race.entrants)):
@@ -157,7 +154,7 @@ def _outcome(found: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """A table for each race, with what it was measured on above."""
+    """A table for each race, with the setup above."""
     about = result["setup"] | result["machine"]
     lines = [
         f"{about['recognizer']} on {about['dataset']}, {about['pairs']} pairs a goal, {about['rounds']} interleaved "
@@ -168,44 +165,36 @@ def markdown(result: Mapping[str, Any]) -> str:
         goals = list(race["rows"][0]["goals"])
         heads = [f"{goal}: ASR, median L2" for goal in goals]
         lines += ["", f"{race['title']} (ours at least {race['bar']:g} times faster)", ""]
-        lines += [_line(["entrant", "network", "seconds", "times ours", "peak MiB", *heads])]
-        lines += [_line(["---"] * 2 + ["---:"] * (3 + len(heads)))]
+        lines += [table_row(["entrant", "network", "seconds", "times ours", "peak MiB", *heads])]
+        lines += [table_row(["---"] * 2 + ["---:"] * (3 + len(heads)))]
         for row in race["rows"]:
             ends = [f"{100 * g['asr']:.1f} % of {g['of']}, {g['median_l2']:.3f}" for g in row["goals"].values()]
             figures = [f"{row['seconds']:.1f}", f"{row['times']:.2f}", f"{row['peak_mib']:.0f}"]
-            lines.append(_line([row["entrant"], row["network"], *figures, *ends]))
+            lines.append(table_row([row["entrant"], row["network"], *figures, *ends]))
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def run(options: argparse.Namespace) -> None:
-    real = REAL if os.environ.get("FRBENCH_DATA") else ()
-    words = [*real, "defense=pca", f"dataset.limit={2 * options.pairs}", *options.overrides, "device=cpu"]
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", words))
-    recognizer = build.instantiate(config["recognizer"], "recognizer")
-    if not isinstance(recognizer, TorchRecognizer):
-        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
+    words = [*default_faces(), "defense=pca", f"dataset.limit={2 * options.pairs}", *options.overrides, "device=cpu"]
+    config = compose_config(words)
+    recognizer = torch_recognizer(config)
     defense = build.fitted_defense(config, build.make_defense(config), recognizer, torch.device("cpu"))
-    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    pairs = open_pairs(config)
     field = {name: race for name, race in races(recognizer, defense).items() if name in options.races.split(",")}
     work = tasks(pairs, options.pairs)
     if options.peak:
         race, place = options.peak.split(":")
         entrant = field[race].entrants[int(place)]
-        print(grown(lambda: [entrant.images(task) for task in work]))
+        print(peak_growth(lambda: [entrant.images(task) for task in work]))
         return
     found = [run_race(race, work, options.rounds) for race in field.values()]
     for race, name in zip(found, field, strict=True):
         for place, row in enumerate(race["rows"]):
             words = ["--pairs", str(options.pairs), "--peak", f"{name}:{place}", *options.overrides]
-            row["peak_mib"] = apart(__file__, words)
+            row["peak_mib"] = in_subprocess(__file__, words)
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "pairs": options.pairs, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine(), "races": found}
-    written(result, markdown(result), options.out)
+    write_result(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -216,7 +205,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/bench_attacks.json"))
     parser.add_argument("--races", default="pgd,cw", help="which of them to run")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""What a cloak costs beside the original's way: Fawkes low and high, batched, and one image at a time.
+"""Speed and memory of Fawkes (modes low and high), batched, against the original implementation, image by image.
 
     python scripts/bench_cloaks.py [--rounds 3] [--low 16] [--high 8] [overrides as for frbench run]
 
-The original's way is written out below: eager, an image at a time, clean features anew in each step, two numbers read
-back a step. Same network, same steps, same images, in turns, in an order drawn anew each round; ratios are medians of
-the ratios within a round. Memory is that of a process of its own for each. Wants an idle machine.
+The original's procedure is reimplemented below: one image at a time, clean features recomputed in each step, two
+scalars read back per step. All entrants use the same network, steps and images and take turns in random order; ratios
+are medians of the ratios within a round. Peak memory is measured in a separate process each. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import REAL, machine, ratio
-from bench_memory import apart, grown
+from _common import compose_config, default_faces, open_pairs, run_script, table_row, torch_recognizer, write_result
+from bench import machine, ratio
+from bench_memory import in_subprocess, peak_growth
 from bench_peers import AsShipped
-from hydra import compose, initialize_config_module
-from telling import told, written
 
 from frbench.attacks.fawkes import Fawkes
-from frbench.harness.config import build
 from frbench.harness.core.contracts import Draw, Images, Recognizer, View
 from frbench.harness.core.counter_rng import Stream, uniform
-from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.metrics.perturbation import ssim
@@ -45,7 +41,7 @@ TANH = 2 - 1e-6
 
 @dataclass(frozen=True)
 class Entrant:
-    """``make`` cloaks photos (N, 3, 112, 112), all at once or not; ``network`` says on which form of the network."""
+    """``make`` cloaks photos (N, 3, 112, 112), in one batch if ``at_once``; ``network`` is the form of the network."""
 
     name: str
     network: str
@@ -64,32 +60,34 @@ def batched(attack: Fawkes, recognizer: Recognizer) -> Callable[[Images], Images
 
 
 def one_by_one(attack: Fawkes, recognizer: Recognizer) -> Callable[[Images], Images]:
-    """The steps of the original for each photo alone, without anything kept from one step to the next."""
+    """The original's steps for each photo, without caching between steps."""
     return lambda photos: torch.cat(
         [original(attack, recognizer, photo[None], row) for row, photo in enumerate(photos)]
     )
 
 
 def original(attack: Fawkes, recognizer: Recognizer, photo: Images, row: int) -> Images:
-    """One photo (1, 3, 112, 112), from the noise that ours starts from."""
+    """Cloak one photo (1, 3, 112, 112) from the initial noise of our implementation."""
     start = torch.atanh((photo - 0.5) * TANH)
     noise = uniform(torch.tensor([row]), Draw(0, Stream.ATTACK), tuple(photo.shape[1:]))
     change = (1e-4 * (2 * noise - 1)).requires_grad_(True)
-    optimizer = torch.optim.Adadelta([change], attack.rate, rho=0.95, eps=1e-7)
+    optimizer = torch.optim.Adadelta([change], attack.lr, rho=0.95, eps=1e-7)
     weight, course, best, kept = 1.0, 1, 0.0, photo
     for step in range(attack.steps):
         natural = torch.tanh(start) / TANH + 0.5
-        moved = natural + (torch.tanh(start + change) / TANH + 0.5 - natural).clamp(-attack.cap / 255, attack.cap / 255)
+        moved = natural + (torch.tanh(start + change) / TANH + 0.5 - natural).clamp(
+            -attack.max_pixel_change / 255, attack.max_pixel_change / 255
+        )
         dissimilar = (1 - ssim(natural, moved)[0]) / 2
         distance = (recognizer.embed(moved) - recognizer.embed(natural)).square().sum()
-        loss = attack.sd * (dissimilar - attack.threshold).relu().square() - weight * distance
+        loss = attack.penalty_weight * (dissimilar - attack.threshold).relu().square() - weight * distance
         (slope,) = torch.autograd.grad(loss, change)
         seen, far = dissimilar.item(), distance.item()  # the two reads
         change.grad = slope
         optimizer.step()
         if step == 0:
             change = (change.detach() - 0.01 * slope.sign()).requires_grad_(True)
-            optimizer = torch.optim.Adadelta([change], attack.rate, rho=0.95, eps=1e-7)
+            optimizer = torch.optim.Adadelta([change], attack.lr, rho=0.95, eps=1e-7)
         if seen <= 1.1 * attack.threshold and far > best:
             best, kept = far, moved.detach()
         weight, course = scheduled(seen / attack.threshold, weight, course)
@@ -99,7 +97,7 @@ def original(attack: Fawkes, recognizer: Recognizer, photo: Images, row: int) ->
 
 
 def passes(attack: Fawkes, recognizer: Recognizer) -> Callable[[Images], Images]:
-    """A bare forward and backward pass a step, in one batch: what no way of cloaking with this network can be under."""
+    """A bare forward and backward pass per step in one batch, a lower bound of the cost of cloaking."""
 
     def make(photos: Images) -> Images:
         moving = photos.clone().requires_grad_(True)
@@ -119,7 +117,7 @@ def scheduled(share: float, weight: float, course: int) -> tuple[float, int]:
 
 
 def field(recognizer: TorchRecognizer, mode: str) -> list[Entrant]:
-    """Ours first; what is last is the least that the steps can cost."""
+    """Our implementation first, the lower bound last."""
     attack = MODES[mode]
     naive = AsShipped(recognizer.as_shipped(), recognizer.preprocessing)
     return [
@@ -131,7 +129,7 @@ def field(recognizer: TorchRecognizer, mode: str) -> list[Entrant]:
 
 
 def race(entrants: Sequence[Entrant], photos: Images, rounds: int) -> np.ndarray:
-    """Seconds (rounds, entrants) for all photos, after one photo each that only warms up."""
+    """Seconds (rounds, entrants) for all photos, after a warm-up on one photo each."""
     seconds, random = np.zeros((rounds, len(entrants))), np.random.default_rng(0)
     for entrant in entrants:
         entrant.make(photos[:1])
@@ -173,13 +171,13 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{about['recognizer']} on {about['dataset']}, {about['rounds']} interleaved rounds, "
         f"{about['threads']} threads, {about['cpu']}; {versions}.",
         "",
-        _line(["entrant", "network", "images", "seconds an image", "images a second", "times ours", "MiB an image"]),
-        _line(["---"] * 2 + ["---:"] * 5),
+        table_row(["entrant", "network", "images", "seconds/image", "images/s", "times ours", "MiB/image"]),
+        table_row(["---"] * 2 + ["---:"] * 5),
     ]
     for row in result["rows"]:
         figures = [f"{row['seconds_an_image']:.3f}", f"{row['images_a_second']:.3f}", f"{row['times']:.2f}"]
         memory = f"{row['mib_an_image']:.1f}" if "mib_an_image" in row else ""
-        lines.append(_line([row["entrant"], row["network"], str(row["images"]), *figures, memory]))
+        lines.append(table_row([row["entrant"], row["network"], str(row["images"]), *figures, memory]))
     lines.append("")
     for bar in result["bars"]:
         verdict = "met" if bar["met"] else "MISSED"
@@ -187,29 +185,21 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def contestants(options: argparse.Namespace) -> tuple[TorchRecognizer, PairSet]:
-    real = REAL if os.environ.get("FRBENCH_DATA") else ()
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [*real, *options.overrides, "device=cpu"]))
-    recognizer = build.instantiate(config["recognizer"], "recognizer")
-    if not isinstance(recognizer, TorchRecognizer):
-        raise ConfigError(f"recognizer={recognizer.name} has no network as shipped; take one from a torch checkpoint")
-    return recognizer, build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+def load_subjects(options: argparse.Namespace) -> tuple[TorchRecognizer, PairSet]:
+    config = compose_config([*default_faces(), *options.overrides, "device=cpu"])
+    recognizer = torch_recognizer(config)
+    return recognizer, open_pairs(config)
 
 
 def run(options: argparse.Namespace) -> None:
-    recognizer, pairs = contestants(options)
+    recognizer, pairs = load_subjects(options)
     counts = {"low": options.low, "high": options.high}
     photos = {mode: pairs.load(np.unique(pairs.probe)[:count]) for mode, count in counts.items() if count}
     if options.peak:
         mode, place = options.peak.split(":")
         entrant = field(recognizer, mode)[int(place)]
         entrant.make(photos[mode][:1])
-        print(grown(lambda: entrant.make(photos[mode])))
+        print(peak_growth(lambda: entrant.make(photos[mode])))
         return
     found: list[dict[str, Any]] = []
     bars: list[dict[str, Any]] = []
@@ -219,11 +209,11 @@ def run(options: argparse.Namespace) -> None:
         for place, row in enumerate(found[-len(entrants) :]):
             held = len(faces) if entrants[place].at_once else 1
             words = ["--peak", f"{mode}:{place}", f"--{mode}", str(held), *options.overrides]
-            row["mib_an_image"] = apart(str(Path(__file__)), words) / held
+            row["mib_an_image"] = in_subprocess(str(Path(__file__)), words) / held
         bars.append(bar(*found[-len(entrants) :][:2]))
     setup = {"recognizer": recognizer.name, "dataset": pairs.name, "rounds": options.rounds}
     result = {"setup": setup, "machine": machine(), "rows": found, "bars": bars}
-    written(result, markdown(result), options.out)
+    write_result(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -234,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--high", type=int, default=8, help="photos to cloak in mode high, one batch; 0: none")
     parser.add_argument("--out", type=Path, default=Path("results/bench_cloaks.json"))
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, as Linux counts it, in a process of its own."""
+"""Peak memory of a function, measured through /proc in a separate process."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 _WIPE = Path("/proc/self/clear_refs")
 
 
-def grown(work: Callable[[], object]) -> float:
-    """MiB that this process held at most during ``work()`` above what it held before."""
-    _WIPE.write_text("5")  # wipes the high-water mark, which loading has set
+def peak_growth(work: Callable[[], object]) -> float:
+    """Peak resident memory in MiB during ``work()`` above the memory before."""
+    _WIPE.write_text("5")  # resets the high-water mark
     before = _held("VmRSS")
     work()
     return _held("VmHWM") - before
 
 
-def apart(script: str, words: Sequence[str]) -> float:
-    """What ``script`` prints last, the ``grown`` of its work, in a process of its own; NaN where there is no /proc."""
+def in_subprocess(script: str, words: Sequence[str]) -> float:
+    """Run ``script`` in a subprocess and return the number that it prints last; NaN without /proc."""
     if not _WIPE.exists():
         return float("nan")
     done = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True)
@@ -27,6 +27,6 @@ def apart(script: str, words: Sequence[str]) -> float:
 
 
 def _held(kind: str) -> float:
-    """MiB: VmRSS now, VmHWM at most since the mark was last wiped."""
+    """VmRSS (current) or VmHWM (peak since the last reset) in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024

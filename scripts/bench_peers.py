@@ -1,7 +1,7 @@
-"""What ``bench.py`` times: bare passes through a network, our descent step, and the PGD of other libraries.
+"""Contenders of ``bench.py``: bare passes through a network, our PGD step, and the PGD of other libraries.
 
-Every attack sees the same verifier over a ``Clocked`` embedder, so that a step is measured alike for all: from one
-gradient's forward pass to the next.
+Every attack uses the same verifier over a ``Clocked`` recognizer, so that a step is timed alike for all: from the
+forward pass of one gradient to the next.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from frbench.harness.threat_model.budgets import Linf
 
 EPSILON, STEPS, STRIDE = 8 / 255, 20, 1.5
 STEP = STRIDE * EPSILON / STEPS
-THRESHOLD = 0.3  # where the two classes shown to the libraries meet: it scales their gradients, signs stay
+THRESHOLD = 0.3  # decision threshold of the two classes; it scales gradients and keeps their signs
 CLASSES = 4  # columns of ``PairVerifier``, two of them dummies
 
 
 @dataclass(frozen=True)
 class Task:
-    """One batch of pairs and what is wanted of it."""
+    """A batch of pairs and the goal."""
 
     name: str
     goal: Goal
@@ -40,7 +40,7 @@ class Task:
 
 
 class Contender(Protocol):
-    """``network`` says which network it runs on; ``seconds`` is its time a step for the whole batch."""
+    """A timed attack on ``network``; ``seconds`` is its time per step for the whole batch."""
 
     @property
     def name(self) -> str: ...
@@ -64,7 +64,7 @@ class BarePass:
 
     def seconds(self, task: Task) -> float:
         inputs = self.preprocessing(task.pairs.probe).detach().contiguous(memory_format=self.layout).requires_grad_()
-        with torch.no_grad():  # as an attack's enrolment: nobody's first pass is timed
+        with torch.no_grad():  # warm-up, as an attack enrolls first
             self.module(inputs)
         started = perf_counter()
         for _ in range(self.repeats):
@@ -76,7 +76,7 @@ class BarePass:
 
 @dataclass(frozen=True)
 class AsShipped:
-    """A network as its authors left it, behind the same preprocessing: a recognizer without any preparation."""
+    """A recognizer whose network is not prepared for attacks."""
 
     module: nn.Module
     preprocessing: Preprocessing
@@ -91,7 +91,7 @@ class AsShipped:
 
 @dataclass(frozen=True)
 class Clocked:
-    """A recognizer that notes when each forward pass of a gradient begins."""
+    """A recognizer that records the start time of each forward pass with gradients."""
 
     recognizer: Recognizer
     stamps: list[float] = field(default_factory=list)
@@ -117,7 +117,7 @@ Descend = Callable[[View, Task, int], Images]
 
 @dataclass(frozen=True)
 class AttackPass:
-    """An attack by ``descend(view, task, steps)`` on ``recognizer``; images are handed over in ``layout``."""
+    """An attack ``descend(view, task, steps)`` on ``recognizer`` with images in the memory format ``layout``."""
 
     name: str
     network: str
@@ -127,7 +127,7 @@ class AttackPass:
     descend: Descend
 
     def seconds(self, task: Task) -> float:
-        """Mean over ``repeats`` whole steps, without what an attack does before its first or after its last."""
+        """Mean time of ``repeats`` steps, without setup and final evaluation."""
         clocked = Clocked(self.recognizer)
         self._run(clocked, task, self.repeats + 1)
         return (clocked.stamps[-1] - clocked.stamps[0]) / (len(clocked.stamps) - 1)
@@ -145,7 +145,7 @@ class AttackPass:
 
 
 def ours(view: View, task: Task, steps: int) -> Images:
-    """``attack=pgd`` from the clean image alone, as the libraries do here."""
+    """``attack=pgd`` from the clean image, as for the libraries."""
     attack = ProjectedDescent(steps=steps, rel_stepsize=STRIDE / STEPS)
     return attack(view, task.pairs, task.goal, Linf(EPSILON)).images
 
@@ -184,12 +184,12 @@ def art_pgd(view: View, task: Task, steps: int) -> Images:
 
 
 def labels(task: Task) -> torch.Tensor:
-    """The true class: 0 match, 1 non-match; the libraries attack untargeted."""
+    """The true class for untargeted attacks: 0 match, 1 non-match."""
     return (~task.pairs.same).to(torch.int64)
 
 
 def two_classes(view: View, task: Task) -> PairVerifier:
-    """The verification as classes, with the network inside as a submodule, where a library looks for parameters."""
+    """The verification as a classifier, with the network as a submodule, where libraries look for parameters."""
     model = PairVerifier(view, view.enroll(task.pairs), view.aim(task.goal, task.pairs.index))
     recognizer: Any = view.verifier
     while hasattr(recognizer, "recognizer"):
@@ -202,9 +202,12 @@ LIBRARIES: dict[str, Descend] = {"torchattacks": torchattacks_pgd, "foolbox": fo
 
 
 def contenders(recognizer: TorchRecognizer, quick: int = 4, slow: int = 1) -> tuple[Sequence[Contender], list[str]]:
-    """All that can be timed here, and the libraries that are not installed.
+    """The contenders, and the libraries that are not installed.
 
-    quick, slow: steps timed in a turn on the prepared network and on the one as shipped.
+    Args:
+        recognizer: the attacked recognizer.
+        quick: steps per turn on the prepared network.
+        slow: steps per turn on the original network.
     """
     whole, last = torch.contiguous_format, torch.channels_last
     frozen, trainable = recognizer.as_shipped().requires_grad_(False), recognizer.as_shipped().requires_grad_(True)

@@ -1,10 +1,10 @@
-"""What a step of training costs beside a bare forward and backward of the same network: images a second.
+"""Training throughput in images per second against a bare forward and backward pass of the same network.
 
     python scripts/bench_training.py [--network iresnet50] [--batch 128] [--mixed] [--rounds 5] [device=cuda]
 
-A step is all of it: batch loaded, ArcFace over ``--people`` people, clipped, SGD, figures, checks.
-Entrants take turns in one process, in an order drawn anew each round; ratios are medians of the ratios within a round.
-Weights and faces are made up. Wants an idle machine.
+A training step includes loading the batch, ArcFace over ``--people`` people, gradient clipping, SGD, logging and
+checks. Entrants take turns in one process in random order; ratios are medians of the ratios within a round. Weights and
+faces are random. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from _common import compose_config, run_script, write_result
 from bench import machine, measure, ratio
-from hydra import compose, initialize_config_module
-from telling import told, written
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
@@ -34,11 +33,11 @@ from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.training.loop import Schedule, train
 from frbench.harness.training.losses.margins import ArcFace
 
-WARM = 2  # steps of each turn that are not counted
+WARM = 2  # warm-up steps of each turn
 
 
-class Taught(nn.Module):
-    """A ``Learner``: the network under ArcFace; ``ends`` are when each step was over."""
+class TimedLearner(nn.Module):
+    """``Learner`` of ArcFace that records the end times of steps in ``ends``."""
 
     def __init__(self, network: nn.Module, dim: int, people: int) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ def _now(device: torch.device) -> float:
 
 
 class Entrant:
-    """``seconds`` of an image."""
+    """A timed procedure; ``seconds`` is its time per image."""
 
     def __init__(self, name: str, ends: Callable[[], Sequence[float]], batch: int) -> None:
         self.name, self.ends, self.batch = name, ends, batch
@@ -76,7 +75,7 @@ class Entrant:
 
 
 class Field:
-    """The entrants, on one network and the same faces."""
+    """The entrants with a common network and faces."""
 
     def __init__(self, network: nn.Module, options: argparse.Namespace, device: torch.device) -> None:
         self.device, self.count, self.mixed = device, options.steps + WARM, options.mixed
@@ -86,7 +85,7 @@ class Field:
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             dim = network.eval()(self.faces.load(np.arange(2), device)).shape[1]
-        self.learner = Taught(network.requires_grad_(True), dim, options.people).to(device).train()
+        self.learner = TimedLearner(network.requires_grad_(True), dim, options.people).to(device).train()
         self.schedule = Schedule(
             1, options.batch, 1e-4, grad_clip_norm=5.0, precision="mixed" if self.mixed else "full", weight_decay=1e-4
         )
@@ -109,7 +108,7 @@ class Field:
         return self.learner.ends
 
     def _passes(self, loss: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
-        """The same with a batch that is there already, and no optimiser."""
+        """Forward and backward passes on a fixed batch without an optimizer."""
         self.learner.train()
         rows = np.arange(self.schedule.batch_size)
         images, numbers, ends = self.faces.load(rows, self.device), torch.from_numpy(rows).to(self.device), []
@@ -126,7 +125,7 @@ class Field:
 
 
 def _nothing(recipe: Recipe) -> Artifact:
-    raise ConfigError(f"{recipe} is no part of this")
+    raise ConfigError(f"the benchmark fits no {recipe}")
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -145,11 +144,10 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> None:
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [f"+network@bench={options.network}", *options.overrides]))
+    config = compose_config([f"+network@bench={options.network}", *options.overrides])
     device = resolve_device(config["device"])
     if options.steps < 1 or options.batch < 2:
-        raise ConfigError("a turn has at least one step (--steps) of two images (--batch)")
+        raise ConfigError(f"--steps={options.steps} --batch={options.batch}: expected at least 1 step and 2 images")
     torch.manual_seed(0)
     entrants = Field(build.instantiate(config["bench"], "network").module(0), options, device).entrants()
     seconds = measure(entrants, ["step"], options.rounds)  # type: ignore[arg-type]
@@ -161,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     setup = {name: getattr(options, name) for name in kept} | {"device": where}
     result = {"setup": setup, "machine": machine(), "rows": rows, "all_seconds": seconds.tolist()}
-    written(result, markdown(result), options.out)
+    write_result(result, markdown(result), options.out)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -174,7 +172,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--mixed", action="store_true", help="forwards in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("results/bench_training.json"))
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

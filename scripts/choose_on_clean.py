@@ -1,16 +1,15 @@
-"""Clean accuracy for several values of an option of PIN, AIS or a control, on people held out from the fit; no attack.
+"""Clean accuracy for several values of an option of PIN, AIS or a baseline, on people held out from the fit.
 
     python scripts/choose_on_clean.py recipe.cost.sparsity 1e-6,3e-6,1e-5,3e-5,1e-4 defense=pin
     python scripts/choose_on_clean.py recipe.selector.initial_leading 900,1100,1300 defense=ais_warmup [--pairs 1000]
 
-The operating point is chosen here, on clean faces of the fitting set alone: four fifths of its people are fitted on,
-the others make the pairs. ``defense=threshold`` (what PIN approximates; option ``sparsity``) needs no training.
+It chooses operating points without attacks or test data: the defense is fitted on four fifths of the people, and the
+pairs are of the others. ``defense=threshold`` (option ``sparsity``), which PIN approximates, needs no training.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_module
+from _common import compose_config, default_faces, run_script
 from hydra.errors import HydraException
-from telling import told
 
 from frbench.datasets.io.image_store import Stack
 from frbench.datasets.io.pair_lists import PairList, assemble
@@ -42,7 +40,7 @@ FOLDS = 10
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that is open already."""
+    """A face source that is already open."""
 
     faces: FaceSet
 
@@ -55,7 +53,7 @@ class Opened:
 
 
 def halves(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
-    """Every fifth person apart: faces to fit on, and faces to make pairs of."""
+    """Split by person: four fifths to fit on, one fifth to make pairs of."""
     held = faces.identity % 5 == 4
     return _some(faces, ~held, "fit"), _some(faces, held, "held")
 
@@ -65,7 +63,7 @@ def _some(faces: FaceSet, rows: np.ndarray, what: str) -> FaceSet:
 
 
 def pairs_of(faces: FaceSet, count: int) -> PairSet:
-    """``count`` pairs, half genuine; folds by person, so that nobody is in two."""
+    """``count`` pairs, half of them genuine, in folds of disjoint people."""
     random = np.random.default_rng(0)
     fold = faces.identity // 5 % FOLDS
     first, second = np.triu_indices(len(fold), 1)
@@ -78,7 +76,7 @@ def pairs_of(faces: FaceSet, count: int) -> PairSet:
 
 @torch.no_grad()
 def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device) -> dict[str, float]:
-    """Accuracy in percent with its interval, and how many eigenvectors pass of a probe, in the mean."""
+    """Accuracy in percent with its interval, and the mean number of eigenfaces kept of a probe."""
     victim, scores, kept = defense.protect(lifted(recognizer)), [], []
     space = Eigenspace.of(defense.artifact.tensors, device)
     for first in range(0, len(pairs), 64):
@@ -98,24 +96,21 @@ def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device
 
 
 def configured(words: Sequence[str]) -> dict[str, Any]:
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        try:
-            return build.plain(compose("run", list(words)))
-        except HydraException as error:
-            raise ConfigError(
-                f"{words[-1]} cannot be set ({str(error).splitlines()[0]}); see: frbench options"
-            ) from error
+    try:
+        return compose_config(words)
+    except HydraException as error:
+        raise ConfigError(f"{words[-1]} cannot be set ({str(error).splitlines()[0]}); see: frbench options") from error
 
 
 def run(options: argparse.Namespace) -> None:
-    real = ("identities=celeba", "recognizer=foamliu_mobilefacenet") if os.environ.get("FRBENCH_DATA") else ()
+    real = default_faces(("identities=celeba", "recognizer=foamliu_mobilefacenet"))
     words = [*(real or ("identities=synthetic",)), "defense=threshold", *options.overrides]
     config = configured(words)
     device = resolve_device(config["device"])
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     defense = build.instantiate(config["defense"], "defense")
     if not isinstance(defense, Fittable):
-        raise ConfigError("there is nothing to choose; take a defense that is fitted, as defense=pin")
+        raise ConfigError("expected a defense that is fitted; use one, such as defense=pin")
     values = {one: configured([*words, f"defense.{options.option}={one}"]) for one in options.values.split(",")}
     cache = build.image_cache(config)
     fit, held = halves(defense.faces.open(cache))
@@ -129,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
         ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
         if "basis" not in ready.artifact.tensors:
             raise ConfigError(
-                f"{type(defense).__name__} keeps no eigenfaces; take defense=pin, ais or a control of theirs"
+                f"{type(defense).__name__} keeps no eigenfaces; use defense=pin, ais or one of their baselines"
             )
         found = measured(ready, recognizer, pairs, device)
         interval = f"[{found['low']:.1f}, {found['high']:.1f}]"
@@ -140,9 +135,9 @@ def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("option", help="an option of the defense, such as recipe.cost.sparsity")
-    parser.add_argument("values", help="its values, with commas between")
+    parser.add_argument("values", help="its values, separated by commas")
     parser.add_argument("--pairs", type=int, default=1000)
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clean verification accuracy and TAR at FAR 1e-3 of recognizers, by the official folds, on all pairs or a few.
+"""Clean verification accuracy and TAR at FAR 1e-3 of recognizers on the official folds.
 
 python scripts/clean_accuracy.py --datasets lfw cfp_fp --recognizers foamliu_mobilefacenet face_reid_0095
 python scripts/clean_accuracy.py --pairs 600        # quick: a balanced subset of every fold
@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import hydra
 import numpy as np
+from _common import compose_config, open_pairs
 
 from frbench.harness.config import build
 from frbench.harness.core.face_data import PairSet
@@ -30,18 +30,17 @@ RECOGNIZERS = ("foamliu_mobilefacenet", "bubbliiiing_mobilefacenet", "mobileface
 
 
 def only_attacked(pairs: PairSet) -> PairSet:
-    """The pairs that ``dataset.limit`` chose, as a set of their own."""
+    """The pairs selected by ``dataset.limit`` as a set."""
     chosen = pairs.attacked
     fields = {name: getattr(pairs, name)[chosen] for name in ("probe", "reference", "decoy", "same", "fold")}
     return dataclasses.replace(pairs, **fields, attacked=np.arange(len(chosen)), digest=f"{pairs.digest}:{len(chosen)}")
 
 
 def measure(dataset: str, recognizer: str, limit: int | None, results: Path) -> str:
-    """One line of the table."""
+    """A row of the table."""
     overrides = [f"dataset={dataset}", f"recognizer={recognizer}", f"dataset.limit={limit or 'null'}"]
-    with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(hydra.compose("run", overrides=overrides))
-    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    config = compose_config(overrides)
+    pairs = open_pairs(config)
     pairs = only_attacked(pairs) if limit else pairs
     network = build.instantiate(config["recognizer"], "recognizer")
     device = resolve_device(config["device"])
@@ -66,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["lfw", "cfp_fp"])
     parser.add_argument("--recognizers", nargs="+", default=list(RECOGNIZERS))
-    parser.add_argument("--pairs", type=int, default=None, help="a balanced subset of so many pairs; default all")
+    parser.add_argument("--pairs", type=int, default=None, help="size of a balanced subset of pairs; default all")
     arguments = parser.parse_args()
     print("| dataset | recognizer | accuracy % | 95 % interval | pairs | TAR@FAR=1e-3 | realised FAR | seconds |")
     print("|---|---|---|---|---|---|---|---|")

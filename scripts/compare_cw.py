@@ -1,15 +1,14 @@
-"""Our CW beside those of foolbox and torchattacks, on the same pairs: median L2, success, passes and seconds.
+"""Our CW against foolbox and torchattacks on the same pairs: median L2, success, passes and seconds.
 
     python scripts/compare_cw.py [--pairs 32] [--steps 50] [dataset=... recognizer=... overrides as for frbench run]
 
-Sizes are of float images, failures infinite, success by the score alone. torchattacks has one constant for all pairs,
-so several are tried, and ours runs once more with as many passes as its best took. Takes LFW where FRBENCH_DATA is set.
+Norms are of float images, infinite for failures; success is by the score alone. torchattacks uses one constant for all
+pairs, so several are tried, and ours runs again with as many passes as its best. It uses LFW if FRBENCH_DATA is set.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_module
+from _common import compose_config, default_faces, open_pairs
 from torch import Tensor, nn
 
 from frbench.attacks.cw import CarliniWagner
@@ -29,12 +28,11 @@ from frbench.harness.metrics.thresholds import best_threshold
 from frbench.harness.threat_model.budgets import L2, Unbounded
 from frbench.harness.threat_model.goals import Dodging, Impersonation
 
-REAL = ("dataset=lfw", "recognizer=foamliu_mobilefacenet")
 CONSTANTS, RATES = (1.0, 10.0), (1e-2, 1e-3)  # of torchattacks
 
 
 class TwoClasses(nn.Module):
-    """The decision as two logits whose difference is the score over the aim; positive, which torchattacks needs."""
+    """The decision as two positive logits, as torchattacks needs, whose difference is the score minus the target."""
 
     def __init__(self, view: View, pairs: PairBatch, goal: Goal, network: nn.Module) -> None:
         super().__init__()
@@ -57,7 +55,7 @@ class Task:
 
     @property
     def labels(self) -> Tensor:
-        """The class that an untargeted attack leaves: 0 match, 1 non-match."""
+        """The true class: 0 match, 1 non-match."""
         return (~self.pairs.same).to(torch.int64)
 
     def model(self) -> TwoClasses:
@@ -118,7 +116,7 @@ def contenders(steps: int) -> Iterator[tuple[str, Run]]:
 
 
 def timed(name: str, run: Run, task: Task) -> tuple[float, int]:
-    """One line on ``run``; its median size and its passes."""
+    """Print a line on ``run`` and return its median norm and its passes."""
     started = perf_counter()
     images, passes = run(task)
     seconds = perf_counter() - started
@@ -140,7 +138,7 @@ def compare(task: Task, steps: int) -> None:
 
 
 def tasks(pairs: PairSet, recognizer: Any, count: int) -> Iterator[Task]:
-    """``count`` pairs a goal that the recognizer has right at its best threshold on the first 600."""
+    """``count`` pairs per goal that the recognizer decides correctly at its best threshold on the first 600."""
     verifier = CosineVerifier(recognizer)
     scores = np.concatenate([_scores(verifier, pairs.batch(part)) for part in np.array_split(np.arange(600), 10)])
     threshold = float(best_threshold(scores, pairs.same[:600]))
@@ -160,13 +158,12 @@ def _scores(verifier: CosineVerifier, batch: PairBatch) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=32, help="pairs a goal")
+    parser.add_argument("--pairs", type=int, default=32, help="pairs per goal")
     parser.add_argument("--steps", type=int, default=50, help="steps of the libraries, in each of foolbox's rounds")
     options, words = parser.parse_known_args()
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        words = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), *words, "device=cpu"]
-        config = build.plain(compose("run", words))
-    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    words = [*default_faces(), *words, "device=cpu"]
+    config = compose_config(words)
+    pairs = open_pairs(config)
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     for task in tasks(pairs, recognizer, options.pairs):
         print(f"{type(task.goal).__name__}, {len(task.pairs)} pairs of {pairs.name}, {recognizer.name}")

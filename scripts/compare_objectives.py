@@ -1,16 +1,15 @@
-"""How far PGD and APGD push the cosine at equal steps, beside those of three attack libraries on the same pairs.
+"""Final cosines of PGD and APGD at equal steps against three attack libraries on the same pairs.
 
     python scripts/compare_objectives.py [--pairs 64] [--apgd-pairs 8] [--steps 20,100] [--eps 8,2] [overrides]
 
 Every PGD starts at the clean image and steps 1.5 radii over the number of steps; all attack the prepared network.
-The APGD of torchattacks takes one pair at a time, hence fewer pairs, and draws its own start. Takes real faces where
+The APGD of torchattacks handles one pair at a time, hence fewer pairs, and draws its own start. It uses real faces if
 FRBENCH_DATA is set, else synthetic ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,18 +17,15 @@ from importlib.util import find_spec
 from itertools import product
 
 import torch
-from bench import REAL, tasks
+from _common import compose_config, default_faces, open_pairs, run_script, torch_recognizer
+from bench import tasks
 from bench_peers import CLASSES, STRIDE, THRESHOLD, AsShipped, Task, labels, two_classes
-from hydra import compose, initialize_config_module
-from telling import told
 from torch import Tensor, nn
 
 from frbench.attacks.apgd import Apgd
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import TorchAttack, seeded
-from frbench.harness.config import build
 from frbench.harness.core.contracts import Images, View
-from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.threat_model.budgets import Linf
@@ -51,7 +47,7 @@ def torchattacks_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
 
 
 def torchattacks_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
-    """Its best image by the loss: what it returns by itself is the clean image wherever it did not succeed."""
+    """The image of best loss; torchattacks itself returns the clean image without success."""
     import torchattacks
 
     found = []
@@ -90,7 +86,7 @@ FIXED: Mapping[str, Make] = {"torchattacks": torchattacks_pgd, "foolbox": foolbo
 
 
 def entrants(pairs: int, fewer: int) -> Iterator[tuple[int, Mapping[str, Make]]]:
-    """Who is compared on how many pairs of each goal, as far as it is installed."""
+    """Numbers of pairs per goal and the attacks compared on them, with the libraries that are installed."""
     yield pairs, dict(OURS) | {f"{name} PGD": make for name, make in FIXED.items() if find_spec(name)}
     if find_spec("torchattacks") and fewer:
         yield min(fewer, pairs), {OUR_APGD: our_apgd, "torchattacks APGD": torchattacks_apgd}
@@ -102,7 +98,7 @@ def cosines(view: View, task: Task, images: Images) -> Tensor:
 
 
 def compare(recognizer: TorchRecognizer, work: Sequence[Task], options: argparse.Namespace) -> Iterator[str]:
-    """The lines of a Markdown table, as they are found."""
+    """Iterate over the rows of the Markdown table."""
     network = AsShipped(recognizer.network, recognizer.preprocessing)
     thresholds = torch.full((1 + max(int(task.pairs.index.max()) for task in work),), THRESHOLD)
     view = View(CosineVerifier(network), thresholds)
@@ -122,7 +118,7 @@ def compare(recognizer: TorchRecognizer, work: Sequence[Task], options: argparse
 
 
 def _cells(task: Task, scores: Tensor, apgd: Tensor) -> str:
-    """Mean cosine, and on how many of the pairs our APGD is at least as far."""
+    """Mean cosine, and the share of pairs on which our APGD reaches at least as far."""
     as_far = (task.goal.loss(apgd) <= task.goal.loss(scores)).float().mean()
     return f"{scores.mean():.4f} | {100 * as_far:.0f} %"
 
@@ -132,13 +128,10 @@ def _numbers(text: str) -> list[float]:
 
 
 def run(options: argparse.Namespace) -> None:
-    chosen = [*(REAL if os.environ.get("FRBENCH_DATA") else ()), f"dataset.limit={2 * options.pairs}"]
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [*chosen, *options.overrides, "device=cpu"]))
-    recognizer = build.instantiate(config["recognizer"], "recognizer")
-    if not isinstance(recognizer, TorchRecognizer):
-        raise ConfigError(f"recognizer={recognizer.name} is no torch checkpoint; take one that is")
-    pairs = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    chosen = [*default_faces(), f"dataset.limit={2 * options.pairs}"]
+    config = compose_config([*chosen, *options.overrides, "device=cpu"])
+    recognizer = torch_recognizer(config)
+    pairs = open_pairs(config)
     for line in compare(recognizer, tasks(pairs, options.pairs), options):
         print(line, flush=True)
 
@@ -150,7 +143,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--apgd-pairs", type=int, default=8, help="of these for torchattacks' APGD; 0 for none")
     parser.add_argument("--steps", type=_numbers, default=[20, 100])
     parser.add_argument("--eps", type=_numbers, default=[8, 2], help="gray levels of 255")
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

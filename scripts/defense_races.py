@@ -1,9 +1,8 @@
-"""The races of bench_defenses.py: what PIN and AIS compute, at the sizes of their presets, on made-up numbers."""
+"""The races of bench_defenses.py: computations of PIN and AIS at the sizes of their presets on random data."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
@@ -12,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import REAL
-from hydra import compose, initialize_config_module
+from _common import compose_config, default_faces
 from masked_copies import AisByCopies, PinByCopies, costs
 from scipy.fft import dct
 from torch import Tensor, nn
@@ -28,18 +26,18 @@ from frbench.harness.core.contracts import Draw, Fitted
 from frbench.harness.recognizers.architectures.iresnet import IResNet
 from frbench.harness.recognizers.inference import prepare
 
-SIDE, SHORTEST = 112, 0.3  # pixels; seconds that a timing lasts at least
-TIMES, SHARE = 100.0, 0.15  # the bars
-EPOCH = 1000  # steps; the average copy is updated several times within one
-RATE = 1e-9  # leaves the weights as drawn, so that every round does the same work
-_OF_ANTIBODY = (
+SIDE, SHORTEST = 112, 0.3  # pixels; least duration of a timing in seconds
+TIMES, SHARE = 100.0, 0.15  # the limits
+EPOCH = 1000  # steps
+RATE = 1e-9  # keeps the weights, so that every round does the same work
+_SMALL_SELECTOR = (
     "warmup.selector.components=100",
     "warmup.selector.initial_leading=50",
     "warmup.selector.width=2",
     "warmup.selector.hidden=8",
 )
-SMALL = {  # what makes a preset quick
-    # He's weights: PyTorch's own make nearly equal choices, which cancel in the loss and leave float noise
+SMALL = {  # small sizes of the presets
+    # with PyTorch's initial weights the masks are nearly equal and cancel in the loss up to float noise
     "pin": (
         "components=100",
         "width=2",
@@ -49,13 +47,13 @@ SMALL = {  # what makes a preset quick
         "mask_samples=8",
         "schedule.batch_size=3",
     ),
-    "ais": (*_OF_ANTIBODY, "warmup.cost.mask_samples=8", "schedule.batch_size=3"),
+    "ais": (*_SMALL_SELECTOR, "warmup.cost.mask_samples=8", "schedule.batch_size=3"),
 }
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A piece of work; ``least`` and ``most``: times the first entrant's time that it must, and that it may take."""
+    """A timed function; ``least`` and ``most`` limit its time as multiples of the first entrant's."""
 
     name: str
     work: Callable[[], object]
@@ -63,7 +61,7 @@ class Entrant:
     most: float | None = None
 
     def seconds(self, task: object) -> float:
-        """Of one run; what is over at once runs several times."""
+        """Seconds per call, over several calls of a short function."""
         started, runs = perf_counter(), 0
         while runs == 0 or perf_counter() - started < SHORTEST:
             self.work()
@@ -73,7 +71,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Race:
-    """Ratios are over the first entrant's. weighed: memory is measured too. costs: what came of it, by entrant."""
+    """A comparison with the first entrant; ``weighed`` measures memory too, ``costs`` holds the results by entrant."""
 
     title: str
     entrants: Sequence[Entrant]
@@ -82,19 +80,18 @@ class Race:
 
 
 def configured(words: Sequence[str], noun: str) -> Any:
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [*words, "device=cpu"]))
+    config = compose_config([*words, "device=cpu"])
     return build.instantiate(config[noun], noun)
 
 
 def preset(name: str, options: argparse.Namespace) -> Any:
-    """The defense of conf/defense, not fitted."""
+    """The unfitted defense ``name`` of conf/defense."""
     small = [f"defense.recipe.{word}" for word in SMALL[name[:3]]] if options.small else []
     return configured([f"defense={name}", *small], "defense")
 
 
 def space(components: int) -> Eigenspace:
-    """The lowest frequencies of the cosine transform: orthonormal, much as eigenfaces are, and made at once."""
+    """The lowest frequencies of the cosine transform, an orthonormal basis similar to eigenfaces."""
     side = isqrt(components - 1) + 1
     waves = torch.from_numpy(dct(np.eye(SIDE), norm="ortho", axis=0).T[:, :side].copy()).float()
     basis = torch.einsum("iu,jv->ijuv", waves, waves).reshape(SIDE * SIDE, -1)[:, :components]
@@ -102,13 +99,13 @@ def space(components: int) -> Eigenspace:
 
 
 def photos(count: int) -> Tensor:
-    """Smooth, so that a basis of low frequencies holds most of them."""
+    """Smooth random images, which a basis of low frequencies represents well."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return nn.functional.interpolate(coarse, SIDE, mode="bilinear").contiguous(memory_format=torch.channels_last)
 
 
 def _masked(count: int, draws: int, components: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Gray faces (B, D), the same with noise, masks (B, K, N)."""
+    """Gray faces (B, D), their noisy versions and masks (B, K, N)."""
     chance, faces = torch.Generator().manual_seed(0), gray(photos(count))
     masks = torch.bernoulli(torch.full((count, draws, components), 0.5), generator=chance)
     return faces, add_noise(faces, 0.04, chance), masks
@@ -129,7 +126,7 @@ def _against_copies(title: str, ours: Callable[[], Tensor], copies: Callable[[],
 
 
 def pin_masks(options: argparse.Namespace) -> Race:
-    """Costs of masks from the images on: the recognizer takes no part in PIN's."""
+    """Costs of the masks of PIN from images."""
     recipe = preset("pin_paper", options).recipe
     basis, count = space(recipe.components), recipe.schedule.batch_size
     faces, attacked, masks = _masked(count, recipe.mask_samples, recipe.components)
@@ -143,33 +140,34 @@ def pin_masks(options: argparse.Namespace) -> Race:
     return _against_copies(title, ours, lambda: costs(basis, recipe.cost.sparsity, attacked, faces, masks))
 
 
-class Blind:
-    """In a recognizer's place where its forwards, the same for both, are left out."""
+class ConstantRecognizer:
+    """A recognizer without cost, since both entrants would run the same one."""
 
     def embed(self, images: Tensor) -> Tensor:
         return torch.ones(len(images), 1)
 
 
 def ais_masks(options: argparse.Namespace) -> Race:
-    """Faces of all masks, which a recognizer would see, and their costs but for identity."""
+    """Purified faces of all masks of AIS and their costs without the identity loss."""
     recipe = preset("ais_paper", options).recipe
     cost, components = replace(recipe.warmup.cost, identity_loss=0.0), recipe.warmup.selector.components
     basis, count = space(components), recipe.schedule.batch_size
     faces, attacked, masks = _masked(count, cost.mask_samples, components)
-    learner, images, anchor = SelectorLearner(nn.Identity(), basis, cost, Blind()), photos(count), torch.ones(count, 1)
+    learner = SelectorLearner(nn.Identity(), basis, cost, ConstantRecognizer())
+    images, anchor = photos(count), torch.ones(count, 1)
 
     def ours() -> Tensor:
         gated = basis.coefficients(attacked)[:, None] * masks
         return learner.mask_costs(gated, masks, faces, anchor, images)[0]
 
     title = (
-        f"AIS, masks to costs but for identity: {count} images, {cost.mask_samples} masks, {components} eigenvectors"
+        f"AIS, masks to costs without identity: {count} images, {cost.mask_samples} masks, {components} eigenvectors"
     )
     return _against_copies(title, ours, lambda: costs(basis, cost.sparsity, attacked, faces, masks))
 
 
 def _step(learner: Any, images: Tensor) -> Callable[[], float]:
-    """A step of training; its loss."""
+    """A training step that returns its loss."""
     weights = [each for each in learner.train().parameters() if each.requires_grad]
     optimizer, rows = torch.optim.SGD(weights, RATE, momentum=0.9), torch.arange(len(images))
 
@@ -207,20 +205,21 @@ def pin_step(options: argparse.Namespace) -> Race:
 
 def ais_step(options: argparse.Namespace) -> Race:
     recipe = preset("ais_paper", options).recipe
-    real = REAL if os.environ.get("FRBENCH_DATA") else ()
-    recognizer = configured([*real, *options.overrides], "recognizer")
+    recognizer = configured([*default_faces(), *options.overrides], "recognizer")
     selector, cost, images = recipe.warmup.selector, recipe.warmup.cost, photos(recipe.schedule.batch_size)
     basis, entrants = space(selector.components), []
     for name, kind in (("frbench, reinforce", AdversarialLearner), ("masked copies, reinforce", AisByCopies)):
         parts = (_seeded(recipe), basis, cost, recognizer)
         learner = kind(*parts, recipe=recipe, artifact=Fitted("none", "", {}), per_epoch=EPOCH)
         entrants.append(Entrant(name, _step(learner, images)))
-    title = f"AIS, a step of rehearsal through {recognizer.name}: {len(images)} images, {cost.mask_samples} masks"
+    title = (
+        f"AIS, an adversarial training step through {recognizer.name}: {len(images)} images, {cost.mask_samples} masks"
+    )
     return Race(f"{title}, width {selector.width}", entrants)
 
 
 def purification(options: argparse.Namespace) -> Race:
-    """Of a batch, each beside the forward of an IResNet-50 prepared as we prepare recognizers."""
+    """Purification of a batch against the forward pass of a prepared IResNet-50."""
     torch.manual_seed(0)
     network = prepare(IResNet((1, 1, 1, 1) if options.small else (3, 4, 14, 3)))
     images, index = photos(options.batch), torch.arange(options.batch)
@@ -244,7 +243,7 @@ def _purifier(defense: Any) -> Any:
     network = _seeded(defense.recipe).eval()
     basis = space(network(torch.zeros(1, 1, SIDE, SIDE)).shape[1])
     tensors = {"mean": basis.mean, "basis": basis.basis, **with_prefix("network", network.state_dict())}
-    return defense.fitted(Fitted("made up", "", tensors)).purifier()
+    return defense.fitted(Fitted("random", "", tensors)).purifier()
 
 
 RACES = {each.__name__: each for each in (pin_masks, ais_masks, pin_step, ais_step, purification)}

@@ -1,4 +1,4 @@
-"""The README's figure of PIN and AIS: success of PGD against its budget, for who does not know of them and who does.
+"""The README's figure of PIN and AIS: success of PGD against its budget, oblivious and adaptive.
 
 frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.postprocessing'
 frbench run experiment=purifiers_adaptive goal=dodging threat.surrogate_gradient=mean_mask '~protocol.postprocessing'
@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra import compose, initialize_config_module
-from telling import told
+from _common import compose_config, run_script
 
 from frbench.harness.config import build
 from frbench.harness.core.errors import DataMissing
@@ -25,11 +24,11 @@ from frbench.harness.reporting.figures.style import save
 
 DEFENSES = ("none", "gray", "pca_pin", "pin", "ais")
 ON = ("lfw", "foamliu_mobilefacenet")
-STEPS = {"oblivious": None, "adaptive": 40}  # of PGD where they are not the option's own
+STEPS = {"oblivious": None, "adaptive": 40}  # of PGD, where they differ from the option's
 
 
 def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One for each finished cell that belongs into the figure."""
+    """A point for each finished cell of the figure."""
     for record in records:
         names, settings = record["names"], record["settings"]
         if record["status"] != "done" or (names["attack"], names["goal"]) != ("pgd", "dodging"):
@@ -46,19 +45,18 @@ def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def run(options: argparse.Namespace) -> None:
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        store = build.store(build.plain(compose("run", overrides=options.overrides)))
+    store = build.store(compose_config(options.overrides))
     frame = pd.DataFrame(points(store.records()))
     if frame.empty:
-        raise DataMissing(f"{store.root} holds no such cells; run the experiments named at the top of this file")
-    frame = frame[frame["pairs"] == frame.groupby("threat")["pairs"].transform("max")]  # the same for a whole panel
+        raise DataMissing(f"{store.root} holds no cells of the figure; run the experiments at the top of this file")
+    frame = frame[frame["pairs"] == frame.groupby("threat")["pairs"].transform("max")]  # equal in a panel
     frame = frame.sort_values(
         ["threat", "defense"], key=lambda column: column.map([*STEPS, *DEFENSES].index), kind="stable"
     )
     wide = frame.assign(goal=frame["threat"], threat="PGD")  # side by side
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure = asr_curves(
-        wide, "defense", "L∞ radius, gray levels of 255", "PIN and AIS before two attackers: dodging on LFW"
+        wide, "defense", "L∞ radius, gray levels of 255", "PIN and AIS against two attackers: dodging on LFW"
     )
     print(*save(figure, options.out, "png"))
 
@@ -67,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/reference/purifiers"))
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""PIN and AIS trained the way of the originals (specs/pin_ais 2.3): image by image, by K masked copies of the basis.
+"""PIN and AIS trained as in the authors' code, image by image with K masked copies of the basis, for the benchmark.
 
-The same numbers as frbench's, for the benchmark alone. Kinder than the originals, who copy the mask to that size too.
+The results equal those of frbench. Unlike the authors' code it does not expand the mask to the size of the copies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from frbench.harness.core.verifiers import cosine
 
 
 def projected(space: Eigenspace, faces: Tensor, masks: Tensor) -> Tensor:
-    """``mean + E_s E_s^T (x - mean)`` (B, K, D) of gray faces (B, D) on masks (B, K, N), by copies (K, D, N) of E."""
+    """``mean + E_s E_s^T (x - mean)`` (B, K, D) of gray faces (B, D) on masks (B, K, N), by masked copies of E."""
     return torch.stack([_of_one(space, face, mask) for face, mask in zip(faces, masks, strict=True)])
 
 
@@ -28,13 +28,13 @@ def _of_one(space: Eigenspace, face: Tensor, masks: Tensor) -> Tensor:
 
 
 def costs(space: Eigenspace, sparsity: float, disturbed: Tensor, clean: Tensor, masks: Tensor) -> Tensor:
-    """Mean squared error of each projection and ``sparsity`` for each kept eigenvector, (B, K)."""
+    """Cost (B, K) of masks: mean squared error plus ``sparsity`` for each kept eigenface."""
     error = (projected(space, disturbed, masks) - clean[:, None]).square().mean(dim=2)
     return error + sparsity * masks.sum(dim=2)
 
 
 class PinByCopies(PinLearner):
-    """PIN's learner with the reinforce estimator."""
+    """Learner of PIN with the estimator reinforce."""
 
     def selection_loss(
         self, logits: Tensor, faces: Tensor, disturbed: Tensor, generator: torch.Generator
@@ -47,7 +47,7 @@ class PinByCopies(PinLearner):
 
 
 class AisByCopies(AdversarialLearner):
-    """AIS's learner of the second phase with the reinforce estimator."""
+    """Learner of the adversarial phase of AIS with the estimator reinforce."""
 
     def perturb(self, *given: Any) -> Tensor:
         self.attacked = super().perturb(*given)

@@ -1,9 +1,9 @@
-"""Trains the recognizers that are shipped, one alone and three that are to differ, and writes their safetensors.
+"""Train the shipped recognizers, a single one and a diverse ensemble of three, and write their safetensors files.
 
     python scripts/ship_demo.py [--out harness/recognizers] [overrides as for frbench fit]
 
-Both come from the recipes of ``frbench fit``, on 1,000 rendered people who do not exist; a training that is killed goes
-on, and one that is done is found. Half precision halves the files; what is measured is the rounded network.
+Both are trained by the recipes of ``frbench fit`` on 1,000 rendered people. An interrupted training resumes, and a
+finished one is reused. Weights are stored in half precision; the reported accuracy is that of the rounded network.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import run_script
 from safetensors.torch import load_file, save_file
-from telling import told
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -37,20 +37,20 @@ COMMON = (
     "dataset=synthetic",
     "training.schedule.epochs=14",
 )
-# Of one seed the first of the three would be the twin of the one alone, from whom demonstrations make images.
+# Another seed for the ensemble: otherwise its first member equals the single recognizer, the surrogate of the demo.
 SHIPPED = {"tiny": ("training=single",), "tiny_diverse": ("training=diverse", "fit_seed=1")}
 CHECK_SEED = 4  # dataset=synthetic and identities=synthetic show the people of seeds 2 and 3, users those of seed 5
 
 
 def halved(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The networks of an artifact in half precision, without heads and histories."""
+    """Networks of an artifact in half precision, without heads and histories."""
     kept = {name: each for name, each in trained.items() if name.startswith("members.")}
     return {name: each.half() if each.is_floating_point() else each for name, each in kept.items()}
 
 
 @torch.inference_mode()
 def accuracy(weights: Mapping[str, Tensor], pairs: PairSet) -> float:
-    """10-fold verification accuracy in per cent, of the mean of the members' unit vectors."""
+    """10-fold verification accuracy in percent of the mean of the members' unit embeddings."""
     nets = []
     for prefix in member_names(weights):
         net = TinyNet().eval()
@@ -72,7 +72,7 @@ def ship(name: str, chosen: Sequence[str], folder: Path, overrides: Sequence[str
     found, path = accuracy(weights, pairs), folder / f"{name}.safetensors"
     if len(member_names(weights)) == 1:
         weights = {key.removeprefix("members.0."): each for key, each in weights.items()}
-    said = " ".join(word for word in words if not word.startswith("paths."))  # nothing of this machine
+    said = " ".join(word for word in words if not word.startswith("paths."))  # no paths of this machine
     facts = {"trained_by": "scripts/ship_demo.py", "words": said, "people_seed": "1"}
     facts |= {"input": "RGB, (x - 0.5) / 0.5", "validation_accuracy_per_cent": f"{found:.2f}"}
     facts[METADATA] = json.dumps({key: metadata[key] for key in ("architecture", "shared_head")}, sort_keys=True)
@@ -91,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("harness/recognizers"))
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/frbench/images").expanduser())
-    return told(parser, run, words)
+    return run_script(parser, run, words)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_that_missing_libraries_are_listed(
 def test_that_too_few_pairs_are_told_in_one_line(script: ModuleType, pair_set: Callable) -> None:
     pairs = pair_set()
     assert [len(task.pairs) for task in script.tasks(pairs, 20)] == [20, 20]
-    with pytest.raises(FrbenchError, match="ask for fewer") as told:
+    with pytest.raises(FrbenchError, match="use fewer") as told:
         script.tasks(replace(pairs, attacked=pairs.attacked[:10]), 8)
     assert "\n" not in str(told.value)
 

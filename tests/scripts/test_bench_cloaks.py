@@ -60,8 +60,8 @@ def test_that_it_runs_and_writes_what_it_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(script, "MODES", {name: replace(each, steps=2) for name, each in script.MODES.items()})
-    monkeypatch.setattr(script, "apart", lambda *_: 12.0)
-    monkeypatch.setattr(script, "contestants", lambda _: (TINY, pair_set(10, 112)))
+    monkeypatch.setattr(script, "in_subprocess", lambda *_: 12.0)
+    monkeypatch.setattr(script, "load_subjects", lambda _: (TINY, pair_set(10, 112)))
     out = tmp_path / "bench.json"
     words = ["--rounds", "1", "--low", "2", "--high", "1", "--out", str(out)]
     assert script.main(words) == 0

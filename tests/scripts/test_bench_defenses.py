@@ -44,7 +44,7 @@ def test_that_masks_cost_the_same_either_way_and_a_difference_is_an_error(
     assert ours.std() > 1e-3
     assert torch.allclose(ours, copies, rtol=1e-5)
     race.costs["copies"] = copies * 1.01
-    with pytest.raises(FrbenchError, match="apart"):
+    with pytest.raises(FrbenchError, match="mask costs differ"):
         script.run_race(script.Race(race.title, [], costs=race.costs), 1)
 
 
@@ -71,7 +71,7 @@ def test_that_the_copies_take_the_memory_of_the_copies_and_ours_do_not(script: M
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("memory is measured through /proc, which this system lacks")
     words = [["--small", "--peak", f"{name}:{place}", "recognizer=tiny"] for place in (0, 1)]
-    ours, copies = (script.apart(str(script.__file__), each) for each in words)  # here the heap has room already
+    ours, copies = (script.in_subprocess(str(script.__file__), each) for each in words)
     size = 4 * 8 * 112 * 112 * 100 / 2**20  # K copies of the basis in float32
     assert 0.9 * size < copies < 1.5 * size
     assert ours < copies / 2

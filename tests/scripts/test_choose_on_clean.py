@@ -54,4 +54,4 @@ def test_that_a_defense_without_a_fit_is_told_in_one_line(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script.main(["quality", "50", "defense=jpeg", *SMALL]) == 2
-    assert "take a defense that is fitted" in capsys.readouterr().err
+    assert "expected a defense that is fitted" in capsys.readouterr().err

@@ -94,4 +94,4 @@ def test_that_a_store_without_such_cells_is_told_in_one_line(
     monkeypatch.setattr(script.build, "store", lambda config: empty)
     assert script.main([]) == 2
     told = capsys.readouterr().err
-    assert "results holds no such cells; run the experiments" in told and told.count("\n") == 1
+    assert "results holds no cells of the figure; run the experiments" in told and told.count("\n") == 1
