@@ -92,8 +92,8 @@ def _without_defense(records: Sequence[Record], lead: Record | None) -> str:
     same_budget = [r for r in undefended if lead is None or _same(r, lead, "goal", "budget")]
     best = max(same_budget or undefended, key=lambda r: float(measured(r, "attack")["asr"]))
     return (
-        f"**Without a defense**, the strongest attack within {label(best, 'budget')} on {phrase(best, 'recognizer')} "
-        f"and {phrase(best, 'dataset')} is {phrase(best, 'attack')} ({label(best, 'goal')}): ASR {_rate(best)}."
+        f"**Without a defense**, {phrase(best, 'recognizer')} on {phrase(best, 'dataset')}: the strongest attack "
+        f"within {label(best, 'budget')} is {phrase(best, 'attack')} ({label(best, 'goal')}), ASR {_rate(best)}."
     )
 
 
@@ -102,14 +102,14 @@ def _adaptive(compared: Sequence[Record], lead: Record | None, gains: int, findi
         return "**Adaptive attacks**: no defense was attacked by both threat=oblivious and threat=adaptive."
     if lead is None:
         return (
-            f"**Adaptive attacks**: the ASR is not significantly above that of the oblivious attack in any of "
-            f"{len(compared)} paired comparisons."
+            "**Adaptive attacks**: no ASR is significantly above that of the oblivious attack "
+            f"({_comparisons(len(compared))})."
         )
     gap = findings.gaps[lead["fingerprint"]]
     oblivious, adaptive = (_share(count, gap.total) for count in (gap.both + gap.only_b, gap.both + gap.only_a))
     return (
         f"**Adaptive attacks**: the ASR is significantly above that of the oblivious attack in {gains} of "
-        f"{len(compared)} paired comparisons, most clearly for {_named(lead)}: oblivious {oblivious}, adaptive "
+        f"{_comparisons(len(compared))}, most clearly for {_named(lead)}: oblivious {oblivious}, adaptive "
         f"{adaptive}, a difference of {_points(gap)}."
     )
 
@@ -121,13 +121,13 @@ def _effective(reductions: _Reductions, effective: _Reductions, ineffective: Rec
     false = f"{phrase(ineffective, 'defense')} gives a false sense of security; " if ineffective is not None else ""
     if not effective:
         return (
-            f"**Defenses against adaptive attacks**: {false}no defense reduces the ASR significantly in "
-            f"{len(reductions)} paired comparisons with no defense."
+            f"**Defenses against adaptive attacks**: {false}no defense reduces the ASR significantly "
+            f"({_comparisons(len(reductions))} with no defense)."
         )
     best, gap = min(effective, key=lambda each: each[1].high)
     return (
         f"**Defenses against adaptive attacks**: {false}the ASR is significantly below that without a defense in "
-        f"{len(effective)} of {len(reductions)} paired comparisons, most clearly for {_named(best)}: "
+        f"{len(effective)} of {_comparisons(len(reductions))}, most clearly for {_named(best)}: "
         f"{_share(gap.both + gap.only_a, gap.total)} with the defense, {_share(gap.both + gap.only_b, gap.total)} "
         f"without, a difference of {_points(gap)}."
     )
@@ -154,6 +154,10 @@ def _same(a: Record, b: Record, *nouns: str) -> bool:
 def _named(record: Record) -> str:
     budget = f"{label(record, 'goal')}, {label(record, 'budget')}"
     return f"{phrase(record, 'attack')} on {phrase(record, 'defense')} ({budget})"
+
+
+def _comparisons(count: int) -> str:
+    return f"{count} paired comparison" if count == 1 else f"{count} paired comparisons"
 
 
 def _points(gap: PairedDifference) -> str:

@@ -40,7 +40,7 @@ def test_that_the_sentences_have_the_numbers_of_the_records() -> None:
     summary = summary_of(store)
     assert summary is not None and summary.lead is not None
     undefended, adaptive, effective = summary.sentences
-    assert f"is pgd (dodging): ASR {rate(30)}." in undefended
+    assert f"is pgd (dodging), ASR {rate(30)}." in undefended
     assert "in 1 of 2 paired comparisons" in adaptive and "pgd on hollow (dodging, linf_2)" in adaptive
     assert f"oblivious {rate(2)}, adaptive {rate(31)}, a difference of +72.5 percentage points [" in adaptive
     assert "hollow gives a false sense of security; " in effective and "in 1 of 2 paired comparisons" in effective
@@ -81,7 +81,7 @@ def test_that_without_a_gain_no_defense_gives_false_security() -> None:
         won(store, 29, "plain", threat)
     summary = summary_of(store)
     assert summary is not None and summary.lead is None
-    assert "not significantly above that of the oblivious attack in any of 1 paired" in summary.sentences[1]
+    assert "no ASR is significantly above that of the oblivious attack (1 paired comparison)." in summary.sentences[1]
     assert summary.sentences[2].startswith("**Defenses against adaptive attacks**: no defense reduces the ASR")
     assert [name for name, _ in summary_figures(summary)] == ["summary-1-oblivious-adaptive"]
 
