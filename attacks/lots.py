@@ -1,20 +1,19 @@
-"""LOTS: move an image until its features resemble somebody else's, whatever size of change that takes.
+"""LOTS: perturb an image until its features resemble those of another person, without a limit on the perturbation.
 
-Rozsa, Guenther, Boult, IJCB 2017, as specs/ensemble_attacks 5 reads it for verification: by the largest pixel, by
-sign, inside a growing ball, and as Carlini and Wagner's attack; all of them towards ``goal.target``.
+Rozsa, Guenther, Boult, "LOTS about attacking deep features", IJCB 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from frbench.attacks.components.minimization import begin, last_look, look
-from frbench.attacks.components.threshold_path import Firsts
+from frbench.attacks.components.minimization import begin, linearize, score_images
+from frbench.attacks.components.threshold_path import FirstPassing
 from frbench.harness.core.contracts import (
     Attack,
     AttackResult,
@@ -35,46 +34,44 @@ from frbench.harness.threat_model.budgets import L2
 
 _L2 = L2(1.0)
 _TINY = 1e-12
-Directions = dict[str, Callable[[Tensor], Tensor]]
-_DIRECTIONS: Directions = {
+_DIRECTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "max": lambda slope: slope / slope.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY),
     "sign": torch.sign,
 }
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Small steps down the slope until the goal is achieved, without a limit but [0, 1].
+class LotsDescent(Attack):
+    """Small gradient steps until the goal is achieved, without a limit except [0, 1].
 
-    step:      how far the strongest pixel moves in a step.
-    steps:     at most; a pair that has arrived leaves the batch.
-    direction: ``max`` scales the slope by its largest entry, ``sign`` moves all pixels alike.
+    Attributes:
+        step_size: change of the most changed pixel in a step, in [0, 1].
+        steps: steps at most; a pair that achieves the goal leaves the batch.
+        direction: ``max`` divides the gradient by its largest entry, as in the paper; ``sign`` takes its sign.
     """
 
     identity = "attack.lots_descent"
     version = 1
 
-    step: PixelChange = 1 / 255
+    step_size: PixelChange = 1 / 255
     steps: PositiveInt = 500
     direction: Literal["max", "sign"] = "max"
 
-    needs_gradient = True
     bounded = False
     stops_early = True
-    batch_dependent = False
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        """Attack ``pairs``; ``budget`` is not looked at."""
-        front, found = begin(view, pairs, goal)
+        """Attack ``pairs``; ``budget`` is ignored."""
+        active, found = begin(view, pairs, goal)
         for step in range(self.steps):
-            if not len(front):
+            if not len(active):
                 break
-            scores, _, slope = look(view, goal, front, step)
-            found.iterations[front.rows] += 1
-            going = ~found.offer(front.rows, front.images, scores, _L2.size(front.images, front.clean))
-            front = replace(front, images=self._moved(front.images, slope))[going]
-        if len(front):
-            last_look(view, found, front, _L2, self.steps)
+            scores, _, slope = linearize(view, goal, active, step)
+            found.iterations[active.rows] += 1
+            going = ~found.update(active.rows, active.images, scores, _L2.size(active.images, active.clean))
+            active = replace(active, images=self._stepped(active.images, slope))[going]
+        if len(active):
+            score_images(view, found, active, _L2, self.steps)
         return found.result()
 
     @property
@@ -83,37 +80,38 @@ class Walk:
 
     def _run_past(self, view: View, pairs: PairBatch, goal: Goal, thresholds: Scores) -> list[AttackResult]:
         """See ``MultiThresholdRun``."""
-        front, _ = begin(view, pairs, goal)
-        found = Firsts(goal, pairs.probe, thresholds)
+        active, _ = begin(view, pairs, goal)
+        found = FirstPassing(goal, pairs.probe, thresholds)
         for step in range(self.steps):
-            if not len(front):
+            if not len(active):
                 break
-            scores, _, slope = look(view, goal, front, step)
-            found.steps[:, front.rows] += ~found.reached[:, front.rows]
-            going = found.meet(front.rows, front.images, scores)
-            front = replace(front, images=self._moved(front.images, slope))[going]
-        if len(front):
+            scores, _, slope = linearize(view, goal, active, step)
+            found.steps[:, active.rows] += ~found.reached[:, active.rows]
+            going = found.record(active.rows, active.images, scores)
+            active = replace(active, images=self._stepped(active.images, slope))[going]
+        if len(active):
             with torch.no_grad():
-                found.meet(front.rows, front.images, view.score(front.images, front.template, self.steps))
+                found.record(active.rows, active.images, view.score(active.images, active.template, self.steps))
         return found.results()
 
-    def _moved(self, images: Images, slope: Tensor) -> Images:
-        return (images - self.step * _DIRECTIONS[self.direction](slope)).clamp_(0, 1)
+    def _stepped(self, images: Images, slope: Tensor) -> Images:
+        return (images - self.step_size * _DIRECTIONS[self.direction](slope)).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
-class Lots:
-    """``inner`` with its slopes turned towards the target's features; success stays that of the pair's own goal.
+class Lots(Attack):
+    """Another attack with its gradients turned toward the target's features; success stays that of the pair's goal.
 
-    To impersonate is to resemble the reference, which ``inner`` does already; to dodge is to resemble the decoy.
+    For impersonation the target is the reference, toward which ``inner`` moves anyway; for dodging it is the decoy.
+
+    Attributes:
+        inner: the attack that is run.
     """
 
     identity = "attack.lots"
     version = 1
 
     inner: Attack
-
-    needs_gradient = True
 
     @property
     def bounded(self) -> bool:
@@ -128,30 +126,32 @@ class Lots:
         return self.inner.batch_dependent
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        return self.inner(_luring(view, pairs, goal), pairs, goal, budget)
+        return self.inner(_toward_target(view, pairs, goal), pairs, goal, budget)
 
     @property
     def multi_threshold_run(self) -> MultiThresholdRun | None:
-        """That of ``inner``, turned towards the target."""
+        """That of ``inner``, toward the target."""
         run = multi_threshold_run(self.inner)
         if run is None:
             return None
-        return lambda view, pairs, goal, thresholds: run(_luring(view, pairs, goal), pairs, goal, thresholds)
+        return lambda view, pairs, goal, thresholds: run(_toward_target(view, pairs, goal), pairs, goal, thresholds)
 
 
-def _luring(view: View, pairs: PairBatch, goal: Goal) -> View:
-    """``view``, its slopes towards the goal's target."""
+def _toward_target(view: View, pairs: PairBatch, goal: Goal) -> View:
+    """``view`` with gradients toward the goal's target."""
     target = goal.target(pairs)
     if target is pairs.reference:
         return view
-    return replace(view, verifier=Lured(view.verifier, goal, target, pairs.index))
+    return replace(view, verifier=TowardTarget(view.verifier, goal, target, pairs.index))
 
 
 @dataclass(frozen=True)
-class Lured(Wrapping):
-    """``verifier`` with its own scores, whose slope yet leads down the goal's loss by the way to the ``target``.
+class TowardTarget(Wrapping):
+    """Scores of ``verifier`` whose gradient is that of the similarity to ``target``, signed so as to lower the loss.
 
-    target: images (N, 3, H, W) to resemble; index: (N,) the pairs that they belong to.
+    Attributes:
+        target: images (N, 3, H, W) to resemble.
+        index: (N,) numbers of the pairs that the targets belong to.
     """
 
     identity = "verifier.toward_target"
@@ -163,7 +163,7 @@ class Lured(Wrapping):
     index: Tensor
 
     def enroll(self, reference: Images, index: Tensor, draw: Draw) -> Template:
-        """References and targets side by side: vectors (N, 2, ...)."""
+        """Reference and target of each pair side by side: vectors (N, 2, ...)."""
         rows = (index[:, None] == self.index).to(torch.int64).argmax(dim=1)
         both = [self.verifier.enroll(images, index, draw).vectors for images in (reference, self.target[rows])]
         return Template(torch.stack(both, dim=1), index)
@@ -174,5 +174,5 @@ class Lured(Wrapping):
             scores = self.verifier.score(probe, own, draw)
         if not (torch.is_grad_enabled() and probe.requires_grad):
             return scores
-        pull = -self.goal.loss(self.verifier.score(probe, other, draw))  # resembling the target lowers the loss
-        return scores + (pull - pull.detach())
+        similarity = -self.goal.loss(self.verifier.score(probe, other, draw))
+        return scores + (similarity - similarity.detach())

@@ -1,4 +1,8 @@
-"""Descent along gradients estimated from scores: NES (Ilyas et al., ICML 2018) and SPSA (Uesato et al., ICML 2018)."""
+"""Descent along gradients that are estimated from scores: NES and SPSA.
+
+Ilyas et al., "Black-box adversarial attacks with limited queries and information", ICML 2018; Uesato et al.,
+"Adversarial risk and the dangers of evaluating against weak attacks", ICML 2018.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frbench.attacks.components.active_set import Front, Ledger
+from frbench.attacks.components.active_set import ActivePairs, BestIterates
 from frbench.attacks.square import allowance
-from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.core.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Scores, View
 from frbench.harness.core.counter_rng import Stream, normal, uniform
 from frbench.harness.core.domains import AtLeastThree, CropPixels, EvenCount, Fraction, PixelChange, RelativeStep
 from frbench.harness.core.face_data import PairBatch
 
-_ROOM = 128  # images asked about at once, where pairs are few
+_MAX_BATCH = 128  # images scored at once where pairs are few
 _TINY = 1e-12
 
 
@@ -29,16 +33,18 @@ _DIRECTIONS: Mapping[str, Callable[[Tensor, Draw, tuple[int, ...]], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class GradientEstimate:
-    """Momentum descent on the score; a slope is the mean of directions, weighted by how the loss differs along them.
+class GradientEstimate(Attack):
+    """Momentum descent along a mean of random directions, weighted by the finite differences of the loss.
 
-    queries:    scores for each pair at most: each step takes ``samples``, two for a direction, and one where it led.
-    samples:    even; the last step makes do with what is left.
-    estimator: distribution of the directions: ``nes`` (Gaussian) or ``spsa`` (Bernoulli signs).
-    sigma:     how far along a direction one looks to both sides, in units of the image's range.
-    grid:       directions are drawn as grid x grid pixels and enlarged, or null for each pixel by itself.
-    rel_stepsize: length of a step in radii of the budget. momentum: decay of the accumulated slope.
-    early_stop: as in ``Square``.
+    Attributes:
+        queries: scores per pair at most; each step uses ``samples`` for the gradient and one for its result.
+        samples: even number of queries per gradient, two per direction; the last step uses those that remain.
+        estimator: distribution of the directions, ``nes`` for Gaussian or ``spsa`` for random signs.
+        sigma: half the distance of the two queries along a direction, in [0, 1].
+        grid: directions are drawn with grid x grid pixels and upsampled; null for one value per pixel.
+        rel_stepsize: step size in radii of the budget.
+        momentum: decay of the accumulated gradient.
+        early_stop: make no more queries for a pair whose score passes the view's aim.
     """
 
     identity = "attack.nes"
@@ -54,8 +60,6 @@ class GradientEstimate:
     early_stop: bool = True
 
     needs_gradient = False
-    bounded = True
-    batch_dependent = False
 
     @property
     def stops_early(self) -> bool:
@@ -63,38 +67,38 @@ class GradientEstimate:
 
     @torch.no_grad()
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        """Attack ``pairs``; ``iterations`` are steps. The clean image itself is never asked about."""
-        ledger, aim = Ledger(goal, pairs.probe), view.aim(goal, pairs.index)
-        front = Front(pairs.probe, view.enroll(pairs), budget.around(pairs.probe), aim)
+        """Attack ``pairs``; ``iterations`` are steps. The clean image is not queried."""
+        best, aim = BestIterates(goal, pairs.probe), view.aim(goal, pairs.index)
+        active = ActivePairs(pairs.probe, view.enroll(pairs), budget.around(pairs.probe), aim)
         spent, limit = 0, allowance(self.queries, view)
-        while limit - spent >= 3 and len(front):  # one direction, two ways, and a look at where it led
+        while limit - spent >= 3 and len(active):  # two queries for a direction and one for the result
             samples = min(self.samples, limit - spent - 1) // 2 * 2
-            slope = self._slope(view, goal, front, samples, spent)
-            front.velocity = slope if front.velocity is None else front.velocity * self.momentum + slope
-            front.images = front.ball.step(front.images, front.velocity, self.rel_stepsize)
+            slope = self._slope(view, goal, active, samples, spent)
+            active.velocity = slope if active.velocity is None else active.velocity * self.momentum + slope
+            active.images = active.ball.step(active.images, active.velocity, self.rel_stepsize)
             spent += samples + 1
-            scores = view.score(front.images, front.template, spent - 1)
-            ledger.offer(front.rows, front.images, scores)
-            ledger.iterations[front.where] += 1
+            scores = view.score(active.images, active.template, spent - 1)
+            best.update(active.rows, active.images, scores)
+            best.iterations[active.where] += 1
             if self.stops_early:
-                front = front.keep(~goal.achieved(scores, front.aim))
-        return AttackResult(ledger.images, goal.achieved(ledger.scores, aim), ledger.iterations)
+                active = active.keep(~goal.achieved(scores, active.aim))
+        return AttackResult(best.images, goal.achieved(best.scores, aim), best.iterations)
 
-    def _slope(self, view: View, goal: Goal, front: Front, samples: int, spent: int) -> Tensor:
-        """Estimated gradient (n, C, H, W) with a mean size of 1, or zero where the score does not move."""
-        shape = self._shape(front.images)
-        slope = torch.zeros(len(front), *shape, device=front.images.device)
-        together = 1 if view.verifier.random else max(1, _ROOM // (2 * len(front)))
+    def _slope(self, view: View, goal: Goal, active: ActivePairs, samples: int, spent: int) -> Tensor:
+        """Estimated gradient (n, C, H, W) with mean absolute value 1, or zero where the score does not change."""
+        shape = self._shape(active.images)
+        slope = torch.zeros(len(active), *shape, device=active.images.device)
+        together = 1 if view.verifier.random else max(1, _MAX_BATCH // (2 * len(active)))
         for first in range(0, samples // 2, together):
-            seen = range(first, min(first + together, samples // 2))
-            drawn = [self._direction(front.template.index, view.seed, spent, each, shape) for each in seen]
-            moves = [self._enlarged(each, front.images) * self.sigma for each in drawn]
-            questions = [(front.images + sign * move).clamp_(0, 1) for move in moves for sign in (1, -1)]
-            losses = goal.loss(_answers(view, front, questions, spent + 2 * first)).reshape(len(drawn), 2, -1)
-            rises = (losses[:, 0] - losses[:, 1]).nan_to_num(0.0)  # no answer is no slope
-            for rise, each in zip(rises, drawn, strict=True):
-                slope += rise[:, None, None, None] * each
-        slope = self._enlarged(slope, front.images)
+            numbers = range(first, min(first + together, samples // 2))
+            drawn = [self._direction(active.template.index, view.seed, spent, each, shape) for each in numbers]
+            moves = [self._enlarged(each, active.images) * self.sigma for each in drawn]
+            queried = [(active.images + sign * move).clamp_(0, 1) for move in moves for sign in (1, -1)]
+            losses = goal.loss(_scores(view, active, queried, spent + 2 * first)).reshape(len(drawn), 2, -1)
+            differences = (losses[:, 0] - losses[:, 1]).nan_to_num(0.0)  # NaN: no answer
+            for difference, each in zip(differences, drawn, strict=True):
+                slope += difference[:, None, None, None] * each
+        slope = self._enlarged(slope, active.images)
         return slope / slope.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY)
 
     def _shape(self, images: Images) -> tuple[int, ...]:
@@ -112,9 +116,9 @@ class GradientEstimate:
         return functional.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
 
 
-def _answers(view: View, front: Front, questions: list[Images], step: int) -> Scores:
-    """Scores (len(questions), n): in one call, but where the victim is random, so that no two share a draw."""
+def _scores(view: View, active: ActivePairs, queried: list[Images], step: int) -> Scores:
+    """Scores (len(queried), n) in one call; one call each for a random verifier, so that every query has its draw."""
     if view.verifier.random:
-        return torch.stack([view.score(each, front.template, step + at) for at, each in enumerate(questions)])
-    rows = torch.arange(len(front), device=front.images.device).repeat(len(questions))
-    return view.score(torch.cat(questions), front.template[rows], step).reshape(len(questions), -1)
+        return torch.stack([view.score(each, active.template, step + at) for at, each in enumerate(queried)])
+    rows = torch.arange(len(active), device=active.images.device).repeat(len(queried))
+    return view.score(torch.cat(queried), active.template[rows], step).reshape(len(queried), -1)

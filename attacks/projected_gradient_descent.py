@@ -1,7 +1,7 @@
-"""The one projected-descent loop: FGSM, BIM, PGD, MI-, DI- and TI-FGSM under any budget, on the verification score.
+"""FGSM, BIM, PGD and MI-, DI- and TI-FGSM on a verification score: one projected gradient descent for every budget.
 
-Constants follow specs/ensemble_attacks 6.3 and 6.4 (code: RobFR attack/*.py; PGD's restarts: inference): a step is
-1.5 radii over the number of steps; MI-FGSM normalises by the mean absolute gradient and has decay 1.
+Goodfellow et al., ICLR 2015; Kurakin et al., ICLR 2017 workshop; Madry et al., ICLR 2018; Dong et al., CVPR 2018 and
+CVPR 2019; Xie et al., CVPR 2019. Step size, decay and normalization are those of RobFR (Yang et al., 2020).
 """
 
 from __future__ import annotations
@@ -12,39 +12,41 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from frbench.attacks.components.active_set import Front, Ledger, gradient
+from frbench.attacks.components.active_set import ActivePairs, BestIterates, gradient, leave_reference, noise_for
 from frbench.attacks.components.input_diversity import Diversity, Smoothing
-from frbench.harness.core.contracts import AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
-from frbench.harness.core.counter_rng import Stream, uniform
+from frbench.harness.core.contracts import Attack, AttackResult, Ball, Budget, Draw, Goal, Images, Scores, View
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.domains import Decay, PositiveInt, RelativeStep
 from frbench.harness.core.face_data import PairBatch
 
-_PATH = 1.5  # radii that all steps cover together, where rel_stepsize is null
+_PATH_LENGTH = 1.5  # of all steps together, in radii, where rel_stepsize is null
 _TINY = 1e-12
 
 
 class _Noise(IntEnum):
-    """What noise of the attack is for: ``k`` of its draws."""
+    """Purpose of a draw: its ``k``."""
 
     START = 0
     DIVERSITY = 1
 
 
 @dataclass(frozen=True)
-class ProjectedDescent:
-    """Descend the goal's loss, projecting onto the budget after each step.
+class ProjectedDescent(Attack):
+    """Descends the goal's loss and projects onto the budget after each step.
 
-    steps: gradient steps per run.
-    rel_stepsize: length of a step in radii of the budget; null for 1.5 / steps.
-    restarts: runs; the first start is the clean image, the others are random in the budget.
-    momentum: decay of the accumulated gradient (MI-FGSM), or null for none.
-    diversity: a random change of the images before each gradient (DI-FGSM), or null.
-    smoothing: a filter of each gradient (TI-FGSM), or null.
-    early_stop: whether a pair leaves the batch as soon as it passes the view's threshold.
-    return_best: return the best iterate by the loss, and not the last as attack libraries do.
+    Attributes:
+        steps: gradient steps per run.
+        rel_stepsize: step size in radii of the budget; null for 1.5 / steps.
+        restarts: runs; the first starts from the clean image, the others from random images within the budget.
+        momentum: decay of the accumulated gradient (MI-FGSM), or null for none.
+        diversity: random transformation of the images before each gradient (DI-FGSM), or null.
+        smoothing: filter of each gradient (TI-FGSM), or null.
+        early_stop: drop a pair from the batch as soon as its score passes the view's threshold.
+        return_best: return the iterate of lowest loss, and not the last one as attack libraries do.
 
-    A probe that is the reference itself has a zero gradient, so such rows start from noise. With ``diversity`` an image
-    is still judged as it is, so that ``return_best`` and ``early_stop`` then cost one more forward pass per step.
+    A probe that equals its reference has a zero gradient, so its first run also starts from a random image. With
+    ``diversity`` the untransformed image is still the one that is judged, so that ``return_best`` and ``early_stop``
+    cost one more forward pass per step.
     """
 
     identity = "attack.projected_gradient_descent"
@@ -59,83 +61,76 @@ class ProjectedDescent:
     early_stop: bool = False
     return_best: bool = True
 
-    needs_gradient = True
-    bounded = True
-    batch_dependent = False
-
     @property
     def stops_early(self) -> bool:
         return self.early_stop
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        """Attack ``pairs``; gradients flow through ``view`` to the probe alone."""
-        ledger = Ledger(goal, pairs.probe)
+        """Attack ``pairs``; only the probe has a gradient."""
+        best = BestIterates(goal, pairs.probe)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         ball = budget.around(pairs.probe)
-        for start in range(self.restarts):
-            front = Front(self._start(view, pairs, ball, start), template, ball, aim)
-            if self.stops_early and start:
-                front = front.keep(~goal.achieved(ledger.scores, aim))
-            self._descend(view, front, ledger, first=start * (self.steps + 1))
-        achieved = goal.achieved(ledger.scores, aim)
-        return AttackResult(ledger.images, achieved, ledger.iterations)
+        for run in range(self.restarts):
+            active = ActivePairs(self._start(view, pairs, ball, run), template, ball, aim)
+            if self.early_stop and run:
+                active = active.keep(~goal.achieved(best.scores, aim))
+            self._descend(view, active, best, first=run * (self.steps + 1))
+        return AttackResult(best.images, goal.achieved(best.scores, aim), best.iterations)
 
-    def _start(self, view: View, pairs: PairBatch, ball: Ball, start: int) -> Images:
-        same_image = (pairs.probe - pairs.reference).abs().amax(dim=(1, 2, 3)) == 0
-        if start == 0 and not bool(same_image.any()):
-            return pairs.probe
-        noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK, start, _Noise.START), tuple(pairs.probe.shape[1:]))
-        sampled = ball.sample(noise.contiguous(memory_format=torch.channels_last))
-        return sampled if start else torch.where(same_image[:, None, None, None], sampled, pairs.probe)
+    def _start(self, view: View, pairs: PairBatch, ball: Ball, run: int) -> Images:
+        def sampled() -> Images:
+            return ball.sample(noise_for(pairs, Draw(view.seed, Stream.ATTACK, run, _Noise.START)))
 
-    def _descend(self, view: View, front: Front, ledger: Ledger, first: int) -> None:
-        """One start: ``steps`` gradients, numbered from ``first``, and a last look at where they led."""
+        return sampled() if run else leave_reference(pairs, sampled)
+
+    def _descend(self, view: View, active: ActivePairs, best: BestIterates, first: int) -> None:
+        """One run: ``steps`` gradients, numbered from ``first``, and the score of the last iterate."""
         for step in range(self.steps):
-            if not len(front):
+            if not len(active):
                 return
-            scores, slope = self._look(view, ledger.goal, front, first + step)
-            if self._judges:
-                ledger.offer(front.rows, front.images, scores)
-            if self.stops_early:
-                going = ~ledger.goal.achieved(scores, front.aim)
-                front, slope = front.keep(going), slope[going]
-            ledger.iterations[front.where] += 1
-            front.images = front.ball.step(front.images, self._direction(front, slope), self._fraction)
-        if len(front):
+            scores, slope = self._gradient(view, best.goal, active, first + step)
+            if self._scores_iterates:
+                best.update(active.rows, active.images, scores)
+            if self.early_stop:
+                going = ~best.goal.achieved(scores, active.aim)
+                active, slope = active.keep(going), slope[going]
+            best.iterations[active.where] += 1
+            active.images = active.ball.step(active.images, self._direction(active, slope), self._stepsize)
+        if len(active):
             with torch.no_grad():
-                scores = view.score(front.images, front.template, first + self.steps)
-            ledger.offer(front.rows, front.images, scores)
+                scores = view.score(active.images, active.template, first + self.steps)
+            best.update(active.rows, active.images, scores)
 
     @property
-    def _fraction(self) -> float:
-        """Length of a step in radii."""
-        return _PATH / self.steps if self.rel_stepsize is None else self.rel_stepsize
+    def _stepsize(self) -> float:
+        """In radii."""
+        return _PATH_LENGTH / self.steps if self.rel_stepsize is None else self.rel_stepsize
 
     @property
-    def _judges(self) -> bool:
-        """Whether the score of each iterate matters, and not of the last alone."""
-        return self.return_best or self.stops_early
+    def _scores_iterates(self) -> bool:
+        """Whether the score of every iterate is needed, and not of the last one alone."""
+        return self.return_best or self.early_stop
 
-    def _look(self, view: View, goal: Goal, front: Front, step: int) -> tuple[Scores, Tensor]:
-        """Scores (N,) of the images, as they are where they are judged, and the gradient to follow."""
-        change = self.diversity
-        if change is None:
-            return gradient(view, goal, front.images, front.template, step)
-        index, draw = front.template.index, Draw(view.seed, Stream.ATTACK, step, _Noise.DIVERSITY)
+    def _gradient(self, view: View, goal: Goal, active: ActivePairs, step: int) -> tuple[Scores, Tensor]:
+        """Scores (n,), of the untransformed images where they are needed, and the gradient to follow."""
+        transform = self.diversity
+        if transform is None:
+            return gradient(view, goal, active.images, active.template, step)
+        index, draw = active.template.index, Draw(view.seed, Stream.ATTACK, step, _Noise.DIVERSITY)
         scores, slope = gradient(
-            view, goal, front.images, front.template, step, lambda images: change(images, index, draw)
+            view, goal, active.images, active.template, step, lambda images: transform(images, index, draw)
         )
-        if self._judges:
+        if self._scores_iterates:
             with torch.no_grad():
-                scores = view.score(front.images, front.template, step)
+                scores = view.score(active.images, active.template, step)
         return scores, slope
 
-    def _direction(self, front: Front, slope: Tensor) -> Tensor:
+    def _direction(self, active: ActivePairs, slope: Tensor) -> Tensor:
         if self.smoothing is not None:
             slope = self.smoothing(slope)
         if self.momentum is None:
             return slope
         scale = slope.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY)
-        pushed = slope / scale
-        front.velocity = pushed if front.velocity is None else front.velocity * self.momentum + pushed
-        return front.velocity
+        normalized = slope / scale
+        active.velocity = normalized if active.velocity is None else active.velocity * self.momentum + normalized
+        return active.velocity

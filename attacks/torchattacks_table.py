@@ -1,6 +1,6 @@
-"""What the bridge has to know of each attack of torchattacks 3.5.1 (specs/ensemble_attacks 7.4; code: TA attacks/*.py).
+"""Facts about each attack of torchattacks 3.5.1 that the adapter needs, one line per attack.
 
-One line an attack: a new release of the library is a new table, and no code asks for an attack by its name.
+A new release of the library needs a new table; no code compares an attack's name.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ VERSION = "3.5.1"
 
 @dataclass(frozen=True)
 class LibraryAttack:
-    """How one attack of the library is told its budget, fed with pairs, and to be believed.
+    """How to call one attack of the library, and its capabilities.
 
-    norms:    budgets that it keeps to, each with what its constructor is told of the norm; none: it knows no limit.
-    radius:   its parameter for the size of the budget.
-    fixed:    parameters that the bridge sets and a user may not, because two classes work with no other value.
-    alone:    it forwards parts, copies or single images of a batch, so it gets one pair at a time.
-    mixes:    pairs of a batch share random numbers or a stopping rule, so a result depends on its batch.
-    random_start: default of the parameter of that name; a random start is drawn for the batch and mixes its pairs.
-    queries:  its parameter for a number of scores, which a limit of the view sets.
-    spare:    scores that it asks for beyond that number.
-    square:   it takes images as high as they are wide.
-    refused:  why it cannot work here at all.
+    Attributes:
+        norms: supported budgets, each with the constructor arguments for its norm; empty for an unbounded attack.
+        radius: name of the parameter for the radius of the budget.
+        fixed: parameters that only work with one value for two classes.
+        alone: gets one pair at a time, because it forwards parts, copies or single images of a batch.
+        mixes: pairs of a batch share random numbers or a stopping rule, so results depend on the batch.
+        random_start: default of the parameter of that name; a random start is drawn per batch and mixes its pairs.
+        queries: name of the parameter for the number of queries, which the view's limit sets.
+        spare: queries beyond that number.
+        square: needs images of equal height and width.
+        refused: why the attack cannot attack pairs.
     """
 
     identity = "attack.torchattacks_entry"
@@ -66,7 +67,7 @@ class LibraryAttack:
 
     @property
     def of_budget(self) -> set[str]:
-        """Names of the parameters that the budget sets."""
+        """Parameters that the budget sets."""
         return {self.radius, *(name for norm in self.norms.values() for name in norm)} if self.bounded else set()
 
 
@@ -76,7 +77,7 @@ _EITHER: Mapping[type[Budget], Mapping[str, Any]] = {Linf: {"norm": "Linf"}, L2:
 _TWO = {"n_classes": 2}  # the true class and the other; the two dummy columns are never a target
 
 ATTACKS: Mapping[str, LibraryAttack] = {
-    # Controls: nothing, and Gaussian noise of its own size.
+    # Controls: no change, and Gaussian noise with its own standard deviation.
     "VANILA": LibraryAttack(needs_gradient=False),
     "GN": LibraryAttack(needs_gradient=False, alone=True),
     # Sign steps on the whole batch in order.
@@ -86,9 +87,9 @@ ATTACKS: Mapping[str, LibraryAttack] = {
     "PGD": LibraryAttack(_LINF, random_start=True),
     "EOTPGD": LibraryAttack(_LINF, random_start=True),
     "FFGSM": LibraryAttack(_LINF, mixes=True),
-    "TPGD": LibraryAttack(_LINF, mixes=True),  # away from the clean answer, in either direction: it sees no label
+    "TPGD": LibraryAttack(_LINF, mixes=True),  # ignores the label: away from the clean prediction in either direction
     "MIFGSM": LibraryAttack(_LINF),
-    # With two classes its losses have one direction, and the margin's gradient, by whose size it divides, ends at zero.
+    # With two classes the gradient of its margin loss, by whose norm it divides, vanishes.
     "UPGD": LibraryAttack(_LINF, fixed={"loss": "ce"}),
     "DIFGSM": LibraryAttack(_LINF, mixes=True, square=True),
     "TIFGSM": LibraryAttack(_LINF, mixes=True, square=True),
@@ -103,7 +104,7 @@ ATTACKS: Mapping[str, LibraryAttack] = {
     # For randomised smoothing: noisy copies of each image.
     "PGDRS": LibraryAttack(_LINF, alone=True),
     "PGDRSL2": LibraryAttack(_L2, alone=True),
-    # Smallest changes. CW and EAD stop all pairs when the summed cost of the batch rises; EAD's kappa above zero
+    # Smallest perturbations. CW and EAD stop all pairs when the summed cost of the batch rises; EAD's kappa above zero
     # changes whole columns of the batch.
     "CW": LibraryAttack(mixes=True, stops_early=True),
     "EADL1": LibraryAttack(fixed={"kappa": 0}, mixes=True, stops_early=True),
@@ -111,32 +112,31 @@ ATTACKS: Mapping[str, LibraryAttack] = {
     "DeepFool": LibraryAttack(alone=True, stops_early=True),
     "SparseFool": LibraryAttack(alone=True, stops_early=True),
     "FAB": LibraryAttack(_EITHER, fixed=_TWO, alone=True, stops_early=True),
-    # Those that keep a pair's clean image unless it is fooled.
+    # These return the clean image of a pair unless they succeed.
     "APGD": LibraryAttack(_EITHER, alone=True, stops_early=True),
     "APGDT": LibraryAttack(_EITHER, fixed=_TWO, alone=True, stops_early=True),
     "AutoAttack": LibraryAttack(_EITHER, fixed=_TWO, alone=True, stops_early=True),
-    # Scores alone. Square asks for the clean image's, its start's and its result's beside the counted ones.
+    # Score-based. Square also queries the clean image, its initial image and its result.
     "Square": LibraryAttack(_EITHER, alone=True, needs_gradient=False, stops_early=True, queries="n_queries", spare=3),
     "SPSA": LibraryAttack(_LINF, alone=True, needs_gradient=False),
     "OnePixel": LibraryAttack(alone=True, needs_gradient=False, stops_early=True),
     "Pixle": LibraryAttack(alone=True, needs_gradient=False, stops_early=True),
     "JSMA": LibraryAttack(
-        refused="it weighs every pair of pixel values, 5.3 GiB a tensor at 112x112, and without a target it aims at "
-        "class (label + 1) mod 10, which two classes do not have"
+        refused="its saliency map over pairs of pixel values needs tensors of 5.3 GiB at 112x112, and without a target "
+        "attacks class (label + 1) mod 10, which does not exist with two classes; use another attack"
     ),
     "MultiAttack": LibraryAttack(
-        refused="it is made of attack objects, which a name and params cannot give; "
-        "take attack=worst_case, or attack.name=AutoAttack"
+        refused="its parameters are attack objects, which params cannot hold; use attack=worst_case or "
+        "attack.name=AutoAttack"
     ),
     "LGV": LibraryAttack(
-        refused="it trains copies of a classifier on a loader of labelled images; "
-        "take threat=transfer with another recognizer"
+        refused="it fine-tunes a classifier on labelled images; use threat=transfer with another recognizer"
     ),
 }
 
 
 class Params(TypedDict, total=False):
-    """Domains of the library's own parameters, by name: where two attacks share a name, it means the same."""
+    """Domains of the library's parameters; parameters of equal name have the same meaning in all attacks."""
 
     N: PositiveInt
     abort_early: bool

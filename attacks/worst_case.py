@@ -1,6 +1,7 @@
-"""Several attacks in turn, each on the pairs that still stand: AutoAttack as verification needs it.
+"""An ensemble of attacks in turn, each on the pairs that are not yet broken: AutoAttack for verification.
 
-After Croce and Hein, ICML 2020; which attacks, and why not those on classifiers: specs/ensemble_attacks 6.3.
+After Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks", ICML 2020. Their targeted attacks are left out: verification has one boundary.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from typing import Any
 
 import torch
 
-from frbench.attacks.components.active_set import Ledger
+from frbench.attacks.components.active_set import BestIterates
 from frbench.harness.core.contracts import Attack, AttackResult, Budget, Goal, Images, View
 from frbench.harness.core.face_data import PairBatch
 from frbench.harness.threat_model.budgets import Unbounded
 
 
 @dataclass(frozen=True)
-class WorstCase:
-    """Run ``attacks`` in their order; each pair keeps the image of lowest loss in the view, not the latest.
+class WorstCase(Attack):
+    """Runs ``attacks`` in order; each pair keeps the image of lowest loss over all attacks.
 
-    A pair leaves when it passes the view's aim. What an unbounded attack finds is projected onto the budget before it
-    counts. Under a limit of queries, comparing costs one score for each attack that a pair has met.
+    A pair leaves when its score passes the view's aim. The images of an unbounded attack are projected onto the budget
+    before they are scored. Under a query limit, the comparison costs one query per attack and pair.
+
+    Attributes:
+        attacks: the attacks by name, in the order in which they run.
     """
 
     identity = "attack.worst_case"
@@ -30,7 +34,6 @@ class WorstCase:
 
     attacks: Mapping[str, Attack]
 
-    bounded = True
     stops_early = True
 
     @property
@@ -42,12 +45,12 @@ class WorstCase:
         return any(attack.batch_dependent for attack in self.attacks.values())
 
     def fingerprint(self) -> list[Any]:
-        """With the order of the attacks: who comes first decides what the others see."""
+        """The attacks in their order, since each one sees only the pairs that its predecessors left."""
         return [[name, attack] for name, attack in self.attacks.items()]
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult:
-        """Attack ``pairs``; ``iterations`` are those of all attacks together."""
-        ledger = Ledger(goal, pairs.probe)
+        """Attack ``pairs``; ``iterations`` are the sum over all attacks."""
+        best = BestIterates(goal, pairs.probe)
         template, aim = view.enroll(pairs), view.aim(goal, pairs.index)
         rows = torch.arange(len(pairs), device=pairs.index.device)
         for attack in self.attacks.values():
@@ -56,14 +59,14 @@ class WorstCase:
             images, iterations = _within(attack, view, pairs[rows], goal, budget[rows])
             with torch.no_grad():
                 scores = view.final_score(images, template[rows])
-            ledger.offer(rows, images, scores)
-            ledger.iterations[rows] += iterations
+            best.update(rows, images, scores)
+            best.iterations[rows] += iterations
             rows = rows[~goal.achieved(scores, aim[rows])]
-        return AttackResult(ledger.images, goal.achieved(ledger.scores, aim), ledger.iterations)
+        return AttackResult(best.images, goal.achieved(best.scores, aim), best.iterations)
 
 
 def _within(attack: Attack, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> tuple[Images, torch.Tensor]:
-    """Images of ``attack`` within ``budget``, and the iterations that they took."""
+    """Images of ``attack`` within ``budget``, and the number of iterations per pair."""
     result = attack(view, pairs, goal, budget if attack.bounded else Unbounded())
     images = result.images if attack.bounded else budget.project(result.images, pairs.probe)
     return images, result.iterations

@@ -1,9 +1,6 @@
-"""What the cloaks share: the tanh space they move in, Adadelta, the views of a pair, and the 8 bits of a file."""
+"""Parts that cloaking attacks share: the tanh parametrization of images, Adadelta, and the result."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,44 +8,38 @@ from torch import Tensor
 from frbench.harness.core.contracts import AttackResult, Goal, Images, View
 from frbench.harness.core.face_data import PairBatch
 
-Rounding = Literal["truncate", "nearest", "none"]
-_ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {"truncate": torch.floor, "nearest": torch.round}
-_TANH = 2 - 1e-6  # keeps black and white at a finite place
-
-
-def as_filed(images: Images, rounding: Rounding) -> Images:
-    """``images`` as an 8-bit file gives them back; ``none`` leaves them between the levels."""
-    images = images.clamp(0, 1)
-    return _ROUNDINGS[rounding](images * 255) / 255 if rounding in _ROUNDINGS else images
+_TANH = 2 - 1e-6  # below 2, so that black and white have a finite atanh
 
 
 def to_tanh(images: Images) -> Tensor:
-    """Images in [0, 1] -> unbounded; black and white are finite, and nearly fixed (specs/cloaks_puface 2.2)."""
+    """Images in [0, 1] -> unbounded parameters, as in the authors' code of Fawkes; black and white barely move."""
     return torch.atanh((images - 0.5) * _TANH)
 
 
-def from_tanh(place: Tensor) -> Images:
-    return torch.tanh(place) / _TANH + 0.5
+def from_tanh(parameters: Tensor) -> Images:
+    """The inverse of ``to_tanh``."""
+    return torch.tanh(parameters) / _TANH + 0.5
 
 
 class Adadelta:
-    """Zeiler, 2012, elementwise and in place, so that rows never mix and may leave.
+    """Adadelta (Zeiler, 2012) whose rows can be selected, which torch.optim.Adadelta does not allow.
 
-    As torch.optim.Adadelta; decay and epsilon are those of tf.keras.
+    The updates are those of torch.optim.Adadelta; the default decay and epsilon are those of tf.keras.
     """
 
     def __init__(self, like: Tensor, decay: float = 0.95, epsilon: float = 1e-7) -> None:
         self.decay, self.epsilon = decay, epsilon
         self.squares, self.moves = torch.zeros_like(like), torch.zeros_like(like)
 
-    def step(self, place: Tensor, slope: Tensor, rate: float) -> None:
-        """Move ``place`` against ``slope``."""
+    def step(self, parameters: Tensor, slope: Tensor, lr: float) -> None:
+        """Update ``parameters`` in place with the gradient ``slope``."""
         self.squares.mul_(self.decay).addcmul_(slope, slope, value=1 - self.decay)
         move = (self.moves + self.epsilon).div_(self.squares + self.epsilon).sqrt_().mul_(slope)
         self.moves.mul_(self.decay).addcmul_(move, move, value=1 - self.decay)
-        place.sub_(move, alpha=rate)
+        parameters.sub_(move, alpha=lr)
 
     def restart(self) -> None:
+        """Forget the accumulated gradients and updates."""
         self.squares.zero_()
         self.moves.zero_()
 
@@ -59,7 +50,7 @@ class Adadelta:
 
 
 def result(view: View, goal: Goal, pairs: PairBatch, images: Images, steps: Tensor) -> AttackResult:
-    """``images`` after ``steps`` (N,) each, and what the view says of them as they are now."""
+    """The result of ``images`` after ``steps`` (N,) steps each, judged by the view."""
     images = images.detach().contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         scores = view.final_score(images, view.enroll(pairs))

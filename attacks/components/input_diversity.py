@@ -1,6 +1,6 @@
-"""What makes a gradient transfer: input diversity (DI) and smoothed gradients (TI), for ``ProjectedDescent``.
+"""Input diversity (DI) and gradient smoothing (TI), which improve the transfer of gradient attacks.
 
-Constants follow specs/ensemble_attacks 6.4 (code: RobFR attack/DIM.py, TIM.py).
+Xie et al., CVPR 2019; Dong et al., CVPR 2019. Constants are those of RobFR (Yang et al., 2020).
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from frbench.harness.core.contracts import Draw, Images
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.domains import CropPixels, Positive, ShrinkFactor
 
-_OUTSIDE = 3.0  # a coordinate beyond [-1, 1], which ``grid_sample`` answers with zero
+_OUTSIDE = 3.0  # a coordinate beyond [-1, 1], where ``grid_sample`` returns zero
 
 
 class Diversity(Protocol):
-    """A random, differentiable change of images (N, 3, H, W); its noise hangs on the pair ``index`` and the draw."""
+    """A random, differentiable transformation of images (N, 3, H, W); its noise depends on pair and draw alone."""
 
     def __call__(self, images: Images, index: Tensor, draw: Draw) -> Images: ...
 
 
 class Smoothing(Protocol):
-    """A filter of gradients (N, 3, H, W), each by itself."""
+    """A filter of gradients (N, 3, H, W), row by row."""
 
     def __call__(self, gradient: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class ResizeAndPad:
-    """Shrink by a factor uniform in [smallest, 1), nearest pixel, and paste at a random place of a black canvas.
+    """Resizes by a factor uniform in [smallest, 1), nearest pixel, and pads with black at a random position.
 
-    Xie et al., CVPR 2019. RobFR draws one factor and one place a step for the whole batch; here each pair has its
-    own, so that no lucky draw is shared by all pairs of a table, and pairs can be attacked in any company.
+    RobFR draws one factor and one position per step for the whole batch; here each pair has its own, so that results
+    do not depend on the batch.
     """
 
     identity = "attack.input_diversity"
@@ -57,14 +57,14 @@ class ResizeAndPad:
 
 
 def _sources(length: int, factor: Tensor, place: Tensor) -> Tensor:
-    """Which pixel of a line each pixel of the canvas shows (N, length), as ``grid_sample`` counts, -1 to 1.
+    """Source coordinate (N, length) of each output pixel along one axis, in [-1, 1] as ``grid_sample`` expects.
 
-    Sizes are rounded, and pixels chosen in float32, as ``interpolate`` does.
+    Sizes are rounded, and source pixels computed in float32, as ``interpolate`` does.
     """
     short = (length * factor).round()
     offset = (place * (length - short + 1)).floor()
     at = torch.arange(length, device=factor.device) - offset[:, None]
-    scale = torch.full_like(short, length) / short  # a number over a tensor would be rounded twice
+    scale = torch.full_like(short, length) / short  # number / tensor would round twice
     pixel = (at * scale[:, None]).floor()
     shown = (at >= 0) & (at < short[:, None])
     return torch.where(shown, 2 * pixel / max(length - 1, 1) - 1, _OUTSIDE)
@@ -72,9 +72,11 @@ def _sources(length: int, factor: Tensor, place: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GaussianSmoothing:
-    """Each channel of a gradient under a Gaussian of ``length`` pixels that ends ``nsig`` deviations from its middle.
+    """Convolves each channel of a gradient with a Gaussian window, with zero padding.
 
-    Dong et al., CVPR 2019; beyond the border the gradient is zero.
+    Attributes:
+        length: side of the window in pixels.
+        nsig: half the window in standard deviations.
     """
 
     identity = "attack.gradient_smoothing"
@@ -84,7 +86,7 @@ class GaussianSmoothing:
     nsig: Positive = 3.0
 
     def kernel(self) -> Tensor:
-        """Weights (length, length), of sum 1."""
+        """The window (length, length), which sums to 1."""
         line = torch.exp(-torch.linspace(-self.nsig, self.nsig, self.length).square() / 2)
         line = line / line.sum()
         return line[:, None] * line[None, :]

@@ -1,4 +1,4 @@
-"""What attacks on the size of a change share: the smallest success of each pair, the pairs that go on, and a look."""
+"""State that minimization attacks share: the smallest adversarial image of each pair, linearization, line search."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from frbench.attacks.components.active_set import gradient
+from frbench.attacks.components.active_set import gradient, leave_reference, noise_for
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Images, Mask, Scores, Template, View
-from frbench.harness.core.counter_rng import Stream, uniform
+from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.face_data import PairBatch
 
 _NUDGE = 1 / 255
 
 
-class Smallest:
-    """Of each pair the smallest image so far that achieves the goal; while there is none, the one of lowest loss."""
+class SmallestPerturbations:
+    """Per pair: the adversarial image of smallest size so far; before the first success, the one of lowest loss."""
 
     def __init__(self, goal: Goal, clean: Images, aim: Scores) -> None:
         self.goal, self.aim = goal, aim
@@ -28,10 +28,15 @@ class Smallest:
 
     @property
     def achieved(self) -> Mask:
+        """Pairs (N,) with an adversarial image."""
         return self.size.isfinite()
 
-    def offer(self, rows: Tensor, images: Images, scores: Scores, size: Tensor) -> Mask:
-        """Keep ``images`` of the pairs ``rows`` where they are better; which of them succeed. NaN never does."""
+    def update(self, rows: Tensor, images: Images, scores: Scores, size: Tensor) -> Mask:
+        """Keep ``images`` of the pairs ``rows`` where they are better.
+
+        Returns:
+            Which of them (n,) achieve the goal; a NaN score never does.
+        """
         loss, success = self.goal.loss(scores), self.goal.achieved(scores, self.aim[rows])
         nearer = ~success & ~self.achieved[rows] & (loss < self.loss[rows])
         better = (success & (size < self.size[rows])) | nearer
@@ -45,8 +50,8 @@ class Smallest:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """The pairs still under attack, each field one row a pair; ``rows`` are their places in the whole batch."""
+class PendingPairs:
+    """The pairs still under attack, one row each; ``rows`` are their positions in the whole batch."""
 
     images: Images
     clean: Images
@@ -61,34 +66,41 @@ class Pending:
         return len(self.rows)
 
 
-def begin(view: View, pairs: PairBatch, goal: Goal) -> tuple[Pending, Smallest]:
-    """All pairs pending at their probes; a probe that is its own reference, where slopes are zero, a nudge away."""
+def begin(view: View, pairs: PairBatch, goal: Goal) -> tuple[PendingPairs, SmallestPerturbations]:
+    """All pairs at their probes; a probe that equals its reference starts from noise of one gray level."""
     aim = view.aim(goal, pairs.index)
     rows = torch.arange(len(pairs), device=pairs.index.device)
-    pending = Pending(_departure(view, pairs), pairs.probe, view.enroll(pairs), aim, rows)
-    return pending, Smallest(goal, pairs.probe, aim)
+    images = leave_reference(pairs, lambda: _nudged(view, pairs))
+    pending = PendingPairs(images, pairs.probe, view.enroll(pairs), aim, rows)
+    return pending, SmallestPerturbations(goal, pairs.probe, aim)
 
 
-def _departure(view: View, pairs: PairBatch) -> Images:
-    same_image = (pairs.probe - pairs.reference).abs().amax(dim=(1, 2, 3)) == 0
-    if not bool(same_image.any()):
-        return pairs.probe
-    noise = uniform(pairs.index, Draw(view.seed, Stream.ATTACK), tuple(pairs.probe.shape[1:]))
-    nudged = (pairs.probe + (2 * noise - 1) * _NUDGE).clamp(0, 1).contiguous(memory_format=torch.channels_last)
-    return torch.where(same_image[:, None, None, None], nudged, pairs.probe)
+def _nudged(view: View, pairs: PairBatch) -> Images:
+    noise = noise_for(pairs, Draw(view.seed, Stream.ATTACK))
+    return (pairs.probe + (2 * noise - 1) * _NUDGE).clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def look(view: View, goal: Goal, pending: Pending, step: int) -> tuple[Scores, Tensor, Tensor]:
-    """Scores (N,), how far the loss is above its aim (N,), and its slope (N, 3, H, W); only the scores may be NaN."""
+def linearize(view: View, goal: Goal, pending: PendingPairs, step: int) -> tuple[Scores, Tensor, Tensor]:
+    """The loss and its gradient at the current images.
+
+    Returns:
+        Scores (n,); loss minus the loss at the aim (n,); gradient of the loss (n, 3, H, W). Only scores may be NaN.
+    """
     scores, slope = gradient(view, goal, pending.images, pending.template, step)
     gap = torch.nan_to_num(goal.loss(scores) - goal.loss(pending.aim), nan=0.0)
     return scores, gap, torch.nan_to_num(slope, nan=0.0)
 
 
-def line_search(view: View, found: Smallest, whole: Pending, budget: Budget, steps: int, first: int) -> None:
-    """``steps`` bisections between clean and found images, one score each, numbered from ``first``.
+def line_search(
+    view: View, found: SmallestPerturbations, whole: PendingPairs, budget: Budget, steps: int, first: int
+) -> None:
+    """Shorten each perturbation by bisection between the clean and the adversarial image, one score per step.
 
-    ``whole`` is as ``begin`` made it; ``budget`` tells the size of a change.
+    Args:
+        whole: all pairs, as ``begin`` returns them.
+        budget: measures the size of a perturbation.
+        steps: number of bisections.
+        first: step number of the first score.
     """
     line = whole[found.achieved & (found.size > 0)]
     ends, low = found.images[line.rows], torch.zeros_like(line.aim)
@@ -96,12 +108,12 @@ def line_search(view: View, found: Smallest, whole: Pending, budget: Budget, ste
     for step in range(first, first + steps if len(line) else first):
         middle = (low + high) / 2
         tried = replace(line, images=torch.lerp(line.clean, ends, middle[:, None, None, None]))
-        success = last_look(view, found, tried, budget, step)
+        success = score_images(view, found, tried, budget, step)
         low, high = torch.where(success, low, middle), torch.where(success, middle, high)
 
 
 @torch.no_grad()
-def last_look(view: View, found: Smallest, pending: Pending, budget: Budget, step: int) -> Mask:
-    """Offer the images of ``pending`` as they are; which of them achieve the goal."""
+def score_images(view: View, found: SmallestPerturbations, pending: PendingPairs, budget: Budget, step: int) -> Mask:
+    """Score the images of ``pending`` without a gradient and update ``found``; which (n,) achieve the goal."""
     scores = view.score(pending.images, pending.template, step)
-    return found.offer(pending.rows, pending.images, scores, budget.size(pending.images, pending.clean))
+    return found.update(pending.rows, pending.images, scores, budget.size(pending.images, pending.clean))

@@ -1,6 +1,6 @@
-"""How different two images look, per image: LPIPS, and a stand-in for where its weights are missing.
+"""Perceptual distances per image: LPIPS, and a proxy that needs no separate weights.
 
-Both are squared distances between descriptions of images, which a network draws from the directions of its features.
+Both are squared distances between embeddings of images, made of the normalized features of several network stages.
 """
 
 from __future__ import annotations
@@ -23,47 +23,50 @@ from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 from frbench.harness.recognizers.weight_files import find_weights, read_state
 
 _TINY = 1e-10
-_SMALLEST = 31  # pixels that the AlexNet needs
-_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of RGB in [-1, 1], as LPIPS was trained
-# (place in torchvision's ``features``, channels, kernel, stride, padding); the second and third come after a pool.
+_MIN_SIDE = 31  # pixels, for AlexNet
+_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of RGB in [-1, 1], those of LPIPS
+# (index in torchvision's ``features``, channels, kernel, stride, padding)
 _CONVOLUTIONS = ((0, 64, 11, 4, 2), (3, 192, 5, 1, 2), (6, 384, 3, 1, 1), (8, 256, 3, 1, 1), (10, 256, 3, 1, 1))
-_POOLED = (3, 6)
+_POOLED = (3, 6)  # convolutions that follow a max pooling
 
-Differing = Callable[[Images], Tensor]
-
-
-class Likeness(Protocol):
-    """``to(clean)`` gives how much images differ from ``clean``, (N,), differentiable; 0 for ``clean`` itself."""
-
-    def to(self, clean: Images) -> Differing: ...
+DistanceToClean = Callable[[Images], Tensor]
 
 
-def description(stages: Sequence[Tensor]) -> Tensor:
-    """Features (N, C, H, W) of several stages -> (N, K), whose squared distances are sums of means over places."""
-    places = [stage.shape[2] * stage.shape[3] for stage in stages]
-    return torch.cat([(each / count**0.5).flatten(1) for each, count in zip(stages, places, strict=True)], dim=1)
+class PerceptualDistance(Protocol):
+    """A differentiable distance per image."""
+
+    def to(self, clean: Images) -> DistanceToClean:
+        """The distance (N,) of images to ``clean``, as a function; 0 for ``clean`` itself."""
+        ...
+
+
+def concatenated(stages: Sequence[Tensor]) -> Tensor:
+    """Features (N, C, H, W) of several stages -> (N, K), whose squared distances are sums of means over positions."""
+    counts = [stage.shape[2] * stage.shape[3] for stage in stages]
+    return torch.cat([(each / count**0.5).flatten(1) for each, count in zip(stages, counts, strict=True)], dim=1)
 
 
 def directions(features: Tensor) -> Tensor:
-    """Features (N, C, H, W) of unit length at each place; where there are none, none."""
+    """Features (N, C, H, W) of unit length at each position; zero features stay zero."""
     return features / ((features.square().sum(dim=1, keepdim=True) + _TINY**2).sqrt() + _TINY)
 
 
-def differing_from(clean: Images, network: nn.Module) -> Differing:
-    """Squared distance to ``clean`` of what ``network`` draws, (N, K), the same whatever the batch."""
+def distance_to(clean: Images, network: nn.Module) -> DistanceToClean:
+    """Squared distance to ``clean`` of the outputs (N, K) of ``network``, independent of the batch."""
     network = network.to(clean.device)
-    drawn = SmallBatches(network, CPU_BATCH, CPU_LEAST) if clean.device.type == "cpu" else network
+    embed = SmallBatches(network, CPU_BATCH, CPU_LEAST) if clean.device.type == "cpu" else network
     with torch.no_grad():
-        fixed = drawn(clean)
-    return lambda images: (drawn(images) - fixed).square().sum(dim=1)
+        fixed = embed(clean)
+    return lambda images: (embed(images) - fixed).square().sum(dim=1)
 
 
 @dataclass(frozen=True)
 class Lpips:
-    """LPIPS 0.1 with AlexNet (Zhang et al., CVPR 2018), from the two files that its authors' package loads.
+    """LPIPS 0.1 with AlexNet (Zhang et al., CVPR 2018), from the two files that the authors' package loads.
 
-    trunk: state dict of torchvision's ImageNet AlexNet. lins: ``lpips/weights/v0.1/alex.pth`` of github
-    richzhang/PerceptualSimilarity. Images of at least 31 pixels.
+    Attributes:
+        trunk: state dict of torchvision's ImageNet AlexNet.
+        lins: ``lpips/weights/v0.1/alex.pth`` of github richzhang/PerceptualSimilarity.
     """
 
     identity = "perceptual_distance.lpips"
@@ -72,14 +75,15 @@ class Lpips:
     trunk: str
     lins: str
 
-    def to(self, clean: Images) -> Differing:
-        """Raises FrbenchError: a file is missing or another, or images are too small."""
-        if min(clean.shape[2:]) < _SMALLEST:
-            raise ConfigError(f"LPIPS was given images of {tuple(clean.shape[2:])}, expected sides of {_SMALLEST}")
-        return differing_from(clean, self._network)
+    def to(self, clean: Images) -> DistanceToClean:
+        """Raises FrbenchError: a weight file is missing or not the expected one, or the images are too small."""
+        if min(clean.shape[2:]) < _MIN_SIDE:
+            height, width = clean.shape[2:]
+            raise ConfigError(f"LPIPS got images of {height}x{width} pixels, expected sides of at least {_MIN_SIDE}")
+        return distance_to(clean, self._network)
 
     def fingerprint(self) -> dict[str, str]:
-        """The weights, wherever they lie."""
+        """SHA-256 of the weights, independent of their paths."""
         return {name: _digest(getattr(self, name)) for name in ("trunk", "lins")}
 
     @cached_property
@@ -97,7 +101,7 @@ class Lpips:
 
 
 class _Alex(nn.Module):
-    """The convolutions of AlexNet on images in [0, 1]; each direction times the root of its channel's weight."""
+    """The convolutions of AlexNet on images in [0, 1]; channels are scaled by the square roots of LPIPS's weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,14 +119,16 @@ class _Alex(nn.Module):
             at = nn.functional.max_pool2d(at, 3, 2) if place in _POOLED else at
             at = convolution(at).relu()
             stages.append(directions(at) * lin)
-        return description(stages)
+        return concatenated(stages)
 
 
 @dataclass(frozen=True)
-class StageLikeness:
-    """Stand-in for LPIPS: the directions of a face recognizer's early features, all channels alike.
+class StageFeatureDistance:
+    """Proxy for LPIPS: normalized early features of a face recognizer, with equal channel weights.
 
-    layers: names of modules of the recognizer's network as shipped, such as its first two stages.
+    Attributes:
+        recognizer: a recognizer from a torch checkpoint.
+        layers: module names of its network, such as those of its first two stages.
     """
 
     identity = "perceptual_distance.stage_features"
@@ -131,17 +137,19 @@ class StageLikeness:
     recognizer: TorchRecognizer
     layers: Sequence[str]
 
-    def to(self, clean: Images) -> Differing:
-        """Images are seen at their own size."""
-        seen = replace(self.recognizer.preprocessing, size=clean.shape[-1])
-        differing = differing_from(seen(clean), self._network)
-        return lambda images: differing(seen(images))
+    def to(self, clean: Images) -> DistanceToClean:
+        """The distance at the images' own resolution."""
+        preprocess = replace(self.recognizer.preprocessing, size=clean.shape[-1])
+        distance = distance_to(preprocess(clean), self._network)
+        return lambda images: distance(preprocess(images))
 
     @cached_property
     def _network(self) -> nn.Module:
         if not isinstance(self.recognizer, TorchRecognizer):
-            raise ConfigError("likeness.recognizer shows no layers; take a recognizer from a torch checkpoint")
-        with torch.random.fork_rng(devices=[]):  # a network begins at random, which is nobody else's business
+            raise ConfigError(
+                "attack.perceptual_distance.recognizer has no layers; use one from a torch checkpoint, such as tiny"
+            )
+        with torch.random.fork_rng(devices=[]):  # initialization must not advance the global generator
             cut = simplify(first_layers(self.recognizer.as_shipped(), self.layers))
         return _Stages(cut).eval().requires_grad_(False)
 
@@ -153,11 +161,11 @@ class _Stages(nn.Module):
 
     def forward(self, inputs: Images) -> Tensor:
         stages = self.network(inputs.contiguous(memory_format=torch.channels_last))
-        return description([directions(each) for each in stages])
+        return concatenated([directions(each) for each in stages])
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module but the ``layers``."""
+    """Traces into every module except ``layers``."""
 
     def __init__(self, layers: Sequence[str]) -> None:
         super().__init__()
@@ -168,12 +176,12 @@ class _Tracer(fx.Tracer):
 
 
 def first_layers(network: nn.Module, layers: Sequence[str]) -> fx.GraphModule:
-    """``network`` up to ``layers``, whose outputs it gives as a tuple. Raises FrbenchError: it has no such layer."""
+    """``network`` truncated after ``layers``, with their outputs as a tuple. Raises ConfigError: unknown layer."""
     graph = _Tracer(layers).trace(network)
     nodes = {str(node.target): node for node in graph.nodes if node.op == "call_module"}
     unknown = sorted(set(layers) - nodes.keys())
     if unknown:
-        raise ConfigError(f"{type(network).__name__} has no layer {unknown[0]}; it has {', '.join(list(nodes)[:8])}, …")
+        raise ConfigError(f"{type(network).__name__} has no layer {unknown[0]}; use {', '.join(list(nodes)[:8])}, …")
     (output,) = (node for node in graph.nodes if node.op == "output")
     output.args = (tuple(nodes[layer] for layer in layers),)
     cut = fx.GraphModule(network, graph)

@@ -24,6 +24,7 @@ from frbench.harness.core.face_data import FaceSet, FaceSource, PairBatch, PairS
 from frbench.harness.core.face_data import Images as Images
 from frbench.harness.core.face_data import Mask as Mask
 
+Artifact = Mapping[str, Tensor]
 Embeddings = Tensor
 Scores = Tensor
 
@@ -180,26 +181,27 @@ class AttackResult:
 
 
 class Attack(Protocol):
-    """An evasion attack.
-
-    Attributes:
-        needs_gradient: the attack is refused on a view without gradients.
-        bounded: keeps within the budget; otherwise it runs without budget and succeeds where the image fits.
-        stops_early: stops at success, so that a defense unknown to the attacker looks stronger than it is.
-        batch_dependent: results depend on the batch, as those of library attacks with a global random state do.
-    """
+    """An evasion attack. A subclass inherits the defaults of the four capabilities and overrides what differs."""
 
     @property
-    def needs_gradient(self) -> bool: ...
+    def needs_gradient(self) -> bool:
+        """Whether the attack is refused on a view without gradients."""
+        return True
 
     @property
-    def bounded(self) -> bool: ...
+    def bounded(self) -> bool:
+        """Whether images keep within the budget; otherwise the attack succeeds where they fit it."""
+        return True
 
     @property
-    def stops_early(self) -> bool: ...
+    def stops_early(self) -> bool:
+        """Whether it stops at success, so that a defense unknown to the attacker looks stronger than it is."""
+        return False
 
     @property
-    def batch_dependent(self) -> bool: ...
+    def batch_dependent(self) -> bool:
+        """Whether results depend on the batch, as those of library attacks with a global random state do."""
+        return False
 
     def __call__(self, view: View, pairs: PairBatch, goal: Goal, budget: Budget) -> AttackResult: ...
 
@@ -210,9 +212,6 @@ class Defense(Protocol):
     def protect(self, verifier: Verifier) -> Verifier: ...
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]: ...
-
-
-Artifact = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,3 @@ def to_bytes(images: Images) -> np.ndarray:
 def from_bytes(stack: np.ndarray, like: Images) -> Images:
     """A uint8 stack (N, H, W, 3) as images (N, 3, H, W) in [0, 1], with the dtype and device of ``like``."""
     return torch.from_numpy(stack).to(like.device).permute(0, 3, 1, 2).to(like.dtype).div_(255)
-
-
-def quantized(images: Images) -> Images:
-    """Images in [0, 1] after lossless storage in 8 bits: ``round(255 x) / 255``."""
-    return images.mul(255).round() / 255

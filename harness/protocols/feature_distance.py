@@ -22,12 +22,12 @@ from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.multi_threshold import multi_threshold_run
+from frbench.harness.core.quantization import quantize
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.calibration import Calibration
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge, References, median_over_draws
-from frbench.harness.images.eight_bit import quantized
 from frbench.harness.metrics.perturbation import sizes
 from frbench.harness.protocols.feature_distance_crafting import DistanceBlock, DistanceCrafting
 from frbench.harness.protocols.pair_common import (
@@ -178,7 +178,7 @@ def _judge_images(
         rows = pair_rows[part].to(device)
         images, pairs, templates = block.images[part].to(device), batch[rows], references.select(rows)
         scores = judge.scores(images, pairs, templates)
-        rounded = judge.scores(quantized(images), pairs, templates)
+        rounded = judge.scores(quantize(images), pairs, templates)
         fits = judge.budget.fits(images, pairs.probe).cpu()
         columns = {
             "adversarial_score": median_over_draws(scores),

@@ -20,7 +20,8 @@ GIVEN = {
     "recognizer=pytorch": "recognizer.weights=mine.pth "
     "recognizer.architecture._target_=frbench.harness.recognizers.architectures.tiny.TinyNet",
     "recognizer=torchscript": "recognizer.weights=mine.pt",
-    "attack=lowkey": "attack.likeness.trunk={folder}/a.pth attack.likeness.lins={folder}/b.pth",  # known by their bytes
+    "attack=lowkey": "attack.perceptual_distance.trunk={folder}/a.pth "
+    "attack.perceptual_distance.lins={folder}/b.pth",  # known by their bytes
 }
 
 

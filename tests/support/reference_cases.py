@@ -19,7 +19,7 @@ from support.toy_cells import NoiseDefense, toy_cell
 from support.toy_learners import lesson, network, people
 from torch import Tensor
 
-from frbench.attacks.lots import Lots, Walk
+from frbench.attacks.lots import Lots, LotsDescent
 from frbench.defenses.cloak_removal.cloaked_faces import CloakedFaces
 from frbench.defenses.none import NoDefense
 from frbench.harness.core.contracts import Draw, Images, Recipe, Verifier, Victim, View
@@ -165,7 +165,7 @@ def protocol(thing: Any, folder: Path) -> Outputs:
     """The measurements of a toy cell of this protocol."""
     fitting = {
         "verification": {},
-        "feature_distance": {"attack": Lots(Walk()), "goal": Impersonation(), "budget": Unbounded()},
+        "feature_distance": {"attack": Lots(LotsDescent()), "goal": Impersonation(), "budget": Unbounded()},
         "cloaking": {"attack": Wearing(negatives), "goal": Cloak(), "budget": Unbounded(), "defense": NoDefense()},
     }[thing.kind]
     pairs = users() if thing.kind == "cloaking" else random_pair_set(size=16)

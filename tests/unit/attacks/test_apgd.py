@@ -97,7 +97,7 @@ def test_it_walks_the_way_of_torchattacks_from_the_same_start(
     noise = torch.rand(pairs.probe.shape, generator=torch.Generator().manual_seed(5))
     noise[:, 0, 0, 0] = 0  # the library scales noise until it touches the ball; this already does
     model = TwoClasses(look, pairs, 0.3)
-    monkeypatch.setattr(apgd, "uniform", lambda *_: noise)
+    monkeypatch.setattr(apgd, "noise_for", lambda *_: noise)
     ours = Apgd(steps=20)(look, pairs, goal, Linf(8 / 255))
     with monkeypatch.context() as patch:
         patch.setattr(torch, "rand", lambda *_: noise)

@@ -88,7 +88,7 @@ def test_a_poor_first_constant_is_searched_away(
     look, pairs, goal = view(linear()), batch(same=False), Impersonation()
     good = sizes(CarliniWagner(), look, pairs, goal)
     for factor in (1e-2, 1e3):
-        monkeypatch.setattr("frbench.attacks.cw._EXCESS", factor)
+        monkeypatch.setattr("frbench.attacks.cw._FIRST_RATIO", factor)
         one = CarliniWagner(newton_warmup_steps=1, binary_search_steps=1, line_search_steps=0)
         many = CarliniWagner(newton_warmup_steps=1, binary_search_steps=20, line_search_steps=0)
         found, lost = sizes(many, look, pairs, goal), sizes(one, look, pairs, goal)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.attacks.evolutionary import Evolutionary, _Asker, _Walk
+from frbench.attacks.evolutionary import Evolutionary, _DecisionOracle, _Search
 from frbench.harness.core.contracts import Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.counter_rng import uniform
 from frbench.harness.core.face_data import PairBatch
@@ -57,7 +57,7 @@ def noting(recognizer: Any) -> Noting:
 
 
 @pytest.mark.parametrize("goal", GOALS)
-def test_that_it_is_always_adversarial_and_ever_nearer(goal: Goal, linear: Callable, batch: Callable) -> None:
+def test_that_it_is_always_adversarial_and_ever_mutated(goal: Goal, linear: Callable, batch: Callable) -> None:
     """A longer attack repeats a shorter one and goes on, so each pair's distances can be compared."""
     pairs, view = pairs_for(goal, batch), deciding(linear(), 0.5)
     judge = looking(CosineVerifier(linear()), 0.5)
@@ -183,13 +183,13 @@ def test_that_votes_are_counted_and_make_lucky_draws_rare(linear: Callable, batc
 
 def test_that_places_that_vary_more_are_moved_more_often(linear: Callable, batch: Callable) -> None:
     pairs, view = batch(), looking(CosineVerifier(linear()), 0.3)
-    walk = _Walk(Evolutionary(), _Asker(view, Dodging(), pairs, 1), pairs.index, pairs.probe, pairs.decoy)
-    walk.variances[:, :19] = 9.0
-    moved = torch.zeros_like(walk.variances)
+    search = _Search(Evolutionary(), _DecisionOracle(view, Dodging(), pairs, 1), pairs.index, pairs.probe, pairs.decoy)
+    search.variances[:, :19] = 9.0
+    moved = torch.zeros_like(search.variances)
     for block in range(60):
-        walk._draw(block)
+        search._draw(block)
         for place in range(10):
-            step = walk._noise(place)
+            step = search._noise(place)
             assert bool(((step != 0).sum(dim=1) == 9).all()), "one place in twenty of 192"
             moved += step != 0
     often, seldom = moved[:, :19].mean(), moved[:, 19:].mean()
@@ -203,9 +203,11 @@ def test_that_a_move_has_the_length_of_the_pull_and_the_noise_that_was_asked_for
     pairs, view = batch(), looking(CosineVerifier(linear()), 0.3)
     clean = 0.4 + 0.2 * pairs.probe  # far from 0 and 1, so that nothing is clipped
     images = clean + 0.1 * (pairs.decoy - 0.5)
-    walk = _Walk(Evolutionary(mu=0.25, sigma=0.03), _Asker(view, Dodging(), pairs, 1), pairs.index, clean, images)
-    walk._draw(0)
-    before, after = images - clean, walk._nearer(walk._noise(0)) - clean
+    search = _Search(
+        Evolutionary(mu=0.25, sigma=0.03), _DecisionOracle(view, Dodging(), pairs, 1), pairs.index, clean, images
+    )
+    search._draw(0)
+    before, after = images - clean, search._mutated(search._noise(0)) - clean
     lengths = [change.flatten(1).norm(dim=1) for change in (before, after)]
     assert torch.allclose(lengths[1], 0.75 * lengths[0], rtol=1e-4)
     angle = torch.nn.functional.cosine_similarity(before.flatten(1), after.flatten(1))

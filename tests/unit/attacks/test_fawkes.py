@@ -12,13 +12,14 @@ import cv2
 import pytest
 import torch
 
-from frbench.attacks.components.cloak_optimization import Adadelta, as_filed, from_tanh, to_tanh
+from frbench.attacks.components.cloak_optimization import Adadelta, from_tanh, to_tanh
 from frbench.attacks.fawkes import Fawkes, rescheduled
 from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.datasets.cloak_targets import distant_target
 from frbench.harness.core.contracts import Images, View
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.face_data import PairBatch
+from frbench.harness.core.quantization import quantize
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.metrics.perturbation import StructuralSimilarity
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
@@ -135,9 +136,9 @@ def test_that_tanh_space_gives_images_back_and_holds_black_and_white() -> None:
 
 def test_that_a_file_truncates_or_rounds_to_whole_levels() -> None:
     images = torch.tensor([-1.0, 0.0, 0.999, 10.4, 10.6, 254.9, 255.0, 300.0]) / 255
-    assert (as_filed(images, "truncate") * 255).round().tolist() == [0, 0, 0, 10, 10, 254, 255, 255]
-    assert (as_filed(images, "nearest") * 255).round().tolist() == [0, 0, 1, 10, 11, 255, 255, 255]
-    assert torch.equal(as_filed(images, "none"), images.clamp(0, 1))
+    assert (quantize(images, "truncate") * 255).round().tolist() == [0, 0, 0, 10, 10, 254, 255, 255]
+    assert (quantize(images, "nearest") * 255).round().tolist() == [0, 0, 1, 10, 11, 255, 255, 255]
+    assert torch.equal(quantize(images, "none"), images.clamp(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_that_a_photo_is_cloaked_alike_in_any_company(attack: Fawkes | FawkesTar
 
 
 def test_that_images_end_at_the_budget_under_the_cap_in_whole_levels_and_further_off_than_by_noise() -> None:
-    pairs, attack = cloaking(photos(3)), Fawkes(threshold=0.004, steps=40, rate=25.0)
+    pairs, attack = cloaking(photos(3)), Fawkes(threshold=0.004, steps=40, lr=25.0)
     found = attack(through(TINY), pairs, Cloak(), Unbounded()).images
     levels = (found - pairs.probe) * 255
     assert torch.allclose(levels, levels.round(), atol=1e-3)
@@ -203,14 +204,14 @@ def test_that_patience_lets_images_leave_one_by_one_and_keeps_what_they_had() ->
 
 def test_that_the_last_image_is_kept_where_the_best_is_hardly_moved() -> None:
     """Where the best distance is under 0.3, the last DSSIM under 0.015 and the last distance greater."""
-    front = SimpleNamespace(
+    active = SimpleNamespace(
         best=torch.tensor([0.2, 0.2, 0.2, 0.4]),
         dissimilar=torch.tensor([0.014, 0.016, 0.014, 0.014]),
         distance=torch.tensor([0.5, 0.5, 0.1, 0.5]),
         last=torch.ones(4, 3, 2, 2),
-        kept=torch.zeros(4, 3, 2, 2),
+        furthest=torch.zeros(4, 3, 2, 2),
     )
-    found = Fawkes(0.017, 150, 15.0)._kept(front)  # type: ignore[arg-type]
+    found = Fawkes(0.017, 150, 15.0)._chosen(active)  # type: ignore[arg-type]
     assert found[:, 0, 0, 0].tolist() == [1, 0, 0, 0]
 
 
@@ -222,7 +223,7 @@ def test_that_the_targeted_cloak_slows_down_in_thirds(linear: Callable, monkeypa
         step(self, place, slope, rate)
 
     monkeypatch.setattr(Adadelta, "step", noted)
-    FawkesTargeted(steps=6, rate=10.0)(through(linear(16)), cloaking(photos(2, 16)), Cloak(), Unbounded())
+    FawkesTargeted(steps=6, lr=10.0)(through(linear(16)), cloaking(photos(2, 16)), Cloak(), Unbounded())
     assert rates == pytest.approx([10, 10, 8, 8, 6.4, 6.4])
 
 
@@ -255,11 +256,11 @@ def test_that_the_targeted_cloak_comes_nearer_to_its_decoy_and_leaves_itself(lin
 
 
 def test_that_the_gap_from_cosines_is_the_gap_between_features(linear: Callable) -> None:
-    from frbench.attacks.fawkes_v03 import _Gap
+    from frbench.attacks.fawkes_v03 import _TargetDistance
 
     recognizer, pairs = linear(16), cloaking(photos(3, 16), photos(3, 16, seed=5))
     images = photos(3, 16, seed=7)
-    gap = _Gap.between(through(recognizer), pairs, Dodging().target(pairs)).of(images, 0)
+    gap = _TargetDistance.between(through(recognizer), pairs, Dodging().target(pairs)).of(images, 0)
     target = 2 * recognizer.embed(pairs.decoy) - recognizer.embed(pairs.probe)
     assert torch.allclose(gap, (target - recognizer.embed(images)).norm(dim=1) / target.norm(dim=1), atol=1e-5)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.lots import Lots, Lured, Walk
+from frbench.attacks.lots import Lots, LotsDescent, TowardTarget
 from frbench.attacks.minimal import Minimal
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Draw, Goal
@@ -18,7 +18,7 @@ from frbench.harness.threat_model.goals import Dodging, Impersonation
 
 GOALS = [Dodging(), Impersonation()]
 GROWING = Minimal(ProjectedDescent(early_stop=True), Linf(1 / 255), doublings=9, bisections=8)
-READINGS = {"max": Walk(), "sign": Walk(direction="sign"), "bim": GROWING, "cw": CarliniWagner()}
+VARIANTS = {"max": LotsDescent(), "sign": LotsDescent(direction="sign"), "bim": GROWING, "cw": CarliniWagner()}
 
 
 @pytest.mark.parametrize("direction", ["max", "sign"])
@@ -27,7 +27,7 @@ def test_the_strongest_pixel_moves_exactly_one_step(
 ) -> None:
     pairs = batch(same=False)
     pairs = replace(pairs, probe=0.1 + 0.8 * pairs.probe)  # away from the box
-    walk = Walk(step=0.004, steps=1, direction=direction)
+    walk = LotsDescent(step_size=0.004, steps=1, direction=direction)
     change = Lots(walk)(view(linear(), threshold=0.9), pairs, Impersonation(), Unbounded()).images - pairs.probe
     assert torch.allclose(Linf(1.0).size(change, torch.zeros_like(change)), torch.full((12,), 0.004), atol=1e-6)
     assert bool((change.abs() > 0.0039).all()) == (direction == "sign")
@@ -39,51 +39,51 @@ def test_small_steps_lower_the_distance_to_the_target_each_time(
     look, pairs = view(linear(), threshold=0.999), batch(same=False)
     template, scores = look.enroll(pairs), []
     for steps in range(1, 30, 4):
-        result = Lots(Walk(step=1 / 2550, steps=steps))(look, pairs, Impersonation(), Unbounded())
+        result = Lots(LotsDescent(step_size=1 / 2550, steps=steps))(look, pairs, Impersonation(), Unbounded())
         scores.append(look.score(result.images, template))
     assert bool((torch.stack(scores).diff(dim=0) > 0).all())
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=["dodging", "impersonation"])
-@pytest.mark.parametrize("reading", READINGS)
-def test_each_reading_reaches_the_goal_of_the_pair_itself(
-    reading: str, goal: Goal, linear: Callable, batch: Callable, view: Callable
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variant_reaches_the_goal_of_the_pair_itself(
+    variant: str, goal: Goal, linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(linear(), threshold=0.5), batch(same=goal == Dodging())
-    result = Lots(READINGS[reading])(look, pairs, goal, Unbounded())
+    result = Lots(VARIANTS[variant])(look, pairs, goal, Unbounded())
     assert result.achieved.float().mean() > 0.9
     scores = look.score(result.images, look.enroll(pairs))
     assert torch.equal(goal.achieved(scores, look.aim(goal, pairs.index)), result.achieved)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_to_dodge_is_to_resemble_the_decoy(reading: str, linear: Callable, batch: Callable, view: Callable) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_to_dodge_is_to_resemble_the_decoy(variant: str, linear: Callable, batch: Callable, view: Callable) -> None:
     look, pairs = view(linear(), threshold=0.5), batch(same=True)
-    drawn = Lots(READINGS[reading])(look, pairs, Dodging(), Unbounded()).images
-    pushed = READINGS[reading](look, pairs, Dodging(), Unbounded()).images
+    drawn = Lots(VARIANTS[variant])(look, pairs, Dodging(), Unbounded()).images
+    pushed = VARIANTS[variant](look, pairs, Dodging(), Unbounded()).images
     decoy = look.enroll(replace(pairs, reference=pairs.decoy))
-    before, lured, away = (look.score(images, decoy) for images in (pairs.probe, drawn, pushed))
-    assert (lured - before).mean() > 0.1
-    assert (lured - away).mean() > 0.1
+    before, toward, away = (look.score(images, decoy) for images in (pairs.probe, drawn, pushed))
+    assert (toward - before).mean() > 0.1
+    assert (toward - away).mean() > 0.1
 
 
-@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_to_impersonate_is_what_the_attack_does_without_it(
-    reading: str, linear: Callable, batch: Callable, view: Callable
+    variant: str, linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(linear()), batch(same=False)
-    plain, lots = (a(look, pairs, Impersonation(), Unbounded()) for a in (READINGS[reading], Lots(READINGS[reading])))
+    plain, lots = (a(look, pairs, Impersonation(), Unbounded()) for a in (VARIANTS[variant], Lots(VARIANTS[variant])))
     assert torch.equal(plain.images, lots.images)
 
 
-def test_a_lured_verifier_scores_as_its_own_and_slopes_towards_the_target(
+def test_a_verifier_toward_a_target_keeps_its_scores_and_has_the_gradient_to_the_target(
     linear: Callable, batch: Callable, view: Callable
 ) -> None:
     look, pairs = view(linear()), batch(same=True)
-    lured = Lured(look.verifier, Dodging(), pairs.decoy, pairs.index)
+    toward = TowardTarget(look.verifier, Dodging(), pairs.decoy, pairs.index)
     some = pairs[torch.tensor([4, 1, 7])]  # inner attacks may ask for a part of the batch, in any order
     probe = some.probe.clone().requires_grad_(True)
-    scores = lured.score(probe, lured.enroll(some.reference, some.index, Draw()), Draw())
+    scores = toward.score(probe, toward.enroll(some.reference, some.index, Draw()), Draw())
     assert torch.equal(scores.detach(), look.score(some.probe, look.enroll(some)))
     (slope,) = torch.autograd.grad(scores.sum(), probe)
     decoy = look.enroll(replace(some, reference=some.decoy))
@@ -93,7 +93,7 @@ def test_a_lured_verifier_scores_as_its_own_and_slopes_towards_the_target(
 
 @pytest.mark.parametrize("size", [1, 8])
 def test_images_do_not_depend_on_the_batch(size: int, linear: Callable, batch: Callable, view: Callable) -> None:
-    look, pairs, attack = view(linear(), threshold=0.5), batch(same=True), Lots(Walk())
+    look, pairs, attack = view(linear(), threshold=0.5), batch(same=True), Lots(LotsDescent())
     together = attack(look, pairs, Dodging(), Unbounded())
     parts = [attack(look, pairs[slice(i, i + size)], Dodging(), Unbounded()).images for i in range(0, 12, size)]
     assert torch.allclose(together.images, torch.cat(parts), atol=1e-6)
@@ -101,7 +101,7 @@ def test_images_do_not_depend_on_the_batch(size: int, linear: Callable, batch: C
 
 def test_pairs_that_have_arrived_stay_where_they_are(linear: Callable, batch: Callable, view: Callable) -> None:
     look, pairs = view(linear()), batch(same=False)
-    short, long = (Lots(Walk(steps=steps))(look, pairs, Impersonation(), Unbounded()) for steps in (40, 400))
+    short, long = (Lots(LotsDescent(steps=steps))(look, pairs, Impersonation(), Unbounded()) for steps in (40, 400))
     assert bool(short.achieved.any())
     assert not bool(short.achieved.all())
     assert torch.equal(long.images[short.achieved], short.images[short.achieved])

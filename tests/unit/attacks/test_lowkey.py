@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from frbench.attacks.components.perceptual_distance import (
-    Differing,
+    DistanceToClean,
     Lpips,
-    StageLikeness,
-    description,
+    StageFeatureDistance,
+    concatenated,
     directions,
     first_layers,
 )
@@ -53,7 +53,7 @@ def through(recognizer: Any, count: int = 64) -> View:
 class Nothing:
     """No regulariser."""
 
-    def to(self, clean: Images) -> Differing:
+    def to(self, clean: Images) -> DistanceToClean:
         return lambda images: 0 * images.flatten(1)[:, 0]
 
 
@@ -61,7 +61,7 @@ class Nothing:
 class Distance:
     """Half the squared Euclidean distance, whose slope is the change itself."""
 
-    def to(self, clean: Images) -> Differing:
+    def to(self, clean: Images) -> DistanceToClean:
         return lambda images: (images - clean).flatten(1).square().sum(dim=1) / 2
 
 
@@ -124,13 +124,13 @@ def test_that_lpips_is_that_of_its_paper_for_each_image(files: tuple[Path, Path]
 
 @pytest.mark.parametrize("kind", ["lpips", "stages"])
 def test_that_permuting_a_batch_permutes_what_differs_and_its_slopes(kind: str, files: tuple[Path, Path]) -> None:
-    likeness = Lpips(str(files[0]), str(files[1])) if kind == "lpips" else StageLikeness(TINY, STAGES)
+    distance = Lpips(str(files[0]), str(files[1])) if kind == "lpips" else StageFeatureDistance(TINY, STAGES)
     clean, images = photos(5), photos(5, seed=1)
     order = torch.tensor([3, 1, 4, 0, 2])
 
     def slopes(rows: Tensor) -> tuple[Tensor, Tensor]:
         moving = images[rows].clone().requires_grad_(True)
-        found = likeness.to(clean[rows])(moving)
+        found = distance.to(clean[rows])(moving)
         return found.detach(), torch.autograd.grad(found.sum(), moving)[0]
 
     for one, other in zip(slopes(torch.arange(5)), slopes(order), strict=True):
@@ -147,16 +147,16 @@ def test_that_the_stages_are_those_of_the_network_as_shipped() -> None:
         for end in (4, 8):
             seen = [nn.functional.normalize(network.features[:end](2 * each - 1), dim=1) for each in (clean, images)]  # type: ignore[index]
             wanted += (seen[0] - seen[1]).square().sum(dim=1).mean(dim=(1, 2))
-        found = StageLikeness(TINY, STAGES).to(clean)(images)
+        found = StageFeatureDistance(TINY, STAGES).to(clean)(images)
     assert torch.allclose(found, wanted, rtol=1e-4)
-    with pytest.raises(FrbenchError, match="TinyNet has no layer stem; it has features.0") as error:
+    with pytest.raises(FrbenchError, match="TinyNet has no layer stem; use features.0") as error:
         first_layers(network, ["stem"])
     assert "\n" not in str(error.value)
 
 
 def test_that_where_there_are_no_features_there_is_no_direction_and_no_nan() -> None:
     features = torch.zeros(1, 4, 2, 2, requires_grad=True)
-    found = description([directions(features)])
+    found = concatenated([directions(features)])
     (slope,) = torch.autograd.grad(found.square().sum(), features)
     assert torch.equal(found, torch.zeros(1, 16))
     assert bool(torch.isfinite(slope).all())
@@ -173,7 +173,7 @@ def test_that_missing_or_other_weights_are_told_in_one_line(files: tuple[Path, P
         assert "\n" not in str(error.value)
     with pytest.raises(FrbenchError, match="holds nothing as features.0.weight"):
         Lpips(str(files[1]), str(files[1])).to(photos(1))
-    with pytest.raises(FrbenchError, match="sides of 31"):
+    with pytest.raises(FrbenchError, match="sides of at least 31"):
         Lpips(str(files[0]), str(files[1])).to(photos(1, 16))
 
 
@@ -200,7 +200,7 @@ def test_that_a_step_is_the_sign_of_the_slope_of_the_published_objective(linear:
     from kornia.filters import gaussian_blur2d
 
     recognizer, pairs = linear(16), cloaking(photos(2, 16) * 0.6 + 0.2)
-    options = {"likeness": Distance(), "weight": 0.003, "rounding": "none"}
+    options = {"perceptual_distance": Distance(), "weight": 0.003, "rounding": "none"}
     start = LowKey(**options, steps=0)(through(recognizer), pairs, Cloak(), Unbounded()).images.double()
     after = LowKey(**options, steps=1)(through(recognizer), pairs, Cloak(), Unbounded()).images.double()
     assert 0.004 < float((start - pairs.probe).abs().max()) <= 0.005
@@ -224,7 +224,7 @@ def test_that_a_step_is_the_sign_of_the_slope_of_the_published_objective(linear:
 
 
 def test_that_a_photo_is_cloaked_alike_in_any_company() -> None:
-    pairs, attack = cloaking(photos(5)), LowKey(StageLikeness(TINY, STAGES), steps=12, rounding="none")
+    pairs, attack = cloaking(photos(5)), LowKey(StageFeatureDistance(TINY, STAGES), steps=12, rounding="none")
     together = attack(through(TINY), pairs, Cloak(), Unbounded()).images
     alone = [attack(through(TINY), pairs[slice(i, i + 1)], Cloak(), Unbounded()).images for i in range(5)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-4)
@@ -232,10 +232,10 @@ def test_that_a_photo_is_cloaked_alike_in_any_company() -> None:
 
 def test_that_the_likeness_holds_the_image_back(files: tuple[Path, Path]) -> None:
     pairs, looks = cloaking(photos(2)), through(TINY)
-    for likeness in (Lpips(*map(str, files)), StageLikeness(TINY, STAGES)):
+    for distance in (Lpips(*map(str, files)), StageFeatureDistance(TINY, STAGES)):
         free, held = (
-            LowKey(likeness, weight=weight, steps=15)(looks, pairs, Cloak(), Unbounded()).images
+            LowKey(distance, weight=weight, steps=15)(looks, pairs, Cloak(), Unbounded()).images
             for weight in (0.0, 1.0)
         )
-        differing = likeness.to(pairs.probe)
+        differing = distance.to(pairs.probe)
         assert bool((differing(held) < 0.5 * differing(free)).all())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from frbench.attacks.components.active_set import Front, gradient
+from frbench.attacks.components.active_set import ActivePairs, gradient
 from frbench.attacks.nes import GradientEstimate
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.counter_rng import normal
@@ -37,10 +37,10 @@ def test_that_many_directions_give_the_true_gradient(
     pairs, goal = batch(), Impersonation()
     view = looking(CosineVerifier(linear()), 0.3)
     inside = 0.25 + pairs.probe / 2  # so that looking to both sides is never clipped
-    front = Front(inside, view.enroll(pairs), Linf(0.1).around(inside), view.aim(goal, pairs.index))
+    active = ActivePairs(inside, view.enroll(pairs), Linf(0.1).around(inside), view.aim(goal, pairs.index))
     attack = GradientEstimate(estimator=estimator, grid=grid, sigma=0.005)
-    found = attack._slope(view, goal, front, samples=3_000, spent=0)
-    _, true = gradient(view, goal, inside, front.template, 0)
+    found = attack._slope(view, goal, active, samples=3_000, spent=0)
+    _, true = gradient(view, goal, inside, active.template, 0)
     if grid is not None:
         enlarge = torch.nn.functional.interpolate
         small = torch.zeros(12, 3, grid, grid, requires_grad=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.deepfool import DeepFool
 from frbench.attacks.fab import Fab
-from frbench.attacks.lots import Lots, Walk
+from frbench.attacks.lots import Lots, LotsDescent
 from frbench.attacks.minimal import Minimal
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import Attack, Draw, Goal, Images, Scores, Template, View
@@ -36,7 +36,7 @@ LARGEST: dict[str, Attack] = {
     "minimal_fgsm": Minimal(FGSM, Linf(16 / 255)),
     "minimal_fgsm_by_grid": Minimal(FGSM, Linf(16 / 255), grid=32),
 }
-ALL = {**{f"{name}_l2": attack for name, attack in EUCLIDEAN.items()}, "lots": Lots(Walk(steps=150))}
+ALL = {**{f"{name}_l2": attack for name, attack in EUCLIDEAN.items()}, "lots": Lots(LotsDescent(steps=150))}
 GOALS = [Dodging(), Impersonation()]
 COUNT = 6
 

@@ -19,7 +19,7 @@ import frbench.attacks
 import frbench.datasets
 import frbench.defenses
 import frbench.harness
-from frbench.attacks.lots import Walk
+from frbench.attacks.lots import LotsDescent
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core import fingerprints
 from frbench.harness.core.fingerprints import fingerprint
@@ -70,7 +70,7 @@ def test_arrays_count_by_content_shape_and_kind() -> None:
         ),
         (
             "763df547ccd01db5ec7231347bfba926ed8b702517368047a1492e8f0fea7512",
-            Walk(step=0.25, steps=3, direction="sign"),
+            LotsDescent(step_size=0.25, steps=3, direction="sign"),
         ),
     ],
 )

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from support.toy_cells import NoDefense, NoiseDefense, toy_cell
 
 from frbench.attacks.cw import CarliniWagner
-from frbench.attacks.lots import Lots, Walk
+from frbench.attacks.lots import Lots, LotsDescent
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.defenses.input_transforms.blur import BlurDefense
 from frbench.harness.config.checks import check_fields
@@ -37,7 +37,7 @@ from frbench.harness.threat_model.goals import Dodging, Impersonation
 from frbench.harness.threat_model.threats import Adaptive, Transfer
 
 DISTANCES = (1.2, 0.9, 0.6, 0.3, 0.01)
-WALK = Lots(Walk(step=3 / 255, steps=25, direction="sign"))
+WALK = Lots(LotsDescent(step_size=3 / 255, steps=25, direction="sign"))
 SIZE = 16  # the window of SSIM is 11 pixels wide
 
 
@@ -58,7 +58,7 @@ def test_that_one_walk_finds_what_a_walk_to_each_distance_alone_finds(
     seed: int, direction: str, steps: int, dodging: bool
 ) -> None:
     goal: Goal = Dodging() if dodging else Impersonation()
-    pairs, walk = random_pairs(seed), Lots(Walk(step=6 / 255, steps=steps, direction=direction))  # type: ignore[arg-type]
+    pairs, walk = random_pairs(seed), Lots(LotsDescent(step_size=6 / 255, steps=steps, direction=direction))  # type: ignore[arg-type]
     pairs = replace(pairs, probe=torch.cat([pairs.reference[:1], pairs.probe[1:]]))  # one that is there from the start
     view = View(CosineVerifier(LinearRecognizer(weight(seed))), torch.zeros(5), seed)
     targets = score_thresholds(DISTANCES)
@@ -176,7 +176,7 @@ def test_that_a_pair_that_does_not_come_so_near_is_a_failure_of_infinite_size(
 def test_that_the_same_images_are_judged_in_8_bits_too(cell: Callable, store: ResultStore) -> None:
     distances = tuple(np.linspace(1.4, 0.6, 40).tolist())  # so close that some images just exceed the threshold
     fine = FeatureDistance(distances, far_levels=(0.1,))
-    one = cell(attack=Lots(Walk(step=0.4 / 255, steps=60, direction="sign")), protocol=fine)
+    one = cell(attack=Lots(LotsDescent(step_size=0.4 / 255, steps=60, direction="sign")), protocol=fine)
     frame = (measured(run_cell(one, store)), rows(store, one))[1]
     block = next(iter(blocks(one, store)))
     recognizer = LinearRecognizer(weight(size=SIZE))
@@ -210,7 +210,7 @@ def test_that_a_second_defense_makes_no_image(cell: Callable, store: ResultStore
 @pytest.mark.parametrize(
     "change",
     [
-        {"attack": Lots(Walk(step=2 / 255, steps=25))},
+        {"attack": Lots(LotsDescent(step_size=2 / 255, steps=25))},
         {"protocol": FeatureDistance((1.1, 0.4))},
         {"recognizer": LinearRecognizer(weight(1, SIZE))},
         {"seed": 1},
@@ -232,15 +232,15 @@ def test_that_a_killed_run_goes_on_where_it_stopped_and_ends_as_it_would_have(
     done = measured(run_cell(whole, ResultStore(tmp_path / "other")))
 
     calls: list[int] = []
-    original = Walk._run_past
+    original = LotsDescent._run_past
 
-    def dies(self: Walk, view: View, pairs: PairBatch, *more: Any) -> list[AttackResult]:
+    def dies(self: LotsDescent, view: View, pairs: PairBatch, *more: Any) -> list[AttackResult]:
         calls.append(len(pairs))
         if len(calls) == 4:
             raise KeyboardInterrupt
         return original(self, view, pairs, *more)
 
-    monkeypatch.setattr(Walk, "_run_past", dies)
+    monkeypatch.setattr(LotsDescent, "_run_past", dies)
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell(), store)
     assert calls == [7, 1, 7, 1]  # batches of 7 in blocks of 8: the second block dies before it is kept

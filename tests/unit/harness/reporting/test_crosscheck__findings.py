@@ -23,7 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.toy_cells import NoiseDefense, toy_cell
 
-from frbench.attacks.projected_gradient_descent import Ledger, ProjectedDescent
+from frbench.attacks.components.active_set import BestIterates
+from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.defenses.input_transforms.bitdepth import BitDepth
 from frbench.defenses.input_transforms.jpeg import Jpeg
 from frbench.harness.core.contracts import AttackResult, Draw
@@ -108,13 +109,13 @@ def test_a_finished_cell_is_found_and_no_attack_runs_again(cell: Callable, tmp_p
 def test_that_each_pair_keeps_its_own_best_image(count: int, offers: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(offers, count, generator=generator)
-    ledger = Ledger(Dodging(), torch.full((count, 1, 1, 1), -1.0))
+    best = BestIterates(Dodging(), torch.full((count, 1, 1, 1), -1.0))
     for number, each in enumerate(scores):
         rows = torch.randperm(count, generator=generator) if number % 2 else None  # in any order, or all
         images = torch.full((count, 1, 1, 1), float(number))
-        ledger.offer(rows, images, each if rows is None else each[rows])
-    assert torch.equal(ledger.loss, scores.min(dim=0).values)
-    assert ledger.images.flatten().tolist() == scores.argmin(dim=0).tolist()
+        best.update(rows, images, each if rows is None else each[rows])
+    assert torch.equal(best.loss, scores.min(dim=0).values)
+    assert best.images.flatten().tolist() == scores.argmin(dim=0).tolist()
 
 
 def test_another_start_replaces_only_the_pairs_that_it_improves(
