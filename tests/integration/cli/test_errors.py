@@ -1,4 +1,4 @@
-"""What a user can do wrong is told in one line on the error stream, with exit code 2 and no traceback."""
+"""Every user error is one line on stderr, with exit code 2 and without a traceback."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pack(tmp_path: Path) -> Path:
 
 
 def one_line(answer: Answer) -> str:
-    """The message, once it is known to be the only thing said."""
+    """The message; asserts that it is the only output."""
     assert answer.code == 2, answer
     assert "Traceback" not in answer.out + answer.err
     assert answer.err.startswith("frbench: "), answer.err
@@ -81,15 +81,17 @@ def one_line(answer: Answer) -> str:
         ("experiment=dmo", "demo"),
     ],
 )
-def test_a_mistyped_option_is_named_with_what_was_probably_meant(
+def test_that_a_mistyped_option_gets_the_nearest_one_as_a_hint(
     typed: str, meant: str, frbench: Callable[..., Answer]
 ) -> None:
-    message = one_line(frbench(typed, "dataset=lfw_bin"))  # which is not there: nothing long begins if it is overlooked
+    message = one_line(
+        frbench(typed, "dataset=lfw_bin")
+    )  # the data are missing, so that an overlooked mistake does not start a run
     assert typed.split("=")[0] in message
     assert meant in message
 
 
-def test_a_mistyped_option_in_a_sweep_stops_it_before_it_starts(frbench: Callable[..., Answer], tmp_path: Path) -> None:
+def test_that_a_mistyped_option_stops_a_sweep_before_it_starts(frbench: Callable[..., Answer], tmp_path: Path) -> None:
     assert "pgdd" in one_line(frbench("-m", "attack=fgsm,pgdd"))
     assert not (tmp_path / "results" / "runs").exists()
 
@@ -103,7 +105,7 @@ def test_a_mistyped_option_in_a_sweep_stops_it_before_it_starts(frbench: Callabl
         ("budget.radius=wide", "a number above 0"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_shown_with_what_was_expected(
+def test_that_a_wrong_value_is_shown_with_the_expected_type(
     typed: str, wanted: str, frbench: Callable[..., Answer]
 ) -> None:
     message = one_line(frbench(typed))
@@ -112,23 +114,23 @@ def test_a_value_of_the_wrong_kind_is_shown_with_what_was_expected(
 
 
 @pytest.mark.parametrize("typed", ["attack=[pgd", "attack.steps", "=", "attack=pgd attack"])
-def test_an_override_that_cannot_be_read_is_one_line(typed: str, frbench: Callable[..., Answer]) -> None:
+def test_that_a_syntax_error_is_one_line(typed: str, frbench: Callable[..., Answer]) -> None:
     one_line(frbench(typed))
 
 
 @pytest.mark.parametrize("path", ["/data/run=3", "/data/run (3", "/data/one,other", "/data/a:b{c"])
-def test_a_path_with_a_special_character_is_told_how_to_quote_it(path: str, frbench: Callable[..., Answer]) -> None:
-    """And what it is told to type is read as the path that was meant."""
+def test_that_the_message_quotes_a_path_with_special_characters(path: str, frbench: Callable[..., Answer]) -> None:
+    """The suggested override is parsed as the intended path."""
     message = one_line(frbench(f"recognizer.path={path}", "recognizer=onnx"))
-    told = next(word for word in shlex.split(message) if word.startswith('recognizer.path="'))
+    suggested = next(word for word in shlex.split(message) if word.startswith('recognizer.path="'))
     read: list[str] = []
-    with_hydra("run", ["recognizer=onnx", told], lambda cfg: read.append(cfg.recognizer.path))
+    with_hydra("run", ["recognizer=onnx", suggested], lambda cfg: read.append(cfg.recognizer.path))
     assert read == [path]
 
 
 @settings(deadline=None, max_examples=100)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\n\r", exclude_categories=["Cc", "Cs"])))
-def test_any_text_is_quoted_so_that_it_is_read_as_it_was(text: str) -> None:
+def test_that_quoted_text_is_parsed_as_the_same_text(text: str) -> None:
     assume("$" not in text)  # of interpolations, which no quotes prevent
     parsed = OverridesParser.create().parse_override(quoted("key", text)).value()
     assert (parsed.text if isinstance(parsed, QuotedString) else parsed) == text
@@ -143,13 +145,13 @@ def test_any_text_is_quoted_so_that_it_is_read_as_it_was(text: str) -> None:
         ("+network=tiny", ""),
     ],
 )
-def test_a_key_that_nothing_reads_is_refused(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
+def test_that_an_unknown_key_is_an_error(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
     message = one_line(frbench(typed, "dataset=lfw_bin"))
     assert typed.partition("=")[0].lstrip("+") in message and "unknown option" in message
     assert f"did you mean '{meant}'?" in message if meant else True
 
 
-def test_a_key_that_another_value_reads_is_not_refused(frbench: Callable[..., Answer]) -> None:
+def test_that_a_key_that_a_value_refers_to_is_allowed(frbench: Callable[..., Answer]) -> None:
     message = one_line(frbench("+mine=3", "attack.steps=${mine}", "dataset=lfw_bin"))
     assert "unknown option" not in message and "lfw" in message  # the next thing that is missing
 
@@ -158,7 +160,7 @@ def test_a_key_that_another_value_reads_is_not_refused(frbench: Callable[..., An
     ("typed", "meant"),
     [("--attack=pgd", "attack=pgd"), ("--multi", "-m")],
 )
-def test_a_flag_that_is_not_there_is_one_line(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
+def test_that_an_unknown_flag_is_one_line(typed: str, meant: str, frbench: Callable[..., Answer]) -> None:
     assert meant in one_line(frbench(typed))
 
 
@@ -169,18 +171,18 @@ def test_a_flag_that_is_not_there_is_one_line(typed: str, meant: str, frbench: C
         ("tracker=linear", "tracker@protocol.tracker=NAME with protocol=cloaking"),
     ],
 )
-def test_an_option_inside_another_is_told_the_one_option_that_it_belongs_to(
+def test_that_a_nested_group_names_the_option_that_it_needs(
     typed: str, valid: str, frbench: Callable[..., Answer]
 ) -> None:
     assert valid in one_line(frbench(typed))
 
 
-def test_the_nearest_setting_is_looked_for_in_the_options_that_were_chosen(frbench: Callable[..., Answer]) -> None:
+def test_that_the_nearest_setting_comes_from_the_chosen_options(frbench: Callable[..., Answer]) -> None:
     assert "did you mean 'attack.rounds'?" in one_line(frbench("attack=cw", "attack.round=3"))
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "-m", "attack=fgsm,pgd"], ["fit", "defense=pca"], ["report"]])
-def test_a_results_folder_that_cannot_be_written_is_one_line_before_anything_is_done(
+def test_that_an_unwritable_results_folder_is_one_line_before_any_work(
     words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
@@ -205,8 +207,8 @@ def test_the_configuration_of_each_cell_of_a_sweep_is_printed_and_nothing_runs(
 
 
 @pytest.mark.parametrize("words", [["options"], ["run", "--help"], ["data", "list"], ["run", "--cfg=job"]])
-def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
-    """As ``frbench options | head -1``: the reader is gone before the first line."""
+def test_that_a_closed_pipe_is_no_error(words: list[str], tmp_path: Path) -> None:
+    """As with ``frbench options | head -1``."""
     command = [sys.executable, "-m", "frbench.harness.cli.main", *words]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
@@ -215,11 +217,11 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -
     assert process.wait(timeout=200) != 2
 
 
-def test_a_value_that_has_no_default_is_asked_for(frbench: Callable[..., Answer]) -> None:
+def test_that_a_required_value_is_named(frbench: Callable[..., Answer]) -> None:
     assert "add recognizer.path=" in one_line(frbench("recognizer=onnx"))
 
 
-def test_a_mistyped_verb_is_named_with_what_was_probably_meant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_a_mistyped_verb_gets_the_nearest_one_as_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["rnu"])
     assert "did you mean 'run'?" in one_line(Answer(code, *capsys.readouterr()))
 
@@ -254,7 +256,7 @@ def test_a_weight_file_of_something_else_is_named(pack: Path, frbench: Callable[
 
 
 class Hostile:
-    """What a pickle can do to who loads it: here, write a file."""
+    """A pickle that runs code on loading: it creates a file."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

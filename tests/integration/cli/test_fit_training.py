@@ -153,7 +153,7 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "told"),
+    ("verb", "words", "expected"),
     [
         ("fit", ["training=singel"], "unknown option training=singel; did you mean training=single?"),
         ("fit", ["training.schedule.epochs=1"], "add training=NAME, such as training=single"),
@@ -208,8 +208,8 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         ("run", ["defense=zoo_ensemble", "attack=none"], "needs two or more"),
     ],
 )
-def test_that_a_mistake_is_told_in_one_line(verb: str, words: list[str], told: str, frbench: Shell) -> None:
-    assert told in frbench.refused(verb, *words)
+def test_that_a_mistake_is_one_line(verb: str, words: list[str], expected: str, frbench: Shell) -> None:
+    assert expected in frbench.refused(verb, *words)
 
 
 def test_that_an_ordinary_run_is_labelled_as_ever(frbench: Shell) -> None:

@@ -1,4 +1,4 @@
-"""What of a command line stands in a cell's label: what differs from the options' own files, and no path."""
+"""The settings of a cell: the values that differ from the options' own files, without paths."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def swept(*words: str) -> list[dict[str, Any]]:
     return found
 
 
-def told(*words: str) -> dict[str, Any]:
+def label(*words: str) -> dict[str, Any]:
+    """The settings of a single cell."""
     (found,) = swept(*words)
     return found
 
 
-def test_that_nothing_stands_there_of_a_run_that_changes_nothing() -> None:
-    assert told("attack=pgd", "paths.results=elsewhere", "batch_size=3") == {}
+def test_that_a_run_with_default_options_has_no_settings() -> None:
+    assert label("attack=pgd", "paths.results=elsewhere", "batch_size=3") == {}
 
 
-def test_that_a_value_given_again_is_no_change_and_another_is() -> None:
-    assert told("seed=0", "attack.steps=20") == {}
-    assert told("seed=4", "attack.steps=21") == {"attack.steps": 21, "seed": 4}
+def test_that_a_default_given_explicitly_is_no_setting() -> None:
+    assert label("seed=0", "attack.steps=20") == {}
+    assert label("seed=4", "attack.steps=21") == {"attack.steps": 21, "seed": 4}
 
 
 @pytest.mark.parametrize(
@@ -48,16 +49,16 @@ def test_that_a_value_given_again_is_no_change_and_another_is() -> None:
     ],
 )
 def test_that_a_file_is_told_by_its_name_and_its_folders(given: str, shown: str) -> None:
-    assert told("recognizer=trained", f"recognizer.weights={given}") == {"recognizer.weights": shown}
+    assert label("recognizer=trained", f"recognizer.weights={given}") == {"recognizer.weights": shown}
 
 
 def test_that_an_address_is_told_whole() -> None:
     address = "http://127.0.0.1:9009/v2/compare"
-    assert told("recognizer=service", f"recognizer.url={address}") == {"recognizer.url": address}
+    assert label("recognizer=service", f"recognizer.url={address}") == {"recognizer.url": address}
 
 
 def test_that_the_people_of_a_fit_are_told_where_they_are_not_the_options_own() -> None:
-    assert told("identities=synthetic", "identities.people=40") == {"identities.people": 40}
+    assert label("identities=synthetic", "identities.people=40") == {"identities.people": 40}
 
 
 def test_that_a_setting_of_a_swept_option_reaches_each_of_its_cells(tmp_path: Path) -> None:
@@ -103,11 +104,11 @@ def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(t
 def test_that_a_setting_of_a_swept_option_is_what_it_is_without_a_sweep(text: str, tmp_path: Path) -> None:
     setting, results = f"+recognizer.extra={text}", f"paths.results={tmp_path}"
     assert swept("-m", "recognizer=tiny,trained", "recognizer.weights=x", setting, results) == 2 * [
-        told("recognizer=trained", "recognizer.weights=x", setting)
+        label("recognizer=trained", "recognizer.weights=x", setting)
     ]
 
 
-def test_that_a_setting_that_one_of_the_swept_options_lacks_is_told_in_one_line(tmp_path: Path) -> None:
+def test_that_a_setting_that_a_swept_option_lacks_is_one_line(tmp_path: Path) -> None:
     words = ["-m", "defense=diverse_ensemble,jpeg", "defense.fusion=concat", f"paths.results={tmp_path}"]
     with pytest.raises(FrbenchError, match="'defense.fusion' does not exist for defense=jpeg"):
         swept(*words)

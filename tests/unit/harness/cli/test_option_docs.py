@@ -1,4 +1,4 @@
-"""What ``frbench options`` says of an option comes from its YAML, its annotations and its docstring."""
+"""The output of ``frbench options`` comes from the YAML, the annotations and the docstring of an option."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_that_a_group_is_listed_with_the_paper_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_a_group_is_listed_with_the_paper_of_each_option(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, "attack").splitlines()
     assert any(line.startswith("pgd ") and "Madry et al., ICLR 2018" in line for line in lines)
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 
 
-def test_that_an_option_is_told_with_default_range_and_meaning_of_each_field(
+def test_that_each_field_has_default_range_and_meaning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = printed(capsys, "attack=pgd")
@@ -46,20 +46,20 @@ def test_that_an_option_is_told_with_default_range_and_meaning_of_each_field(
     assert "return_best=true" in out and "true or false; return the best iterate by the loss" in out
 
 
-def test_that_parts_inside_are_told_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_nested_objects_have_dotted_fields(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "attack=minimal", "tracker=linear")
     assert "inner.steps=20" in out and "budget.radius=" in out
     assert "protocol.tracker.NAME=VALUE" in out and "strength=1.0" in out and "inverse of the L2 penalty" in out
 
 
 @pytest.mark.parametrize("option", ["experiment=demo", "goal=dodging", "paths=default", "recognizer=tiny"])
-def test_that_any_kind_of_option_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_every_kind_of_option_has_a_page(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(printed(capsys, option).splitlines()) >= 3
 
 
 @pytest.mark.parametrize(
     ("typed", "meant"), [("atack", "'attack'"), ("attack=pgdd", "attack=pgd"), ("attack.steps=3", "'attack'")]
 )
-def test_that_a_mistyped_one_is_named(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_a_mistyped_name_gets_a_hint(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["options", typed]) == 2
     assert f"did you mean {meant}?" in capsys.readouterr().err
