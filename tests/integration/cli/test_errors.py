@@ -178,7 +178,7 @@ def test_that_a_nested_group_names_the_option_that_it_needs(
 
 
 def test_that_the_nearest_setting_comes_from_the_chosen_options(frbench: Callable[..., Answer]) -> None:
-    assert "did you mean 'attack.rounds'?" in one_line(frbench("attack=cw", "attack.round=3"))
+    assert "did you mean 'attack.binary_search_steps'?" in one_line(frbench("attack=cw", "attack.binary_search_step=3"))
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "-m", "attack=fgsm,pgd"], ["fit", "defense=pca"], ["report"]])
