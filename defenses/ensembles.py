@@ -19,9 +19,9 @@ from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
 from frbench.harness.recognizers.fusion import Fusion, fused
 from frbench.harness.recognizers.inference import Prepared
-from frbench.harness.recognizers.initialization import Untrained, bare, load_member, member_names
+from frbench.harness.recognizers.initialization import Architecture, bare, load_member, member_names
 from frbench.harness.recognizers.preprocessing import Preprocessing
-from frbench.harness.recognizers.trainable import WholeNetwork, counting_as, network_of
+from frbench.harness.recognizers.trainable import NetworkWithPreprocessing, counting_as, network_of
 from frbench.harness.recognizers.trained import Trained
 from frbench.harness.recognizers.weight_files import find_weights, read_metadata, read_state
 
@@ -36,7 +36,7 @@ class NetworkRecipe(Recipe, Protocol):
     """
 
     @property
-    def network(self) -> Untrained | None: ...
+    def network(self) -> Architecture | None: ...
 
     @property
     def members(self) -> int: ...
@@ -54,7 +54,7 @@ class Member(Prepared):
 
     artifact: Fitted
     number: int
-    whole: WholeNetwork = field(compare=False, repr=False)
+    whole: NetworkWithPreprocessing = field(compare=False, repr=False)
     device: str = field(default="cpu", compare=False)
 
     @property
@@ -118,7 +118,7 @@ class TrainedEnsemble(FittedDefense):
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": self.protect(verifier)}
 
-    def retaught(self, recognizer: Recognizer) -> Recognizer:
+    def replace_recognizer(self, recognizer: Recognizer) -> Recognizer:
         """The ensemble as one recognizer, for trackers.
 
         Raises:
@@ -135,7 +135,11 @@ class TrainedEnsemble(FittedDefense):
 
     def _networks(self, recognizer: Recognizer, artifact: Fitted) -> list[Member]:
         initial = network_of(recognizer) if self.recipe.network is None else self.recipe.network.module(0)
-        whole = initial if isinstance(initial, WholeNetwork) else WholeNetwork(Preprocessing(), initial)
+        whole = (
+            initial
+            if isinstance(initial, NetworkWithPreprocessing)
+            else NetworkWithPreprocessing(Preprocessing(), initial)
+        )
         device = str(next(iter(artifact.tensors.values())).device)
         return [Member(artifact, number, whole, device) for number in range(len(member_names(artifact.tensors)))]
 
@@ -188,7 +192,7 @@ class FusedDefense:
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": self.protect(verifier)}
 
-    def retaught(self, recognizer: Recognizer) -> Recognizer:
+    def replace_recognizer(self, recognizer: Recognizer) -> Recognizer:
         """The ensemble as one recognizer, for trackers.
 
         Raises:
@@ -242,9 +246,9 @@ class EnsembleFile:
         """As of ``FusedDefense``."""
         return self.stands_for.relaxations(verifier)
 
-    def retaught(self, recognizer: Recognizer) -> Recognizer:
+    def replace_recognizer(self, recognizer: Recognizer) -> Recognizer:
         """As of ``FusedDefense``."""
-        return self.stands_for.retaught(recognizer)
+        return self.stands_for.replace_recognizer(recognizer)
 
 
 def _replaced(verifier: Verifier) -> Recognizer:

@@ -50,10 +50,10 @@ class TimedLearner(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             cosines = normalize(embeddings.float(), dim=1) @ normalize(self.head, dim=1).T
             own = one_hot(rows % self.people, self.people).bool()
-            judged = self.margin.scale * cosines.where(~own, self.margin.worse(cosines, 9.0))
+            judged = self.margin.scale * cosines.where(~own, self.margin.penalized(cosines, 9.0))
             return cross_entropy(judged, rows % self.people), {}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         self.ends.append(_now(self.head.device))
 
 

@@ -176,7 +176,7 @@ def _step(learner: Any, images: Tensor) -> Callable[[], float]:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        learner.stepped(1)
+        learner.after_step(1)
         return float(loss.detach())
 
     return run

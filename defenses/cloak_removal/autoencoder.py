@@ -71,7 +71,7 @@ class _ReconstructionLearner(nn.Module):
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         return mse_loss(self.network(images).float(), images), {}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 

@@ -103,7 +103,7 @@ class PurifierLearner(nn.Module):
         with torch.autocast(inputs.device.type, enabled=False):
             return self.criterion(purified, clean, embeddings)
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 
@@ -120,7 +120,7 @@ class ValidatedPurifierLearner(PurifierLearner):
         super().__init__(*parts)
         self.validation, self.factor = validation, factor
 
-    def examination(self) -> Mapping[str, Tensor]:
+    def validation_metrics(self) -> Mapping[str, Tensor]:
         losses = []
         for chunk in _chunks(len(self.validation.cloaked)):
             rows = torch.from_numpy(chunk).to(self.validation.cloaked.device)

@@ -61,7 +61,7 @@ class _ClassificationLearner(nn.Module):
         correct = (logits.argmax(dim=1) == self.labels[rows]).float().mean()
         return cross_entropy(logits, self.labels[rows]), {"accuracy": correct}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 
@@ -151,7 +151,7 @@ class RobustExtractor(FittedDefense):
 
     option: ClassVar[str] = "robust_extractor"
 
-    def retaught(self, recognizer: Recognizer) -> Recognizer:
+    def replace_recognizer(self, recognizer: Recognizer) -> Recognizer:
         """``recognizer`` with the fine-tuned weights; raises ConfigError if the defense is not fitted."""
         artifact = self.ready
         network = load_network(network_of(recognizer), artifact.tensors)
@@ -163,7 +163,7 @@ class RobustExtractor(FittedDefense):
                 "robust_extractor replaces a recognizer that computes embeddings, and this one only compares images; "
                 "use a recognizer with embeddings"
             )
-        return CosineVerifier(self.retaught(verifier.recognizer))
+        return CosineVerifier(self.replace_recognizer(verifier.recognizer))
 
     def relaxations(self, verifier: Verifier) -> Mapping[str, Verifier]:
         return {"exact": self.protect(verifier)}

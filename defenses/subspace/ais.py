@@ -156,7 +156,7 @@ class AdversarialLearner(SelectorLearner):
         view = View(verifier, unreachable, seed=int(self.clock))
         return gray(self.recipe.attack(view, pairs, Dodging(), self.budget).images)
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         self.clock.fill_(steps)
         step = steps if self.recipe.ema_counter_scope == "training" else (steps - 1) % self.per_epoch
         if step and step % self.recipe.ema_update_every == 0:

@@ -141,7 +141,7 @@ class SelectorLearner(nn.Module):
         memory = self.network.memory
         return values if memory is None else {**values, "live_items": memory.live()}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 

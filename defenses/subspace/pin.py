@@ -51,7 +51,7 @@ class _DenoiserLearner(nn.Module):
         first, second = self.network(add_noise(faces, self.strength, generator))
         return mse_loss(first, faces) + mse_loss(second, faces), {"second_pass": mse_loss(second, faces)}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 
@@ -136,7 +136,7 @@ class PinLearner(nn.Module):
         costs = recipe.cost.evaluate(masks, clean, perturbed, residual, pixels)
         return reinforce_loss(logits, masks, costs, recipe.baseline), metrics
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         pass
 
 

@@ -23,8 +23,8 @@ from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.initialization import member_names
 from frbench.harness.recognizers.weight_files import read_metadata
 from frbench.harness.runtime.distributed import is_main_process
-from frbench.harness.training.artifacts import Workshop
-from frbench.harness.training.pair_validation import Validated
+from frbench.harness.training.artifacts import ArtifactBuilder
+from frbench.harness.training.pair_validation import HasValidationPairs
 
 
 def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ def train(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     check_faces(source, faces)
     flags = _overlap_flags(config, recipe, faces, tested)
     device = resolve_device(config["device"])
-    artifact = Workshop(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)
+    artifact = ArtifactBuilder(faces, recognizer, store, config["fit_seed"], device, cache).artifact(recipe)
     path = store.artifact(artifact.key)
     if out is not None and is_main_process():
         write_atomically(out, lambda temporary: shutil.copyfile(path, temporary))
@@ -104,7 +104,7 @@ def _overlap_flags(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet, te
     Raises ConfigError: they share some, and ``allow_overlap`` is false.
     """
     cache, allowed = build.image_cache(config), config["allow_overlap"]
-    sets = [tested, *(recipe.validation.values() if isinstance(recipe, Validated) else ())]
+    sets = [tested, *(recipe.validation.values() if isinstance(recipe, HasValidationPairs) else ())]
     return sorted({flag for each in sets for flag in overlap_flags(faces, each.open(cache), allowed)})
 
 

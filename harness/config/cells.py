@@ -25,7 +25,7 @@ from frbench.harness.evaluation.identity_overlap import overlap_flags, trained_f
 from frbench.harness.evaluation.provenance import run_facts
 from frbench.harness.recognizers.inference import resolve_device
 from frbench.harness.recognizers.metering import Meter, metered
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _to_fit(spec: Spec, defense: Fittable, cell: Cell) -> Cell:
     cache = build.image_cache(spec.config)
     faces = _open_faces(defense.faces, cache)
     recognizer = build.fit_recognizer(spec.defense, spec.recognizer)  # not metered, so that fit and run share a key
-    workshop = Workshop(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
+    workshop = ArtifactBuilder(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
     unmade = Fitted(workshop.key(defense.recipe), "", {})
     remarks = {**cell.facts["remarks"], FACES: _nonzero(faces.remarks)}
     fit = Fit(defense, workshop, spec.config["allow_overlap"])
@@ -175,7 +175,7 @@ class Fit:
     """
 
     defense: Fittable
-    workshop: Workshop
+    workshop: ArtifactBuilder
     allow_overlap: bool
 
     def __call__(self, cell: Cell) -> Cell:

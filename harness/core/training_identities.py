@@ -17,15 +17,15 @@ def people_digests(people: Iterable[str]) -> np.ndarray:
     return np.array([int.from_bytes(each, signed=True) for each in digests], np.int64)
 
 
-class Knowing(Protocol):
+class HasTrainingIdentities(Protocol):
     """Keeps ``people_digests`` of whom it was trained on."""
 
     @property
     def trained_on(self) -> np.ndarray: ...
 
 
-def known_people(whatever: object) -> np.ndarray:
+def training_identities(whatever: object) -> np.ndarray:
     """int64 (n,): ``people_digests`` of whom a recognizer or defense says that it was ``trained_on``, if it does."""
     if not hasattr(type(whatever), "trained_on"):  # isinstance would look at every property, and for files
         return np.zeros(0, np.int64)
-    return cast(Knowing, whatever).trained_on
+    return cast(HasTrainingIdentities, whatever).trained_on

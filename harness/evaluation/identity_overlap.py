@@ -10,7 +10,7 @@ import numpy as np
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, TestSet
 from frbench.harness.core.flags import Flag
-from frbench.harness.core.training_identities import known_people, people_digests
+from frbench.harness.core.training_identities import people_digests, training_identities
 from frbench.harness.runtime.progress import over
 
 _BLOCK = 1024  # images in memory at a time
@@ -39,7 +39,7 @@ def overlap_flags(faces: FaceSet, data: TestSet, allowed: bool) -> list[Flag]:
 
 def trained_flags(part: object, name: str, data: TestSet, allowed: bool) -> list[Flag]:
     """As ``overlap_flags`` for a trained recognizer or defense, by people only. name: of the part, for the error."""
-    shared = int(np.isin(people_digests(data.people), known_people(part)).sum())
+    shared = int(np.isin(people_digests(data.people), training_identities(part)).sum())
     if not shared:
         return []
     if allowed:

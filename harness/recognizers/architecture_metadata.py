@@ -15,11 +15,11 @@ from torch import nn
 
 from frbench.harness.core.errors import ConfigError, CorruptFile, shortened
 from frbench.harness.core.trusted_targets import OWN, check_target
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 from frbench.harness.recognizers.weight_files import read_metadata
 
 
-def architecture_config(architecture: Untrained) -> dict[str, Any] | None:
+def architecture_config(architecture: Architecture) -> dict[str, Any] | None:
     """``architecture`` as plain JSON data, or None where its arguments are not plain.
 
     Returns:
@@ -38,7 +38,7 @@ def architecture_config(architecture: Untrained) -> dict[str, Any] | None:
         return None
 
 
-def read_architecture(path: Path, trusted: Sequence[str]) -> Untrained:
+def read_architecture(path: Path, trusted: Sequence[str]) -> Architecture:
     """The architecture that the metadata of ``path`` name. Nothing is unpickled.
 
     Args:
@@ -61,7 +61,7 @@ def read_architecture(path: Path, trusted: Sequence[str]) -> Untrained:
         check_target(target, trusted)
         maker = _network_maker(target)
         inspect.signature(maker).bind(**arguments)
-        return Untrained(partial(maker, **arguments), **config["preprocessing"])
+        return Architecture(partial(maker, **arguments), **config["preprocessing"])
     except (KeyError, TypeError, ValueError, ImportError, AttributeError) as error:
         raise CorruptFile(
             f"the metadata of {path} name no network that can be built ({type(error).__name__}: {shortened(error)}): "

@@ -14,7 +14,7 @@ import torch
 from frbench.harness.core.contracts import Embeddings, Images, Recognizer
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import describe
-from frbench.harness.core.training_identities import known_people
+from frbench.harness.core.training_identities import training_identities
 from frbench.harness.recognizers.preprocessing import FEEDING
 
 
@@ -49,8 +49,8 @@ class EnsembleRecognizer:
 
     @property
     def trained_on(self) -> np.ndarray:
-        """Of all members, as far as they say; see ``trained_people.known_people``."""
-        return np.concatenate([known_people(member) for member in self._several])
+        """Of all members, as far as they say; see ``trained_people.training_identities``."""
+        return np.concatenate([training_identities(member) for member in self._several])
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, sum of the members' D)."""

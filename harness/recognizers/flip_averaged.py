@@ -15,7 +15,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Embeddings, Images, Recognizer
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import describe
-from frbench.harness.core.training_identities import known_people
+from frbench.harness.core.training_identities import training_identities
 from frbench.harness.recognizers.accuracy_check import stated_accuracy
 from frbench.harness.recognizers.preprocessing import FEEDING, unit_length
 
@@ -62,8 +62,8 @@ class FlipAveraged:
 
     @property
     def trained_on(self) -> np.ndarray:
-        """As far as the recognizer says; see ``trained_people.known_people``."""
-        return known_people(self._inner)
+        """As far as the recognizer says; see ``trained_people.training_identities``."""
+        return training_identities(self._inner)
 
     def embed(self, images: Images) -> Embeddings:
         """Images float32 (N, 3, H, W), RGB in [0, 1] -> unit-length embeddings float32 (N, D)."""

@@ -15,7 +15,7 @@ from frbench.harness.core.contracts import Embeddings, Images
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.batchnorm_folding import simplify
 from frbench.harness.recognizers.preprocessing import Preprocessing, unit_length
-from frbench.harness.recognizers.trainable import WholeNetwork
+from frbench.harness.recognizers.trainable import NetworkWithPreprocessing
 
 TOLERANCE = 1e-4
 # Activations of this many 112x112 images fit the allocator's reused blocks and mostly the caches of a CPU. Its
@@ -107,7 +107,7 @@ class Prepared(ABC):
 
     def module(self) -> nn.Module:
         """A copy of its own to train: images in [0, 1] to raw embeddings. Unfolded, on the recognizer's device."""
-        return WholeNetwork(self.preprocessing, self.as_shipped()).to(resolve_device(self.device))
+        return NetworkWithPreprocessing(self.preprocessing, self.as_shipped()).to(resolve_device(self.device))
 
     @cached_property
     def network(self) -> nn.Module:

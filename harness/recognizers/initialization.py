@@ -15,11 +15,11 @@ from frbench.harness.core.domains import Positive
 from frbench.harness.core.errors import ConfigError, shortened
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.torch_recognizer import architecture_facts
-from frbench.harness.recognizers.trainable import WholeNetwork
+from frbench.harness.recognizers.trainable import NetworkWithPreprocessing
 
 
 @dataclass(frozen=True)
-class Untrained:
+class Architecture:
     """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
 
     identity = "recognizer.initialized"
@@ -36,10 +36,10 @@ class Untrained:
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.mean, self.std, self.scale, self.size, self.bgr)
 
-    def module(self, seed: int) -> WholeNetwork:
+    def module(self, seed: int) -> NetworkWithPreprocessing:
         """Images in [0, 1] to raw embeddings, on the CPU; the weights are a function of ``seed`` alone."""
         with drawing(seed):
-            return WholeNetwork(self.preprocessing, self.make())
+            return NetworkWithPreprocessing(self.preprocessing, self.make())
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the embeddings beside the weights."""
@@ -57,12 +57,12 @@ class HasArchitecture(Protocol):
     def preprocessing(self) -> Preprocessing: ...
 
 
-def architecture_of(recognizer: object) -> Untrained | None:
+def architecture_of(recognizer: object) -> Architecture | None:
     """The architecture of ``recognizer``, or None where its network cannot be made without its file, as of ONNX."""
     if not isinstance(recognizer, HasArchitecture) or recognizer.maker is None:
         return None
     fed = recognizer.preprocessing
-    return Untrained(recognizer.maker, fed.mean, fed.std, fed.scale, fed.size, fed.bgr)
+    return Architecture(recognizer.maker, fed.mean, fed.std, fed.scale, fed.size, fed.bgr)
 
 
 @contextmanager
@@ -83,10 +83,10 @@ def seed_of(*numbers: int) -> int:
 
 def bare(module: nn.Module) -> nn.Module:
     """The network without its preprocessing, as weight files have it."""
-    return module.network if isinstance(module, WholeNetwork) else module
+    return module.network if isinstance(module, NetworkWithPreprocessing) else module
 
 
-def redraw_end(module: nn.Module, seed: int) -> None:
+def reinitialize_last_layer(module: nn.Module, seed: int) -> None:
     """Draw the last linear layer or convolution, and the normalisation that follows it, anew from ``seed``.
 
     Raises FrbenchError: the network has no such layer.

@@ -21,13 +21,13 @@ class Trainable(Protocol):
 
 
 @runtime_checkable
-class Reteaching(Protocol):
+class ReplacesRecognizer(Protocol):
     """A defense that puts another recognizer in the place of one, made of it, and does nothing else."""
 
-    def retaught(self, recognizer: Recognizer) -> Recognizer: ...
+    def replace_recognizer(self, recognizer: Recognizer) -> Recognizer: ...
 
 
-class WholeNetwork(nn.Module):
+class NetworkWithPreprocessing(nn.Module):
     """Images (N, 3, H, W), RGB in [0, 1] -> raw embeddings (N, ...)."""
 
     def __init__(self, preprocessing: Preprocessing, network: nn.Module) -> None:

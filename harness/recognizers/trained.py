@@ -14,7 +14,7 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.recognizers.architecture_metadata import read_architecture
 from frbench.harness.recognizers.file_recognizer import FileRecognizer
 from frbench.harness.recognizers.inference import Prepared
-from frbench.harness.recognizers.initialization import Untrained, member_names
+from frbench.harness.recognizers.initialization import Architecture, member_names
 from frbench.harness.recognizers.preprocessing import Deviation, Mean, Preprocessing, Size
 from frbench.harness.recognizers.state_dicts import load_strictly
 from frbench.harness.recognizers.weight_files import read_state
@@ -57,7 +57,7 @@ class Trained(FileRecognizer, Prepared):
         return self.weights
 
     @cached_property
-    def architecture(self) -> Untrained:
+    def architecture(self) -> Architecture:
         """The network and preprocessing of the training. Raises FrbenchError: see ``read_architecture``."""
         return read_architecture(self.file, self.trust)
 

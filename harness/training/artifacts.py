@@ -1,4 +1,4 @@
-"""Fit once, keep as a fingerprinted safetensors artifact, load ever after."""
+"""Artifacts of fitting: made once, stored as safetensors under their fingerprint, and loaded after that."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from frbench.harness.storage.result_store import ResultStore
 def fitted(
     defense: Defense, recognizer: Recognizer | None, store: ResultStore, cache: Path, seed: int, device: torch.device
 ) -> Defense:
-    """``defense`` ready for use: as it is, from its artifact, or fitted now."""
+    """``defense`` ready for use: with its artifact, from the store or fitted now, where it needs one."""
     if not isinstance(defense, Fittable):
         return defense
-    workshop = Workshop(defense.faces.open(cache), recognizer, store, seed, device, cache)
-    return defense.fitted(workshop.artifact(defense.recipe))
+    builder = ArtifactBuilder(defense.faces.open(cache), recognizer, store, seed, device, cache)
+    return defense.fitted(builder.artifact(defense.recipe))
 
 
 @runtime_checkable
@@ -40,8 +40,8 @@ class DescribesArtifact(Protocol):
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where artifacts are made, or found by their key: recipe, faces, the recognizer where it takes part, seed."""
+class ArtifactBuilder:
+    """Makes artifacts, or finds them by their key: recipe, faces, seed, and the recognizer where the recipe uses it."""
 
     faces: FaceSet
     recognizer: Recognizer | None
@@ -51,7 +51,7 @@ class Workshop:
     cache: Path | None = None
 
     def artifact(self, recipe: Recipe) -> Fitted:
-        """Several processes (``torchrun``) make it together; the first alone locks, and reads and writes the store."""
+        """The artifact of ``recipe``. Processes of ``torchrun`` make it together; the main process uses the store."""
         distributed.init_distributed()
         known = replace(
             self,

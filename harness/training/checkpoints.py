@@ -1,4 +1,4 @@
-"""The file in which a training keeps its state: replaced as a whole, read without unpickling, errors in one line."""
+"""Checkpoints of training runs: written atomically, read without unpickling, errors in one line."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from frbench.harness.core.atomic import write_atomically
 from frbench.harness.runtime import distributed
 
 
-def kept(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in ``path``, or None where there is none. All processes get that of the first."""
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """The state in ``path``, or None where there is no file; in all processes that of the main process."""
     if not distributed.broadcast_flag(path.exists()):
         return None
     data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
     try:
         state: dict[str, Any] = torch.load(BytesIO(data), map_location=device, weights_only=True)
-    except Exception as error:  # of many kinds, by where the file is damaged
-        distributed.abort(f"{path} cannot be read ({_short(error)}); delete it, and training begins anew")
+    except Exception as error:  # its class depends on where the file is damaged
+        distributed.abort(f"{path} cannot be read ({_short(error)}); delete it to restart")
     return state
 
 
-def keep(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` beside ``path``, then let it take its place. The first process alone does."""
     if not distributed.is_main_process():
         return
@@ -41,18 +41,18 @@ def keep(path: Path, state: dict[str, Any]) -> None:
 
 
 def restore(path: Path, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Give ``learner`` and ``optimizer`` what they had. Raises FrbenchError: the state is of another architecture."""
+    """Load ``state`` into ``learner`` and ``optimizer``. Raises FrbenchError: it belongs to another architecture."""
     try:
         learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, ValueError, KeyError) as error:
         distributed.abort(
-            f"{path} is the state of another network ({_short(error)}); take the network, the heads and the optimizer "
-            "that it was begun with, or delete it, and training begins anew"
+            f"checkpoint {path} does not match this model ({_short(error)}); restore the original network and "
+            "optimizer settings, or delete it to restart"
         )
 
 
 def _short(error: Exception) -> str:
-    """The first thing that is wrong: PyTorch lists every tensor."""
+    """The first of the tensors that PyTorch lists."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return (lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0])[:200].rstrip(". ")

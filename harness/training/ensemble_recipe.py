@@ -1,6 +1,6 @@
-"""How recognizers are trained: one alone, or several together that are to differ. Spec: ensemble_attacks 1 to 3.
+"""The recipe that trains one recognizer, or several together with diversity terms.
 
-Members run one after the other on the same mirrored batch, under one optimiser. Embeddings, heads and losses are in
+Members run one after the other on the same augmented batch, under one optimizer. Embeddings, heads and losses are in
 float32 whatever the precision of the networks.
 """
 
@@ -19,33 +19,37 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images, PairSource
 from frbench.harness.core.fingerprints import hyperparameters
 from frbench.harness.recognizers.architecture_metadata import architecture_config
-from frbench.harness.recognizers.initialization import Untrained, architecture_of, redraw_end
+from frbench.harness.recognizers.initialization import Architecture, architecture_of, reinitialize_last_layer
 from frbench.harness.recognizers.trainable import network_of
 from frbench.harness.training.loop import Schedule
-from frbench.harness.training.losses.base import Seen, Term
+from frbench.harness.training.losses.base import EnsembleOutput, Term
 from frbench.harness.training.losses.classification import CLASSIFICATIONS, Classify
 from frbench.harness.training.losses.diversity import pairwise_cosine
 from frbench.harness.training.losses.diversity_metrics import tilt
 from frbench.harness.training.losses.margins import Margin
 from frbench.harness.training.pair_validation import Validation
-from frbench.harness.training.recognizer_learner import Lesson, Students, check_batch, member_seed
+from frbench.harness.training.recognizer_learner import RecognizerLearner, TrainingOptions, check_batch, member_seed
 
 
 @dataclass(frozen=True)
 class EnsembleRecipe:
-    """``members`` networks, freshly drawn each from its own seed, trained together to tell the people of faces apart.
+    """Trains ``members`` networks together to classify the people of the faces.
 
-    network: what to train; None for the recognizer at hand, whose copies begin with a freshly drawn last layer each,
-             since copies that are alike would stay so.
-    shared_head: whether the members have one head, of a row for each person, or one each.
-    margin: the margin of the classification loss. classification_target: the embeddings that the loss is taken on;
-             ``mean`` and ``both`` need a shared head.
-    terms: what else is descended, by the name under which it is logged; of several members only.
-    flip: mirror every other face, by chance.
-    validation: pairs whose accuracy is logged every ``val_every_n_epochs`` epochs, and chooses nothing.
+    Args:
+        margin: Margin of the classification loss.
+        schedule: Optimizer, learning rate and stopping.
+        network: Architecture of the members, each initialized from its own seed; None: copies of the recognizer's
+            network, each with a reinitialized last layer, since equal copies would stay equal.
+        members: Number of networks.
+        shared_head: One classification head for all members, or one each.
+        classification_target: Embeddings that the classification loss is taken on; ``mean`` and ``both`` need a shared
+            head.
+        terms: Further losses of several members, by the name under which they are logged.
+        flip: Mirror each face with probability 1/2.
+        validation: Pair sets whose accuracy is logged every ``val_every_n_epochs`` epochs; it decides nothing.
 
-    The artifact: ``members.K.NAME`` the weights of each network, without preprocessing; ``heads.J`` (n, d);
-    ``history/...`` by epoch; ``diagnosis/...``.
+    The artifact has ``members.K.NAME``, the weights of each network without its preprocessing; ``heads.J`` (n, d);
+    ``history/NAME`` by epoch; and ``diagnosis/NAME``.
     """
 
     identity = "recipe.ensemble"
@@ -53,7 +57,7 @@ class EnsembleRecipe:
 
     margin: Margin
     schedule: Schedule
-    network: Untrained | None = None
+    network: Architecture | None = None
     members: PositiveInt = 1
     shared_head: bool = True
     classification_target: Classify = "member"
@@ -70,9 +74,7 @@ class EnsembleRecipe:
                 "or classification_target=member"
             )
         if self.members == 1 and self.terms:
-            raise ConfigError(
-                f"{where}.terms={', '.join(self.terms)}: one member has none to differ from; set members=3"
-            )
+            raise ConfigError(f"{where}.terms={', '.join(self.terms)}: diversity needs several members; set members=3")
 
     @property
     def needs_recognizer(self) -> bool:
@@ -87,48 +89,52 @@ class EnsembleRecipe:
             "recipe": hyperparameters(self),
         }
 
-    def beginning(self, context: FitContext, member: int) -> nn.Module:
-        """The network of ``member`` before training. Raises FrbenchError: there is none to begin from."""
+    def initial_network(self, context: FitContext, member: int) -> nn.Module:
+        """The network of ``member`` before training. Raises ConfigError: there is none."""
         seed = member_seed(context.seed, member)
         if self.network is not None:
             return self.network.module(seed)
         if context.recognizer is None:
-            raise ConfigError("there is nothing to train; choose a network, or a recognizer that gives embeddings")
+            raise ConfigError("there is no network to train; choose one, or a recognizer that gives embeddings")
         module = network_of(context.recognizer)
-        redraw_end(module, seed)
+        reinitialize_last_layer(module, seed)
         return module
 
-    def lesson(self, context: FitContext) -> Lesson:
-        return Lesson(self.schedule, self.flip, Validation(self.validation, context.cache), self.val_every_n_epochs)
+    def options(self, context: FitContext) -> TrainingOptions:
+        return TrainingOptions(
+            self.schedule, self.flip, Validation(self.validation, context.cache), self.val_every_n_epochs
+        )
 
     def fit(self, context: FitContext) -> Artifact:
-        """Raises FrbenchError: nothing to begin from; faces of one person, of nobody, or of people without any."""
-        members = [self.beginning(context, member) for member in range(self.members)]
-        return _Ensemble(members, self, context).taught(context, "recognizer" if self.members == 1 else "ensemble")
+        """Raises FrbenchError: there is no network to train, or faces have no class labels (see ``class_labels``)."""
+        members = [self.initial_network(context, member) for member in range(self.members)]
+        return _Ensemble(members, self, context).fit(context, "recognizer" if self.members == 1 else "ensemble")
 
 
-class _Ensemble(Students):
+class _Ensemble(RecognizerLearner):
     """A ``Learner`` of ``recipe``."""
 
     def __init__(self, members: list[nn.Module], recipe: EnsembleRecipe, context: FitContext) -> None:
-        super().__init__(members, recipe.lesson(context), context, recipe.shared_head)
+        super().__init__(members, recipe.options(context), context, recipe.shared_head)
         self.recipe = recipe
 
     def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        units = self.look(self.turned(images, generator))
+        embeddings = self.embed(self.random_flip(images, generator))
         with torch.autocast(images.device.type, enabled=False):
-            return self._judged(Seen(units, self.centres(), self.person[rows], self.progress))
+            return self._ensemble_loss(
+                EnsembleOutput(embeddings, self.class_centers(), self.person[rows], self.progress)
+            )
 
-    def _judged(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
+    def _ensemble_loss(self, output: EnsembleOutput) -> tuple[Tensor, dict[str, Tensor]]:
         classify = CLASSIFICATIONS[self.recipe.classification_target]
-        loss, right = classify(seen, self.recipe.margin, self.epoch)
+        loss, right = classify(output, self.recipe.margin, self.epoch)
         figures = {"classification": loss, "accuracy": right}
         for name, term in self.recipe.terms.items():
-            cost, details = term(seen)
+            cost, details = term(output)
             loss = loss + cost
             figures |= {f"{name}_{detail}": each for detail, each in details.items()}
         with torch.no_grad():
-            figures["tilt"] = tilt(seen).mean()
-            if seen.units.shape[1] > 1:
-                figures["cosine"] = pairwise_cosine(seen.units).mean()
+            figures["tilt"] = tilt(output).mean()
+            if output.embeddings.shape[1] > 1:
+                figures["cosine"] = pairwise_cosine(output.embeddings).mean()
         return loss, figures

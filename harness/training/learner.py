@@ -1,4 +1,4 @@
-"""What can be trained, and by what schedule."""
+"""The interfaces of what the training loop trains, and its schedule."""
 
 from __future__ import annotations
 
@@ -13,49 +13,48 @@ from torch import Tensor, nn
 from frbench.harness.core.domains import BelowOne, NonNegative, NonNegativeInt, Positive, PositiveInt
 from frbench.harness.core.face_data import Images
 
-Told = tuple[Tensor, Mapping[str, Tensor]]  # a loss, and figures to log by name
+LossAndMetrics = tuple[Tensor, Mapping[str, Tensor]]  # the loss to minimize, and metrics to log by name
 
 
 class Learner(Protocol):
-    """A module to train. ``loss`` of a batch (N, 3, H, W), in [0, 1]: what to descend, and figures to log by name.
+    """A module to train.
 
-    All randomness of ``loss`` comes from the generator. ``stepped`` is called after each step of the optimiser, with
-    the number of steps taken.
+    ``loss`` takes a batch (N, 3, H, W) in [0, 1] and draws all its randomness from the generator. ``after_step`` is
+    called after each optimizer step, with the number of steps so far.
     """
 
-    def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> Told: ...
+    def loss(self, images: Images, rows: Tensor, generator: torch.Generator) -> LossAndMetrics: ...
 
-    def stepped(self, steps: int) -> None: ...
+    def after_step(self, steps: int) -> None: ...
 
 
 @runtime_checkable
-class Examined(Protocol):
-    """A learner that knows faces that it is not trained on: after each epoch it says how badly it does on them.
+class Validated(Protocol):
+    """A learner with validation data, evaluated after each epoch; training keeps the weights of the best epoch.
 
-    ``examination`` is called in evaluation mode and without gradients. The first figure is what counts. The weights of
-    the best epoch are kept.
+    ``validation_metrics`` is called in evaluation mode without gradients. Its first metric decides: lower is better.
     """
 
-    def examination(self) -> Mapping[str, Tensor]: ...
+    def validation_metrics(self) -> Mapping[str, Tensor]: ...
 
 
 @runtime_checkable
-class Observed(Protocol):
-    """A learner with figures to log after every ``val_every_n_epochs`` epochs and the last; they choose nothing.
+class Monitored(Protocol):
+    """A learner with metrics to log after every ``val_every_n_epochs`` epochs and the last; they decide nothing.
 
-    ``observation`` is called in evaluation mode and without gradients.
+    ``monitored_metrics`` is called in evaluation mode without gradients.
     """
 
     val_every_n_epochs: int
 
-    def observation(self) -> Mapping[str, Tensor]: ...
+    def monitored_metrics(self) -> Mapping[str, Tensor]: ...
 
 
 @runtime_checkable
-class Parted(Protocol):
-    """A learner whose gradient is shortened part by part: what learns side by side learns as if it were alone."""
+class HasParameterGroups(Protocol):
+    """A learner whose gradient norm is clipped for each group of parameters, so that members train independently."""
 
-    def parts(self) -> Sequence[Sequence[nn.Parameter]]: ...
+    def parameter_groups(self) -> Sequence[Sequence[nn.Parameter]]: ...
 
 
 @dataclass(frozen=True)
@@ -97,17 +96,17 @@ class Schedule:
     gradient_accumulation_steps: PositiveInt = 1
 
     def per_epoch(self, faces: int) -> int:
-        """Steps of the optimiser in an epoch over so many ``faces``."""
+        """Optimizer steps in an epoch over ``faces`` faces."""
         return faces // (self.batch_size * self.gradient_accumulation_steps)
 
-    def share(self, done: float) -> float:
-        """Of ``lr``, when ``done`` of all steps have been taken, in [0, 1]. ``step`` goes by epochs instead."""
+    def lr_factor(self, done: float) -> float:
+        """The learning rate as a share of ``lr``, after the share ``done`` of all steps; 1 for ``step``."""
         if self.lr_scheduler == "polynomial":
             return float((1 - done) ** self.power)
         return (1 + math.cos(math.pi * done)) / 2 if self.lr_scheduler == "cosine" else 1.0
 
-    def over(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser of ``weights``."""
+    def make_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of ``weights``."""
         groups: list[dict[str, Any]] = [{"params": weights}]
         if self.weight_decay:
             many = [each for each in weights if each.ndim > 1]

@@ -1,4 +1,4 @@
-"""Recognizers in training: networks with heads over the people of the faces, on which learners of both kinds stand."""
+"""The base of all learners of recognizers: networks with classification heads over the people of the faces."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch.nn.functional import normalize
 from frbench.harness.core.contracts import Artifact, FitContext
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import Images
-from frbench.harness.core.training_identities import PEOPLE, known_people, people_digests
+from frbench.harness.core.training_identities import PEOPLE, people_digests, training_identities
 from frbench.harness.recognizers.initialization import bare, seed_of
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.training.class_labels import person_numbers
+from frbench.harness.training.class_labels import class_labels
 from frbench.harness.training.loop import Schedule, train
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 from frbench.harness.training.losses.diversity_metrics import diagnosis
 from frbench.harness.training.pair_validation import Validation
 
-_DIAGNOSED, _CHUNK = 2048, 128  # training faces that the diagnosis looks at, and how many at a time
-_MEMBERS, _HEADS = 0, 1  # what a seed is of
+_DIAGNOSED, _CHUNK = 2048, 128  # training faces of the diagnosis, and of a forward pass
+_MEMBERS, _HEADS = 0, 1  # streams of seeds
 
 
 def member_seed(seed: int, member: int) -> int:
-    """Of the first weights of ``member``: the same however many there are."""
+    """The seed of the initial weights of ``member``, whatever the number of members."""
     return seed_of(seed, _MEMBERS, member)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What learners of both kinds are told: when, whether mirrored, and what to look at every so many epochs."""
+class TrainingOptions:
+    """Schedule, augmentation and validation of a learner."""
 
     identity = "training.options"
     version = 1
@@ -45,50 +45,52 @@ class Lesson:
 
 
 def check_batch(schedule: Schedule, where: str) -> None:
-    """Raises FrbenchError: a batch of one, which batch normalisation cannot train on."""
+    """Raises ConfigError: batch normalization cannot train on a batch of one."""
     if schedule.batch_size < 2:
         raise ConfigError(
-            f"{where}.schedule.batch_size={schedule.batch_size}: batch normalisation needs 2 faces or more"
+            f"{where}.schedule.batch_size={schedule.batch_size}: batch normalization needs 2 faces or more"
         )
 
 
-class Students(nn.Module):
-    """Members, each from images in [0, 1] to raw embeddings, and their heads (n, d): one each, or one for all.
+class RecognizerLearner(nn.Module):
+    """Networks from images in [0, 1] to raw embeddings, with a classification head (n, d) each or one for all.
 
-    How far training is counts among its state, so that what is resumed goes on with the same margins and weights.
+    The number of steps is part of its state, so a resumed training continues with the same margins and weights.
     """
 
-    def __init__(self, members: Sequence[nn.Module], lesson: Lesson, context: FitContext, shared: bool) -> None:
+    def __init__(
+        self, members: Sequence[nn.Module], options: TrainingOptions, context: FitContext, shared: bool
+    ) -> None:
         super().__init__()
         self.members = nn.ModuleList(each.cpu().requires_grad_(True) for each in members)
         for member in self.members:
             member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.lesson, self.val_every_n_epochs = lesson, lesson.val_every_n_epochs
-        numbers = person_numbers(context.faces)
-        self.person = nn.Buffer(torch.from_numpy(numbers), persistent=False)
-        dim, people = _dimension(members[0], context), int(numbers.max()) + 1
+        self.options, self.val_every_n_epochs = options, options.val_every_n_epochs
+        labels = class_labels(context.faces)
+        self.person = nn.Buffer(torch.from_numpy(labels), persistent=False)
+        dim, people = _dimension(members[0], context), int(labels.max()) + 1
         count = 1 if shared else len(members)
         self.heads = nn.ParameterList(_head(people, dim, seed_of(context.seed, _HEADS, j)) for j in range(count))
-        self.per_epoch = max(1, lesson.schedule.per_epoch(len(context.faces.images)))
+        self.per_epoch = max(1, options.schedule.per_epoch(len(context.faces.images)))
         self.steps = 0
 
-    def turned(self, images: Images, generator: torch.Generator) -> Images:
-        """Every other image mirrored, by chance."""
-        if not self.lesson.flip:
+    def random_flip(self, images: Images, generator: torch.Generator) -> Images:
+        """``images``, each mirrored with probability 1/2."""
+        if not self.options.flip:
             return images
         turn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
         return torch.where(turn, images.flip(3), images).contiguous(memory_format=torch.channels_last)
 
-    def look(self, images: Images) -> Tensor:
+    def embed(self, images: Images) -> Tensor:
         """Unit embeddings (N, K, d), float32, of (N, 3, H, W)."""
         return torch.stack([unit_length(member(images)) for member in self.members], dim=1)
 
-    def centres(self) -> Tensor:
-        """The heads' rows at unit length, (K, n, d) or (1, n, d)."""
+    def class_centers(self) -> Tensor:
+        """The rows of the heads at unit length, (K, n, d) or (1, n, d)."""
         return torch.stack([normalize(head, dim=1) for head in self.heads])
 
-    def parts(self) -> list[list[nn.Parameter]]:
-        """Each member with its head; a head of several members by itself. InsightFace shortens the network's alone."""
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
+        """Each member with its head; a shared head by itself. InsightFace clips only the network's gradient."""
         members, heads = [list(member.parameters()) for member in self.members], list(self.heads)
         if len(heads) < len(members):
             return [*members, heads]
@@ -100,9 +102,9 @@ class Students(nn.Module):
 
     @property
     def progress(self) -> float:
-        return min(1.0, self.epoch / self.lesson.schedule.epochs)
+        return min(1.0, self.epoch / self.options.schedule.epochs)
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         self.steps = steps
 
     def get_extra_state(self) -> Tensor:
@@ -111,26 +113,26 @@ class Students(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         self.steps = int(state)
 
-    def observation(self) -> Mapping[str, Tensor]:
-        return self.lesson.validation.accuracy(self.look, self.person.device)
+    def monitored_metrics(self) -> Mapping[str, Tensor]:
+        return self.options.validation.accuracy(self.embed, self.person.device)
 
-    def taught(self, context: FitContext, title: str) -> Artifact:
-        """Train, and say what came of it."""
-        history = train(self, self.lesson.schedule, context, title)
+    def fit(self, context: FitContext, title: str) -> Artifact:
+        """Train, and return weights, heads, training identities, history and diagnosis."""
+        history = train(self, self.options.schedule, context, title)
         weights = {
             f"members.{k}.{name}": each
             for k, member in enumerate(self.members)
             for name, each in bare(member).state_dict().items()
         }
         heads = {f"heads.{j}": head.detach() for j, head in enumerate(self.heads)}
-        told = {f"history/{name}": each for name, each in history.items()}
-        people = np.union1d(people_digests(context.faces.people), known_people(context.recognizer))
-        whom = {PEOPLE: torch.from_numpy(people)}
+        metrics = {f"history/{name}": each for name, each in history.items()}
+        people = np.union1d(people_digests(context.faces.people), training_identities(context.recognizer))
+        identities = {PEOPLE: torch.from_numpy(people)}
         return (
             weights
             | heads
-            | whom
-            | told
+            | identities
+            | metrics
             | {f"diagnosis/{name}": each for name, each in self._diagnosis(context).items()}
         )
 
@@ -139,8 +141,10 @@ class Students(nn.Module):
         count = len(context.faces.images)
         rows = np.unique(np.linspace(0, count - 1, min(count, _DIAGNOSED)).astype(np.int64))
         parts = [rows[first : first + _CHUNK] for first in range(0, len(rows), _CHUNK)]
-        units = torch.cat([self.look(context.faces.load(part, context.device)) for part in parts])
-        return diagnosis(Seen(units, self.centres(), self.person[torch.from_numpy(rows).to(units.device)]))
+        embeddings = torch.cat([self.embed(context.faces.load(part, context.device)) for part in parts])
+        return diagnosis(
+            EnsembleOutput(embeddings, self.class_centers(), self.person[torch.from_numpy(rows).to(embeddings.device)])
+        )
 
 
 def _dimension(member: nn.Module, context: FitContext) -> int:
@@ -149,5 +153,5 @@ def _dimension(member: nn.Module, context: FitContext) -> int:
 
 
 def _head(people: int, dim: int, seed: int) -> nn.Parameter:
-    """Rows of about unit length."""
+    """A head with rows of about unit length."""
     return nn.Parameter(torch.randn(people, dim, generator=torch.Generator().manual_seed(seed)) * dim**-0.5)

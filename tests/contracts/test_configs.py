@@ -19,7 +19,7 @@ from frbench.harness.config.cell_labels import CELL_GROUPS
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.recognizers.architectures.tiny import TinyNet
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
 CONF = Path(frbench.conf.__file__).parent
@@ -62,7 +62,7 @@ def offline(thing: Any, linear: Callable) -> Any:
     """``thing`` with a recognizer that needs no file in the place of each that might, however deep inside."""
     if isinstance(thing, TorchRecognizer):
         return linear()
-    if isinstance(thing, Untrained):  # two partial functions are never equal
+    if isinstance(thing, Architecture):  # two partial functions are never equal
         return dataclasses.replace(thing, make=TinyNet)
     if isinstance(thing, dict):
         return {name: offline(each, linear) for name, each in thing.items()}

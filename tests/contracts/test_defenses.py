@@ -18,7 +18,7 @@ from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import CosineVerifier
-from frbench.harness.recognizers.trainable import Reteaching
+from frbench.harness.recognizers.trainable import ReplacesRecognizer
 
 CONF = Path(frbench.conf.__file__).parent
 # Other sizes of a defense that stands here by itself; test_presets looks at them.
@@ -161,7 +161,7 @@ def test_that_a_black_box_can_be_protected_and_says_that_it_stays_one(defense: D
         assert defense.protect(blind).differentiable
         assert fingerprint(defense.protect(blind)) == fingerprint(defense.protect(bare))
         return
-    if isinstance(defense, Reteaching):
+    if isinstance(defense, ReplacesRecognizer):
         with pytest.raises(Refused, match="blind shows no network"):
             defense.protect(blind)
         return

@@ -95,7 +95,7 @@ def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 
     def trained() -> dict[str, Any]:
         network = {
-            "_target_": "frbench.harness.recognizers.initialization.Untrained",
+            "_target_": "frbench.harness.recognizers.initialization.Architecture",
             "make": OmegaConf.load(NETWORK).make,
         }
         architecture = hydra.utils.instantiate(network)

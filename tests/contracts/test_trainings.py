@@ -16,7 +16,7 @@ import frbench.conf
 from frbench.harness.config import build
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.recognizers.architecture_metadata import read_architecture
-from frbench.harness.recognizers.initialization import Untrained, bare
+from frbench.harness.recognizers.initialization import Architecture, bare
 from frbench.harness.recognizers.weight_files import METADATA
 
 CONF = Path(frbench.conf.__file__).parent
@@ -42,7 +42,7 @@ def test_that_a_training_is_a_frozen_recipe_known_by_its_values(option: str, tra
     assert dataclasses.is_dataclass(recipe)
     assert recipe.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert fingerprint(recipe) == fingerprint(again)
-    assert isinstance(recipe.network, Untrained)
+    assert isinstance(recipe.network, Architecture)
     assert not recipe.needs_recognizer
     assert recipe.members in (1, 3)
     changed = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, lr=0.5))

@@ -17,7 +17,7 @@ from frbench.datasets.synthetic.dataset import Synthetic
 from frbench.harness.config import build
 from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.architectures.tiny import TinyNet
-from frbench.harness.recognizers.initialization import Untrained, member_names
+from frbench.harness.recognizers.initialization import Architecture, member_names
 from frbench.harness.recognizers.weight_files import METADATA
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -56,7 +56,7 @@ def test_that_a_shipped_member_is_a_recognizer(script: ModuleType, tmp_path: Pat
     torch.manual_seed(0)
     nets = [TinyNet().eval() for _ in range(2)]
     states = {f"members.{k}.{name}": each for k, net in enumerate(nets) for name, each in net.state_dict().items()}
-    architecture = architecture_config(Untrained(TinyNet, mean=0.5, std=0.5))
+    architecture = architecture_config(Architecture(TinyNet, mean=0.5, std=0.5))
     metadata = {METADATA: json.dumps({"architecture": architecture})}
     save_file(script.halved(states | {"head.rows": torch.zeros(3, 4)}), tmp_path / "two.safetensors", metadata)
     words = ["recognizer=trained", "recognizer.member=1", "device=cpu"]

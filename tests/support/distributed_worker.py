@@ -34,12 +34,12 @@ SCHEDULE = Schedule(
 )
 
 
-class Observed(Toy):
+class Monitored(Toy):
     """Says which process looked."""
 
     val_every_n_epochs = 2
 
-    def observation(self) -> dict[str, Tensor]:
+    def monitored_metrics(self) -> dict[str, Tensor]:
         return {"looked": torch.tensor(float(distributed.rank()))}
 
 
@@ -89,9 +89,9 @@ def main(folder: Path) -> None:
     mine = f"{distributed.rank()}"
     print(f"printed by {mine}")
     found: dict[str, Any] = {"words": words()}
-    found["whole"] = result(Observed(), SCHEDULE, folder / "whole.unfinished")
+    found["whole"] = result(Monitored(), SCHEDULE, folder / "whole.unfinished")
     found["spared"] = result(Sparing(), replace(SCHEDULE, epochs=1), folder / "spared.unfinished")
-    training._KEEP_SECONDS = 0.0
+    training._CHECKPOINT_SECONDS = 0.0
     for stop_after in (3, 5, 9):
         unfinished = folder / f"stopped{stop_after}.unfinished"
         try:

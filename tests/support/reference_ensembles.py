@@ -13,9 +13,9 @@ from torch.nn.functional import normalize
 from frbench.harness.core.contracts import Draw, Fitted, Images, Recognizer, Verifier
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.fusion import Fusion
-from frbench.harness.recognizers.initialization import Untrained, bare
+from frbench.harness.recognizers.initialization import Architecture, bare
 
-NET = Untrained(partial(TinyNet, width=4, dim=16))
+NET = Architecture(partial(TinyNet, width=4, dim=16))
 FUSIONS: list[Fusion] = ["mean", "concat", "min"]
 
 
@@ -31,7 +31,7 @@ def by_hand(members: tuple[Recognizer, ...], probe: Images, reference: Images) -
     return {"mean": mean, "concat": cosines.mean(dim=1), "min": cosines.min(dim=1).values}
 
 
-def artifact(members: int = 3, network: Untrained = NET) -> Fitted:
+def artifact(members: int = 3, network: Architecture = NET) -> Fitted:
     states = {number: bare(network.module(number)).state_dict() for number in range(members)}
     tensors = {f"members.{k}.{name}": each for k, state in states.items() for name, each in state.items()}
     return Fitted("key", "sha", tensors | {"heads.0": torch.ones(5, 16), "history/loss": torch.ones(2)})

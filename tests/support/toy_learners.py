@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.contracts import Artifact, FitContext, Recipe, Recognizer
 from frbench.harness.core.face_data import FaceSet
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 
 SIDE = 24
 
@@ -44,8 +44,8 @@ class SmallNet(nn.Module):
         return self.bn(self.end(self.body(x)))
 
 
-def network(dim: int = 16) -> Untrained:
-    return Untrained(partial(SmallNet, dim), size=SIDE)
+def network(dim: int = 16) -> Architecture:
+    return Architecture(partial(SmallNet, dim), size=SIDE)
 
 
 def no_part(recipe: Recipe) -> Artifact:

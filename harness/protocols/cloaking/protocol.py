@@ -46,7 +46,7 @@ from frbench.harness.protocols.cloaking.splits import Split, check_uncloaked, pu
 from frbench.harness.protocols.cloaking.trackers.base import Scenario, SplitData, Tracker
 from frbench.harness.protocols.cloaking.visual_samples import projected_embeddings, sample_images
 from frbench.harness.protocols.pair_metrics import views_measurements
-from frbench.harness.recognizers.trainable import Reteaching
+from frbench.harness.recognizers.trainable import ReplacesRecognizer
 from frbench.harness.runtime.progress import over
 from frbench.harness.storage.records import Kind, plain
 from frbench.harness.storage.result_store import ResultStore
@@ -172,8 +172,8 @@ def _encoders(cell: Cell, store: ResultStore) -> tuple[PhotoEncoder, PhotoEncode
     if compares(cell.recognizer):
         raise Refused(f"a tracker trains on embeddings and {cell.recognizer.name} returns only similarities")
     work = (Photos(cell.users.images[:]), cell.execution(store))
-    if isinstance(cell.defense, Reteaching):
-        encoder = PhotoEncoder(cell.defense.retaught(cell.recognizer), None, *work)
+    if isinstance(cell.defense, ReplacesRecognizer):
+        encoder = PhotoEncoder(cell.defense.replace_recognizer(cell.recognizer), None, *work)
         return encoder, encoder
     if not isinstance(cell.defense, Purifying):
         raise Refused(

@@ -1,7 +1,6 @@
-"""Adaptive diversity promoting (Pang et al., ICML 2019), in a form that is safe for many classes.
+"""Adaptive diversity promoting (Pang et al., ICML 2019, section 3), in a form that is stable for many classes.
 
-Diversity of predictions: the members' probabilities of the wrong classes should span a large volume, and the mean of
-all their probabilities should be spread out. Spec: ensemble_attacks 3.
+The members' probabilities of the wrong classes should span a large volume, and their mean should have a high entropy.
 """
 
 from __future__ import annotations
@@ -15,16 +14,21 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from frbench.harness.core.domains import NonNegative, Positive
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 from frbench.harness.training.losses.diversity import log_volume
 
 
 @dataclass(frozen=True)
 class Adp:
-    """Minus ``alpha`` times the entropy of the mean prediction, minus ``beta`` times the log of the volume of the wrong
-    predictions; both of logits without margin, ``scale`` times the cosines. Fewer members than people.
+    """The ADP regularizer, of logits without margin; it needs fewer members than people.
 
-    The classification beside it is summed over the members: ``classification_target=sum``.
+    As in the paper, use it with ``classification_target=sum``.
+
+    Args:
+        alpha: Weight of the entropy of the mean prediction, which is maximized.
+        beta: Weight of the log volume of the predictions of wrong classes, which is maximized.
+        scale: Logits are ``scale`` times the cosines.
+        delta: Added to the diagonal of the Gram matrix.
     """
 
     identity = "loss.adp"
@@ -35,19 +39,19 @@ class Adp:
     scale: Positive = 64.0
     delta: Positive = 1e-6
 
-    def __call__(self, seen: Seen) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Figures: ``entropy``, ``log_volume``; ``raised``, whether the determinants needed more than ``delta``."""
-        logits = self.scale * seen.cosines
-        volumes, raised = log_volume(wrong(logits, seen.person), self.delta)
+    def __call__(self, output: EnsembleOutput) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss. Metrics: ``entropy``, ``log_volume``; ``raised``, whether ``delta`` was too small."""
+        logits = self.scale * output.cosines
+        volumes, raised = log_volume(wrong(logits, output.person), self.delta)
         spread, volume = entropy_of_mean(logits).mean(), volumes.mean().to(logits.dtype)
         loss = -self.alpha * spread - self.beta * volume
         return loss, {"entropy": spread, "log_volume": volume, "raised": raised}
 
 
 def wrong(logits: Tensor, person: Tensor) -> Tensor:
-    """(B, K, n): each member's probabilities without those of the true ``person``, at unit length.
+    """(B, K, n): each member's probabilities of the wrong classes, at unit length, from logits (B, K, n).
 
-    Of logits (B, K, n). The softmax's denominator cancels in the length, and so does the largest wrong logit.
+    Normalization cancels the softmax's denominator and the largest wrong logit.
     """
     people = torch.arange(logits.shape[2], device=logits.device)
     others = logits.masked_fill(person[:, None, None] == people, -math.inf)
@@ -55,6 +59,6 @@ def wrong(logits: Tensor, person: Tensor) -> Tensor:
 
 
 def entropy_of_mean(logits: Tensor) -> Tensor:
-    """(B,), in nats: of the mean over the members of the softmax of logits (B, K, n)."""
+    """(B,): entropy in nats of the members' mean softmax of logits (B, K, n)."""
     log_mean = logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
     return -(log_mean.exp() * log_mean).sum(dim=1)

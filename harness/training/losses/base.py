@@ -1,4 +1,4 @@
-"""What an objective of an ensemble looks at, and what it answers."""
+"""The input of every ensemble loss: the embeddings and class centers of one batch."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One batch, as K members saw it, in float32.
+class EnsembleOutput:
+    """The output of K members on one batch, float32.
 
-    units: (B, K, d) embeddings of unit length. centres: (K, n, d) unit rows of each member's head, or (1, n, d) where
-    they share one. person: (B,) int64. progress: the share of the training that is over, in [0, 1].
+    Args:
+        embeddings: (B, K, d), of unit length.
+        class_centers: (K, n, d), the rows of each member's head at unit length; (1, n, d) under a shared head.
+        person: (B,) int64, the class labels.
+        progress: Share of all training steps, in [0, 1].
     """
 
-    units: Tensor
-    centres: Tensor
+    embeddings: Tensor
+    class_centers: Tensor
     person: Tensor
     progress: float = 1.0
 
     @cached_property
     def cosines(self) -> Tensor:
-        """(B, K, n), of each member with its own head."""
-        return torch.matmul(self.units.transpose(0, 1), self.centres.transpose(1, 2)).transpose(0, 1)
+        """(B, K, n): cosine of each embedding with the class centers of its member."""
+        return torch.matmul(self.embeddings.transpose(0, 1), self.class_centers.transpose(1, 2)).transpose(0, 1)
 
     @property
     def own(self) -> Tensor:
-        """(B, K or 1, d), the rows of each one's own person."""
-        return self.centres[:, self.person].transpose(0, 1)
+        """(B, K or 1, d): the class centers of the true classes."""
+        return self.class_centers[:, self.person].transpose(0, 1)
 
 
 class Term(Protocol):
-    """A part of the loss beside classification, already weighted, and figures to log by name."""
+    """A weighted term of the loss beside classification, with metrics to log by name."""
 
-    def __call__(self, seen: Seen) -> tuple[Tensor, Mapping[str, Tensor]]: ...
+    def __call__(self, output: EnsembleOutput) -> tuple[Tensor, Mapping[str, Tensor]]: ...

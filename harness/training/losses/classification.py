@@ -1,4 +1,4 @@
-"""Where in an ensemble people are told apart: on the mean of the members, or on each. Spec: ensemble_attacks 2.3."""
+"""Classification losses of an ensemble: on the mean embedding or on each member (Amada et al., SafeAI@AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 from frbench.harness.training.losses.margins import Margin, margin_loss
 
-# mean: on the normalised mean of the members, under a shared head. member: on each, averaged. sum: on each, summed, so
-# that each learns as it would alone. both: on the mean, and a tenth on each.
+# mean: on the normalized mean embedding, under a shared head. member: on each member, averaged. sum: on each member,
+# summed, so that each trains as it would alone. both: on the mean embedding, plus a tenth of ``member``.
 Classify = Literal["mean", "member", "sum", "both"]
-_SHARE = 0.1  # of the members, in ``both``
+_SHARE = 0.1  # weight of the members in ``both``
 
-Judged = tuple[Tensor, Tensor]  # the loss, and the share of images that the cosines without margin name rightly
+Judged = tuple[Tensor, Tensor]  # the loss, and the accuracy of the cosines without margin
 
 
 def _judged(cosines: Tensor, person: Tensor, margin: Margin, epoch: float) -> Judged:
@@ -24,27 +24,27 @@ def _judged(cosines: Tensor, person: Tensor, margin: Margin, epoch: float) -> Ju
     return margin_loss(margin, cosines, person, epoch), right
 
 
-def _on_mean(seen: Seen, margin: Margin, epoch: float) -> Judged:
-    fused = normalize(seen.units.mean(dim=1), dim=1)
-    return _judged(fused @ seen.centres[0].T, seen.person, margin, epoch)
+def _on_mean(output: EnsembleOutput, margin: Margin, epoch: float) -> Judged:
+    fused = normalize(output.embeddings.mean(dim=1), dim=1)
+    return _judged(fused @ output.class_centers[0].T, output.person, margin, epoch)
 
 
-def _on_members(seen: Seen, margin: Margin, epoch: float) -> Judged:
-    cosines = seen.cosines.flatten(0, 1)
-    return _judged(cosines, seen.person.repeat_interleave(seen.units.shape[1]), margin, epoch)
+def _on_members(output: EnsembleOutput, margin: Margin, epoch: float) -> Judged:
+    cosines = output.cosines.flatten(0, 1)
+    return _judged(cosines, output.person.repeat_interleave(output.embeddings.shape[1]), margin, epoch)
 
 
-def _on_all(seen: Seen, margin: Margin, epoch: float) -> Judged:
-    loss, right = _on_members(seen, margin, epoch)
-    return seen.units.shape[1] * loss, right
+def _on_all(output: EnsembleOutput, margin: Margin, epoch: float) -> Judged:
+    loss, right = _on_members(output, margin, epoch)
+    return output.embeddings.shape[1] * loss, right
 
 
-def _on_both(seen: Seen, margin: Margin, epoch: float) -> Judged:
-    loss, right = _on_mean(seen, margin, epoch)
-    return loss + _SHARE * _on_members(seen, margin, epoch)[0], right
+def _on_both(output: EnsembleOutput, margin: Margin, epoch: float) -> Judged:
+    loss, right = _on_mean(output, margin, epoch)
+    return loss + _SHARE * _on_members(output, margin, epoch)[0], right
 
 
-CLASSIFICATIONS: Mapping[Classify, Callable[[Seen, Margin, float], Judged]] = {
+CLASSIFICATIONS: Mapping[Classify, Callable[[EnsembleOutput, Margin, float], Judged]] = {
     "mean": _on_mean,
     "member": _on_members,
     "sum": _on_all,

@@ -1,4 +1,4 @@
-"""Diversity of features in the coordinates of one head (Amada et al., SafeAI@AAAI 2021). Spec: ensemble_attacks 2.3."""
+"""Feature diversity of members under one head (Amada et al., SafeAI@AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from frbench.harness.core.domains import Fraction, NonNegative, Positive
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 
 Kind = Literal["logdet", "cos", "res_logdet", "res_cos"]
 _GUARD = 1e-4  # added instead of ``delta`` where rounding has made a Gram matrix indefinite
@@ -18,11 +18,14 @@ _GUARD = 1e-4  # added instead of ``delta`` where rounding has made a Gram matri
 
 @dataclass(frozen=True)
 class Diversity:
-    """weight times how alike the members of an image are, by ``kind``.
+    """``weight`` times the similarity of the members' embeddings of an image.
 
-    logdet: minus the log-determinant of their Gram matrix, which has ``delta`` added to its diagonal. cos: the mean
-    pairwise cosine. res_: of what the row of the person does not explain of them. The row itself does not learn of it.
-    ramp: the share of the training in which the weight rises from zero.
+    Args:
+        kind: ``logdet``, minus the log-determinant of their Gram matrix; ``cos``, their mean pairwise cosine; ``res_``,
+            the same of the components orthogonal to the true class center, which gets no gradient.
+        weight: Weight of the term.
+        ramp: Share of the training over which the weight rises from zero.
+        delta: Added to the diagonal of the Gram matrix.
     """
 
     identity = "loss.diversity"
@@ -33,31 +36,38 @@ class Diversity:
     ramp: Fraction = 0.1
     delta: Positive = 1e-6
 
-    def __call__(self, seen: Seen) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Figures: ``value``, unweighted; ``raised``, whether the determinants needed more than ``delta``."""
-        value, raised = _KINDS[self.kind](seen, self.delta)
-        risen = min(1.0, seen.progress / self.ramp) if self.ramp else 1.0
+    def __call__(self, output: EnsembleOutput) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The weighted loss. Metrics: ``value``, unweighted; ``raised``, whether ``delta`` was too small."""
+        value, raised = _KINDS[self.kind](output, self.delta)
+        risen = min(1.0, output.progress / self.ramp) if self.ramp else 1.0
         return self.weight * risen * value, {"value": value, "raised": raised}
 
 
-def residuals(seen: Seen) -> Tensor:
-    """(B, K, d) unit vectors: what is left of ``units`` without the direction of their person's row."""
-    row = seen.own.detach()
-    rest = seen.units - (seen.units * row).sum(dim=2, keepdim=True) * row
-    # The norm itself has no slope at zero; held at 1e-6, which is also the least that a residual is divided by.
+def residuals(output: EnsembleOutput) -> Tensor:
+    """(B, K, d): the components of the embeddings orthogonal to their class center, at unit length."""
+    row = output.own.detach()
+    rest = output.embeddings - (output.embeddings * row).sum(dim=2, keepdim=True) * row
+    # The norm has no gradient at zero, so it is clamped to 1e-6 or more.
     return rest / rest.square().sum(dim=2, keepdim=True).clamp(min=1e-12).sqrt()
 
 
-def pairwise_cosine(units: Tensor) -> Tensor:
-    """(B,): mean over the pairs of K members; (B, K, d) unit vectors."""
-    count = units.shape[1]
-    one, other = torch.triu_indices(count, count, offset=1, device=units.device)
-    return (units[:, one] * units[:, other]).sum(dim=2).mean(dim=1)
+def pairwise_cosine(embeddings: Tensor) -> Tensor:
+    """(B,): mean cosine over the pairs of K members, of unit vectors (B, K, d)."""
+    count = embeddings.shape[1]
+    one, other = torch.triu_indices(count, count, offset=1, device=embeddings.device)
+    return (embeddings[:, one] * embeddings[:, other]).sum(dim=2).mean(dim=1)
 
 
 def log_volume(vectors: Tensor, delta: float) -> tuple[Tensor, Tensor]:
-    """log det(G + delta I) of the Gram matrices G (K, K) of ``vectors`` (B, K, n): (B,), in float64, and whether a
-    batch needed a greater delta, as 0 or 1.
+    """Log-determinants of Gram matrices.
+
+    Args:
+        vectors: (B, K, n).
+        delta: Added to the diagonal.
+
+    Returns:
+        log det(G + delta I) of the Gram matrices G (K, K), float64 (B,); and whether the batch needed a larger delta, 0
+        or 1.
     """
     exact = vectors.to(torch.float32 if vectors.device.type == "mps" else torch.float64)
     gram = exact @ exact.transpose(1, 2)
@@ -76,9 +86,9 @@ def _alike(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return pairwise_cosine(vectors).mean(), vectors.new_zeros(())
 
 
-_KINDS: Mapping[Kind, Callable[[Seen, float], tuple[Tensor, Tensor]]] = {
-    "logdet": lambda seen, delta: _unlike(seen.units, delta),
-    "cos": lambda seen, delta: _alike(seen.units),
-    "res_logdet": lambda seen, delta: _unlike(residuals(seen), delta),
-    "res_cos": lambda seen, delta: _alike(residuals(seen)),
+_KINDS: Mapping[Kind, Callable[[EnsembleOutput, float], tuple[Tensor, Tensor]]] = {
+    "logdet": lambda output, delta: _unlike(output.embeddings, delta),
+    "cos": lambda output, delta: _alike(output.embeddings),
+    "res_logdet": lambda output, delta: _unlike(residuals(output), delta),
+    "res_cos": lambda output, delta: _alike(residuals(output)),
 }

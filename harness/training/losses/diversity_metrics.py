@@ -1,6 +1,6 @@
-"""What an ensemble's features have in common: their angles, and whether a rotation hides their likeness.
+"""Similarity of members' features, also after the rotation that aligns their heads best.
 
-Members with a head each may differ by a rotation alone: then they are not diverse at all. Spec: ensemble_attacks 2.4.
+Members with a head each may differ by a rotation alone, and are not diverse then.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 from frbench.harness.training.losses.diversity import pairwise_cosine
 
 
-def tilt(seen: Seen) -> Tensor:
-    """(B, K): degrees between each member's embedding and the row of the person."""
-    return (seen.units * seen.own).sum(dim=2).clamp(-1, 1).acos().rad2deg()
+def tilt(output: EnsembleOutput) -> Tensor:
+    """(B, K): angle in degrees between each member's embedding and the true class center."""
+    return (output.embeddings * output.own).sum(dim=2).clamp(-1, 1).acos().rad2deg()
 
 
 def rotation(rows: Tensor, onto: Tensor) -> Tensor:
@@ -25,25 +25,25 @@ def rotation(rows: Tensor, onto: Tensor) -> Tensor:
     return (left @ right).to(rows.dtype)
 
 
-def rotated_cosine(seen: Seen) -> Tensor:
-    """Mean cosine over images and pairs of members, each turned as its head must be turned to the other's.
+def rotated_cosine(output: EnsembleOutput) -> Tensor:
+    """Mean cosine over images and pairs of members, after rotating the head of one member onto that of the other.
 
-    Near 1: the members say the same in other coordinates. Under a shared head nothing is turned.
+    Near 1, the members embed alike in other coordinates. Under a shared head nothing is rotated.
     """
-    count = seen.units.shape[1]
-    heads = seen.centres.expand(count, -1, -1)
-    turned = [
-        (seen.units[:, one] @ rotation(heads[one], heads[other]) * seen.units[:, other]).sum(dim=1)
-        if len(seen.centres) > 1
-        else (seen.units[:, one] * seen.units[:, other]).sum(dim=1)
+    count = output.embeddings.shape[1]
+    heads = output.class_centers.expand(count, -1, -1)
+    rotated = [
+        (output.embeddings[:, one] @ rotation(heads[one], heads[other]) * output.embeddings[:, other]).sum(dim=1)
+        if len(output.class_centers) > 1
+        else (output.embeddings[:, one] * output.embeddings[:, other]).sum(dim=1)
         for one, other in combinations(range(count), 2)
     ]
-    return torch.stack(turned).mean()
+    return torch.stack(rotated).mean()
 
 
-def diagnosis(seen: Seen) -> dict[str, Tensor]:
+def diagnosis(output: EnsembleOutput) -> dict[str, Tensor]:
     """``tilt`` in degrees (K,); of several members also ``cosine`` and ``rotated_cosine``, means over pairs."""
-    found = {"tilt": tilt(seen).mean(dim=0)}
-    if seen.units.shape[1] > 1:
-        found |= {"cosine": pairwise_cosine(seen.units).mean(), "rotated_cosine": rotated_cosine(seen)}
+    found = {"tilt": tilt(output).mean(dim=0)}
+    if output.embeddings.shape[1] > 1:
+        found |= {"cosine": pairwise_cosine(output.embeddings).mean(), "rotated_cosine": rotated_cosine(output)}
     return found

@@ -1,7 +1,7 @@
-"""Margin heads: ArcFace (arXiv 1801.07698) and CosFace (1801.09414). Spec: ensemble_attacks 1.3.
+"""Margin losses: ArcFace (arXiv 1801.07698) and CosFace (arXiv 1801.09414).
 
-The own person's cosine is made worse by a margin before the softmax. Nothing here has an infinite slope: at a cosine of
-1 or -1, where the sine has one, it is held at its least value.
+A margin lowers the cosine with the true class center before the softmax. The sine, whose gradient is infinite
+at a cosine of 1 or -1, is clamped.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ from torch.nn.functional import cross_entropy
 
 from frbench.harness.core.domains import Angle, CosineGap, NonNegativeInt, Positive
 
-_LEAST = 1e-9  # of the squared sine
+_LEAST = 1e-9  # smallest squared sine
 
 
 class Margin(Protocol):
-    """``worse`` of own cosines (M,) at ``epoch``, counted from 0 and in fractions. ``scale``: of the logits."""
+    """``penalized``: true-class cosines (M,) with the margin of a fractional ``epoch``. ``scale``: of the logits."""
 
     @property
     def scale(self) -> float: ...
 
-    def worse(self, own: Tensor, epoch: float) -> Tensor: ...
+    def penalized(self, own: Tensor, epoch: float) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class ArcFace:
-    """cos(angle + margin), and beyond the angle pi - margin the cosine less margin * sin(margin), so that it falls on.
+    """ArcFace: cos(angle + margin); beyond the angle pi - margin, cos(angle) - margin * sin(margin), still decreasing.
 
-    margin_warmup: the margin of the first ``warmup_epochs`` epochs; None for ``margin``.
+    Args:
+        scale: Scale of the logits.
+        margin: In radians.
+        margin_warmup: Margin of the first ``warmup_epochs`` epochs; None: ``margin``.
+        warmup_epochs: Number of those epochs.
     """
 
     identity = "loss.arcface"
@@ -42,16 +46,16 @@ class ArcFace:
     margin_warmup: Angle | None = None
     warmup_epochs: NonNegativeInt = 0
 
-    def worse(self, own: Tensor, epoch: float) -> Tensor:
+    def penalized(self, own: Tensor, epoch: float) -> Tensor:
         margin = _current(self.margin, self.margin_warmup, self.warmup_epochs, epoch)
         sine = ((1 - own) * (1 + own)).clamp(min=_LEAST).sqrt()
-        turned = own * math.cos(margin) - sine * math.sin(margin)
-        return turned.where(own > math.cos(math.pi - margin), own - margin * math.sin(math.pi - margin))
+        rotated = own * math.cos(margin) - sine * math.sin(margin)
+        return rotated.where(own > math.cos(math.pi - margin), own - margin * math.sin(math.pi - margin))
 
 
 @dataclass(frozen=True)
 class CosFace:
-    """The cosine less ``margin``. margin_warmup, warmup_epochs: as in ``ArcFace``."""
+    """CosFace: cos(angle) - margin. The fields are those of ``ArcFace``."""
 
     identity = "loss.cosface"
     version = 1
@@ -61,7 +65,7 @@ class CosFace:
     margin_warmup: CosineGap | None = None
     warmup_epochs: NonNegativeInt = 0
 
-    def worse(self, own: Tensor, epoch: float) -> Tensor:
+    def penalized(self, own: Tensor, epoch: float) -> Tensor:
         return own - _current(self.margin, self.margin_warmup, self.warmup_epochs, epoch)
 
 
@@ -70,7 +74,7 @@ def _current(margin: float, warmup: float | None, warmup_epochs: int, epoch: flo
 
 
 def margin_loss(margin: Margin, cosines: Tensor, person: Tensor, epoch: float = 0.0) -> Tensor:
-    """Mean cross-entropy of cosines (M, n), float32, with persons (M,), under ``margin``."""
+    """Mean cross-entropy of cosines (M, n), float32, with class labels (M,), under ``margin``."""
     column = person[:, None]
-    worse = margin.worse(cosines.gather(1, column), epoch)
-    return cross_entropy(margin.scale * cosines.scatter(1, column, worse), person)
+    penalized = margin.penalized(cosines.gather(1, column), epoch)
+    return cross_entropy(margin.scale * cosines.scatter(1, column, penalized), person)

@@ -1,6 +1,6 @@
-"""Faces moved towards others in the space of features, and the triplets that push them back. Spec: ensemble_attacks 4.
+"""Adversarial faces close to a target in feature space, and the triplet loss on them (MTER: Zhong and Deng, ICCV 2019).
 
-Faces are (T, 3, H, W) in [0, 1]; ``embed`` gives unit embeddings (T, d).
+Faces are (T, 3, H, W) in [0, 1]; ``embed`` returns unit embeddings (T, d).
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from frbench.harness.core.face_data import Images
 
 @dataclass(frozen=True)
 class Search:
-    """Up to ``rounds`` steps of ``step`` gray levels against the sign of the gradient; there is no other bound.
+    """Sign-gradient steps of a source face toward the features of a target face.
 
-    close: over, after at least one step, when no face of the batch is farther from its target in 1 - cosine.
+    Args:
+        rounds: Largest number of steps.
+        step: Step size in gray levels; nothing else bounds the change.
+        close: Distance 1 - cosine; the search ends, after at least one step, when all faces of the batch are closer.
     """
 
     identity = "loss.mter_search"
@@ -30,9 +33,9 @@ class Search:
     close: CosineGap = 0.1
 
     def __call__(self, embed: Callable[[Images], Tensor], source: Images, target: Images) -> Images:
-        """``source`` changed until it resembles ``target``. No gradient reaches the network's weights.
+        """``source``, changed until it resembles ``target``; the weights get no gradient.
 
-        The network must be in evaluation mode. Where T is 0 there is nothing to change.
+        The network must be in evaluation mode. T may be 0.
         """
         if not len(source):
             return source

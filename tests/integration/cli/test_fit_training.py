@@ -165,12 +165,12 @@ def test_that_people_of_the_test_set_or_a_validation_set_are_refused(frbench: Sh
         (
             "fit",
             ["training=single", *TINY, "training.schedule.batch_size=1000"],
-            "batch_size=1000 is more than the 60 faces",
+            "batch_size=1000 exceeds the 60 faces",
         ),
         (
             "fit",
             ["training=single", *TINY, "training.schedule.batch_size=1"],
-            "batch_size=1: batch normalisation needs 2",
+            "batch_size=1: batch normalization needs 2",
         ),
         (
             "fit",

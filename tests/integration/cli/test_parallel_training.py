@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from support import distributed_worker as trained_together
-from support.distributed_worker import SCHEDULE, Observed, result, together
+from support.distributed_worker import SCHEDULE, Monitored, result, together
 from support.reference_fits import context
 from unit.harness.training.test_loop import PEOPLE, Toy, same
 
@@ -42,7 +42,7 @@ def both(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def one(folder: Path) -> dict[str, Any]:
     """What one process finds that takes both batches of each step."""
-    return result(Observed(), SCHEDULE, folder / "one.unfinished")
+    return result(Monitored(), SCHEDULE, folder / "one.unfinished")
 
 
 def test_two_processes_have_the_loss_curve_of_one_that_accumulates(
@@ -113,7 +113,7 @@ def test_batches_that_cannot_be_shared_out_are_an_error_with_what_to_do(both: li
     assert [found["alone"] for found in both][1] == "exit 2"
     assert "gradient_accumulation_steps=1 is not a multiple of the 2 processes" in both[0]["alone"]
     assert "++training.schedule.gradient_accumulation_steps=2" in both[0]["alone"]
-    assert both[0]["few"] == "batch=12 times 2 is more than the 23 faces of toy"
+    assert both[0]["few"] == "batch=12 times 2 exceeds the 23 faces of toy"
 
 
 def test_processes_tell_each_other(both: list[dict[str, Any]]) -> None:

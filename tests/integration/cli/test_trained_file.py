@@ -19,7 +19,7 @@ from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import CosineVerifier, lifted
 from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.architectures.tiny import TinyNet
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 from frbench.harness.recognizers.trained import Trained
 from frbench.harness.recognizers.weight_files import METADATA
 
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def written(path: Path, architecture: Untrained) -> None:
+def written(path: Path, architecture: Architecture) -> None:
     """An artifact of two members, whose metadata name ``architecture``."""
     tensors = {name: each.clone() for name, each in artifact(2).tensors.items()}
     save_file(tensors, path, {METADATA: json.dumps({"architecture": architecture_config(architecture)})})
@@ -61,7 +61,7 @@ def test_that_a_file_of_something_else_is_told_in_one_line(change: dict[str, Any
 
 
 def test_that_a_network_of_another_size_is_refused_in_one_line(tmp_path: Path) -> None:
-    written(tmp_path / "wide.safetensors", Untrained(partial(TinyNet, width=8, dim=16)))
+    written(tmp_path / "wide.safetensors", Architecture(partial(TinyNet, width=8, dim=16)))
     with pytest.raises(FrbenchError, match="does not fit TinyNet.*wrong shape.*write it anew") as error:
         Trained(str(tmp_path / "wide.safetensors")).embed(pictures(1))
     told(error)

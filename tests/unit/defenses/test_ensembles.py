@@ -25,7 +25,7 @@ from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.verifiers import ComparerVerifier, CosineVerifier, lifted
 from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.fusion import Fusion
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 from frbench.harness.recognizers.metering import Meter, Metered, MeteredComparer
 from frbench.harness.recognizers.weight_files import METADATA
 from frbench.harness.storage.result_store import ResultStore
@@ -44,7 +44,7 @@ def several(linear: Callable) -> tuple[Recognizer, ...]:
 class Drawn:
     """Networks as they are born, for a training; those of ``network`` None begin from the recognizer's and stay it."""
 
-    network: Untrained | None = NET
+    network: Architecture | None = NET
     members: int = 3
     shared_head: bool = True
 
@@ -108,9 +108,12 @@ def test_that_a_fine_tuned_ensemble_has_the_recognizers_network_and_preprocessin
 
 def test_that_a_tracker_may_have_it_unless_it_has_no_vectors(other: Recognizer) -> None:
     for fusion in ("mean", "concat"):
-        assert ensemble(fusion).retaught(other).embed(pictures(2)).shape == (2, 16 if fusion == "mean" else 48)
+        assert ensemble(fusion).replace_recognizer(other).embed(pictures(2)).shape == (
+            2,
+            16 if fusion == "mean" else 48,
+        )
     with pytest.raises(Refused, match="fusion=min computes no embeddings"):
-        ensemble("min").retaught(other)
+        ensemble("min").replace_recognizer(other)
 
 
 def test_that_a_mean_over_spaces_that_differ_is_refused_in_one_line(other: Recognizer) -> None:
@@ -155,7 +158,7 @@ def test_that_any_recognizers_make_a_defense(several: tuple[Recognizer, ...], ba
     assert torch.allclose(found, by_hand(several, pairs.probe, pairs.reference)["min"], atol=1e-6)
     assert meter.forwards == 2 * 3 * 12
     assert fingerprint(defense) != fingerprint(replace(defense, fusion="concat"))
-    assert replace(defense, fusion="concat").retaught(several[0]).embed(pairs.probe).shape == (12, 48)
+    assert replace(defense, fusion="concat").replace_recognizer(several[0]).embed(pairs.probe).shape == (12, 48)
 
 
 def test_that_recognizers_trained_apart_have_no_mean(several: tuple[Recognizer, ...]) -> None:

@@ -33,7 +33,7 @@ from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 
 SIDE, COMPONENTS = 16, 6
 PIXELS = SIDE * SIDE
@@ -123,7 +123,7 @@ def test_that_equal_eigenfaces_are_fitted_once_for_all_who_use_them(tmp_path: Pa
     class Source:
         name = "toy"
 
-    shop = Workshop(people(30), None, ResultStore(tmp_path), 0, torch.device("cpu"))
+    shop = ArtifactBuilder(people(30), None, ResultStore(tmp_path), 0, torch.device("cpu"))
     users = (PcaDefense(Source(), 9), ThresholdDefense(Source(), 9), RandomMaskDefense(Source(), 9, 5))  # type: ignore[arg-type]
     keys = {shop.artifact(user.recipe).key for user in users}
     shop.artifact(LowPassDefense(Source(), 9).recipe)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import FaceSet, PairBatch
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def maker(linear: Callable[..., Any]) -> Callable[..., CloakMaker]:
 
 def made(cloaks: CloakedFaces, folder: Path, who: FaceSet | None = None, seed: int = 0) -> Cloaked:
     who = who or people()
-    workshop = Workshop(who, None, ResultStore(folder), seed, CPU)
+    workshop = ArtifactBuilder(who, None, ResultStore(folder), seed, CPU)
     return cloaks.make(context(who, seed=seed, part=workshop.part))
 
 

@@ -26,7 +26,7 @@ from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Linf
 from frbench.harness.training import loop as training
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 from frbench.harness.training.loop import Schedule
 
 BRIEF = Schedule(epochs=2, batch_size=10, lr=3e-3, optimizer="adam")
@@ -43,7 +43,7 @@ def recipe(cloaks: CloakedFaces, linear: Callable[..., Any]) -> PufaceRecipe:
 
 
 def fitted(recipe: Any, folder: Path, who: FaceSet | None = None) -> Fitted:
-    return Workshop(who or people(), None, ResultStore(folder), 0, CPU).artifact(recipe)
+    return ArtifactBuilder(who or people(), None, ResultStore(folder), 0, CPU).artifact(recipe)
 
 
 def test_a_mirrored_photo_is_shown_with_its_cloak_mirrored() -> None:
@@ -175,7 +175,7 @@ def test_the_weights_kept_are_those_of_the_best_examination(recipe: PufaceRecipe
 def test_a_fit_that_was_broken_off_ends_in_the_same_bits(
     recipe: PufaceRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     whole = fitted(recipe, tmp_path / "whole")
     usual, steps = training._Run.step, []
 

@@ -81,7 +81,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> RobustExtractor:
 def test_that_it_learns_the_people_cloaked_and_uncloaked(taught: RobustExtractor) -> None:
     assert taught.artifact is not None
     assert taught.artifact.tensors["history/accuracy"][-1] > 0.95
-    extractor = taught.retaught(Deep())
+    extractor = taught.replace_recognizer(Deep())
     photos = Public().open(Path("unused")).load(np.arange(40))
     alike = (extractor.embed(photos) * extractor.embed(1 - photos)).sum(dim=1)
     before = (Deep().embed(photos) * Deep().embed(1 - photos)).sum(dim=1)
@@ -90,7 +90,7 @@ def test_that_it_learns_the_people_cloaked_and_uncloaked(taught: RobustExtractor
 
 def test_that_it_counts_where_the_old_one_did_and_is_known_by_its_artifact(taught: RobustExtractor) -> None:
     meter = Meter()
-    extractor = taught.retaught(Metered(Deep(), meter))
+    extractor = taught.replace_recognizer(Metered(Deep(), meter))
     extractor.embed(torch.rand(3, 3, SIZE, SIZE))
     assert (meter.forwards, extractor.name) == (3, "deep")
     assert taught.artifact is not None and extractor.digest == taught.artifact.sha256
@@ -121,7 +121,7 @@ def test_that_a_tracker_trains_it_further(taught: RobustExtractor, tmp_path: Pat
 
 
 def test_that_what_is_trained_further_is_a_copy(taught: RobustExtractor) -> None:
-    extractor, photos = taught.retaught(Deep()), torch.rand(2, 3, SIZE, SIZE)
+    extractor, photos = taught.replace_recognizer(Deep()), torch.rand(2, 3, SIZE, SIZE)
     before, student = extractor.embed(photos), network_of(extractor)
     assert torch.allclose(unit_length(student(photos)), before, atol=1e-6)
     with torch.no_grad():
@@ -133,4 +133,4 @@ def test_that_what_is_trained_further_is_a_copy(taught: RobustExtractor) -> None
 
 def test_that_what_shows_no_network_is_refused(taught: RobustExtractor, linear: object) -> None:
     with pytest.raises(Refused, match="linear shows no network"):
-        taught.retaught(linear())  # type: ignore[operator]
+        taught.replace_recognizer(linear())  # type: ignore[operator]

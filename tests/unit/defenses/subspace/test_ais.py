@@ -22,7 +22,7 @@ from frbench.harness.core.contracts import Artifact, FitContext, Fitted, Images,
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 from frbench.harness.training.loop import Schedule
 
 CPU = torch.device("cpu")
@@ -195,9 +195,9 @@ def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> 
     with torch.no_grad():
         made.network.generator[0].weight.add_(1.0)
     weight = made.average.module.generator[0].weight
-    made.stepped(1)
+    made.after_step(1)
     assert torch.equal(weight, first)
-    made.stepped(2)
+    made.after_step(2)
     assert torch.allclose(weight, first + 0.1, atol=1e-6)
     assert not any(each.requires_grad for each in made.average.parameters())
 
@@ -233,7 +233,7 @@ def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
             with torch.no_grad():
                 made.network.generator[0].weight.add_(1.0)
             before = weight.clone()
-            made.stepped(epoch * per_epoch + step + 1)
+            made.after_step(epoch * per_epoch + step + 1)
             learnt += [] if torch.equal(weight, before) else [epoch * per_epoch + step]
     theirs = [e * per_epoch + i for e in range(2) for i in range(per_epoch) if i % 20 == 0 and i > 0]
     assert learnt == (theirs if within == "epoch" else [19, 39, 59, 79, 99])
@@ -251,7 +251,7 @@ def test_that_the_rehearsal_starts_from_the_warm_up_and_both_are_made_once(
 
     monkeypatch.setattr(WarmUp, "fit", counted)
     few = replace(faces, images=faces.images[:16], identity=faces.identity[:16], digest="toy-16")
-    workshop, recipe = Workshop(few, Toy(), store, 0, CPU), adversarial_phase(schedule=replace(BRIEF, epochs=0))
+    workshop, recipe = ArtifactBuilder(few, Toy(), store, 0, CPU), adversarial_phase(schedule=replace(BRIEF, epochs=0))
     after, before = workshop.part(recipe), workshop.part(recipe.warmup)
     assert calls == [1]
     same = [name for name in before if name.startswith("network/")]

@@ -20,7 +20,7 @@ from frbench.defenses.subspace.pin import DenoiserRecipe, PinDefense, PinRecipe,
 from frbench.harness.core.contracts import Fitted
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.training.artifacts import Workshop
+from frbench.harness.training.artifacts import ArtifactBuilder
 from frbench.harness.training.loop import Schedule
 
 N, COUNT = 8, 32
@@ -57,12 +57,12 @@ def people() -> FaceSet:
 
 
 @pytest.fixture(scope="module")
-def workshop(people: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def workshop(people: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> ArtifactBuilder:
     """One for all tests here: eigenfaces and denoiser are made once."""
-    return Workshop(people, None, ResultStore(tmp_path_factory.mktemp("results")), 0, CPU)
+    return ArtifactBuilder(people, None, ResultStore(tmp_path_factory.mktemp("results")), 0, CPU)
 
 
-def seen(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> tuple[Tensor, Tensor]:
+def seen(workshop: ArtifactBuilder, recipe: PinRecipe, artifact: Fitted) -> tuple[Tensor, Tensor]:
     """Keep-probabilities (COUNT, N) of the training faces, and the mask of least cost."""
     purifier = PinDefense(None, recipe, artifact=artifact).purifier()  # type: ignore[arg-type]
     images = workshop.faces.load(np.arange(COUNT))
@@ -72,7 +72,7 @@ def seen(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> tuple[Tenso
     return keep, recipe.cost.oracle(clean, clean, SIDE**2)
 
 
-def expected_cost(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> float:
+def expected_cost(workshop: ArtifactBuilder, recipe: PinRecipe, artifact: Fitted) -> float:
     keep, _ = seen(workshop, recipe, artifact)
     space = Eigenspace.of(artifact.tensors, CPU)
     clean = space.coefficients(gray(workshop.faces.load(np.arange(COUNT))))
@@ -85,7 +85,7 @@ def expected_cost(workshop: Workshop, recipe: PinRecipe, artifact: Fitted) -> fl
     ids=["exact", "logistic"],
 )
 def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
-    estimator: str, rate: float, init_from_oracle: bool, workshop: Workshop
+    estimator: str, rate: float, init_from_oracle: bool, workshop: ArtifactBuilder
 ) -> None:
     """specs/pin_ais 11.5. No fixed mask comes near: the choice is the image's."""
     schedule = replace(RECIPE.schedule, lr=rate)
@@ -101,7 +101,7 @@ def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
 
 
 @pytest.mark.parametrize("baseline", ["batch", "image", "others"])
-def test_reinforce_lowers_the_expected_cost_too(baseline: str, workshop: Workshop) -> None:
+def test_reinforce_lowers_the_expected_cost_too(baseline: str, workshop: ArtifactBuilder) -> None:
     schedule = replace(RECIPE.schedule, epochs=12)
     recipe = replace(
         RECIPE, estimator="reinforce", baseline=baseline, mask_samples=20, init_from_oracle=False, schedule=schedule
@@ -111,7 +111,7 @@ def test_reinforce_lowers_the_expected_cost_too(baseline: str, workshop: Worksho
     assert costs[1] < 0.9 * costs[0]
 
 
-def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: Workshop) -> None:
+def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: ArtifactBuilder) -> None:
     """At twice the usual sparsity, for the lower half of the patterns: no face of theirs is worth keeping them."""
     nothing = replace(RECIPE, cost=MaskCost(0.02), schedule=replace(RECIPE.schedule, epochs=0))
     artifact = workshop.artifact(nothing)
@@ -130,7 +130,7 @@ def test_a_start_is_never_beyond_two_per_cent_of_never_and_always() -> None:
     assert torch.allclose(network.head.choice.bias.sigmoid(), torch.tensor([0.02, 0.3, 0.98]), atol=1e-6)
 
 
-def test_the_artifact_holds_basis_network_and_history(workshop: Workshop) -> None:
+def test_the_artifact_holds_basis_network_and_history(workshop: ArtifactBuilder) -> None:
     recipe = replace(RECIPE, schedule=replace(SHORT, epochs=2))
     tensors = workshop.artifact(recipe).tensors
     assert tensors["mean"].shape == (SIDE**2,) and tensors["basis"].shape == (SIDE**2, N)
@@ -143,7 +143,7 @@ def test_the_artifact_holds_basis_network_and_history(workshop: Workshop) -> Non
     assert {name.split("/")[0] for name in tensors} == {"mean", "basis", "network", "history"}
 
 
-def test_the_denoiser_is_the_one_that_was_fitted_and_stays_so(workshop: Workshop) -> None:
+def test_the_denoiser_is_the_one_that_was_fitted_and_stays_so(workshop: ArtifactBuilder) -> None:
     fitted = workshop.part(RECIPE.denoiser)
     tensors = workshop.artifact(replace(RECIPE, schedule=replace(SHORT, epochs=2))).tensors
     weights = without_prefix(fitted, "network")
@@ -152,7 +152,7 @@ def test_the_denoiser_is_the_one_that_was_fitted_and_stays_so(workshop: Workshop
     assert fitted["history/second_pass"].shape == (30,)
 
 
-def test_the_denoiser_learns(workshop: Workshop) -> None:
+def test_the_denoiser_learns(workshop: ArtifactBuilder) -> None:
     history = workshop.part(RECIPE.denoiser)["history/second_pass"]
     assert history[-1] < 0.5 * history[0]
 
@@ -174,7 +174,7 @@ class Undecided(SmallPin):
         return network
 
 
-def test_only_the_networks_run_in_mixed_precision(workshop: Workshop) -> None:
+def test_only_the_networks_run_in_mixed_precision(workshop: ArtifactBuilder) -> None:
     """What an eigenvector costs is a small difference of large numbers, of which bfloat16 knows three digits."""
     usual = {each.name: getattr(RECIPE, each.name) for each in fields(RECIPE)}
     still = Schedule(epochs=1, batch_size=8, lr=0.0)

@@ -17,7 +17,7 @@ from frbench.defenses.ensembles import FusedDefense
 from frbench.harness.cli.main import main
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet, PairSet, person_key
-from frbench.harness.core.training_identities import known_people, people_digests
+from frbench.harness.core.training_identities import people_digests, training_identities
 from frbench.harness.evaluation.identity_overlap import overlap_flags, trained_flags
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.ensemble import EnsembleRecognizer
@@ -115,7 +115,7 @@ def test_a_file_from_elsewhere_says_nothing_of_people(tested: PairSet, tmp_path:
     network = TinyNet(width=4, dim=8)
     torch.save(network.state_dict(), tmp_path / "theirs.pt")
     theirs = TorchRecognizer("theirs", partial(TinyNet, width=4, dim=8), str(tmp_path / "theirs.pt"))
-    assert known_people(theirs).shape == (0,)
+    assert training_identities(theirs).shape == (0,)
     assert trained_flags(theirs, "theirs", tested, allowed=False) == []
 
 

@@ -18,7 +18,7 @@ from frbench.harness.recognizers.architecture_metadata import architecture_confi
 from frbench.harness.recognizers.architectures.iresnet import IResNet
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
 from frbench.harness.recognizers.architectures.tiny import TinyNet
-from frbench.harness.recognizers.initialization import Untrained
+from frbench.harness.recognizers.initialization import Architecture
 
 TINY = "frbench.harness.recognizers.architectures.tiny"
 FED = {"mean": 0.5, "std": 0.5, "scale": 1, "size": 112, "bgr": False}
@@ -35,7 +35,7 @@ def written(path: Path, config: Any) -> Path:
     ids=["tiny", "iresnet", "mobilefacenet"],
 )
 def test_an_architecture_is_read_as_it_was_written(make: Any, tmp_path: Path) -> None:
-    architecture = Untrained(make, mean=[0.1, 0.2, 0.3], std=0.25, scale=255.0, size=[112, 96], bgr=True)
+    architecture = Architecture(make, mean=[0.1, 0.2, 0.3], std=0.25, scale=255.0, size=[112, 96], bgr=True)
     config = architecture_config(architecture)
     assert config is not None and package_of(config) == "frbench"
     found = read_architecture(written(tmp_path / "net.safetensors", config), ())
@@ -52,9 +52,9 @@ class Holder(nn.Module):
 
 
 def test_a_network_that_plain_json_cannot_describe_is_left_out() -> None:
-    assert architecture_config(Untrained(partial(Holder, part=object()))) is None
-    assert architecture_config(Untrained(partial(TinyNet, 4, 16))) is None, "arguments without names"
-    assert architecture_config(Untrained(lambda: TinyNet())) is None
+    assert architecture_config(Architecture(partial(Holder, part=object()))) is None
+    assert architecture_config(Architecture(partial(TinyNet, 4, 16))) is None, "arguments without names"
+    assert architecture_config(Architecture(lambda: TinyNet())) is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.recognizers.architectures.mobilefacenet import MobileFaceNet
-from frbench.harness.recognizers.initialization import Untrained, bare, load_member, member_names, redraw_end, seed_of
+from frbench.harness.recognizers.initialization import (
+    Architecture,
+    bare,
+    load_member,
+    member_names,
+    reinitialize_last_layer,
+    seed_of,
+)
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 
@@ -55,7 +62,7 @@ def test_it_takes_images_between_zero_and_one() -> None:
 
 def test_it_is_known_by_its_architecture_and_preprocessing() -> None:
     assert fingerprint(network(16)) == fingerprint(network(16))
-    others = [network(8), Untrained(partial(SmallNet, 16), size=112), Untrained(partial(SmallNet, 16), bgr=True)]
+    others = [network(8), Architecture(partial(SmallNet, 16), size=112), Architecture(partial(SmallNet, 16), bgr=True)]
     assert len({fingerprint(each) for each in [network(16), *others]}) == 4
 
 
@@ -69,15 +76,15 @@ def test_only_the_end_is_drawn_anew() -> None:
     module = network().module(0)
     nn.init.normal_(bare(module).bn.weight)
     before = weights(module)
-    redraw_end(module, 3)
+    reinitialize_last_layer(module, 3)
     changed = {name for name, each in weights(module).items() if not torch.equal(each, before[name])}
     assert changed == {"network.end.weight", "network.end.bias", "network.bn.weight"}
     assert (bare(module).bn.weight == 1).all()
     again = network().module(0)
-    redraw_end(again, 4)
+    reinitialize_last_layer(again, 4)
     assert not torch.equal(bare(again).end.weight, bare(module).end.weight)
     with pytest.raises(FrbenchError, match="ReLU has no linear layer or convolution"):
-        redraw_end(nn.ReLU(), 0)
+        reinitialize_last_layer(nn.ReLU(), 0)
 
 
 def test_a_member_is_loaded_from_the_artifact_of_training() -> None:
@@ -90,7 +97,7 @@ def test_a_member_is_loaded_from_the_artifact_of_training() -> None:
     for module, member, words in (
         (blank, 3, "has 3 members, and none of number 3"),
         (network(8).module(0), 0, "does not fit"),
-        (Untrained(partial(nn.Linear, 3, 3)).module(0), 0, "does not fit"),
+        (Architecture(partial(nn.Linear, 3, 3)).module(0), 0, "does not fit"),
     ):
         with pytest.raises(FrbenchError, match=words) as error:
             load_member(module, tensors, member)

@@ -20,7 +20,7 @@ from frbench.harness.cli.main import main
 from frbench.harness.core.contracts import Artifact, FitContext, Recognizer
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.training.artifacts import Workshop, fitted
+from frbench.harness.training.artifacts import ArtifactBuilder, fitted
 from frbench.harness.training.loop import Schedule
 
 PEOPLE = faces(12, 16)
@@ -62,15 +62,15 @@ def nothing_made() -> None:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(PEOPLE, recognizer(0), ResultStore(tmp_path), 0, CPU)
+def workshop(tmp_path: Path) -> ArtifactBuilder:
+    return ArtifactBuilder(PEOPLE, recognizer(0), ResultStore(tmp_path), 0, CPU)
 
 
 def recognizer(seed: int) -> Recognizer:
     return LinearRecognizer(torch.randn(768, 4, generator=torch.Generator().manual_seed(seed)))
 
 
-def test_a_part_is_fitted_once_for_all_that_share_it(workshop: Workshop) -> None:
+def test_a_part_is_fitted_once_for_all_that_share_it(workshop: ArtifactBuilder) -> None:
     first, second = workshop.artifact(Whole("first")), workshop.artifact(Whole("second"))
     workshop.artifact(Part())
     assert MADE == ["part", "first", "second"]
@@ -80,7 +80,7 @@ def test_a_part_is_fitted_once_for_all_that_share_it(workshop: Workshop) -> None
     assert MADE[3:] == ["another", "third"]
 
 
-def test_an_artifact_found_is_the_artifact_made(workshop: Workshop) -> None:
+def test_an_artifact_found_is_the_artifact_made(workshop: ArtifactBuilder) -> None:
     made, found = workshop.artifact(Whole("whole")), workshop.artifact(Whole("whole"))
     assert MADE == ["part", "whole"]
     assert (made.key, made.sha256) == (found.key, found.sha256)
@@ -88,12 +88,14 @@ def test_an_artifact_found_is_the_artifact_made(workshop: Workshop) -> None:
     assert torch.allclose(found.tensors["twice"], expected)
 
 
-def test_unfinished_work_lies_beside_the_artifact_and_is_gone_at_the_end(workshop: Workshop, tmp_path: Path) -> None:
+def test_unfinished_work_lies_beside_the_artifact_and_is_gone_at_the_end(
+    workshop: ArtifactBuilder, tmp_path: Path
+) -> None:
     key = workshop.artifact(Part()).key
     assert {path.name for path in (tmp_path / "artifacts").iterdir()} == {f"{key}.safetensors"}
 
 
-def test_a_fit_that_fails_leaves_its_unfinished_work_and_no_artifact(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_fit_that_fails_leaves_its_unfinished_work_and_no_artifact(workshop: ArtifactBuilder, tmp_path: Path) -> None:
     class Failing(Part):
         def fit(self, context: FitContext) -> Artifact:
             super().fit(context)
@@ -107,7 +109,7 @@ def test_a_fit_that_fails_leaves_its_unfinished_work_and_no_artifact(workshop: W
         workshop.artifact(Failing())  # and the lock was let go
 
 
-def test_a_key_is_decided_by_recipe_faces_and_seed(workshop: Workshop) -> None:
+def test_a_key_is_decided_by_recipe_faces_and_seed(workshop: ArtifactBuilder) -> None:
     usual = workshop.artifact(Part()).key
     same = [
         replace(workshop, recognizer=recognizer(1)),
@@ -120,7 +122,7 @@ def test_a_key_is_decided_by_recipe_faces_and_seed(workshop: Workshop) -> None:
     assert len({usual, workshop.artifact(Part("other")).key, *(each.artifact(Part()).key for each in other)}) == 4
 
 
-def test_the_recognizer_decides_where_it_takes_part(workshop: Workshop) -> None:
+def test_the_recognizer_decides_where_it_takes_part(workshop: ArtifactBuilder) -> None:
     needing = Part("needing", needs_recognizer=True)
     usual = workshop.artifact(needing).key
     assert replace(workshop, recognizer=recognizer(0)).artifact(needing).key == usual
@@ -128,14 +130,14 @@ def test_the_recognizer_decides_where_it_takes_part(workshop: Workshop) -> None:
     assert MADE == ["needing"] * 2
 
 
-def test_a_recipe_without_the_recognizer_does_not_get_at_it_through_a_part(workshop: Workshop) -> None:
+def test_a_recipe_without_the_recognizer_does_not_get_at_it_through_a_part(workshop: ArtifactBuilder) -> None:
     """Its key says nothing of the recognizer, so another recognizer would find what this one made."""
     sly = Whole("sly", Part("needing", needs_recognizer=True))
     with pytest.raises(AssertionError):
         workshop.artifact(sly)
 
 
-def test_the_seed_reaches_the_recipe(workshop: Workshop) -> None:
+def test_the_seed_reaches_the_recipe(workshop: ArtifactBuilder) -> None:
     assert int(replace(workshop, seed=7).artifact(Part()).tensors["seed"]) == 7
 
 
@@ -184,7 +186,7 @@ def test_fixed_pca_and_pin_share_their_eigenfaces(tmp_path: Path) -> None:
     pca = fitted(PcaDefense(Toys(), components=5), None, store, tmp_path, 0, CPU)
     assert isinstance(pca, PcaDefense) and pca.artifact is not None
     before = store.artifact(pca.artifact.key).stat().st_mtime_ns
-    workshop = Workshop(Toys().open(tmp_path), None, store, 0, CPU)
+    workshop = ArtifactBuilder(Toys().open(tmp_path), None, store, 0, CPU)
     pin = workshop.artifact(PIN)
     assert workshop.artifact(Eigenfaces(5)).key == pca.artifact.key
     assert store.artifact(pca.artifact.key).stat().st_mtime_ns == before
@@ -246,7 +248,7 @@ def test_what_is_fitted_ahead_for_a_recognizer_is_found_by_the_run(
     assert record["status"] == "done", json.dumps(record)
 
 
-def test_tensors_come_back_with_their_shapes_and_kinds(workshop: Workshop) -> None:
+def test_tensors_come_back_with_their_shapes_and_kinds(workshop: ArtifactBuilder) -> None:
     kinds: dict[str, Tensor] = {
         "half": torch.ones(2, 3, dtype=torch.bfloat16),
         "count": torch.tensor(3),

@@ -22,11 +22,11 @@ from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.metrics.verification import kfold_accuracy
 from frbench.harness.recognizers.initialization import load_member
 from frbench.harness.recognizers.preprocessing import unit_length
-from frbench.harness.recognizers.trainable import WholeNetwork
+from frbench.harness.recognizers.trainable import NetworkWithPreprocessing
 from frbench.harness.training import loop as training
 from frbench.harness.training import recognizer_learner as students
 from frbench.harness.training.ensemble_recipe import EnsembleRecipe, _Ensemble
-from frbench.harness.training.learner import Observed
+from frbench.harness.training.learner import Monitored
 from frbench.harness.training.losses.diversity import pairwise_cosine
 
 
@@ -97,8 +97,8 @@ def test_the_diagnosis_is_of_the_networks_as_they_are_used() -> None:
     made = trained("diverse")
     images = FACES.load(np.arange(len(FACES.images)))
     with torch.no_grad():
-        units = [unit_length(load_member(network().module(0), made, k).eval()(images)) for k in range(3)]
-    stacked = torch.stack(units, dim=1)
+        embeddings = [unit_length(load_member(network().module(0), made, k).eval()(images)) for k in range(3)]
+    stacked = torch.stack(embeddings, dim=1)
     assert float(made["diagnosis/cosine"]) == pytest.approx(float(pairwise_cosine(stacked).mean()), abs=1e-5)
     rows = normalize(made["heads.0"], dim=1)[torch.from_numpy(FACES.identity)]
     angles = (stacked * rows[:, None]).sum(dim=2).acos().rad2deg().mean(dim=0)
@@ -107,13 +107,13 @@ def test_the_diagnosis_is_of_the_networks_as_they_are_used() -> None:
 
 def learner(recipe: EnsembleRecipe, unfinished: Path = Path("unused")) -> _Ensemble:
     context = lesson(FACES, unfinished)
-    return _Ensemble([recipe.beginning(context, k) for k in range(recipe.members)], recipe, context).train()
+    return _Ensemble([recipe.initial_network(context, k) for k in range(recipe.members)], recipe, context).train()
 
 
 def test_a_shared_head_is_one_tensor() -> None:
     shared, own = learner(RECIPES["diverse"]), learner(RECIPES["adp"])
     assert len(shared.heads) == 1 and len(own.heads) == 3
-    assert shared.centres().shape == (1, 12, 16) and own.centres().shape == (3, 12, 16)
+    assert shared.class_centers().shape == (1, 12, 16) and own.class_centers().shape == (3, 12, 16)
     inside = {name.split(".")[0] for name, _ in shared.named_parameters()}
     assert inside == {"members", "heads"}
     assert sum(each.shape == (12, 16) for each in shared.parameters()) == 1
@@ -148,7 +148,7 @@ def test_a_naive_ensembles_first_member_is_to_the_last_bit_the_one_trained_alone
 
 def test_a_shared_head_is_shortened_apart_from_the_members() -> None:
     made = learner(RECIPES["diverse"])
-    sizes = [sum(each.numel() for each in part) for part in made.parts()]
+    sizes = [sum(each.numel() for each in part) for part in made.parameter_groups()]
     assert sizes == [*[sum(each.numel() for each in member.parameters()) for member in made.members], 12 * 16]
 
 
@@ -157,7 +157,7 @@ def test_the_margin_is_that_of_the_epoch() -> None:
     images, rows = FACES.load(np.arange(24)), torch.arange(24)
 
     def cost(steps: int) -> float:
-        made.stepped(steps)
+        made.after_step(steps)
         return float(made.loss(images, rows, torch.Generator())[0].detach())
 
     first, second, third = (cost(each * made.per_epoch) for each in (0, 1, 2))
@@ -181,7 +181,7 @@ def test_what_is_logged_of_a_step() -> None:
     assert figures.keys() == wanted and not any(figures[name].requires_grad for name in ("cosine", "tilt", "accuracy"))
     assert float(loss.detach()) == pytest.approx(float(figures["classification"].detach())), "the weight begins at zero"
     half = learner(RECIPES["diverse"])
-    half.stepped(3)  # of sixty: half of the first tenth
+    half.after_step(3)  # of sixty: half of the first tenth
     loss, figures = half.loss(*step)
     added = loss - figures["classification"]
     assert float(added.detach()) == pytest.approx(0.25 * float(figures["diversity_value"].detach()), rel=1e-4)
@@ -218,21 +218,21 @@ def test_heads_and_losses_are_in_single_precision_under_autocast(name: str) -> N
 def test_what_was_stopped_goes_on_to_the_same_bits(
     stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     recipe = replace(RECIPES["diverse"], members=2, schedule=replace(SCHEDULE, epochs=7))
     whole = recipe.fit(lesson(FACES, tmp_path / "whole.unfinished"))
-    go_on = students.Students.stepped
+    go_on = students.RecognizerLearner.after_step
 
-    def stop(self: students.Students, steps: int) -> None:
+    def stop(self: students.RecognizerLearner, steps: int) -> None:
         if steps == stop_after:
             raise KeyboardInterrupt
         go_on(self, steps)
 
     unfinished = tmp_path / "stopped.unfinished"
-    monkeypatch.setattr(students.Students, "stepped", stop)
+    monkeypatch.setattr(students.RecognizerLearner, "after_step", stop)
     with pytest.raises(KeyboardInterrupt):
         recipe.fit(lesson(FACES, unfinished))
-    monkeypatch.setattr(students.Students, "stepped", go_on)
+    monkeypatch.setattr(students.RecognizerLearner, "after_step", go_on)
     assert unfinished.exists() == (stop_after > 1)
     assert same(recipe.fit(lesson(FACES, unfinished)), whole)
 
@@ -241,13 +241,13 @@ def test_fine_tuned_members_share_all_but_a_freshly_drawn_end() -> None:
     context = lesson(FACES, Path("unused"), recognizer=AtHand())
     recipe = replace(RECIPES["diverse"], network=None)
     assert recipe.needs_recognizer and not SINGLE.needs_recognizer
-    begun = [dict(recipe.beginning(context, k).named_parameters()) for k in range(3)]
+    begun = [dict(recipe.initial_network(context, k).named_parameters()) for k in range(3)]
     known = dict(AtHand().module().named_parameters())
     ends = {"network.end.weight", "network.end.bias"}
     for one in begun:
         assert {name for name, each in one.items() if not torch.equal(each, known[name])} == ends
     assert not torch.equal(begun[0]["network.end.weight"], begun[1]["network.end.weight"])
-    alone = dict(replace(SINGLE, network=None).beginning(context, 0).named_parameters())
+    alone = dict(replace(SINGLE, network=None).initial_network(context, 0).named_parameters())
     assert torch.equal(alone["network.end.weight"], begun[0]["network.end.weight"]), "a single one is treated alike"
 
 
@@ -256,7 +256,7 @@ def test_a_fine_tuned_ensemble_learns(tmp_path: Path) -> None:
     made = recipe.fit(lesson(FACES, tmp_path / "unfinished", recognizer=AtHand()))
     assert float(made["history/accuracy"][-1]) > 0.9
     module = load_member(AtHand().module(), made, 2)
-    assert isinstance(module, WholeNetwork)
+    assert isinstance(module, NetworkWithPreprocessing)
 
 
 @dataclass(frozen=True)
@@ -287,14 +287,16 @@ def test_validation_is_logged_by_member_and_changes_nothing(tmp_path: Path) -> N
     opened = pairs.open(tmp_path)
     with torch.no_grad():
         images = opened.load(np.arange(120))
-        units = torch.stack([unit_length(load_member(network().module(0), made, k).eval()(images)) for k in range(3)])
-    cosines = (units[:, opened.probe] * units[:, opened.reference]).sum(dim=2)
+        embeddings = torch.stack(
+            [unit_length(load_member(network().module(0), made, k).eval()(images)) for k in range(3)]
+        )
+    cosines = (embeddings[:, opened.probe] * embeddings[:, opened.reference]).sum(dim=2)
     for name, scores in {"": cosines.mean(dim=0), "_1": cosines[1]}.items():
         wanted = 100 * kfold_accuracy(scores.numpy(), opened.same, opened.fold).accuracy
         assert float(told[name][-1]) == pytest.approx(wanted, abs=1.0)
     plain = replace(recipe, validation={}).fit(lesson(FACES, tmp_path / "plain.unfinished"))
     assert same({name: each for name, each in made.items() if not name.startswith("history/toy")}, plain)
     assert fingerprint(recipe) == fingerprint(replace(recipe, validation={}, val_every_n_epochs=1))
-    assert isinstance(learner(recipe), Observed)
-    with pytest.raises(FrbenchError, match="cache is missing"):
+    assert isinstance(learner(recipe), Monitored)
+    with pytest.raises(FrbenchError, match="set context.cache"):
         recipe.fit(lesson(FACES, tmp_path / "without.unfinished"))

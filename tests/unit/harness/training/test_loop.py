@@ -45,7 +45,7 @@ class Toy(nn.Module):
             loss = loss * float("nan")
         return loss, {"largest": error.abs().max()}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         self.steps.append(steps)
         if steps == self.stop_after:
             raise KeyboardInterrupt
@@ -53,7 +53,7 @@ class Toy(nn.Module):
 
 @pytest.fixture
 def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
 
 
 def weights(learner: nn.Module) -> dict[str, Tensor]:
@@ -189,7 +189,7 @@ def test_frozen_weights_stay_as_they_were(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_told_in_a_line_and_the_last_good_state_stays(tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
     with pytest.raises(
-        FrbenchError, match=r"epoch 2 .*step 7.*lower lr than 0\.05; .* is kept in .*toy\.unfinished"
+        FrbenchError, match=r"epoch 2 .*step 7.*lower lr than 0\.05; .* is in .*toy\.unfinished"
     ) as told:
         train(Toy(bad_at=7), SCHEDULE, context(PEOPLE, unfinished), "toy")
     assert "\n" not in str(told.value)
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_is_told_in_a_line_and_the_last_good_state_sta
 
 
 def test_where_no_good_state_was_kept_yet_none_is_promised(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match=r"epoch 1 .*; no state was kept yet$"):
+    with pytest.raises(FrbenchError, match=r"epoch 1 .*; there is no checkpoint yet$"):
         train(Toy(bad_at=1), SCHEDULE, context(PEOPLE, tmp_path / "toy.unfinished"), "toy")
     assert not (tmp_path / "toy.unfinished").exists()
 
@@ -237,7 +237,7 @@ class Broken(Toy):
 
 
 def test_fewer_faces_than_a_batch_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="batch_size=24 is more than the 23 faces of toy"):
+    with pytest.raises(FrbenchError, match="batch_size=24 exceeds the 23 faces of toy"):
         train(Toy(), replace(SCHEDULE, batch_size=24), context(PEOPLE, tmp_path / "x.unfinished"), "toy")
 
 

@@ -18,7 +18,7 @@ from unit.harness.training.test_loop import PEOPLE, Toy, same, weights
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.training import loop as training
-from frbench.harness.training.loop import Observed, Schedule, train
+from frbench.harness.training.loop import Monitored, Schedule, train
 
 SCHEDULE = Schedule(
     epochs=3, batch_size=3, lr=0.1, gradient_accumulation_steps=2, lr_scheduler="polynomial"
@@ -91,7 +91,7 @@ def test_no_batches_make_no_step(batches: int, tmp_path: Path) -> None:
 
 
 def test_a_step_larger_than_the_set_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FrbenchError, match="batch_size=8 times 3 is more than the 23 faces of toy"):
+    with pytest.raises(FrbenchError, match="batch_size=8 times 3 exceeds the 23 faces of toy"):
         train(
             Toy(),
             replace(SCHEDULE, batch_size=8, gradient_accumulation_steps=3),
@@ -136,7 +136,7 @@ def test_weights_decay_and_biases_and_normalisation_do_not(optimizer: str, tmp_p
 
 def test_momentum_is_that_of_the_schedule() -> None:
     for momentum in (0.0, 0.9):
-        (group,) = Schedule(1, 2, 0.1, momentum=momentum).over([nn.Parameter(torch.zeros(1))]).param_groups
+        (group,) = Schedule(1, 2, 0.1, momentum=momentum).make_optimizer([nn.Parameter(torch.zeros(1))]).param_groups
         assert group["momentum"] == momentum
 
 
@@ -145,7 +145,7 @@ def test_momentum_is_that_of_the_schedule() -> None:
 def test_what_was_stopped_goes_on_to_the_same_bits(
     curve: str, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     schedule = replace(SCHEDULE, lr_scheduler=curve, weight_decay=0.01, grad_clip_norm=0.5, lr_gamma=0.5)
     whole, again, unfinished = Toy(), Toy(), tmp_path / "stopped.unfinished"
     history = train(whole, schedule, context(PEOPLE, tmp_path / "whole.unfinished"), "whole")
@@ -164,7 +164,7 @@ class Looking(Toy):
         self.val_every_n_epochs = every
         self.modes: list[tuple[bool, bool]] = []
 
-    def observation(self) -> dict[str, Tensor]:
+    def monitored_metrics(self) -> dict[str, Tensor]:
         self.modes.append((self.training, torch.is_grad_enabled()))
         return {"looks": torch.tensor(len(self.modes)), "worse": torch.tensor(-float(len(self.modes)))}
 
@@ -172,7 +172,7 @@ class Looking(Toy):
 @pytest.mark.parametrize(("every", "looks"), [(1, 5), (2, 3), (5, 1), (9, 1)])
 def test_a_learner_is_looked_at_after_every_so_many_epochs_and_the_last(every: int, looks: int, tmp_path: Path) -> None:
     toy, plain = Looking(every), Toy()
-    assert isinstance(toy, Observed) and not isinstance(plain, Observed)
+    assert isinstance(toy, Monitored) and not isinstance(plain, Monitored)
     schedule = replace(SCHEDULE, epochs=5)
     history = train(toy, schedule, context(PEOPLE, tmp_path / "x.unfinished"), "toy")
     assert history["looks"].tolist() == list(range(1, looks + 1)) and len(history["loss"]) == 5
@@ -200,9 +200,7 @@ def test_a_state_of_another_architecture_is_told_in_a_line_and_stays(other: type
     unfinished = tmp_path / "toy.unfinished"
     train(Toy(), SCHEDULE, context(PEOPLE, unfinished), "toy")
     before = unfinished.read_bytes()
-    with pytest.raises(
-        FrbenchError, match=r"toy\.unfinished is the state of another network \(.*layers.*delete it"
-    ) as e:
+    with pytest.raises(FrbenchError, match=r"toy\.unfinished does not match this model \(.*layers.*delete it") as e:
         train(other(), SCHEDULE, context(PEOPLE, unfinished), "other")
     assert "\n" not in str(e.value)
     assert unfinished.read_bytes() == before
@@ -211,7 +209,7 @@ def test_a_state_of_another_architecture_is_told_in_a_line_and_stays(other: type
 def test_a_state_of_another_optimizer_is_told_too(tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
     train(Toy(), SCHEDULE, context(PEOPLE, unfinished), "toy")
-    with pytest.raises(FrbenchError, match="state of another network .* the optimizer"):
+    with pytest.raises(FrbenchError, match="does not match this model .* optimizer settings"):
         train(Toy(), replace(SCHEDULE, weight_decay=0.1), context(PEOPLE, unfinished), "other")
 
 

@@ -15,7 +15,7 @@ from support.toy_recipes import FACES, RECIPES, SCHEDULE, SINGLE
 from frbench.harness.config.checks import check_fields
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import FaceSet
-from frbench.harness.training.class_labels import person_numbers
+from frbench.harness.training.class_labels import class_labels
 
 
 def with_people(identity: np.ndarray, names: int) -> FaceSet:
@@ -25,10 +25,10 @@ def with_people(identity: np.ndarray, names: int) -> FaceSet:
 @pytest.mark.parametrize(
     ("faces", "words"),
     [
-        (with_people(np.zeros(120, np.int64), 1), "shows 1 person: there must be two or more"),
-        (with_people(np.repeat([0, 1, 3, 4], 30), 5), "person 2 has no face"),
-        (with_people(np.repeat([0, 1, 2, 3], 30), 5), "names 5 people and shows 4: person 4 has no face"),
-        (with_people(np.repeat([-1, 0, 1, 2], 30), 3), "30 faces of people it does not name"),
+        (with_people(np.zeros(120, np.int64), 1), "has 1 person; classification needs two or more"),
+        (with_people(np.repeat([0, 1, 3, 4], 30), 5), "person 2 has none"),
+        (with_people(np.repeat([0, 1, 2, 3], 30), 5), "names 5 people and has faces of 4: person 4 has none"),
+        (with_people(np.repeat([-1, 0, 1, 2], 30), 3), "30 faces without a name"),
     ],
     ids=["one person", "an empty class", "the last class empty", "nobody"],
 )
@@ -41,7 +41,7 @@ def test_faces_that_are_no_classes_are_refused_in_one_line(faces: FaceSet, words
 
 def test_people_are_numbered_without_gaps() -> None:
     faces = replace(FACES, identity=np.repeat([7, 3, 9, 4], 30), people=())
-    assert person_numbers(faces).tolist() == np.repeat([2, 0, 3, 1], 30).tolist()
+    assert class_labels(faces).tolist() == np.repeat([2, 0, 3, 1], 30).tolist()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_people_are_numbered_without_gaps() -> None:
             lambda: replace(RECIPES["shared_head"], shared_head=False, classification_target="both"),
             "needs a shared head",
         ),
-        (lambda: replace(RECIPES["diverse"], members=1), "diversity: one member has none to differ from"),
+        (lambda: replace(RECIPES["diverse"], members=1), "diversity: diversity needs several members"),
         (lambda: replace(SINGLE, members=0), "members=0 is not an integer above 0"),
         (lambda: replace(SINGLE, classification_target="best"), "mean or member or sum or both"),
     ],
@@ -85,7 +85,7 @@ def test_a_number_that_no_training_can_go_by_is_named(field: str, value: float) 
 
 def test_fine_tuning_needs_a_recognizer_that_shows_its_network() -> None:
     recipe = replace(SINGLE, network=None)
-    with pytest.raises(FrbenchError, match="nothing to train"):
+    with pytest.raises(FrbenchError, match="no network to train"):
         recipe.fit(lesson(FACES, Path("unused")))
 
 

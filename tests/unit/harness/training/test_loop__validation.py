@@ -1,4 +1,4 @@
-"""Training examined on other faces: the best weights, decay and patience by examination, and exact resumption."""
+"""Training with validation data: the best weights, decay and patience, and exact resumption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.face_data import Images
 from frbench.harness.training import loop as training
-from frbench.harness.training.loop import Examined, Schedule, train
+from frbench.harness.training.loop import Schedule, Validated, train
 
 PEOPLE = faces(12, 8)
 SCHEDULE = Schedule(
@@ -37,13 +37,13 @@ class Toy(nn.Module):
         noise = 0.1 * torch.randn(images.shape, generator=generator)
         return (self.layer((images + noise).flatten(1))[:, 0] - images.mean(dim=(1, 2, 3))).square().mean(), {}
 
-    def examination(self) -> dict[str, Tensor]:
+    def validation_metrics(self) -> dict[str, Tensor]:
         self.modes.append((self.training, torch.is_grad_enabled()))
         self.seen.append({name: each.clone() for name, each in self.state_dict().items()})
         self.epoch += 1
         return {"validation": torch.tensor(MARKS[int(self.epoch) - 1]), "aside": -self.epoch}
 
-    def stepped(self, steps: int) -> None:
+    def after_step(self, steps: int) -> None:
         if steps == self.stop_after:
             raise KeyboardInterrupt
 
@@ -54,7 +54,7 @@ def weight(learner: Toy) -> Tensor:
 
 def test_the_weights_of_the_best_epoch_are_kept_and_patience_ends(tmp_path: Path) -> None:
     toy = Toy()
-    assert isinstance(toy, Examined)
+    assert isinstance(toy, Validated)
     history = train(toy, SCHEDULE, context(PEOPLE, tmp_path / "x.unfinished"), "toy")
     assert history["validation"].tolist() == MARKS[:9], "four epochs without a better one than the fifth"
     assert history["aside"].tolist() == [-each for each in range(1, 10)]
@@ -89,7 +89,7 @@ def test_the_rate_decays_after_epochs_without_a_better_examination(
 def test_what_was_stopped_goes_on_to_the_same_bits(
     stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     whole, again, unfinished = Toy(), Toy(), tmp_path / "stopped.unfinished"
     history = train(whole, SCHEDULE, context(PEOPLE, tmp_path / "whole.unfinished"), "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from frbench.harness.training.losses.adp import Adp, entropy_of_mean, wrong
-from frbench.harness.training.losses.base import Seen
+from frbench.harness.training.losses.base import EnsembleOutput
 from frbench.harness.training.losses.diversity import log_volume
 
 PEOPLE = 10
@@ -41,15 +41,17 @@ def test_the_safe_form_is_the_naive_one(scale: float) -> None:
 
 def test_the_loss_adds_up_from_cosines_with_each_own_head() -> None:
     torch.manual_seed(1)
-    units, centres = (normalize(torch.randn(each, dtype=torch.float64), dim=-1) for each in ((4, 3, 8), (3, PEOPLE, 8)))
+    embeddings, class_centers = (
+        normalize(torch.randn(each, dtype=torch.float64), dim=-1) for each in ((4, 3, 8), (3, PEOPLE, 8))
+    )
     person = torch.tensor([0, 3, 3, 9])
-    logits = 16 * torch.stack([units[:, k] @ centres[k].T for k in range(3)], dim=1)
+    logits = 16 * torch.stack([embeddings[:, k] @ class_centers[k].T for k in range(3)], dim=1)
     entropy, volume = naive(logits, person)
-    loss, figures = Adp(alpha=2.0, beta=0.5, scale=16.0)(Seen(units, centres, person))
+    loss, figures = Adp(alpha=2.0, beta=0.5, scale=16.0)(EnsembleOutput(embeddings, class_centers, person))
     assert float(loss) == pytest.approx(float(-2 * entropy.mean() - 0.5 * volume.mean()), abs=1e-6)
     assert float(figures["entropy"]) == pytest.approx(float(entropy.mean()))
     assert float(figures["log_volume"]) == pytest.approx(float(volume.mean()), abs=1e-6)
-    assert float(Adp(0.0, 0.0)(Seen(units, centres, person))[0]) == 0
+    assert float(Adp(0.0, 0.0)(EnsembleOutput(embeddings, class_centers, person))[0]) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -87,8 +89,8 @@ def test_the_entropy_is_that_of_the_mean_and_greatest_where_all_are_alike() -> N
 
 
 def test_logits_of_the_published_scale_have_finite_gradients() -> None:
-    units = normalize(torch.eye(3, 8).expand(2, -1, -1).clone(), dim=2).requires_grad_(True)
-    centres = torch.eye(5, 8)[None].expand(3, -1, -1)
-    loss, _ = Adp(scale=64.0)(Seen(units, centres, torch.tensor([0, 4])))
+    embeddings = normalize(torch.eye(3, 8).expand(2, -1, -1).clone(), dim=2).requires_grad_(True)
+    class_centers = torch.eye(5, 8)[None].expand(3, -1, -1)
+    loss, _ = Adp(scale=64.0)(EnsembleOutput(embeddings, class_centers, torch.tensor([0, 4])))
     loss.backward()
-    assert units.grad is not None and torch.isfinite(units.grad).all() and bool(torch.isfinite(loss))
+    assert embeddings.grad is not None and torch.isfinite(embeddings.grad).all() and bool(torch.isfinite(loss))

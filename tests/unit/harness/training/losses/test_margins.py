@@ -22,11 +22,11 @@ def by_angle(own: Tensor, margin: float) -> Tensor:
 @pytest.mark.parametrize("margin", [0.3, 0.5])
 def test_arcface_adds_to_the_angle_and_goes_on_falling_beyond_pi(margin: float) -> None:
     own = torch.linspace(-0.999, 0.999, 4001, dtype=torch.float64)
-    found = ArcFace(64, margin).worse(own, 0.0)
+    found = ArcFace(64, margin).penalized(own, 0.0)
     assert torch.allclose(found, by_angle(own, margin), atol=1e-9)
     assert (found.diff()[(own[1:] < math.cos(math.pi - margin)) | (own[:-1] > math.cos(math.pi - margin))] > 0).all()
     assert (found < own).all()
-    assert torch.allclose(ArcFace(64, margin).worse(own.float(), 0.0).double(), found, atol=1e-5)
+    assert torch.allclose(ArcFace(64, margin).penalized(own.float(), 0.0).double(), found, atol=1e-5)
 
 
 def test_the_loss_is_the_cross_entropy_of_scaled_cosines_with_the_own_one_made_worse() -> None:
@@ -58,7 +58,7 @@ def test_gradients_are_finite_where_the_sine_has_no_slope(head: Margin, autocast
 @pytest.mark.parametrize("head", HEADS, ids=str)
 def test_cosines_rounded_beyond_one_do_no_harm(head: Margin) -> None:
     own = torch.tensor([1 + 1.2e-7, 1.0, 1 - 6e-8, -1 - 1.2e-7, -1.0], requires_grad=True)
-    worse = head.worse(own, 0.0)
+    worse = head.penalized(own, 0.0)
     worse.sum().backward()
     assert own.grad is not None and torch.isfinite(own.grad).all() and torch.isfinite(worse).all()
     assert (own.grad > 0).all(), "a dead slope would leave the person where it is"
@@ -69,4 +69,4 @@ def test_the_first_epochs_have_a_margin_of_their_own() -> None:
     for head, plain in ((ArcFace, ArcFace), (CosFace, CosFace)):
         gentle = head(32, 0.5, margin_warmup=0.3, warmup_epochs=2)
         for epoch, margin in ((0.0, 0.3), (1.99, 0.3), (2.0, 0.5), (9.0, 0.5)):
-            assert gentle.worse(own, epoch) == plain(32, margin).worse(own, epoch)
+            assert gentle.penalized(own, epoch) == plain(32, margin).penalized(own, epoch)

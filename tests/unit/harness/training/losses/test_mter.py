@@ -119,7 +119,7 @@ def test_the_search_sees_the_network_as_it_is_used() -> None:
 def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() -> None:
     students, halves = learner(), set()
     for epoch in range(30):
-        students.stepped(epoch * students.per_epoch)
+        students.after_step(epoch * students.per_epoch)
         person = torch.randint(12, (40,), generator=torch.Generator().manual_seed(epoch))
         source, target = students.pairs(person, torch.Generator().manual_seed(epoch))
         assert len(source) == len(target) > 0
@@ -128,7 +128,7 @@ def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() ->
         assert int(first.sum()) == 6
         assert len({*source.tolist(), *target.tolist()}) == 2 * len(source), "no face twice"
         halves.add(tuple(first.tolist()))
-        students.stepped((epoch + 1) * students.per_epoch - 1)
+        students.after_step((epoch + 1) * students.per_epoch - 1)
         assert torch.equal(students._half(), first), "once an epoch"
     assert len(halves) > 20
 
@@ -138,7 +138,7 @@ def test_who_is_paired_with_whom_and_who_is_left_out_is_of_chance() -> None:
     students, left, near = learner(), torch.zeros(12), []
     person = torch.arange(12).repeat_interleave(10)
     for epoch in range(60):
-        students.stepped(epoch * students.per_epoch)
+        students.after_step(epoch * students.per_epoch)
         kept = torch.ones(120, dtype=torch.bool)
         kept[torch.cat([torch.nonzero(person == each)[: int(each) % 4 + 1, 0] for each in range(12)])] = False
         some = person[kept]
@@ -185,7 +185,7 @@ def test_the_loss_is_a_third_of_classification_and_the_triplet_of_what_was_found
     loss, figures = students.loss(images, rows, torch.Generator())
     source, target = twin.pairs(twin.person[rows], torch.Generator())
     changed = twin.changed(images[source], images[target])
-    z = twin.look(torch.cat([images, changed]))[:, 0]
+    z = twin.embed(torch.cat([images, changed]))[:, 0]
     named = margin_loss(RECIPE.margin, z[:40] @ normalize(twin.heads[0], dim=1).T, twin.person[rows])
     pushed = triplet(z[40:], z[:40][source], z[:40][target], 0.2)
     assert torch.equal(figures["classification"], named) and torch.equal(figures["triplet"], pushed)
