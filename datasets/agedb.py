@@ -42,10 +42,10 @@ class Face(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AgeDB(Subset):
-    """gap: years between the photos of our own pairs; folds, each: 10 folds of 300 genuine and 300 impostor pairs.
+    """gap: years between the photos of generated pairs; folds, each: 10 folds of 300 genuine and 300 impostor pairs.
 
     limit, calibrate, seed: see ``Subset``.
-    source: where ``frbench data`` gets the files; not read here.
+    source: download information for ``frbench data``; unused here.
     """
 
     identity = "dataset.agedb"
@@ -59,7 +59,7 @@ class AgeDB(Subset):
     source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def open(self, cache: Path) -> PairSet:
-        """Raises FrbenchError: files missing or damaged, a malformed list, too few faces for our own pairs."""
+        """Raises FrbenchError: files missing or damaged, a malformed list, too few faces to generate pairs."""
         folder, listed = Path(self.root) / "aligned_112", Path(self.root) / "pairs_30.txt"
         if not folder.is_dir():
             raise missing(self.name, folder)
@@ -137,7 +137,7 @@ def read_pairs(name: str, path: Path, faces: Mapping[str, Face]) -> list[NamedPa
 def make_pairs(
     faces: Iterable[Face], present: Container[str], gap: int, folds: int, each: int, where: str
 ) -> list[NamedPair]:
-    """Our own pairs: ``folds`` folds of disjoint people, each of ``each`` genuine and ``each`` impostor pairs.
+    """Generated pairs: ``folds`` folds of disjoint people, each of ``each`` genuine and ``each`` impostor pairs.
 
     Only images that are ``present`` (by file name) are paired; the folds of people hang on all ``faces``, so that a
     few absent images change few pairs.

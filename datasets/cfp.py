@@ -18,12 +18,12 @@ from frbench.harness.images.image_files import is_hidden
 class CFP(Subset):
     """Files: ``root/aligned_112/<id>/{frontal,profile}/NN.jpg`` and the official ``root/Protocol``.
 
-    protocol: the folder in ``Protocol/Split``, ``FP`` or ``FF``. Its letters name the lists into which the two
-    numbers of a pair point: the first is the reference, the second the probe. So in FP the profile photo is what
-    the attacker changes and the frontal photo is enrolled.
+    protocol: the folder in ``Protocol/Split``, ``FP`` or ``FF``. Its letters name the photo lists of the two
+    numbers of a pair: the first is the reference, the second the probe. In FP the attacker changes the profile photo
+    and the frontal photo is enrolled.
 
     limit, calibrate, seed: see ``Subset``.
-    source: where ``frbench data`` gets the files; not read here.
+    source: download information for ``frbench data``; unused here.
     """
 
     identity = "dataset.cfp"
@@ -102,7 +102,7 @@ class CFP(Subset):
 
 
 def _check_counts(by_split: Mapping[Path, list[NamedPair]]) -> None:
-    """Refuse splits that are cut, of different sizes, or the same twice."""
+    """Raises CorruptFile: splits are truncated, of different sizes, or equal."""
     counts = {
         (folder, same): sum(p.same == same for p in by_split[folder]) for folder in by_split for same in (True, False)
     }

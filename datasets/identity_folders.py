@@ -1,4 +1,4 @@
-"""Folders of faces by person (CelebA crops and the like), for fitting defenses and training recognizers."""
+"""Identity sets from folders of aligned faces, one folder per person, such as CelebA."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class IdentityFolders:
 
     Hidden files and folders are skipped.
 
-    limit_people: only the first so many people, by name; None for all.
-    source: where ``frbench data`` gets the files; not read here.
+    limit_people: number of people, the first ones by name; None for all.
+    source: download information for ``frbench data``; unused here.
     """
 
     identity = "identities.identity_folders"
@@ -61,7 +61,7 @@ class IdentityFolders:
         )
 
     def _files(self, root: Path) -> tuple[list[str], dict[str, int]]:
-        """Relative names, sorted, of the images of all people that are asked for; and what is left out."""
+        """Relative names, sorted, of the images of the first ``limit_people`` people; and the remarks."""
         found = image_files(root)
         files = [name for name in found.names if "/" in name]
         people = sorted({_person(name) for name in files})

@@ -16,14 +16,14 @@ from frbench.harness.core.text_lists import lfw_image, lfw_pair
 
 @dataclass(frozen=True, kw_only=True)
 class LFW(Subset):
-    """Files: ``root/aligned_112/<Name>/<Name>_0001.jpg`` and ``root/pairs.txt``; only images that pairs name.
+    """Files: ``root/aligned_112/<Name>/<Name>_0001.jpg`` and ``root/pairs.txt``; only images in pairs are read.
 
     The first line of ``pairs.txt`` is ``folds<TAB>n``; each fold has n lines ``name i j`` (genuine), then n lines
-    ``name i name j`` (impostor), with tabs between if names hold blanks. The first image of a line is the probe. A list
-    of one's own has the same form; images may be PNG, WebP or BMP too.
+    ``name i name j`` (impostor), separated by tabs if names contain blanks. The first image of a line is the probe.
+    Your own list has the same form; images may also be PNG, WebP or BMP.
 
     limit, calibrate, seed: see ``Subset``.
-    source: where ``frbench data`` gets the files; not read here.
+    source: download information for ``frbench data``; unused here.
     """
 
     identity = "dataset.lfw"
@@ -55,7 +55,7 @@ def read_pairs(name: str, path: Path) -> list[NamedPair]:
 
 
 def _header(where: str, line: str) -> tuple[int, int]:
-    """Folds, and pairs of either kind in each."""
+    """The number of folds, and of pairs of each kind per fold."""
     numbers = line.split()
     if len(numbers) == 1 and numbers[0].isdecimal():
         raise CorruptFile(

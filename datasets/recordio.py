@@ -47,9 +47,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordFaces:
-    """``path``: the ``.rec`` file, its ``.idx`` beside it; aligned faces of 112x112, people by their number.
+    """``path``: the ``.rec`` file, with the ``.idx`` file in the same folder; aligned 112x112 faces, people by number.
 
-    limit_people: only the first so many people, by number; None for all.
+    limit_people: number of people, the first ones by number; None for all.
     """
 
     identity = "identities.recordio"
@@ -60,9 +60,9 @@ class RecordFaces:
     limit_people: PositiveInt | None = None
 
     def open(self, cache: Path) -> FaceSet:
-        """Images in the order of their keys, decoded when they are asked for.
+        """Images in the order of their keys, decoded on access.
 
-        The first time the whole file is looked through, which finds what is damaged. The digest is of the encoded
+        The first time the whole file is scanned for damage. The digest is of the encoded
         images. Raises FrbenchError: no such files, or they are damaged or do not belong together.
         """
         path = Path(self.path).expanduser()
@@ -88,7 +88,7 @@ class RecordFaces:
 
 @dataclass(frozen=True, eq=False)
 class RecordStack:
-    """Images uint8 (M, 112, 112, 3), RGB, in a file of records; rows are decoded in threads when they are asked for."""
+    """Images uint8 (M, 112, 112, 3), RGB, in a file of records; rows are decoded on access, in threads."""
 
     path: Path
     key: np.ndarray
@@ -134,7 +134,7 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{kept}.lock"):
             if not kept.exists():
-                _write(kept, _looked_through(path, index))
+                _write(kept, _scanned(path, index))
     except OSError as error:
         raise ConfigError(
             f"{kept}: the index cannot be kept there ({error.strerror or error}); set paths.cache (or FRBENCH_CACHE) "
@@ -155,11 +155,11 @@ def _write(path: Path, table: dict[str, np.ndarray]) -> None:
     write_atomically(path, write)
 
 
-def _looked_through(path: Path, index: Path) -> dict[str, np.ndarray]:
+def _scanned(path: Path, index: Path) -> dict[str, np.ndarray]:
     keys, places = _index(index, path)
     keys, places = _of_images(path, keys, places)
     person, whole = np.empty(len(keys), np.int64), hashlib.sha256()
-    with path.open("rb") as file, count_bar(f"{path.name}, looked through", "images") as report:
+    with path.open("rb") as file, count_bar(f"{path.name}, scan", "images") as report:
         for row in range(len(keys)):
             key, place = int(keys[row]), int(places[row])
             record = _read(file, path, key, place)

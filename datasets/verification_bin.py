@@ -34,9 +34,9 @@ class VerificationBin(Subset):
 
     Identities are unknown.
 
-    sha256: of the file, checked when it is first decoded; None to take it as it is.
+    sha256: of the file, checked when it is first decoded; None for no check.
     limit, calibrate, seed: see ``Subset``.
-    source: where ``frbench data`` gets the file; not read here.
+    source: download information for ``frbench data``; unused here.
     """
 
     identity = "dataset.verification_bin"

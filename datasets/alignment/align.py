@@ -1,4 +1,4 @@
-"""Unaligned photographs to aligned 112x112 crops: detect five landmarks, fit a similarity, warp.
+"""Aligns photographs to 112x112 crops: detects five landmarks, fits a similarity transform, and warps.
 
 The geometry is InsightFace's (``face_align.norm_crop``), so crops made here and there are interchangeable. Images
 in this module are what OpenCV reads: uint8 (H, W, 3), BGR. Landmarks are (5, 2), x then y in pixels, in the order of
@@ -121,7 +121,7 @@ class YuNet:
     )
 
     def fingerprint(self) -> dict[str, Any]:
-        """What is looked for and how, not where the file lies; null while the file or OpenCV is missing."""
+        """The model and the passes, not the path; the model is null while the file or OpenCV is missing."""
         usable = Path(self.model).is_file() and importlib.util.find_spec("cv2") is not None
         digest = hashlib.sha256(Path(self.model).read_bytes()).hexdigest() if usable else None
         return {"model": digest, "passes": self.passes}
@@ -189,7 +189,7 @@ def align_folder(
 ) -> Missed:
     """Align the images ``names`` (relative to ``originals``) to the same names under ``aligned``.
 
-    What is already there is kept, so that an interrupted run goes on where it was. ``progress`` counts images.
+    Existing crops are kept, so that an interrupted run continues. ``progress`` counts images.
 
     Returns:
         The names in which no face was found, and those that cannot be read.

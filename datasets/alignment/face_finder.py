@@ -1,4 +1,4 @@
-"""All faces of a photo, each aligned, with the similarity by which it was."""
+"""Finds all faces of a photo and aligns them, with the similarity transform of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image that a system receives as a photograph: it looks for the face and aligns it anew."""
+"""Post-processing by a face-recognition system: detects the face in an image and aligns it again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Redetected:
 
     On clean CelebA crops a face is found in all, and the cosine to the crop is 0.93 on average (MobileFaceNet) for any
     margin from 0.25 to 0.75 and on a gray canvas alike: two detectors do not see the landmarks in the same places.
-    Let ``detector`` look for scores of 0.6 and more; the lower ones, good for odd photographs, find faces in noise.
+    Give ``detector`` passes with scores of 0.6 and more: lower ones, useful for difficult photos, find faces in noise.
     """
 
     identity = "postprocessing.redetection"

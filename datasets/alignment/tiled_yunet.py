@@ -1,4 +1,4 @@
-"""Faces of every size in a photo: YuNet on tiles of the photo at several scales, merged by non-maximum suppression."""
+"""Detects faces of every size in a photo: YuNet on tiles at several scales, merged by non-maximum suppression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether files are those that were read before: by name, size, times and inode, and where these differ by content."""
+"""Detects changed files by name, size, times and inode, and by content if these differ."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Images decoded once: a memory-mapped uint8 stack in the cache, and its digest.
+"""A cache of decoded images: a memory-mapped uint8 stack and its digest.
 
 A stack lives in ``<cache>/<name>-<key>/`` as ``images.npy`` (M, 112, 112, 3), ``tables.npz`` (small arrays, one of them
 which of the source's images were kept) and ``stack.json`` (digests of the pixels and of the encoded inputs, and the
 images that cannot be read). The key is a hash of the source's content. To spare reading all files at each start, a
-``.known`` file beside the stack says which content files of these names, sizes, times and inodes had. The digests know
-nothing of paths, times or the order in which threads decoded: they are the same on every machine.
+``.known`` file beside the stack maps names, sizes, times and inodes of files to their content. Digests do not depend on
+paths, times or the order in which threads decoded: they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a stack is made of: encoded images in their final order, and small arrays to keep beside them."""
+    """Contents of a stack: encoded images in their final order, and small arrays that are kept with them."""
 
     images: Sequence[Encoded]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Stack:
 
 
 def open_stack(name: str, signature: Iterable[str], contents: Callable[[], Contents], cache: Path) -> Stack:
-    """The stack of the source that ``signature`` describes; ``contents`` is asked only if it is not there yet.
+    """The stack of the source that ``signature`` describes; ``contents`` is called only if the stack does not exist.
 
     Several processes may open at once: one decodes under a lock, the others wait, and a stack appears whole. Images
     that cannot be read are left out, counted and named on stderr.
@@ -184,7 +184,7 @@ def _header(images: int) -> bytes:
 
 
 class _Writing:
-    """What is learned of the images while they are decoded."""
+    """Facts collected about the images while they are decoded."""
 
     def __init__(self) -> None:
         self.kept: list[int] = []

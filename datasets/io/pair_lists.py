@@ -1,4 +1,4 @@
-"""What all verification sets share: from named pairs to a PairSet, decoys, the subset to attack, the digest."""
+"""Builds a PairSet from a list of pairs: images, decoys, the pairs to attack, and the digest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REDRAWS = 64
 
 
 class NamedPair(NamedTuple):
-    """A pair as a list names it: two relative image names, and where it stands (``pairs.txt:17``)."""
+    """A pair of a list: two relative image names, and its place (``pairs.txt:17``)."""
 
     probe: str
     reference: str
@@ -41,7 +41,7 @@ class PairList:
 
 
 def missing(name: str, path: Path) -> DataMissing:
-    """The one line for a dataset that is not there."""
+    """The error for a missing data set."""
     return DataMissing(f"{path}: not found, so dataset {name} cannot be opened; run: frbench data prepare {name}")
 
 
@@ -65,9 +65,9 @@ def open_named(
     subset: Subset,
     source: str | None = None,
 ) -> PairSet:
-    """The set of named pairs over the images in ``folder``; ``person`` of a relative name.
+    """The PairSet of named pairs of images in ``folder``; ``person`` gives the person of a relative name.
 
-    ``source``: whose numbers people have where they have no names; by default the set's own.
+    ``source``: prefix of people who are numbers; by default the name of the set.
     """
     subset.check(name)
     if not folder.is_dir():
@@ -100,7 +100,7 @@ def open_named(
 
 
 def _files(named_by: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The file of each named image. Raises FrbenchError: some are not there."""
+    """The file of each named image. Raises DataMissing: some do not exist."""
     file = find_images(folder, named_by)
     absent = [name for name in named_by if name not in file]
     if absent:
@@ -147,7 +147,7 @@ def assemble(
 
 
 def _readable(name: str, listed: PairList, stack: Stack) -> tuple[PairList, dict[str, int]]:
-    """The pairs whose images can be read, by rows of the stack; and remarks on the list, which stderr has too."""
+    """The pairs whose images can be read, by rows of the stack; and remarks, which are also printed to stderr."""
     probe, reference = stack.rows(listed.probe), stack.rows(listed.reference)
     there = (probe >= 0) & (reference >= 0)
     pairs = PairList(probe[there], reference[there], listed.same[there], listed.fold[there])

@@ -1,4 +1,4 @@
-"""Which pairs of a set thresholds are calibrated on, and which are attacked: balanced, and spread over the folds."""
+"""Balanced subsets of pairs for calibration and for attacks, spread over the folds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _LEAST = {"limit": 2, "calibrate": 4}  # with four pairs two folds have both kin
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """Which pairs of a data set are used; its fields are those of every set of pairs.
+    """The pairs of a data set that are used; a base of all data sets of pairs.
 
-    limit: how many pairs to attack; calibrate: how many pairs to set thresholds on and measure clean, those to attack
-    among them; None for all. Both are half genuine and half impostor. seed: chooses them, and the decoys.
+    Args:
+        limit: number of pairs to attack, half genuine and half impostor; None for all.
+        calibrate: number of clean pairs for thresholds and accuracy, including those to attack; None for all.
+        seed: draws the pairs and the decoys.
     """
 
     limit: EvenCount | None = None
@@ -31,7 +33,7 @@ class Subset:
         self.check(getattr(self, "name", where))
 
     def check(self, name: str) -> None:
-        """Refuses numbers that cannot be balanced, before anything is decoded."""
+        """Raises ConfigError, before any image is decoded: the numbers cannot be balanced."""
         for field, least in _LEAST.items():
             value = getattr(self, field)
             if value is not None and (value < least or value % 2):

@@ -1,4 +1,4 @@
-"""Plain values out of a stranger's pickle, without unpickling it.
+"""Reads plain values from an untrusted pickle without unpickling it.
 
 Unpickling can run anything, and even a restricted ``pickle.Unpickler`` imports modules, calls what it is given and
 sizes its memo by a number in the file. So no pickle is loaded here: the standard library's ``pickletools`` splits
@@ -78,7 +78,7 @@ def _quoted(line: bytes) -> bytes:
 
 
 class _Name(NamedTuple):
-    """A name that the pickle asked for; nothing is looked up by it but our own answers."""
+    """A global name in the pickle; it selects a function of this module and nothing else."""
 
     name: str
 

@@ -57,7 +57,7 @@ class Stream(Enum):
     PHOTO_SPLIT = Counters("run", -11, _ONE)  # of protocol=cloaking: which photos are tested
     UNCLOAKED_PHOTOS = Counters("run", -12, _ONE)  # which training photos stay natural
     OTHER_CLOAKING_USERS = Counters("run", -13, _ONE)
-    CLOAK_TARGET = Counters("run", -21, _ONE)  # whom a training cloak resembles
+    CLOAK_TARGET = Counters("run", -21, _ONE)  # the person that a training cloak resembles
     CLOAK_MAKER = Counters(
         "run", 0, range(_STEPS.stop, 1 << 56), -3, _ONE
     )  # which maker cloaks a photo; step: its name

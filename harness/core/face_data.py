@@ -1,4 +1,4 @@
-"""Faces as data: pairs to verify, faces by identity, and what opens to them. This module imports nothing of ours."""
+"""Face data sets: pairs to verify, users with their photos, faces by identity, and the options that open them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mask = Tensor
 
 
 class ImageStack(Protocol):
-    """Images uint8 (M, H, W, 3), RGB: an array, usually memory-mapped, or what decodes rows when they are asked for."""
+    """Images uint8 (M, H, W, 3), RGB: an array, usually memory-mapped, or an object that decodes rows on access."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -27,15 +27,21 @@ class ImageStack(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray:
-        """Those images (N, H, W, 3). Nobody takes all of a stack at once."""
+        """The images ``rows`` (N, H, W, 3); callers never read a whole stack at once."""
         ...
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """N pairs ready for a network. ``index`` is the global pair number: noise and thresholds hang on it.
+    """N pairs as network input.
 
-    decoy: somebody else to resemble; the very tensor ``reference`` where nobody is there.
+    Args:
+        probe: images (N, 3, H, W) that the attacker changes.
+        reference: enrolled images (N, 3, H, W).
+        decoy: images of a third person to resemble; the same tensor as ``reference`` without such a person.
+        same: bool (N,), genuine pair or not.
+        fold: int64 (N,).
+        index: int64 (N,), global pair numbers, on which noise and thresholds depend.
     """
 
     probe: Images
@@ -60,7 +66,7 @@ def load_images(stack: ImageStack, rows: np.ndarray, device: torch.device | str 
     return images.to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
-# The flag that a remark on the faces raises, where it concerns what is measured.
+# Remark on a data set -> the flag that it raises, for remarks that affect measurements.
 REMARK_FLAGS = {
     "images_unreadable": "images_left_out",
     "images_of_other_formats": "images_left_out",
@@ -72,9 +78,9 @@ REMARK_FLAGS = {
 
 
 def remark_flags(remarks: Mapping[str, int], pairs: int) -> list[str]:
-    """The flags that the ``remarks`` on a set of so many ``pairs`` raise, each once.
+    """The flags that ``remarks`` on a set of ``pairs`` pairs raise, each once.
 
-    A few pairs of one image change no figure, and CFP's own list has 3 among 7,000: more than 1 % of them flag it.
+    Pairs of an image with itself raise a flag above 1 %: CFP's list has 3 of 7,000, which change no number.
     """
     least = {"pairs_of_one_image": pairs // 100}
     raised = (flag for name, flag in REMARK_FLAGS.items() if remarks.get(name, 0) > least.get(name, 0))
@@ -83,18 +89,18 @@ def remark_flags(remarks: Mapping[str, int], pairs: int) -> list[str]:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs over a memory-mapped stack of images; what a dataset option opens to.
+    """Pairs over a memory-mapped stack of images; a dataset option opens to it.
 
     images:   uint8 (M, H, W, 3), RGB, aligned; usually a ``numpy.memmap``.
     probe, reference, decoy: int64 (N,), rows of ``images``.
     same:     bool (N,), genuine pair or not.
     fold:     int64 (N,), official fold of the pair.
-    identity: int64 (M,), person of each image, -1 where the source does not say.
+    identity: int64 (M,), person of each image, -1 if the source does not say.
     attacked: int64 (A,), sorted pair numbers to attack; calibration always uses all N pairs.
     digest:   SHA-256 over images and pair lists (not over ``attacked``).
-    people:   who is in it, as ``person_key`` names them; empty where the source does not say.
-    remarks:  what of the source was left out, altered or odd, each with how often, such as ``pairs_left_out``; the
-              record has them. ``REMARK_FLAGS`` says which of them flag it.
+    people:   the people in the set, as ``person_key`` names them; empty if the source does not say.
+    remarks:  how often the source was incomplete, altered or odd, by name, such as ``pairs_left_out``; kept in the
+              record. ``REMARK_FLAGS`` lists those that raise a flag.
     """
 
     name: str
@@ -131,7 +137,7 @@ class PairSet:
 
 @dataclass(frozen=True)
 class UserSet:
-    """Users and the photos that they publish, for ``protocol=cloaking``; what its dataset options open to.
+    """Users and the photos that they publish, for ``protocol=cloaking``; its dataset options open to it.
 
     images:   uint8 (M, H, W, 3), RGB, aligned, ordered by user; usually a ``numpy.memmap``.
     identity: int64 (M,), user of each photo, numbered from 0.
@@ -183,7 +189,7 @@ TestSet = PairSet | UserSet  # what a cell evaluates
 class FaceSet:
     """Faces by identity, for fitting defenses and training recognizers. Fields as in ``PairSet``.
 
-    people: each identity as ``person_key`` names it, by which overlap with a test set is detected.
+    people: each identity as ``person_key`` names it; overlap with a test set is detected by these names.
     """
 
     name: str
@@ -199,14 +205,14 @@ class FaceSet:
 
 
 def person_key(source: str, person: str) -> str:
-    """What a person is called in every set: the name in plain letters, or the number with its ``source``."""
+    """The name of a person across sets: in plain lower-case letters, or the number with its ``source``."""
     if not any(letter.isalpha() for letter in person):
         return f"{source}/{person}"
     return " ".join("".join(letter if letter.isalnum() else " " for letter in person.casefold()).split())
 
 
 class PairSource(Protocol):
-    """A dataset option: knows where its files are and opens them, decoding once into ``cache``."""
+    """A dataset option for verification: opens pairs, decoding once into ``cache``."""
 
     @property
     def name(self) -> str: ...
@@ -224,7 +230,7 @@ class UserSource(Protocol):
 
 
 class FaceSource(Protocol):
-    """An identity-folder option for fitting."""
+    """An identities option: opens faces by identity, for fitting and training."""
 
     @property
     def name(self) -> str: ...

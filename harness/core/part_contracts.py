@@ -1,7 +1,7 @@
-"""Whether a part (an attack, a defense, a recognizer, ...) keeps its contract; all breaches in one error.
+"""Checks that a part (an attack, a defense, a recognizer, ...) keeps its contract; one error lists all breaches.
 
-The contracts are the Protocols of ``contracts`` and its neighbours, so nothing is listed twice. A part is looked at
-before anything runs, and again where it answers: the result of an attack, embeddings, scores.
+The contracts are the Protocols of ``contracts`` and its neighbours, so nothing is listed twice. A part is checked
+before anything runs, and so are its results: those of an attack, embeddings, scores.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from frbench.harness.core.face_data import FaceSet, ImageStack, PairSet, TestSet
 
 _ABSENT = object()
 _PLAIN = (bool, str, int, float)
-_UNIT = 1e-2  # how far from 1 the length of an embedding may be, for half precision's sake
+_UNIT = 1e-2  # tolerance of the length of a unit embedding, for half precision
 
 
 def check_part(part: object, contracts: Sequence[type], where: str) -> None:
     """Raises FrbenchError: ``part`` (an object or a class) keeps none of the ``contracts``. Lists all breaches.
 
-    Also looks at the parts inside, by the Protocols that the fields of a dataclass are annotated with.
+    Also checks the parts inside a dataclass, by the Protocols that its fields are annotated with.
     """
     found = {contract: list(_breaches(part, contract)) for contract in contracts}
     if found:

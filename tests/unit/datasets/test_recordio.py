@@ -142,15 +142,15 @@ def test_the_digest_is_of_images_and_people_and_not_of_where_they_lie(tmp_path: 
     assert len(found) == 3
 
 
-def test_the_file_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = insightface(tmp_path / "train.rec")
     first = opened(path)
-    monkeypatch.setattr("frbench.datasets.recordio._looked_through", None)
+    monkeypatch.setattr("frbench.datasets.recordio._scanned", None)
     again = opened(path)
     assert again.digest == first.digest and again.people == first.people
     monkeypatch.undo()
     write(path, {0: record(1.0, IMAGES[0])})
-    assert len(opened(path).images) == 1, "another file is looked through anew"
+    assert len(opened(path).images) == 1, "another file is scanned again"
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
