@@ -15,6 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness.config import auto_preprocessing
 from frbench.harness.config.cell_labels import FACES
 from frbench.harness.config.checks import TOP_LEVEL, check_fields, check_names, check_targets, check_values
+from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.contracts import (
     Attack,
     Budget,
@@ -29,7 +30,6 @@ from frbench.harness.core.contracts import (
 from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.face_data import FaceSource, PairSource, UserSource
 from frbench.harness.core.part_contracts import check_part
-from frbench.harness.core.ratios import with_numbers
 from frbench.harness.core.verifiers import Comparer, compares, lifted
 from frbench.harness.evaluation.cell import EvaluationProtocol
 from frbench.harness.photo_cloaking.cloaker import Cloaker

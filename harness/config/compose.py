@@ -22,8 +22,9 @@ from frbench.harness.config.conf_files import composed, leaves, packaged
 from frbench.harness.config.hydra_errors import explained, one_line, unknown_name
 from frbench.harness.config.number_hints import flattened
 from frbench.harness.config.overrides import CONF, own_folder, prepared, tidied
+from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.errors import ConfigError, FrbenchError
-from frbench.harness.core.ratios import as_number, is_number, with_numbers
+from frbench.harness.core.ratios import as_number, is_number
 
 
 def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:

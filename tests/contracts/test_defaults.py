@@ -17,7 +17,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from frbench.harness.config.conf_files import known_options, packaged
-from frbench.harness.core.ratios import with_numbers
+from frbench.harness.config.ratio_values import with_numbers
 
 NEUTRAL = {  # values that change nothing, beside null, false, 0 and empty ones
     "TorchRecognizer": {"std": 1.0},  # with a mean of 0: images are not normalised

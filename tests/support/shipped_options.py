@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 import frbench.conf
 from frbench.harness.config import auto_preprocessing, build
-from frbench.harness.core.ratios import with_numbers
+from frbench.harness.config.ratio_values import with_numbers
 
 CONF = Path(frbench.conf.__file__).parent
 

@@ -9,8 +9,9 @@ import pytest
 
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.domains import NonNegativeInt, OpenFraction, PixelChange
-from frbench.harness.core.ratios import as_number, with_numbers
+from frbench.harness.core.ratios import as_number
 
 
 @dataclass(frozen=True)
