@@ -85,11 +85,11 @@ def _person(name: str) -> str:
 
 
 def _warn(root: Path, remarks: dict[str, int]) -> None:
-    told = {
+    words_of = {
         "images_outside_people": "images in no person's folder",
         "images_of_other_formats": "images of formats that are not read, such as HEIC or GIF",
         "people_without_images": "folders without an image that can be read",
     }
-    parts = [f"{count} {words}" for name, words in told.items() if (count := remarks.get(name, 0))]
+    parts = [f"{count} {words}" for name, words in words_of.items() if (count := remarks.get(name, 0))]
     if parts:
         warn_once(f"{root}: {', '.join(parts)} are left out")
