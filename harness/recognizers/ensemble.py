@@ -1,4 +1,4 @@
-"""Several recognizers as one, for transfer from all of them: its cosine is the mean of theirs."""
+"""An ensemble of recognizers as one, whose cosine is the mean of theirs, for transfer attacks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EnsembleRecognizer:
 
     @property
     def trained_on(self) -> np.ndarray:
-        """Of all members, as far as they say; see ``trained_people.training_identities``."""
+        """Training identities of all members; see ``training_identities``."""
         return np.concatenate([training_identities(member) for member in self._several])
 
     def embed(self, images: Images) -> Embeddings:
@@ -63,7 +63,7 @@ class EnsembleRecognizer:
 
     @cached_property
     def _several(self) -> list[Recognizer]:
-        """The members, looked at once."""
+        """The members, checked once."""
         if len(self.members) < 2:
             raise ConfigError(
                 f"an ensemble has {len(self.members)} members and needs two or more; add to the command line, for a "

@@ -1,4 +1,4 @@
-"""A recognizer that looks at each image and at its mirror image, as InsightFace's verification and LowKey do."""
+"""A recognizer that sums the embeddings of each image and its mirror image, as InsightFace and LowKey do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FlipAveraged:
 
     @property
     def trained_on(self) -> np.ndarray:
-        """As far as the recognizer says; see ``trained_people.training_identities``."""
+        """Training identities of the recognizer inside; see ``training_identities``."""
         return training_identities(self._inner)
 
     def embed(self, images: Images) -> Embeddings:

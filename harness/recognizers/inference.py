@@ -1,4 +1,4 @@
-"""Making a network ready for attack: frozen, folded, channels-last, in small batches on a CPU."""
+"""Preparation of a network for attacks: frozen, folded, channels-last, in small batches on a CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU_BATCH, CPU_LEAST = 12, 4
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """``auto`` is CUDA, else Apple's MPS, else the CPU; anything else is taken at its word and checked."""
+    """The device ``name``, checked; ``auto`` is CUDA, else Apple's MPS, else the CPU."""
     if str(name) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -89,7 +89,7 @@ def _simplified(network: nn.Module, size: tuple[int, int]) -> nn.Module:
 
 
 class Prepared(ABC):
-    """What recognizers with a network at hand have in common: it is prepared for attack on first use."""
+    """The base of recognizers with a PyTorch network, which is prepared for attacks on first use."""
 
     differentiable = True
 
@@ -103,15 +103,15 @@ class Prepared(ABC):
 
     @abstractmethod
     def as_shipped(self) -> nn.Module:
-        """Preprocessed images to raw embeddings: unprepared, in evaluation mode, on the CPU. Loaded anew each time."""
+        """The unprepared network, loaded anew: preprocessed images to raw embeddings, in evaluation mode on the CPU."""
 
     def module(self) -> nn.Module:
-        """A copy of its own to train: images in [0, 1] to raw embeddings. Unfolded, on the recognizer's device."""
+        """A copy to train, unfolded, on the recognizer's device: images in [0, 1] to raw embeddings."""
         return NetworkWithPreprocessing(self.preprocessing, self.as_shipped()).to(resolve_device(self.device))
 
     @cached_property
     def network(self) -> nn.Module:
-        """The prepared network: takes preprocessed images, gives raw embeddings."""
+        """The prepared network: preprocessed images to raw embeddings."""
         with torch.inference_mode(False):  # kept: weights made in inference mode could never give a gradient
             return prepare(self.as_shipped(), resolve_device(self.device), self.preprocessing.height_width)
 
@@ -120,6 +120,6 @@ class Prepared(ABC):
         return unit_length(self.raw(images))
 
     def raw(self, images: Images) -> Tensor:
-        """The same before they are brought to unit length, float32 (N, D)."""
+        """Embeddings float32 (N, D) before normalization to unit length."""
         inputs = self.preprocessing(images.to(resolve_device(self.device)))
         return cast(Tensor, self.network(inputs.contiguous(memory_format=torch.channels_last)))

@@ -1,4 +1,4 @@
-"""Networks without weights, to be trained, and what training leaves of them."""
+"""Architectures: networks with initial weights, and loading the weights of a trained artifact into them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from frbench.harness.recognizers.trainable import NetworkWithPreprocessing
 
 @dataclass(frozen=True)
 class Architecture:
-    """``make`` makes the network (N, 3, H, W) -> (N, D), without arguments; the rest as in ``Preprocessing``."""
+    """A network and the preprocessing of its input.
+
+    Args:
+        make: Makes the network (N, 3, H, W) -> (N, D), without arguments.
+        mean, std, scale, size, bgr: See ``Preprocessing``.
+    """
 
     identity = "recognizer.initialized"
     version = 1
@@ -37,12 +42,12 @@ class Architecture:
         return Preprocessing(self.mean, self.std, self.scale, self.size, self.bgr)
 
     def module(self, seed: int) -> NetworkWithPreprocessing:
-        """Images in [0, 1] to raw embeddings, on the CPU; the weights are a function of ``seed`` alone."""
+        """The network from images in [0, 1] to raw embeddings, on the CPU, with weights determined by ``seed``."""
         with drawing(seed):
             return NetworkWithPreprocessing(self.preprocessing, self.make())
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the embeddings beside the weights."""
+        """All that determines the embeddings except the weights."""
         return {"architecture": architecture_facts(self.make), "preprocessing": self.preprocessing.facts()}
 
 
@@ -67,7 +72,7 @@ def architecture_of(recognizer: object) -> Architecture | None:
 
 @contextmanager
 def drawing(seed: int) -> Iterator[None]:
-    """PyTorch draws on the CPU from ``seed``; afterwards it goes on as if nothing had been drawn."""
+    """Seed PyTorch's CPU generator, and restore its state afterwards."""
     before = torch.random.get_rng_state()
     torch.random.default_generator.manual_seed(seed)
     try:
@@ -77,19 +82,19 @@ def drawing(seed: int) -> Iterator[None]:
 
 
 def seed_of(*numbers: int) -> int:
-    """One seed of several numbers, of 63 bits."""
+    """One seed of 63 bits from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def bare(module: nn.Module) -> nn.Module:
-    """The network without its preprocessing, as weight files have it."""
+    """The network without its preprocessing, as in weight files."""
     return module.network if isinstance(module, NetworkWithPreprocessing) else module
 
 
 def reinitialize_last_layer(module: nn.Module, seed: int) -> None:
-    """Draw the last linear layer or convolution, and the normalisation that follows it, anew from ``seed``.
+    """Reinitialize the last linear layer or convolution, and the normalization after it, from ``seed``.
 
-    Raises FrbenchError: the network has no such layer.
+    Raises ConfigError: the network has no such layer.
     """
     layers = list(module.modules())
     ends = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear | nn.Conv2d)]

@@ -1,4 +1,4 @@
-"""ONNX files as people bring them: what a graph takes and gives, and repairs of what exporters got wrong."""
+"""Reading of ONNX files: inputs and outputs of the graph, and repairs of exporters' mistakes."""
 
 from __future__ import annotations
 

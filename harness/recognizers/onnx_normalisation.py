@@ -1,4 +1,4 @@
-"""The normalisation that an ONNX graph applies to its own input, found by what its first operators do."""
+"""The normalization that an ONNX graph applies to its own input, read from its first operators."""
 
 from __future__ import annotations
 

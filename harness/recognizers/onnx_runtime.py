@@ -1,4 +1,4 @@
-"""ONNX recognizers as black boxes, run by onnxruntime; and which of its providers really runs them."""
+"""ONNX recognizers as black boxes, run by onnxruntime with a checked execution provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that give more than an embedding, such as (feature, norm): which of their outputs is taken."""
+"""Selection of the embedding among several outputs of a network, such as (feature, norm)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.errors import ConfigError, shortened, warn_once
 
-_IMAGES = 2  # of the batch that outputs are looked at with
+_IMAGES = 2  # in the batch that inspects the outputs
 
 
 class OneOutput(nn.Module):

@@ -1,4 +1,4 @@
-"""What happens to an image between the project's [0, 1] RGB and the numbers that a network was trained on."""
+"""Preprocessing of images, RGB in [0, 1], to the input that a network was trained on."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _listed(value: float | Sequence[float]) -> Sequence[float]:
 
 
 def check_images(images: Images) -> None:
-    """Refuse what is not a batch of RGB images; the range is the caller's business (it costs a pass)."""
+    """Raises FrbenchError: ``images`` is not a batch of RGB images; their range is not checked."""
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise FrbenchError(
             f"a recognizer was given {images.dtype} of shape {tuple(images.shape)}: "

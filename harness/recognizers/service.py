@@ -1,4 +1,4 @@
-"""A face-compare service over HTTP as a recognizer: pictures go out in 8 bits, and only a similarity comes back."""
+"""A face-compare service over HTTP as a recognizer: it takes 8-bit images and returns only a similarity."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CompareService:
         version_path of the answer to a first, gray pair says so; without both, the URL stands for it.
     random: whether the service answers the same question differently each time.
     timeout_s, retries, requests_per_second, concurrency: see ``HttpClient``.
-    min_clean_accuracy: least clean accuracy in per cent; see ``preflight``.
+    min_clean_accuracy: least clean accuracy in per cent; see ``accuracy_check``.
     """
 
     identity = "recognizer.compare_service"
@@ -93,7 +93,7 @@ class CompareService:
         return hashlib.sha256(json.dumps(self.fingerprint(), sort_keys=True).encode()).hexdigest()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What scores depend on; not the address where a version is known, nor how requests are paced."""
+        """All that determines the scores: not the URL where the version is known, nor the request rate."""
         reading = {"score_path": self.score_path, "scale": self.score_scale, "offset": self.score_offset}
         return {"service": self._identity, "image_format": self.image_format, "random": self.random, **reading}
 
@@ -138,7 +138,7 @@ class CompareService:
         return client.post(data=beside, files=named)
 
     def _at(self, path: str, answer: Any) -> Any:
-        """What stands at ``path`` in an answer."""
+        """The value at ``path`` of an answer."""
         found = answer
         for key in path.split("."):
             try:

@@ -1,4 +1,4 @@
-"""The entries of a checkpoint that belong to a network, whatever the file wraps them in, and loading them strictly."""
+"""Strict loading of checkpoints, whatever mapping or prefix wraps the state dict of the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognizers whose network can be had, to be trained further."""
+"""Recognizers that expose a trainable network."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from frbench.harness.recognizers.preprocessing import Preprocessing
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A recognizer that shows its network: ``module`` is a new copy of it, from images in [0, 1] to raw embeddings."""
+    """A recognizer with a trainable network; ``module`` copies it, from images in [0, 1] to raw embeddings."""
 
     def module(self) -> nn.Module: ...
 
 
 @runtime_checkable
 class ReplacesRecognizer(Protocol):
-    """A defense that puts another recognizer in the place of one, made of it, and does nothing else."""
+    """A defense that only replaces the recognizer by another one, derived from it."""
 
     def replace_recognizer(self, recognizer: Recognizer) -> Recognizer: ...
 
@@ -39,17 +39,17 @@ class NetworkWithPreprocessing(nn.Module):
 
 
 def network_of(recognizer: Recognizer) -> nn.Module:
-    """A copy of the recognizer's network. Raises Refused: it shows none."""
+    """A copy of the recognizer's network. Raises Refused: it exposes none."""
     inner = recognizer.recognizer if isinstance(recognizer, Metered) else recognizer
     if not isinstance(inner, Trainable):
         raise Refused(
             f"{inner.name} shows no network that could be trained further; take a recognizer from a PyTorch or a "
             "differentiable ONNX file"
         )
-    with torch.random.fork_rng(devices=[]):  # the weights that it is born with are drawn, and then overwritten
+    with torch.random.fork_rng(devices=[]):  # initial weights are random, then overwritten
         return inner.module()
 
 
 def counting_as(recognizer: Recognizer, other: Recognizer) -> Recognizer:
-    """``other``, its images counted where those of ``recognizer`` are."""
+    """``other``, with its images counted in the meter of ``recognizer``."""
     return Metered(other, recognizer.meter) if isinstance(recognizer, Metered) else other

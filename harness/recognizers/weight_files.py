@@ -1,4 +1,4 @@
-"""Finding, identifying and reading weight files. Nothing here runs code that a file brings along."""
+"""Finding and reading weight files, without running code that they contain."""
 
 from __future__ import annotations
 

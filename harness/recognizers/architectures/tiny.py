@@ -1,4 +1,4 @@
-"""A small face embedder, so that demonstrations and tests of attacks are quick on any machine."""
+"""A small face recognition network for demonstrations and tests on any machine."""
 
 from __future__ import annotations
 
