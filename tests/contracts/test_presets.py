@@ -1,4 +1,4 @@
-"""The published constants of PIN, AIS and PuFace, as the presets have them (specs/pin_ais 3.3 and 4.4)."""
+"""The published constants of PIN, AIS and PuFace, as the presets have them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_that_paper_presets_list_what_differs_from_the_authors_code() -> None:
 
 
 def test_that_puface_in_full_has_the_settings_of_the_development_code(made: Callable[..., Any]) -> None:
-    """Specs/cloaks_puface 5.2; the number of photos is ours, and so are natural photos and clipping (5.4)."""
+    """Except for the number of photos, the fraction of clean photos and clipping, which are ours."""
     recipe = made("defense", "puface_full").recipe
     assert sum(each.numel() for each in recipe.network().parameters()) == 1_037_507
     assert recipe.amplification == Amplification(5, "forward", 0.2) and recipe.feature_weight == 20

@@ -1,4 +1,4 @@
-"""The benchmark script: every contender attacks, and the figures it writes are ratios of what it timed."""
+"""The benchmark of a PGD step: every contender attacks, and ratios are those of the recorded times."""
 
 from __future__ import annotations
 

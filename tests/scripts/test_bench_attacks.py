@@ -1,4 +1,4 @@
-"""The races against the libraries: all attack the same pairs, one judge decides, and memory is measured apart."""
+"""The benchmark of attacks: common pairs, a common judge, and memory measured in a subprocess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of cloaks: both ways make the same images, and its table has a line for each."""
+"""The benchmark of cloaks: both implementations make the same images, and the table has a row for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of PIN and AIS: both ways compute the same, and the originals' way holds copies of the basis."""
+"""The benchmark of PIN and AIS: both implementations agree, and the original one holds copies of the basis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of training runs, and its entrants do the work that they are named for."""
+"""The benchmark of training: the entrants do the work that their names state."""
 
 from __future__ import annotations
 

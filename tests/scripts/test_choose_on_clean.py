@@ -1,4 +1,4 @@
-"""``scripts/choose_on_clean.py``: an option chosen on clean faces of people held out from the fit."""
+"""``scripts/choose_on_clean.py``: clean accuracy on people held out from the fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scripts/figure_purifiers.py``: which cells enter the README's figure, and that it is drawn from a store."""
+"""``scripts/figure_purifiers.py``: the cells of the README's figure, and drawing it from a store."""
 
 from __future__ import annotations
 

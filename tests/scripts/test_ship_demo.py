@@ -1,4 +1,4 @@
-"""``scripts/ship_demo.py``: what is shipped comes from the recipes of ``frbench fit``."""
+"""``scripts/ship_demo.py``: the shipped weights come from the recipes of ``frbench fit``."""
 
 from __future__ import annotations
 

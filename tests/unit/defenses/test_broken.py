@@ -1,4 +1,4 @@
-"""The zoo of broken defenses: each keeps clean decisions, hides its gradient as it says, and protects from nothing.
+"""The broken defenses: each keeps clean decisions, masks its gradient as documented, and does not protect.
 
 They live in ``conf/defense/broken/`` and not beside the defenses, because they keep none of their promises: the
 contract tests of defenses, which read ``conf/defense/*.yaml``, leave them out. Attacks here are on rendered faces and

@@ -1,4 +1,4 @@
-"""Ensembles as defenses: trained ones and recognizers at hand, the attacker behind them, and what is refused."""
+"""Ensemble defenses: trained and given members, adaptive attackers, and refused combinations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controls of PIN and AIS against closed forms, brute force, scipy and scikit-learn."""
+"""The baselines of PIN and AIS against closed forms, brute force, scipy and scikit-learn."""
 
 from __future__ import annotations
 

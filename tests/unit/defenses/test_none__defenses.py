@@ -1,4 +1,4 @@
-"""Classic defenses against somebody else's numbers, and their stand-ins against the real thing."""
+"""Input transformations against other implementations, and their relaxations against the real transformation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amplified cloaks: both readings of k, clipping, mixtures, and the share of photos left natural."""
+"""Amplified cloaks: both directions, clipping, mixtures, and the fraction of clean photos."""
 
 from __future__ import annotations
 

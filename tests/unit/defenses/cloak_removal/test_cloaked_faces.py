@@ -1,4 +1,4 @@
-"""Cloaks to learn from: one maker or a mixture, the same photo to the same maker, interruption, and refusals."""
+"""Cloaked training photos: makers, their assignment, resuming after an interruption, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PuFace on small faces: its cloaks, made once and shared; people kept apart; what it descends; what it learns."""
+"""PuFace on small faces: shared cloaks, split of people, loss, and what it learns."""
 
 from __future__ import annotations
 

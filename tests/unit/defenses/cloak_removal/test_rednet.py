@@ -1,4 +1,4 @@
-"""RED-Net: its size, where its skips go, and that it begins as the identity."""
+"""RED-Net: number of parameters, skip connections, and the initial identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An extractor that was taught cloaks: it learns who is shown, cloaked or not, and takes the old one's place."""
+"""The robust extractor: it recognises people with and without cloaks, and replaces the recognizer."""
 
 from __future__ import annotations
 

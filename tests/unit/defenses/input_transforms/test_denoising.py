@@ -1,4 +1,4 @@
-"""Classic denoisers: each takes noise away, image by image, and a missing library is told with its extra."""
+"""Classical denoisers: noise falls, images are independent, and a missing library is a one-line error."""
 
 from __future__ import annotations
 

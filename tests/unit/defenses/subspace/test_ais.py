@@ -1,4 +1,4 @@
-"""AIS: its memory, its costs, its two phases (specs/pin_ais 4 and 11)."""
+"""AIS: memory, costs and the two training phases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eigenfaces against scikit-learn's, and the projection on them against linear algebra written out."""
+"""Eigenfaces against scikit-learn, and projections against plain linear algebra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mask costs, against images worked out through a basis, all masks listed, and gradients by autograd."""
+"""Mask costs against explicit projections, enumeration of all masks, and gradients by autograd."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Toy:
         return cost.evaluate(masks, self.clean, self.attacked, self.residual, D)
 
     def through_images(self, cost: MaskCost, masks: Tensor) -> Tensor:
-        """R = |mu + E diag(s) E^T (x_n - mu) - x|^2 + sparsity * |s|, pixel by pixel (specs/pin_ais 3.2)."""
+        """R = |mu + E diag(s) E^T (x_n - mu) - x|^2 + sparsity * |s|, pixel by pixel, as in the code of PIN."""
         rows = [
             [
                 (self.mean + self.basis @ torch.diag(s) @ self.basis.T @ (noisy - self.mean) - face).square()
@@ -91,7 +91,7 @@ def test_a_sum_at_one_sparsity_is_a_mean_at_that_sparsity_by_the_pixel(toy: Toy)
 
 
 def test_the_published_sparsity_asks_for_188_in_squared_coefficients_before_it_keeps_one() -> None:
-    """The scale warning of specs/pin_ais 3.2: 0.015 * 112 * 112."""
+    """The threshold is 0.015 * 112 * 112 = 188.2."""
     clean = torch.tensor([[188.0, 188.3]]).sqrt()
     assert MaskCost(0.015).oracle(clean, clean, 112 * 112).tolist() == [[False, True]]
 
@@ -135,7 +135,7 @@ def test_in_the_mean_over_everything_that_can_be_drawn_reinforce_is_the_gradient
 
 @pytest.mark.parametrize("baseline", ["batch", "image", "others"])
 def test_with_many_draws_reinforce_is_the_gradient_of_the_closed_form(baseline: str, toy: Toy) -> None:
-    """D = 40, N = 6, 200,000 masks an image: to 1e-4, as specs/pin_ais 11.3 asks, and to 3 % of its length."""
+    """D = 40, N = 6, 200,000 masks per image: within 1e-4, and within 3 % of the norm."""
     cost, count = MaskCost(0.01, "mean"), 200_000
     logits = toy.logits.clone().requires_grad_()
     masks = sample_masks(logits, count, torch.Generator().manual_seed(0)).double()

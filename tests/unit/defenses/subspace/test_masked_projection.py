@@ -1,4 +1,4 @@
-"""The purifier of PIN and AIS and its stand-ins: what each shows forward, and what each lets through backward."""
+"""The masked projection of PIN and AIS and its relaxations: forward values and gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that choose: published sizes to the last parameter, shapes, ranges, and each face judged alone."""
+"""The selector networks: published numbers of parameters, shapes, ranges, and independence of the faces in a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from frbench.defenses.subspace.networks import Denoiser, Encoder, SelectionHead
 
-# specs/pin_ais 3.1: (inside, outside) of the eight blocks of the encoder, two by two with strides 2 and 1.
+# Code of PIN: (input, output) channels of the eight blocks of the encoder, two by two with strides 2 and 1.
 BLOCKS = [(64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
 
 

@@ -1,4 +1,4 @@
-"""PIN: what its selector learns, against the oracle that the closed form gives, and what its artifact holds."""
+"""PIN: the selector against the closed-form oracle, and the contents of its artifact."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def expected_cost(workshop: ArtifactBuilder, recipe: PinRecipe, artifact: Fitted
 def test_trained_on_clean_faces_it_becomes_the_threshold_oracle(
     estimator: str, rate: float, init_from_oracle: bool, workshop: ArtifactBuilder
 ) -> None:
-    """specs/pin_ais 11.5. No fixed mask comes near: the choice is the image's."""
+    """No fixed mask comes near, since the best mask depends on the image."""
     schedule = replace(RECIPE.schedule, lr=rate)
     recipe = replace(RECIPE, estimator=estimator, init_from_oracle=init_from_oracle, schedule=schedule)
     artifact = workshop.artifact(recipe)
