@@ -112,7 +112,7 @@ def test_that_missing_libraries_are_listed(
     assert script.markdown(result).count("| not installed |") == 3
 
 
-def test_that_too_few_pairs_are_told_in_one_line(script: ModuleType, pair_set: Callable) -> None:
+def test_that_too_few_pairs_are_a_one_line_error(script: ModuleType, pair_set: Callable) -> None:
     pairs = pair_set()
     assert [len(task.pairs) for task in script.tasks(pairs, 20)] == [20, 20]
     with pytest.raises(FrbenchError, match="use fewer") as told:

@@ -107,6 +107,6 @@ def test_that_a_bar_is_met_from_its_limit_on_alone(script: ModuleType) -> None:
     assert [bar["met"] for bar in script.bars({"title": "race", "rows": rows})] == [False, False, True]
 
 
-def test_that_an_unknown_race_is_told_in_one_line(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_an_unknown_race_is_a_one_line_error(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--races", "tortoise"]) == 2
     assert "--races=tortoise" in capsys.readouterr().err

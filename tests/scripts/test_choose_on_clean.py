@@ -41,7 +41,7 @@ def test_that_nobody_is_both_fitted_on_and_measured(script: ModuleType, tmp_path
     assert len(fit.images) + len(held.images) == 20
 
 
-def test_that_a_misspelt_option_is_told_in_one_line_before_any_fit(
+def test_that_a_misspelt_option_is_a_one_line_error_before_any_fit(
     script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert script.main(["sparsty", "1e-6", f"paths.results={tmp_path}", *SMALL]) == 2
@@ -50,7 +50,7 @@ def test_that_a_misspelt_option_is_told_in_one_line_before_any_fit(
     assert not (tmp_path / "artifacts").exists()
 
 
-def test_that_a_defense_without_a_fit_is_told_in_one_line(
+def test_that_a_defense_without_a_fit_is_a_one_line_error(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script.main(["quality", "50", "defense=jpeg", *SMALL]) == 2

@@ -87,7 +87,7 @@ def test_that_the_figure_is_drawn_from_the_cells_of_most_pairs(
         assert picture.width > picture.height > 100
 
 
-def test_that_a_store_without_such_cells_is_told_in_one_line(
+def test_that_a_store_without_such_cells_is_a_one_line_error(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = SimpleNamespace(records=list, root="results")

@@ -266,7 +266,7 @@ def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 
 @pytest.mark.realdata
-def test_that_real_faces_are_told_apart_behind_each_of_them_and_attacks_are_misled(real: Stage) -> None:
+def test_that_each_keeps_clean_accuracy_on_real_faces_and_misleads_attacks(real: Stage) -> None:
     images, plain = real.attacked(real.bare), real.accuracy(real.bare)
     torch.manual_seed(0)
     for name in ZOO:

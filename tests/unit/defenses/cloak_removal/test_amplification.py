@@ -65,6 +65,6 @@ def test_what_is_drawn_comes_from_the_generator_alone() -> None:
     assert not torch.equal(drawn(mixture, 3), drawn(mixture, 4))
 
 
-def test_an_empty_mixture_is_told() -> None:
+def test_an_empty_mixture_is_an_error() -> None:
     with pytest.raises(FrbenchError, match="a number, or a list"):
         Amplification([])(PHOTOS, DELTA, chance())

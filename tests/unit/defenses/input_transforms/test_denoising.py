@@ -92,7 +92,7 @@ def test_defaults_are_those_of_the_development_code(
 
 
 @pytest.mark.parametrize(("denoiser", "missing"), [(Chambolle(), "skimage"), (Wavelet(), "pywt")])
-def test_a_missing_library_is_told_by_the_extra_that_brings_it(
+def test_a_missing_library_is_an_error_that_names_its_extra(
     denoiser: Denoiser, missing: str, noisy: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = builtins.__import__

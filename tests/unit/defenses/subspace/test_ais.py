@@ -168,9 +168,7 @@ def adversarial_learner(space: Eigenspace, recipe: AdversarialPhase, per_epoch: 
     return AdversarialLearner(*parts, recipe=recipe, artifact=Fitted("x", "", {}), per_epoch=per_epoch).train()
 
 
-def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_radius(
-    space: Eigenspace, faces: FaceSet
-) -> None:
+def test_that_the_training_attack_beats_random_signs_and_keeps_its_radius(space: Eigenspace, faces: FaceSet) -> None:
     images, rows, recipe = faces.load(np.arange(16)), torch.arange(16), adversarial_phase()
     made = adversarial_learner(space, recipe)
     attacked = made.perturb(images, rows, torch.Generator())
@@ -189,7 +187,7 @@ def test_that_the_rehearsed_attack_hurts_more_than_random_signs_and_keeps_its_ra
     assert not made.average.training, "one image's masks must not depend on the others"
 
 
-def test_that_the_average_lags_behind_and_has_no_gradient(space: Eigenspace) -> None:
+def test_that_the_ema_is_updated_every_few_steps_and_has_no_gradient(space: Eigenspace) -> None:
     made = adversarial_learner(space, adversarial_phase(ema_update_every=2, ema_decay=0.9))
     first = made.network.generator[0].weight.detach().clone()
     with torch.no_grad():
@@ -221,7 +219,7 @@ def test_that_attacked_images_leave_the_range_of_images_only_where_nothing_clamp
 
 
 @pytest.mark.parametrize(("within", "per_epoch"), [("epoch", 50), ("epoch", 41), ("epoch", 20), ("training", 50)])
-def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
+def test_that_the_ema_is_updated_at_the_steps_of_the_authors_code(
     within: str, per_epoch: int, space: Eigenspace
 ) -> None:
     """Their steps count from 0 in each epoch, and step 0 is none: 20 and 40 of 50, never in an epoch of 20."""
@@ -239,7 +237,7 @@ def test_that_the_average_learns_when_the_authors_loop_has_it_learn(
     assert learnt == (theirs if within == "epoch" else [19, 39, 59, 79, 99])
 
 
-def test_that_the_rehearsal_starts_from_the_warm_up_and_both_are_made_once(
+def test_that_the_adversarial_phase_starts_from_the_warm_up_and_both_are_fitted_once(
     faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, calls = ResultStore(tmp_path), []

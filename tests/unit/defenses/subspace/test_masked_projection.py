@@ -240,7 +240,7 @@ class OneDefense(SelectionDefense):
     option = "one"
 
 
-def test_the_stand_ins_of_a_defense_are_five_and_the_first_is_what_judges(
+def test_a_defense_has_five_relaxations_and_the_first_is_the_defense_itself(
     purifier: MaskedProjection, images: Images
 ) -> None:
     with pytest.raises(FrbenchError, match="defense=one is not fitted; run: frbench fit defense=one"):

@@ -111,7 +111,7 @@ def test_reinforce_lowers_the_expected_cost_too(baseline: str, workshop: Artifac
     assert costs[1] < 0.9 * costs[0]
 
 
-def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: ArtifactBuilder) -> None:
+def test_init_from_oracle_starts_at_the_frequency_of_the_oracle(workshop: ArtifactBuilder) -> None:
     """At twice the usual sparsity, for the lower half of the patterns: no face of theirs is worth keeping them."""
     nothing = replace(RECIPE, cost=MaskCost(0.02), schedule=replace(RECIPE.schedule, epochs=0))
     artifact = workshop.artifact(nothing)
@@ -124,7 +124,7 @@ def test_an_informed_selector_starts_from_the_oracles_frequency(workshop: Artifa
     assert (ignorant - 0.5).abs().max() < 0.05
 
 
-def test_a_start_is_never_beyond_two_per_cent_of_never_and_always() -> None:
+def test_initial_keep_probabilities_lie_within_two_per_cent_of_zero_and_one() -> None:
     network = PinNetwork(2, 4, 2, 3)
     initialise_head(network.head, torch.tensor([0.0, 0.3, 1.0]))
     assert torch.allclose(network.head.choice.bias.sigmoid(), torch.tensor([0.02, 0.3, 0.98]), atol=1e-6)
