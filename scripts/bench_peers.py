@@ -112,7 +112,7 @@ class Clocked:
         return self.recognizer.embed(images)
 
 
-Descend = Callable[[View, Task, int], Images]
+Descend = Callable[..., Images]  # view, task, steps; those of libraries also radius and step size
 
 
 @dataclass(frozen=True)
@@ -150,22 +150,22 @@ def ours(view: View, task: Task, steps: int) -> Images:
     return attack(view, task.pairs, task.goal, Linf(EPSILON)).images
 
 
-def torchattacks_pgd(view: View, task: Task, steps: int) -> Images:
-    attack = TorchAttack("PGD", {"alpha": STEP, "steps": steps, "random_start": False})
-    return attack(view, task.pairs, task.goal, Linf(EPSILON)).images
+def torchattacks_pgd(view: View, task: Task, steps: int, eps: float = EPSILON, step: float = STEP) -> Images:
+    attack = TorchAttack("PGD", {"alpha": step, "steps": steps, "random_start": False})
+    return attack(view, task.pairs, task.goal, Linf(eps)).images
 
 
-def foolbox_pgd(view: View, task: Task, steps: int) -> Images:
+def foolbox_pgd(view: View, task: Task, steps: int, eps: float = EPSILON, step: float = STEP) -> Images:
     import foolbox
 
     model = foolbox.PyTorchModel(two_classes(view, task), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP, steps=steps, random_start=False)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=step, steps=steps, random_start=False)
     criterion = foolbox.Misclassification(labels(task))
-    images: Images = attack.run(model, task.pairs.probe, criterion, epsilon=EPSILON)
+    images: Images = attack.run(model, task.pairs.probe, criterion, epsilon=eps)
     return images.detach()
 
 
-def art_pgd(view: View, task: Task, steps: int) -> Images:
+def art_pgd(view: View, task: Task, steps: int, eps: float = EPSILON, step: float = STEP) -> Images:
     from art.attacks.evasion import ProjectedGradientDescent
     from art.estimators.classification import PyTorchClassifier
 
@@ -178,7 +178,7 @@ def art_pgd(view: View, task: Task, steps: int) -> Images:
         device_type="cpu",
     )
     attack = ProjectedGradientDescent(
-        classifier, eps=EPSILON, eps_step=STEP, max_iter=steps, batch_size=len(task.pairs), verbose=False
+        classifier, eps=eps, eps_step=step, max_iter=steps, batch_size=len(task.pairs), verbose=False
     )
     return torch.from_numpy(attack.generate(task.pairs.probe.numpy(), labels(task).numpy()))
 

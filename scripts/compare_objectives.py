@@ -19,12 +19,12 @@ from itertools import product
 import torch
 from _common import compose_config, default_faces, open_pairs, run_script, torch_recognizer
 from bench import tasks
-from bench_peers import CLASSES, STRIDE, THRESHOLD, AsShipped, Task, labels, two_classes
-from torch import Tensor, nn
+from bench_peers import LIBRARIES, STRIDE, THRESHOLD, AsShipped, Descend, Task, labels, two_classes
+from torch import Tensor
 
 from frbench.attacks.apgd import Apgd
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
-from frbench.attacks.torchattacks import TorchAttack, seeded
+from frbench.attacks.torchattacks import seeded
 from frbench.harness.core.contracts import Images, View
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -41,9 +41,9 @@ def our_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
     return Apgd(steps=steps)(view, task.pairs, task.goal, Linf(eps)).images
 
 
-def torchattacks_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
-    attack = TorchAttack("PGD", {"alpha": STRIDE * eps / steps, "steps": steps, "random_start": False})
-    return attack(view, task.pairs, task.goal, Linf(eps)).images
+def library_pgd(attack: Descend) -> Make:
+    """PGD of a library with the step size ``STRIDE * eps / steps``."""
+    return lambda view, task, eps, steps: attack(view, task, steps, eps, STRIDE * eps / steps)
 
 
 def torchattacks_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
@@ -60,29 +60,9 @@ def torchattacks_apgd(view: View, task: Task, eps: float, steps: int) -> Images:
     return torch.cat(found)
 
 
-def foolbox_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
-    import foolbox
-
-    model = foolbox.PyTorchModel(two_classes(view, task), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=STRIDE * eps / steps, steps=steps, random_start=False)
-    images: Images = attack.run(model, task.pairs.probe, foolbox.Misclassification(labels(task)), epsilon=eps)
-    return images.detach()
-
-
-def art_pgd(view: View, task: Task, eps: float, steps: int) -> Images:
-    from art.attacks.evasion import ProjectedGradientDescent
-    from art.estimators.classification import PyTorchClassifier
-
-    shape, model = tuple(task.pairs.probe.shape[1:]), two_classes(view, task)
-    victim = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, CLASSES, clip_values=(0, 1), device_type="cpu")
-    options = {"max_iter": steps, "batch_size": len(task.pairs), "verbose": False}
-    attack = ProjectedGradientDescent(victim, eps=eps, eps_step=STRIDE * eps / steps, **options)
-    return torch.from_numpy(attack.generate(task.pairs.probe.numpy(), labels(task).numpy()))
-
-
 OUR_APGD = "frbench APGD"
 OURS: Mapping[str, Make] = {"frbench PGD": our_pgd, OUR_APGD: our_apgd}
-FIXED: Mapping[str, Make] = {"torchattacks": torchattacks_pgd, "foolbox": foolbox_pgd, "art": art_pgd}
+FIXED: Mapping[str, Make] = {name: library_pgd(attack) for name, attack in LIBRARIES.items()}
 
 
 def entrants(pairs: int, fewer: int) -> Iterator[tuple[int, Mapping[str, Make]]]:
