@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
 
 from frbench.harness.config import build
 from frbench.harness.core.errors import ConfigError, FrbenchError
@@ -38,9 +39,16 @@ def run_script(parser: argparse.ArgumentParser, run: Run, arguments: Sequence[st
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose the config of ``frbench run`` with ``overrides``."""
-    with initialize_config_module("frbench.conf", version_base="1.3"):
-        return build.plain(compose("run", list(overrides)))
+    """Compose the config of ``frbench run`` with ``overrides``.
+
+    Raises:
+        ConfigError: an override that does not exist or cannot be parsed.
+    """
+    try:
+        with initialize_config_module("frbench.conf", version_base="1.3"):
+            return build.plain(compose("run", list(overrides)))
+    except HydraException as error:
+        raise ConfigError(f"{str(error).splitlines()[0]} See: frbench options") from error
 
 
 def default_faces(overrides: Sequence[str] = REAL_FACES) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from _common import compose_config, default_faces, run_script
-from hydra.errors import HydraException
 
 from frbench.datasets.io.image_store import Stack
 from frbench.datasets.io.pair_lists import PairList, assemble
@@ -98,8 +97,8 @@ def measured(defense: Any, recognizer: Any, pairs: PairSet, device: torch.device
 def configured(words: Sequence[str]) -> dict[str, Any]:
     try:
         return compose_config(words)
-    except HydraException as error:
-        raise ConfigError(f"{words[-1]} cannot be set ({str(error).splitlines()[0]}); see: frbench options") from error
+    except ConfigError as error:
+        raise ConfigError(f"{words[-1]} cannot be set: {error}") from error
 
 
 def run(options: argparse.Namespace) -> None:
