@@ -1,4 +1,4 @@
-"""Domains of numeric options, as types: ``steps: PositiveInt`` says which values a field accepts.
+"""Domains of numeric options as annotated types, such as ``steps: PositiveInt``.
 
 ``check_fields`` in ``validation`` compares every field of every option with its annotation before anything runs. NaN
 and infinity are outside every domain. A field that takes any number says so too: ``AnyFloat``, ``AnyInt``. The

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes: for a file that is named as network weights and is something else."""
+"""File types by their first bytes, for error messages about files that are not network weights."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from typing import IO, Literal
 
 from frbench.harness.core.errors import shortened
 
-HEAD = 4096  # bytes that decide what a file is
+HEAD = 4096  # bytes that are read
 
 Form = Literal["PyTorch", "TorchScript", "safetensors", "ONNX"]
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """``name`` completes "FILE is ...", ``remedy`` says what to do next. ``form``: its format, if it is of weights."""
+    """The type of a file.
+
+    Attributes:
+        name: completes the sentence "FILE is ...".
+        remedy: what to do next.
+        form: format of the weights, or None.
+    """
 
     name: str
     remedy: str
     form: Form | None = None
 
 
-_AGAIN = "copy or download the file again; it was cut short on its way"
+_AGAIN = "copy or download the file again; it is incomplete"
 _EXPORT = "save network.state_dict() with torch.save or safetensors, or export the network as ONNX"
 _GIVE = "give the path of the network's weights"
 _UNPACK = "unpack it, and give the path of the file inside"
 
-# How a file begins -> what it is. The first that fits counts, so longer beginnings stand before their own beginnings.
+# (offset, signature, name, remedy); the first match counts.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
@@ -61,10 +67,7 @@ _PAGES = ("<!doctype html", "<html", "<head", "<?xml")
 
 
 def kind_of(path: Path) -> FileKind | None:
-    """What ``path`` is; None where its first bytes are of no format known here.
-
-    Nothing of the file is run: pickles are looked through, never loaded.
-    """
+    """The type of the file ``path``; None if unknown. Pickles are scanned and never loaded."""
     with path.open("rb") as file:
         head = file.read(HEAD)
         if not head.strip(b"\0 \t\r\n"):
@@ -90,7 +93,7 @@ _SECOND_FIELDS = b"\x12\x1a\x22\x3a\x42"  # what follows ir_version in an ONNX f
 
 
 def _text(head: bytes) -> str | None:
-    """The beginning of a text file; None of anything else. Its last letter may be cut in two."""
+    """The beginning of a text file, without an incomplete last character; None for other files."""
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,7 +114,7 @@ def _text_kind(text: str) -> FileKind:
 
 
 def _archive(path: Path) -> FileKind:
-    """A ZIP archive: PyTorch's formats, several NumPy arrays, or anything else."""
+    """The type of a ZIP archive: a format of PyTorch, NumPy arrays, or another one."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -155,7 +158,7 @@ def _pickle(file: IO[bytes]) -> FileKind:
 
 
 def _foreign(file: IO[bytes]) -> Iterator[str]:
-    """The classes and functions that one pickle names and that make no tensors or plain containers."""
+    """Classes and functions in one pickle that are not tensors or plain containers."""
     texts = ["", ""]
     for code, argument, _ in pickletools.genops(file):
         if code.name in ("SHORT_BINUNICODE", "BINUNICODE"):
@@ -189,7 +192,7 @@ def _begins_as_safetensors(head: bytes) -> bool:
 
 
 def _safetensors(file: IO[bytes], size: int) -> FileKind | None:
-    """A safetensors file, whole or cut short: its header says how long it is."""
+    """A complete or truncated safetensors file, by the sizes in its header."""
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if 8 + length > size:

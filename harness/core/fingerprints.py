@@ -1,4 +1,4 @@
-"""Fingerprints of objects: the name and version of what they are, and their values. Never config text or source layout.
+"""Fingerprints of objects, from the declared name and version of their class and from their fields.
 
 A fingerprint is the SHA-256 of a canonical description. An object of frbench is described by the ``identity`` and
 ``version`` of its class and by its fields, recursively: moving a class, rewording a message or reformatting a file
@@ -44,7 +44,7 @@ class StandsFor(Protocol):
     def stands_for(self) -> object: ...
 
 
-# Weights and data of an own part are its fields' business; everything that decides what its code does counts.
+# Files that decide what the code of an own part does; weights and data are described by its fields.
 _SOURCE = {".py", ".pyx", ".so", ".pyd", ".c", ".cc", ".cpp", ".cu", ".h", ".json", ".yaml", ".yml", ".toml"}
 
 
@@ -55,13 +55,13 @@ def fingerprint(*objects: Any) -> str:
 
 
 def describe(value: Any) -> Any:
-    """``value`` as plain JSON data that is equal exactly when the value means the same."""
+    """``value`` as plain JSON data, equal if and only if the values are equivalent."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Path):
-        raise TypeError(f"a path has no place in a fingerprint: {value}")
+        raise TypeError(f"a fingerprint cannot contain a path, got {value}: use the digest of the file")
     if isinstance(value, torch.Tensor):
         return describe(value.detach().cpu().numpy())
     if isinstance(value, np.ndarray | np.generic):
@@ -87,7 +87,7 @@ def _describe_object(value: Any) -> Any:
 
 
 def implementation(maker: Any) -> dict[str, Any]:
-    """What code a class or a function stands for, as plain JSON data.
+    """Identity of the code of a class or function, as plain JSON data.
 
     A class of frbench: its declared identity and version, and those of the classes it extends. One of another package:
     its qualified name and ``package_digest``, beside the versions of what it extends of frbench.
@@ -112,15 +112,15 @@ def _declared(maker: Any) -> Iterator[tuple[str, int]]:
 
 
 def _declares(kind: Any) -> bool:
-    """Whether the class itself, not one that it extends, declares an identity; it may be a field's name elsewhere."""
+    """Whether the class itself, not a base class, declares an identity; elsewhere it may be the name of a field."""
     return isinstance(vars(kind).get("identity"), str)
 
 
 def hyperparameters(value: Any) -> Any:
-    """The fields of ``value`` as plain JSON data, to be read beside a result.
+    """The hyper-parameters of ``value`` as plain JSON data, for records.
 
-    Numbers, words, and lists, mappings and dataclasses of them; None for anything else and for what has a
-    fingerprint of its own.
+    Numbers, texts, and lists, mappings and dataclasses of them; None for other values and for objects with a
+    ``fingerprint`` method.
     """
     if isinstance(value, bool | int | float | str):
         return value
@@ -136,12 +136,13 @@ def hyperparameters(value: Any) -> Any:
 
 @cache
 def package_digest(module: str) -> str:
-    """What the top-level package of ``module`` contains: a SHA-256 of its source, or its installed version.
+    """SHA-256 of the source of the top-level package of ``module``, or the version of an installed package.
 
-    All files of an own package count, so that an edit of a helper is never missed; of a single file, those beside it
-    that it imports. An installed package does not change under its version, which stands for it.
+    All files of an own package count, so that an edit of a helper changes the digest; of a single file, also the
+    files beside it that it imports.
 
-    Raises TypeError: the module has no file.
+    Raises:
+        TypeError: the module has no file.
     """
     top = module.partition(".")[0]
     loaded = sys.modules.get(top) or sys.modules[module]

@@ -1,4 +1,4 @@
-"""Lists as text files: how they are encoded, and lines of LFW's pair lists."""
+"""Text files of lists: their encoding, and the lines of LFW's pair lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_list(path: Path) -> str:
 def lfw_pair(line: str) -> tuple[tuple[str, int], tuple[str, int]] | None:
     """(name, number) of the two images of a line ``name i j`` or ``name i name j``; None for any other line.
 
-    Names may hold blanks where tabs separate. Without tabs such a line is read if there is only one way to.
+    Names may contain blanks if tabs separate the columns; without tabs, only if the line is unambiguous.
     """
     if "\t" in line:
         return _of_parts([part.strip() for part in line.strip().split("\t")])
@@ -29,7 +29,7 @@ def lfw_pair(line: str) -> tuple[tuple[str, int], tuple[str, int]] | None:
 
 
 def _splits(words: list[str]) -> list[list[str]]:
-    """Every way in which words are three or four parts, of which names alone hold blanks."""
+    """All ways to join words into three or four columns where only names contain blanks."""
     one = [[" ".join(words[:-2]), *words[-2:]]]
     two = [
         [" ".join(words[:place]), words[place], " ".join(words[place + 1 : -1]), words[-1]]
@@ -47,5 +47,5 @@ def _of_parts(parts: list[str]) -> tuple[tuple[str, int], tuple[str, int]] | Non
 
 
 def lfw_image(person: str, number: int) -> str:
-    """``Ann/Ann_0001.jpg``: where LFW keeps an image."""
+    """Path of an image in LFW, such as ``Ann/Ann_0001.jpg``."""
     return f"{person}/{person}_{number:04d}.jpg"

@@ -1,7 +1,7 @@
-"""Whether a plain value of a config fits a type hint, and the hint in words.
+"""Validation of plain config values against type hints, and type hints in words.
 
-pydantic compares, strictly: no text is a number, no number is a switch, NaN and infinity are nowhere accepted. Lists
-stand for tuples, which YAML cannot write. Classes of objects are not looked into: no plain value is one of them.
+pydantic validates in strict mode: texts are no numbers, numbers are no booleans, and NaN and infinity are rejected.
+Lists are accepted as tuples, which YAML cannot write. Classes of objects accept no plain value.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _SCALARS = (int, float, str, bool, type(None))
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``value`` is made of numbers, texts, switches, nulls, lists and mappings alone."""
+    """Whether ``value`` consists of numbers, texts, booleans, nulls, lists and mappings only."""
     if isinstance(value, Mapping):
         return all(is_plain(each) for each in value.values())
     return all(is_plain(each) for each in value) if isinstance(value, list | tuple) else isinstance(value, _SCALARS)
 
 
 def accepts(hint: Any, value: Any) -> bool:
-    """Whether the plain ``value`` fits ``hint``. A hint that pydantic does not know accepts everything."""
+    """Whether the plain ``value`` fits ``hint``; a hint that pydantic does not know accepts everything."""
     adapter = _adapter(hint)
     return adapter is None or any(_valid(adapter, each) for each in (value, _tuples(value)))
 
@@ -59,7 +59,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any] | None:
 
 
 def _opaque(hint: Any) -> Any:
-    """``hint`` with an empty class in the place of each class of objects, so that pydantic does not look into it."""
+    """``hint`` with each class of objects replaced by an empty class, so that pydantic does not inspect it."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return Annotated[(_opaque(parts[0]), *parts[1:])]
@@ -155,7 +155,7 @@ def shown(value: Any) -> str:
 
 @cache
 def hints_of(maker: Any) -> dict[str, Any]:
-    """Field or argument -> its annotation, of a dataclass or of whatever else makes an object; {} where unreadable."""
+    """Field or argument -> its annotation, of a dataclass or another callable; {} if it cannot be resolved."""
     made = maker if dataclasses.is_dataclass(maker) or not isinstance(maker, type) else getattr(maker, "__init__")  # noqa: B009
     try:
         return typing.get_type_hints(made, include_extras=True)

@@ -1,4 +1,4 @@
-"""Verifiers: what is attacked and what judges. A recognizer lifted by the cosine, a purified one, an averaged one."""
+"""Verifiers: a recognizer with the cosine, a purified verifier, and the average over random draws."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Embedder(Protocol):
-    """A verifier whose score is the cosine of two vectors that each image has for itself.
-
-    Then each distinct image is embedded once, however many pairs name it.
-    """
+    """A verifier whose score is the cosine of one embedding per image, so that each image is embedded once."""
 
     @property
     def one_sided(self) -> bool:
@@ -35,9 +32,11 @@ class Embedder(Protocol):
 
 
 class Comparer(Protocol):
-    """A recognizer that compares pairs and shows no vectors, such as a service. ``digest``: of what is known of it.
+    """A recognizer that compares pairs and gives no embeddings, such as a web service.
 
-    ``random``: whether it answers the same question differently each time.
+    Attributes:
+        digest: of what is known of it.
+        random: whether repeated comparisons of a pair differ.
     """
 
     @property
@@ -56,7 +55,7 @@ class Comparer(Protocol):
 
 
 def compares(recognizer: Recognizer | Comparer) -> TypeIs[Comparer]:
-    """Whether it shows no vectors. By its class: isinstance would ask for the digest, and read weights."""
+    """Whether it compares pairs; by its class, since isinstance would evaluate ``digest`` and read weights."""
     return hasattr(type(recognizer), "compare")
 
 
@@ -96,7 +95,7 @@ class CosineVerifier:
 
 @dataclass(frozen=True)
 class ComparerVerifier:
-    """A comparer's own similarity. Its templates are the reference images themselves."""
+    """The similarity of a comparer, with the reference images as templates."""
 
     identity = "verifier.comparer"
     version = 1
@@ -119,12 +118,12 @@ class ComparerVerifier:
 
 
 def lifted(recognizer: Recognizer | Comparer) -> Verifier:
-    """A recognizer as a verifier: by the cosine of its embeddings, or by its own similarity where it shows no other."""
+    """A recognizer as a verifier, by the cosine of its embeddings or by the similarity of a comparer."""
     return ComparerVerifier(recognizer) if compares(recognizer) else CosineVerifier(recognizer)
 
 
 class Wrapping:
-    """Mixin of verifiers around another ``verifier``: as that one, but for what they say themselves."""
+    """Mixin for verifiers that wrap another ``verifier`` and delegate to it what they do not override."""
 
     verifier: Verifier
 
@@ -142,7 +141,7 @@ class Wrapping:
 
 @dataclass(frozen=True)
 class Purified:
-    """A verifier behind a purifier of the probe, or of both sides."""
+    """A verifier with a purifier of the probe or of both images."""
 
     identity = "verifier.purified"
     version = 1
@@ -178,7 +177,7 @@ class Purified:
 
 @dataclass(frozen=True)
 class PurifiedEmbedder(Purified):
-    """A purified verifier that is still one vector per image."""
+    """A purified verifier with one embedding per image."""
 
     identity = "verifier.purified_embedder"
     version = 1
@@ -198,7 +197,7 @@ class PurifiedEmbedder(Purified):
 
 
 def purified(verifier: Verifier, purifier: Purifier, sides: Sides) -> Purified:
-    """``verifier`` behind ``purifier``, one vector per image where nothing is random."""
+    """``verifier`` with ``purifier``; an ``Embedder`` if neither is random."""
     vectors = isinstance(verifier, Embedder) and not purifier.random
     return (PurifiedEmbedder if vectors else Purified)(verifier, purifier, sides)
 

@@ -1,7 +1,7 @@
-"""How much of an image may change. Images are in [0, 1]; a radius is a number, or one per pair (N,).
+"""Perturbation budgets: L-inf, L2, DSSIM and none, on images in [0, 1].
 
-Projection clips to [0, 1] last, so that a ball may be entered strictly and is never exceeded
-(specs/ensemble_attacks 6.2, code: RobFR attack/base.py). L2 is the true norm on [0, 1]; the report adds RMS.
+A radius is a number, or one per pair (N,). Projections clip to [0, 1] last, which never leaves the ball. L2 is the
+Euclidean norm over all pixels and channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from frbench.harness.metrics.perturbation import ssim
 
 Radius = float | Tensor
 _TINY = 1e-12
-_SLACK = 1 + 1e-5  # float rounding of a sum of 37,632 squares
+_SLACK = 1 + 1e-5  # for the rounding of a sum of 37,632 squares
 
 
 def column(radius: Radius, like: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def _rows(radius: Tensor, rows: Tensor) -> Tensor:
 
 
 def _own(radius: Radius, rows: Tensor) -> Radius:
-    """The radius of the pairs ``rows``: a number is everybody's."""
+    """The radius of the pairs ``rows``; a number holds for all pairs."""
     return radius[rows] if isinstance(radius, Tensor) and radius.numel() > 1 else radius
 
 
@@ -43,7 +43,7 @@ def norm(change: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LinfBall:
-    """Between two images: the bounds are worked out once, and a step is three passes over memory."""
+    """L-inf ball around clean images, with precomputed lower and upper bounds (N, 3, H, W)."""
 
     clean: Images
     lower: Images
@@ -66,7 +66,11 @@ class LinfBall:
 
 @dataclass(frozen=True)
 class Linf:
-    """Largest change of any channel of any pixel."""
+    """Budget on the largest change of any channel of any pixel.
+
+    Attributes:
+        radius: in [0, 1], such as 8/255.
+    """
 
     identity = "budget.linf"
     version = 1
@@ -96,7 +100,7 @@ class Linf:
 
 @dataclass(frozen=True)
 class L2Ball:
-    """Steps along the gradient's direction; a zero gradient is a step of nothing, not of NaN."""
+    """L2 ball around clean images; a zero gradient gives a zero step, not NaN."""
 
     clean: Images
     radius: Tensor
@@ -109,7 +113,7 @@ class L2Ball:
         return _onto_l2(images, self.clean, self.radius)
 
     def sample(self, noise: Tensor) -> Images:
-        """Direction uniform over signs and sizes, length uniform in the radius (not in the volume)."""
+        """A random direction, with a length that is uniform in the radius, not in the volume."""
         centred = 2 * noise - 1
         length = self.radius * noise[:, :1, :1, :1]
         change = centred / norm(centred).clamp_min(_TINY) * length
@@ -127,7 +131,11 @@ def _onto_l2(images: Images, clean: Images, radius: Tensor) -> Images:
 
 @dataclass(frozen=True)
 class L2:
-    """Euclidean norm of the change of the image in [0, 1]."""
+    """Budget on the Euclidean norm of the change of an image in [0, 1].
+
+    Attributes:
+        radius: of the ball.
+    """
 
     identity = "budget.l2"
     version = 1
@@ -155,7 +163,11 @@ class L2:
 
 @dataclass(frozen=True)
 class Unbounded:
-    """No limit but [0, 1]. ``reach`` is the unit of a step, as a radius is elsewhere."""
+    """No budget except the range [0, 1].
+
+    Attributes:
+        reach: the unit of step sizes, in place of a radius.
+    """
 
     identity = "budget.unbounded"
     version = 1
@@ -176,7 +188,7 @@ class Unbounded:
         return torch.ones(len(clean), dtype=torch.bool, device=clean.device)
 
     def resized(self, radius: Radius) -> Unbounded:
-        raise ConfigError("budget=unbounded has no radius to search over; take budget=linf_* or l2_*")
+        raise ConfigError("budget=unbounded has no radius to search; use budget=linf_* or l2_*")
 
     def __getitem__(self, rows: Tensor) -> Unbounded:
         return self
@@ -184,7 +196,7 @@ class Unbounded:
 
 @dataclass(frozen=True)
 class DssimBall:
-    """Steps as in L-inf under the cap; the structural limit is met by shrinking the whole change."""
+    """L-inf steps within the cap, followed by scaling of the whole change to the DSSIM limit."""
 
     budget: Dssim
     ball: LinfBall
@@ -204,10 +216,13 @@ class DssimBall:
 
 @dataclass(frozen=True)
 class Dssim:
-    """Structural dissimilarity (1 - SSIM) / 2, window 11, as the Fawkes family counts it.
+    """Budget on the structural dissimilarity (1 - SSIM) / 2 with an 11x11 window, as in Fawkes.
 
-    ``project`` bisects the scale of each change until its DSSIM is within ``tolerance`` below ``radius``.
-    ``cap`` bounds L-inf beside it.
+    Attributes:
+        radius: largest DSSIM.
+        tolerance: the projection scales a change by bisection until its DSSIM is at most this much below ``radius``.
+        cap: L-inf limit that also holds.
+        bisections: steps of the projection at most.
     """
 
     identity = "budget.dssim"
@@ -220,7 +235,9 @@ class Dssim:
 
     def check_combination(self, where: str) -> None:
         if not isinstance(self.radius, Tensor) and self.tolerance >= self.radius:
-            raise ConfigError(f"{where}.tolerance={self.tolerance} is not below {where}.radius={self.radius}")
+            raise ConfigError(
+                f"{where}.tolerance={self.tolerance} must be below {where}.radius={self.radius}; lower it"
+            )
 
     def project(self, adversarial: Images, clean: Images) -> Images:
         capped = Linf(self.cap).project(adversarial, clean)
@@ -230,7 +247,9 @@ class Dssim:
         reached = torch.where(whole <= limit, whole, torch.zeros_like(whole))
         fits = whole <= limit
         for _ in range(self.bisections):
-            unsettled = ~fits & (limit - reached > self.tolerance)  # per row: never the batch's business
+            unsettled = ~fits & (
+                limit - reached > self.tolerance
+            )  # per row, so that results do not depend on the batch
             if not bool(unsettled.any()):
                 break
             middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""What the attacker wants: dodging (be refused as oneself), impersonation (be accepted as another), or a cloak."""
+"""Goals of the attacker: dodging, impersonation and cloaking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frbench.harness.core.face_data import PairBatch, PairSet, UserSet
 
 @dataclass(frozen=True)
 class Dodging:
-    """Genuine pairs, pushed to or below the threshold; to resemble someone, the decoy."""
+    """Genuine pairs whose score should fall to the threshold or below it; the target to resemble is the decoy."""
 
     identity = "goal.dodging"
     version = 1
@@ -38,7 +38,7 @@ class Dodging:
 
 @dataclass(frozen=True)
 class Impersonation:
-    """Impostor pairs, pushed above the threshold; to resemble someone, the reference."""
+    """Impostor pairs whose score should exceed the threshold; the target to resemble is the reference."""
 
     identity = "goal.impersonation"
     version = 1

@@ -1,4 +1,4 @@
-"""What a service says of a pair when it is asked: a score, or a yes or no. No gradient passes in either case."""
+"""Black-box access to a verifier: scores or labels, without gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from frbench.harness.core.contracts import Draw, Images, Scores, Template, Verif
 
 @dataclass(frozen=True)
 class ScoresOnly:
-    """``verifier`` as a black box that tells its scores."""
+    """Score-based access: the scores of ``verifier`` without gradients."""
 
     identity = "verifier.score_oracle"
     version = 1
@@ -36,9 +36,10 @@ class ScoresOnly:
 
 @dataclass(frozen=True)
 class DecisionsOnly(ScoresOnly):
-    """One that tells only its verdict: 1 for accepted and -1 for refused, so that 0 parts them.
+    """Label-based access: 1 for accepted and -1 for rejected pairs, so that 0 separates them.
 
-    thresholds: float32 over all pairs of the set, indexed by global pair number; the service's own, never told.
+    Attributes:
+        thresholds: the verifier's own, unknown to the attacker; float32 over all pairs, indexed by global pair number.
     """
 
     identity = "verifier.decision_oracle"
@@ -50,4 +51,4 @@ class DecisionsOnly(ScoresOnly):
         scores = super().score(probe, template, draw)
         accepted = scores > self.thresholds.to(template.index.device)[template.index]
         verdicts = torch.where(accepted, 1.0, -1.0).to(scores)
-        return torch.where(scores.isnan(), scores, verdicts)  # no answer is neither yes nor no
+        return torch.where(scores.isnan(), scores, verdicts)  # NaN means no answer

@@ -1,4 +1,4 @@
-"""Threat models: through what does the attacker look? Attack code never knows which it got."""
+"""Threat models: oblivious, transfer, adaptive and query-based access of the attacker to the victim."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from frbench.harness.threat_model.oracles import DecisionsOnly, ScoresOnly
 class Oblivious:
     """The attacker knows the recognizer and not the defense.
 
-    ``margin``: attacks that stop at success aim that far beyond the bare verifier's threshold, on the cosine.
+    Attributes:
+        margin: attacks that stop at success stop this far beyond the undefended threshold, on the cosine.
     """
 
     identity = "threat.oblivious"
@@ -42,7 +43,12 @@ class UsesSurrogate(Protocol):
 
 @dataclass(frozen=True)
 class Transfer:
-    """The attacker has another recognizer, the surrogate, and no sight of the victim."""
+    """The attacker knows a surrogate recognizer and nothing of the victim.
+
+    Attributes:
+        surrogate: the recognizer on which images are crafted.
+        margin: as for ``Oblivious``, beyond the surrogate's threshold.
+    """
 
     identity = "threat.transfer"
     version = 1
@@ -59,11 +65,12 @@ class Transfer:
 class Adaptive:
     """The attacker knows the defense and differentiates through it.
 
-    surrogate_gradient: name of one of the defense's relaxations, ``default`` for the first of them, or ``worst`` for
-        the worst image of each pair over all of them.
-    eot_samples: a random defense is averaged over so many draws a step (expectation over transformation).
-    margin: as for the others, but only float noise lies between what this attacker sees and the verdict.
-    include_oblivious: who knows of the defense may also ignore it, so the oblivious images count where they are worse.
+    Attributes:
+        surrogate_gradient: name of one of the defense's relaxations, ``default`` for the first of them, or ``worst``
+            for the strongest result per pair over all of them.
+        eot_samples: draws over which a random defense is averaged per step (expectation over transformation).
+        margin: as for ``Oblivious``; small, since this attacker sees the victim's scores up to float noise.
+        include_oblivious: also run the oblivious attacker, whose images count where they are stronger.
     """
 
     identity = "threat.adaptive"
@@ -77,7 +84,10 @@ class Adaptive:
     def views(self, victim: Victim) -> Mapping[str, View]:
         known = victim.defense.relaxations(victim.verifier)
         if not known:
-            raise Refused("the defense offers no differentiable relaxation, so there is no adaptive view")
+            raise Refused(
+                "this defense has no differentiable relaxation for threat=adaptive; "
+                "use threat=oblivious or threat=query"
+            )
         thresholds = victim.calibrate(victim.defense.protect(victim.verifier))
         chosen = {name: self._averaged(known[name]) for name in self._chosen(list(known))}
         views = {name: View(look, thresholds, victim.seed, self.margin) for name, look in chosen.items()}
@@ -90,8 +100,8 @@ class Adaptive:
             return names[:1]
         if self.surrogate_gradient not in names:
             raise ConfigError(
-                f"threat.surrogate_gradient={self.surrogate_gradient} is not offered by this defense; "
-                f"take one of {', '.join(names)}, default or worst"
+                f"threat.surrogate_gradient={self.surrogate_gradient} is not one of this defense; "
+                f"use {', '.join(names)}, default or worst"
             )
         return [self.surrogate_gradient]
 
@@ -101,11 +111,12 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class Query:
-    """The attacker may ask the defended victim itself, and sees neither weights nor gradients.
+    """The attacker queries the defended victim, without its weights or gradients.
 
-    queries: questions for each pair; enrolling the reference is none. Crafting counts them and answers no more.
-    feedback: ``score``, whose threshold the attacker knows, or ``label``: accepted or rejected.
-    margin:  as for the adaptive attacker; a decision has none.
+    Attributes:
+        queries: queries per pair; enrolling the reference is free. The harness counts and enforces the limit.
+        feedback: ``score``, with a known threshold, or ``label``, which is accepted or rejected.
+        margin: as for ``Adaptive``; labels have none.
     """
 
     identity = "threat.query"

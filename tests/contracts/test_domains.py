@@ -153,7 +153,7 @@ def test_that_a_number_outside_of_its_domain_is_refused_by_name(group: str, whol
         ("attack=torchattacks attack.params={alpha:nan}", "attack.params.alpha=NaN is not a number above 0"),
         ("attack=torchattacks attack.params={alpha:-2/255}", "attack.params.alpha=-0.0078"),
         ("attack=torchattacks attack.name=PGDD", "attack.name=PGDD does not exist in torchattacks"),
-        ("budget=dssim budget.tolerance=0.01", "budget.tolerance=0.01 is not below budget.radius=0.007"),
+        ("budget=dssim budget.tolerance=0.01", "budget.tolerance=0.01 must be below budget.radius=0.007"),
         ("dataset=synthetic dataset.pairs=100000", "pairs=100000, expected a multiple of 20 up to 6720"),
         ("defense=random_mask defense.kept=2000", "defense.kept=2000 is above defense.components=1500"),
         ("defense=quilting defense.stride=12", "defense.stride=12 is above defense.patch_size=11"),

@@ -69,7 +69,7 @@ def test_arrays_count_by_content_shape_and_kind() -> None:
             [Dodging(), {"b": (0.1, 1e-7, True, None), "a": "\u00e4"}],
         ),
         (
-            "763df547ccd01db5ec7231347bfba926ed8b702517368047a1492e8f0fea7512",
+            "51ccc6d9b08b188d273e5d282a205f2839335cabe123740798427165a0ad2072",
             LotsDescent(step_size=0.25, steps=3, direction="sign"),
         ),
     ],
