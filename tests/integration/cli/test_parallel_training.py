@@ -113,7 +113,7 @@ def test_batches_that_cannot_be_shared_out_are_an_error_with_what_to_do(both: li
     assert [found["alone"] for found in both][1] == "exit 2"
     assert "gradient_accumulation_steps=1 is not a multiple of the 2 processes" in both[0]["alone"]
     assert "++training.schedule.gradient_accumulation_steps=2" in both[0]["alone"]
-    assert both[0]["few"] == "batch=12 times 2 exceeds the 23 faces of toy"
+    assert both[0]["few"] == "batch_size=12 times 2 exceeds the 23 faces of toy"
 
 
 def test_processes_tell_each_other(both: list[dict[str, Any]]) -> None:
