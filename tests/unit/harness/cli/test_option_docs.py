@@ -43,7 +43,7 @@ def test_that_each_field_has_default_range_and_meaning(
     out = printed(capsys, "attack=pgd")
     assert "Madry et al." in out and "attack.NAME=VALUE" in out
     assert "steps=20" in out and "an integer above 0" in out and "gradient steps per run" in out
-    assert "return_best=true" in out and "true or false; return the best iterate by the loss" in out
+    assert "return_best=true" in out and "true or false; return the iterate of lowest loss" in out
 
 
 def test_that_nested_objects_have_dotted_fields(capsys: pytest.CaptureFixture[str]) -> None:
