@@ -82,16 +82,16 @@ def original(attack: Fawkes, recognizer: Recognizer, photo: Images, row: int) ->
         distance = (recognizer.embed(moved) - recognizer.embed(natural)).square().sum()
         loss = attack.penalty_weight * (dissimilar - attack.threshold).relu().square() - weight * distance
         (slope,) = torch.autograd.grad(loss, change)
-        seen, far = dissimilar.item(), distance.item()  # the two reads
+        size, far = dissimilar.item(), distance.item()  # the two synchronizations
         change.grad = slope
         optimizer.step()
         if step == 0:
             change = (change.detach() - 0.01 * slope.sign()).requires_grad_(True)
             optimizer = torch.optim.Adadelta([change], attack.lr, rho=0.95, eps=1e-7)
-        if seen <= 1.1 * attack.threshold and far > best:
+        if size <= 1.1 * attack.threshold and far > best:
             best, kept = far, moved.detach()
-        weight, course = scheduled(seen / attack.threshold, weight, course)
-    if best < 0.3 and seen < 0.015 and far > best:
+        weight, course = scheduled(size / attack.threshold, weight, course)
+    if best < 0.3 and size < 0.015 and far > best:
         kept = moved.detach()
     return (kept * 255).floor() / 255
 

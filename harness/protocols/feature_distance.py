@@ -1,4 +1,4 @@
-"""Attack success as a function of feature distance: ASR(q) (specs/ensemble_attacks 2.7).
+"""Attack success as a function of feature distance: ASR(q), as in Amada et al. (SafeAI@AAAI 2021).
 
 The attacker moves an image towards the reference in the feature space of one model, the surrogate, and keeps the first
 image whose unit vector is at most q away, for each q. Every defended model judges these images at its own threshold.

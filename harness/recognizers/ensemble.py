@@ -20,10 +20,11 @@ from frbench.harness.recognizers.preprocessing import FEEDING
 
 @dataclass(frozen=True)
 class EnsembleRecognizer:
-    """Unit embeddings side by side over the root of their number (specs/ensemble_attacks 2.6, ``concat``).
+    """Concatenation of the members' unit embeddings, scaled to unit length; its cosine is the mean of theirs.
 
-    members: at least two, by any name; what they are called and their order change nothing. One network twice is
-             refused: an ensemble that holds its last weights several times over is LowKey's well-known mistake.
+    Attributes:
+        members: two or more recognizers; their names and order change nothing. The same network twice is refused, an
+            error of LowKey's published code, which loads the last weights several times.
     """
 
     identity = "recognizer.ensemble"

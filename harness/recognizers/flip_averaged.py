@@ -28,9 +28,10 @@ class Raw(Recognizer, Protocol):
 
 @dataclass(frozen=True)
 class FlipAveraged:
-    """The direction of the sum of two raw embeddings, an image's and its mirror image's (specs/cloaks_puface 4.2).
+    """Unit-length sum of the raw embeddings of an image and its mirror image, as in the published code of LowKey.
 
-    recognizer: the recognizer; costs are counted in images, each of which it sees twice.
+    Attributes:
+        recognizer: the wrapped recognizer. Each image costs two of its forward passes and counts as one.
     """
 
     identity = "recognizer.flip_averaged"

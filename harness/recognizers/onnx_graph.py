@@ -28,13 +28,13 @@ def require(module: str, extra: str = "onnx") -> ModuleType:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a graph takes and gives.
+    """Input and output of a graph.
 
     input, output: names of the image and of the embedding; outputs: names of all outputs.
     batch, sides:  declared batch size and (height, width); None where free.
     channels_last: takes (N, H, W, 3) instead of (N, 3, H, W).
     dtype, half:   NumPy type of the input; whether weights have half precision.
-    repaired:      whether the file had to be repaired, so that runtimes cannot run it as it is.
+    repaired:      whether the file was repaired; runtimes cannot run the original.
     """
 
     input: str
@@ -49,7 +49,7 @@ class Interface:
 
 
 def read_onnx(path: Path) -> tuple[Any, bool]:
-    """The model of an ONNX file, and whether it had to be repaired before any runtime can run it.
+    """The model of an ONNX file, and whether it was repaired, without which no runtime can run it.
 
     Raises:
         FrbenchError: the file is no ONNX model.
@@ -81,11 +81,11 @@ def _with_shapes(model: Any) -> Any:
 
 
 def read_interface(model: Any, path: Path, output: str | int | None = None, repaired: bool = False) -> Interface:
-    """What the graph takes and gives; ``output`` chooses among several outputs by name or index.
+    """Input and output of the graph; ``output`` selects one of several outputs by name or index.
 
     Raises:
-        FrbenchError: it takes no batch of RGB images, or ``output`` is unknown, or which output is the embedding
-            cannot be told from the shapes.
+        FrbenchError: the input is not a batch of RGB images, ``output`` is unknown, or the shapes do not say which
+            output is the embedding.
     """
     values = inputs(model)
     if len(values) != 1:

@@ -236,6 +236,6 @@ def _settle(download: Download, resumed: bool) -> None:
     if download.sha256 and (got := file_sha256(part)) != download.sha256:
         part.unlink()
         if resumed:  # the halves may belong to different files: start again
-            raise RetryableError("the resumed file had the wrong digest")
+            raise RetryableError("wrong digest of the resumed file")
         raise PermanentError(f"expected SHA-256 {download.sha256}, got {got}")
     os.replace(part, download.target)

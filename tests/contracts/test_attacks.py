@@ -28,7 +28,7 @@ ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml") if path.
 # One budget of each kind: linf of linf_1, linf_16, linf_2, ...
 BUDGETS = {path.stem.partition("_")[0]: path.stem for path in sorted((CONF / "budget").glob("*.yaml"))}
 GOALS = [Dodging(), Impersonation()]
-# Their published change of variables holds black and white where they are (specs/cloaks_puface 2.2).
+# Fawkes' published change of variables leaves black and white pixels unchanged.
 HOLDING = {option for option in ATTACKS if option.startswith("fawkes")}
 LONGEST = 100  # steps: what an attack of more promises is seen in so many
 BUDGET = Linf(8 / 255)

@@ -34,22 +34,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Outputs agree when they differ by at most ``absolute`` plus ``relative`` times the largest number of their list.
-
-    few: the share of the numbers of a list that may differ by more, where a rounded decision decides a single number.
-    """
+    """Outputs agree when they differ by at most ``absolute`` plus ``relative`` times the largest number of their list."""
 
     relative: float
     absolute: float
-    few: float = 0.0
 
     def agree(self, recorded: Sequence[float], found: Sequence[float]) -> bool:
         if len(recorded) != len(found):
             return False
         limit = self.absolute + self.relative * max((abs(each) for each in recorded if math.isfinite(each)), default=0)
         pairs = zip(recorded, found, strict=True)
-        wrong = sum(not (one == other or abs(one - other) <= limit) for one, other in pairs)
-        return wrong <= self.few * len(recorded)
+        return all(one == other or abs(one - other) <= limit for one, other in pairs)
 
 
 def classes(thing: Any) -> Iterator[type]:
