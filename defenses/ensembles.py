@@ -215,10 +215,10 @@ class EnsembleFile:
     identity = "defense.ensemble_file"
     version = 1
 
-    weights: str
+    weights: str = field(compare=False)  # the networks count, not the path
     fusion: Fusion | None = None
-    device: str = "cpu"
-    trust: Sequence[str] = ()
+    device: str = field(default="cpu", compare=False)
+    trust: Sequence[str] = field(default=(), compare=False)
 
     @cached_property
     def stands_for(self) -> FusedDefense:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.domains import Fraction, NonNegativeInt

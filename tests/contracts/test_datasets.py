@@ -163,7 +163,7 @@ def test_that_it_opens_on_the_real_faces_where_they_are(option: str, real_data: 
     where = Path(getattr(files, "path", None) or getattr(files, "root", None) or "nowhere")
     if not (where.is_file() or (where / "aligned_112").is_dir() or where.name == "aligned_112"):
         pytest.skip(f"FRBENCH_DATA holds no images for dataset={option}")
-    check_pair_set(source.open(tmp_path))
+    check_test_set(source.open(tmp_path))
 
 
 @pytest.mark.parametrize("option", IDENTITIES)

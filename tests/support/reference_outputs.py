@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Outputs agree when they differ by at most ``absolute`` plus ``relative`` times the largest number of their list."""
+    """Largest difference of equal outputs: ``absolute`` plus ``relative`` times the largest number of their list."""
 
     relative: float
     absolute: float
