@@ -99,7 +99,7 @@ def test_every_maker_may_cloak_every_photo_and_its_cloaks_are_found_again(
     maker: Callable[..., CloakMaker], tmp_path: Path
 ) -> None:
     weak, strong, who = Squares(levels=4), Squares(levels=9), people(20)
-    both = CloakedFaces({"weak": maker(weak), "strong": maker(strong)}, 1000, each=True)
+    both = CloakedFaces({"weak": maker(weak), "strong": maker(strong)}, 1000, all_makers=True)
     found = made(both, tmp_path, who)
     assert found.rows.tolist() == [row for row in range(20) for _ in range(2)]
     assert sorted(levels(found, who)) == [4] * 20 + [9] * 20
