@@ -49,7 +49,7 @@ def test_that_each_field_has_default_range_and_meaning(
 def test_that_nested_objects_have_dotted_fields(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "attack=minimal", "tracker=linear")
     assert "inner.steps=20" in out and "budget.radius=" in out
-    assert "protocol.tracker.NAME=VALUE" in out and "strength=1.0" in out and "inverse of the L2 penalty" in out
+    assert "protocol.tracker.NAME=VALUE" in out and "C=1.0" in out and "inverse of the L2 penalty" in out
 
 
 @pytest.mark.parametrize("option", ["experiment=demo", "goal=dodging", "paths=default", "recognizer=tiny"])
