@@ -115,7 +115,7 @@ def test_missing_weights_are_one_line_that_says_how_to_get_them(tmp_path: Path) 
 
 
 def test_packaged_weights_are_found_beside_the_code() -> None:
-    assert find_weights("pkg:tiny.py").name == "tiny.py"
+    assert find_weights("pkg:tiny.safetensors").name == "tiny.safetensors"
     with pytest.raises(FrbenchError, match="reinstall"):
         find_weights("pkg:no_such_file.safetensors")
 
