@@ -14,10 +14,11 @@ from support.toy_cells import toy_cell
 from frbench.defenses.none import NoDefense
 from frbench.harness.core.contracts import AttackResult, Budget, Goal, Images, View
 from frbench.harness.core.face_data import PairBatch, UserSet
-from frbench.harness.evaluation.cell import Cell
+from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.protocols.cloaking.protocol import Cloaking
 from frbench.harness.protocols.cloaking.trackers.base import Scenario, SplitData
 from frbench.harness.protocols.cloaking.trackers.nearest import NearestNeighbour
+from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
@@ -112,3 +113,20 @@ def cloaking_cell(make: Callable[[PairBatch], Images] | None = natural, **change
     }
     recognizer = changes.pop("recognizer", LinearRecognizer(weight))
     return toy_cell(changes.pop("data", users()), recognizer, **(standard | changes))
+
+
+def frame(pairs: PairBatch) -> Images:
+    inner = torch.nn.functional.interpolate(pairs.probe, size=SIZE - 4, mode="area")
+    return torch.nn.functional.pad(inner, (2, 2, 2, 2), value=0.5)
+
+
+def framed_by_few(pairs: PairBatch) -> Images:
+    """A cloaking tool that was run on the photos of the first three users alone."""
+    return torch.where((pairs.index < 30)[:, None, None, None], frame(pairs), pairs.probe)
+
+
+def measured(cell: Cell, store: ResultStore) -> dict[str, Any]:
+    """Measurements, flags and card of ``cell``, which must be done."""
+    record = run_cell(cell, store)
+    assert record["status"] == "done", record["reason"]
+    return {**record["measurements"], "flags": record["flags"], "card": record["card"]}
