@@ -19,7 +19,7 @@ _BATCH = 64  # photos embedded at a time
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPool:
-    """People whom cloaks may target. The target of a user is drawn from the people most distant from the user's photos.
+    """Target identities of cloaks. A user's target is sampled from the identities most distant from the user's photos.
 
     Args:
         faces: photos of the people; those who are users themselves are left out.

@@ -31,7 +31,7 @@ class Users:
         people: number of users; None for all.
         photos_per_person: photos of each user, drawn by the seed; None for all photos of everybody with at least 4.
         seed: draws the photos and the targets.
-        target_pool: people whom targeted cloaks may resemble; None for the other users.
+        target_pool: target identities of targeted cloaks; None for the other users.
     """
 
     identity = "dataset.cloaking_users"

@@ -70,7 +70,7 @@ class Cloaking:
         uncloaked_training_photos: training photos of a cloaking user that stay natural.
         fraction: share of the other users who cloak too.
         bootstrap: resamples of users for the confidence intervals.
-        num_samples: users of whom one photo is kept for the image grid.
+        num_samples: number of users with one photo in the image grid.
         border_probe_threshold: a higher accuracy of ``border_accuracy`` raises a flag.
     """
 
