@@ -160,11 +160,11 @@ def _to_fit(spec: Spec, defense: Fittable, cell: Cell) -> Cell:
     cache = build.image_cache(spec.config)
     faces = _open_faces(defense.faces, cache)
     recognizer = build.fit_recognizer(spec.defense, spec.recognizer)  # not metered, so that fit and run share a key
-    workshop = ArtifactBuilder(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
-    unmade = Fitted(workshop.key(defense.recipe), "", {})
+    builder = ArtifactBuilder(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
+    unfitted = Fitted(builder.key(defense.recipe), "", {})
     remarks = {**cell.facts["remarks"], FACES: _nonzero(faces.remarks)}
-    fit = Fit(defense, workshop, spec.config["allow_overlap"])
-    return replace(cell, defense=defense.fitted(unmade), fit=fit, facts={**cell.facts, "remarks": remarks})
+    fit = Fit(defense, builder, spec.config["allow_overlap"])
+    return replace(cell, defense=defense.fitted(unfitted), fit=fit, facts={**cell.facts, "remarks": remarks})
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ class Fit:
     """
 
     defense: Fittable
-    workshop: ArtifactBuilder
+    builder: ArtifactBuilder
     allow_overlap: bool
 
     def __call__(self, cell: Cell) -> Cell:
-        flags = (*cell.flags, *overlap_flags(self.workshop.faces, cell.data, self.allow_overlap))
-        artifact = self.workshop.artifact(self.defense.recipe)
+        flags = (*cell.flags, *overlap_flags(self.builder.faces, cell.data, self.allow_overlap))
+        artifact = self.builder.artifact(self.defense.recipe)
         digests = {**cell.facts["digests"], "artifact": artifact.sha256}
         facts = {**cell.facts, "digests": digests}
         defense = self.defense.fitted(artifact)

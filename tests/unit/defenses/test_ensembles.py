@@ -239,5 +239,9 @@ def test_that_a_file_of_networks_is_fused_by_the_head_that_it_names(other: Recog
         assert torch.allclose(found, by_hand(newborn(), probe, reference)[fusion], atol=1e-4)
         moved = file.rename(tmp_path / f"moved_{fusion}.safetensors")
         assert fingerprint(EnsembleFile(str(moved))) == fingerprint(defense), "a path is no part of a key"
+        name = next(iter(tensors))
+        changed = tmp_path / f"changed_{fusion}.safetensors"
+        save_file({**tensors, name: tensors[name] + 1}, changed, {METADATA: json.dumps(facts)})
+        assert fingerprint(EnsembleFile(str(changed))) != fingerprint(defense), "the weights are"
     with pytest.raises(FrbenchError, match="defense.fusion=concat or min"):
         EnsembleFile(str(moved), "mean").protect(CosineVerifier(other))
