@@ -2,6 +2,8 @@
 
 Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
 ICML 2020, Algorithm 1, with the cosine in place of the cross-entropy.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Carlini, Wagner, "Towards evaluating the robustness of neural networks", IEEE S&P 2017. Of the three box constraints
 of its Section V.B this one projects: the change of variables has almost no gradient at black and white pixels, of
 which aligned faces have many.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

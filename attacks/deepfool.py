@@ -1,6 +1,8 @@
 """DeepFool on a verification score: Newton steps to the threshold, in L2 or L-inf.
 
 Moosavi-Dezfooli, Fawzi, Frossard, CVPR 2016, Algorithm 1 for a binary classifier.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Dong et al., "Efficient decision-based black-box adversarial attacks on face recognition", CVPR 2019, Algorithm 1. From
 an adversarial image, mutations toward the clean image are drawn in a low-dimensional space and kept if they are still
 adversarial.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack", ICML 2020, with the
 constants of the authors. The two classes of verification have one boundary, so each step linearizes one margin.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

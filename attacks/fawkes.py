@@ -2,6 +2,8 @@
 
 Shan et al., "Fawkes: protecting privacy against unauthorized deep learning models", USENIX Security 2020, after the
 authors' code of version 1.0. The penalty schedule of each image is a row of tensors, so images never interact.
+
+The method: docs/methods/cloaks.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Fawkes v0.3: targeted cloaks, toward the features of another person and beyond them.
 
 Shan et al., USENIX Security 2020, after the authors' code of July 2020.
+
+The method: docs/methods/cloaks.md.
 """
 
 from __future__ import annotations

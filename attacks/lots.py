@@ -1,6 +1,8 @@
 """LOTS: perturb an image until its features resemble those of another person, without a limit on the perturbation.
 
 Rozsa, Guenther, Boult, "LOTS about attacking deep features", IJCB 2017.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

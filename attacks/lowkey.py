@@ -2,6 +2,8 @@
 
 Cherepanova et al., "LowKey: leveraging adversarial attacks to protect social media users from facial recognition",
 ICLR 2021, Section 4, after the authors' code, on aligned crops.
+
+The method: docs/methods/cloaks.md.
 """
 
 from __future__ import annotations

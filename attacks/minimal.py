@@ -1,6 +1,8 @@
 """The smallest radius at which a bounded attack succeeds: doubling, then bisection, per pair.
 
 As ``binsearch_alpha`` of RobFR (Yang et al., 2020), and with ``grid`` as its ``binsearch_basic``.
+
+The method: docs/methods/minimal_perturbation_attacks.md.
 """
 
 from __future__ import annotations

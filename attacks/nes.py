@@ -2,6 +2,8 @@
 
 Ilyas et al., "Black-box adversarial attacks with limited queries and information", ICML 2018; Uesato et al.,
 "Adversarial risk and the dangers of evaluating against weak attacks", ICML 2018.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Goodfellow et al., ICLR 2015; Kurakin et al., ICLR 2017 workshop; Madry et al., ICLR 2018; Dong et al., CVPR 2018 and
 CVPR 2019; Xie et al., CVPR 2019. Step size, decay and normalization are those of RobFR (Yang et al., 2020).
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Andriushchenko et al., ECCV 2020, Algorithms 1 to 3. The schedule is the authors' for 10,000 queries, rescaled to the
 number of queries; ``p_init`` defaults to 0.8 as in torchattacks.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Attacks that forward the whole batch in order get all pairs at once; the others get one pair at a time. The table of
 ``torchattacks_table`` says which is which.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

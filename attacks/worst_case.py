@@ -2,6 +2,8 @@
 
 After Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
 attacks", ICML 2020. Their targeted attacks are left out: verification has one boundary.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

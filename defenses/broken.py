@@ -3,6 +3,8 @@
 None of them protects: oblivious attacks succeed against all. Attack them with ``threat=adaptive
 threat.include_oblivious=false``; otherwise the images of the oblivious attack count and hide the
 failure of the adaptive one.
+
+The method: docs/methods/evaluation.md.
 """
 
 from __future__ import annotations

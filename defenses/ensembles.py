@@ -1,4 +1,7 @@
-"""Ensembles of recognizers as defenses: trained for diversity (Amada et al., 2021), or fused from given recognizers."""
+"""Ensembles of recognizers as defenses: trained for diversity (Amada et al., 2021), or fused from given recognizers.
+
+The method: docs/methods/ensembles.md.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Input diversity (DI) and gradient smoothing (TI), which improve the transfer of gradient attacks.
 
 Xie et al., CVPR 2019; Dong et al., CVPR 2019. Constants are those of RobFR (Yang et al., 2020).
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Amplified cloaks as training data of PuFace: the perturbation of a cloak times a factor.
 
 After the development code of PuFace (joy8023/face).
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Cloaked training photos of public people, made by one cloaking method or a mixture of several.
 
 A defense trained on the cloaks of one method transfers worse to those of others.
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """PuFace (2024): a network that purifies a tracker's training photos of cloaks, trained on amplified cloaks.
 
 Network and training follow what is probably the author's development code (joy8023/face). Training starts with a
-warm-up
-on the pixel loss alone: from the identity, where the network starts, 100 steps of the feature loss made no progress.
+warm-up on the pixel loss alone: from the identity, where the network starts, 100 steps of the feature loss made no
+progress.
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Training objective of PuFace: the distance of purified photos from the uncloaked ones, in pixels and in features.
 
 After the development code of PuFace (joy8023/face).
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

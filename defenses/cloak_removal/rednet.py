@@ -2,6 +2,8 @@
 
 Following PuFace's development code (joy8023/face), the first and the last layer have stride 2, so that all others run
 at half the resolution.
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The cloaking tool is public, so the tracker cloaks photos of other people and fine-tunes its extractor to classify them
 with and without cloaks.
+
+The method: docs/methods/puface.md.
 """
 
 from __future__ import annotations

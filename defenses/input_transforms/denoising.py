@@ -1,6 +1,8 @@
 """Classical denoisers by scikit-image, the baselines of PuFace's development code (joy8023/face).
 
 They have no gradient: adaptive attackers use BPDA with the identity.
+
+The method: docs/methods/input_transforms.md.
 """
 
 from __future__ import annotations

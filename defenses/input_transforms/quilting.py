@@ -3,6 +3,8 @@
 Efros and Freeman, SIGGRAPH 2001; as a defense: Guo et al., ICLR 2018, section 4.4. Like the code of PIN and AIS it
 takes the nearest patch and averages overlaps instead of cutting along a minimum-error boundary; unlike theirs it covers
 the whole image.
+
+The method: docs/methods/input_transforms.md.
 """
 
 from __future__ import annotations

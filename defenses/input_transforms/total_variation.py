@@ -2,6 +2,8 @@
 
 The total variation is the squared one. Its minimum solves a linear system, and so does the gradient of the minimum,
 with the same matrix.
+
+The method: docs/methods/input_transforms.md.
 """
 
 from __future__ import annotations

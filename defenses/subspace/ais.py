@@ -2,6 +2,8 @@
 
 Method and constants follow the authors' code (RenMin1991/SIDE at 95831a1). Training has two phases: a warm-up on
 Gaussian noise, then an adversarial phase on faces attacked through an exponential moving average (EMA) of the selector.
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Training objectives of AIS: the cost of masks through the recognizer, on noisy or on attacked faces.
 
 After the authors' code (RenMin1991/SIDE at 95831a1).
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

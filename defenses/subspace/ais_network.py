@@ -1,6 +1,8 @@
 """The selector network of AIS: encoder and head with batch normalisation and a memory between them.
 
 After the authors' code (RenMin1991/SIDE at 95831a1).
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

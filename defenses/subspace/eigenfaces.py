@@ -2,6 +2,8 @@
 
 Eigenvectors come from the smaller of two symmetric matrices: the covariance of pixels, accumulated in chunks, or the
 Gram matrix of faces (Sirovich and Kirby, 1987). Both are solved in float64, and the basis is checked to be orthonormal.
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Hard thresholding of PCA coefficients, the optimal selection that the network of PIN approximates."""
+"""Hard thresholding of PCA coefficients, the optimal selection that the network of PIN approximates.
+
+The method: docs/methods/subspace_projections.md.
+"""
 
 from __future__ import annotations
 

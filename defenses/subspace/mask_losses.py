@@ -3,6 +3,8 @@
 The cost is that of the authors' code of PIN (Ren et al., IEEE TIFS 2022); the closed form follows from it. With
 coefficients c of the clean face, a of the noisy face and the energy r of the clean face outside the basis, the squared
 error of the projection with mask s is ``r + sum_i [s_i (a_i - c_i)^2 + (1 - s_i) c_i^2]``.
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

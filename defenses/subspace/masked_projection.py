@@ -1,4 +1,7 @@
-"""Projection of a face on the eigenfaces that a network selects for it, shared by PIN and AIS, and its relaxations."""
+"""Projection of a face on the eigenfaces that a network selects for it, shared by PIN and AIS, and its relaxations.
+
+The method: docs/methods/subspace_projections.md.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Encoder, denoiser and selection head of PIN and AIS, after the authors' code.
 
 Inputs are gray faces (N, 1, H, W) in [-1, 1] with H and W multiples of 16. The published ``width`` is 64.
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

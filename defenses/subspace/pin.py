@@ -2,6 +2,8 @@
 
 Method and constants follow the authors' code (RenMin1991/Perturbation-Inactivate at a5de786). The published sparsity
 keeps almost no eigenface, so the default differs; ``defense=pin_paper`` has the published one.
+
+The method: docs/methods/subspace_projections.md.
 """
 
 from __future__ import annotations

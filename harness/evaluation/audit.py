@@ -4,6 +4,8 @@ A defense that only hides its gradients looks robust to attacks that follow them
 literature on gradient masking (Athalye, Carlini, Wagner, ICML 2018; Carlini et al., arXiv 1902.06705; Pintor et al.,
 NeurIPS 2022), applied to verification. A flag does not say that a figure is wrong: it says what must be explained
 before the figure is believed.
+
+The method: docs/methods/evaluation.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A random victim decides several times, on draws that neither the attack nor the calibration used. Its score is the
 median over an odd number of draws, so that "above the threshold" means "in most draws" at any threshold.
+
+The method: docs/methods/evaluation.md.
 """
 
 from __future__ import annotations

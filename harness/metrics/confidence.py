@@ -1,4 +1,7 @@
-"""Confidence intervals: Wilson score, bootstrap over people, order statistics of a median, paired difference. Pure."""
+"""Confidence intervals: Wilson score, bootstrap over people, order statistics of a median, paired difference. Pure.
+
+The method: docs/methods/evaluation.md.
+"""
 
 from __future__ import annotations
 

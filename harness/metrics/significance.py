@@ -1,4 +1,7 @@
-"""Significance tests: exact McNemar test and Holm's correction for multiple comparisons. Pure."""
+"""Significance tests: exact McNemar test and Holm's correction for multiple comparisons. Pure.
+
+The method: docs/methods/evaluation.md.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A pair is accepted as genuine if its score is greater than the threshold. Common
 similarity of each pair; ``same`` bool (N,), true for genuine pairs; and ``fold`` int (N,), the cross-validation fold of
 each pair. The threshold of a fold is always set on the other folds. A threshold that the data cannot resolve is
 returned as ``Unresolved`` with its reason, never as a number.
+
+The method: docs/methods/evaluation.md.
 """
 
 from __future__ import annotations

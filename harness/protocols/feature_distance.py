@@ -3,6 +3,8 @@
 The attacker moves an image towards the reference in the feature space of one model, the surrogate, and keeps the first
 image whose unit vector is at most q away, for each q. Every defended model judges these images at its own threshold.
 A pair that does not reach a distance counts as a failure of infinite size.
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Several recognizers that decide together: the mean of their vectors, their vectors side by side, or the least cosine.
+"""Fusion of several recognizers: the mean of their embeddings, their concatenation, or the minimum of their cosines.
 
-Specs/ensemble_attacks 2.6. The first two are one vector for each image, so a recognizer; the third is a verifier alone.
+The first two give one embedding per image and are a recognizer; the third is a verifier alone. The method:
+docs/methods/ensembles.md, "Fusion".
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A radius is a number, or one per pair (N,). Projections clip to [0, 1] last, which never leaves the ball. L2 is the
 Euclidean norm over all pixels and channels.
+
+The method: docs/methods/attacks_within_a_budget.md.
 """
 
 from __future__ import annotations

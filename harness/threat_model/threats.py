@@ -1,4 +1,7 @@
-"""Threat models: oblivious, transfer, adaptive and query-based access of the attacker to the victim."""
+"""Threat models: oblivious, transfer, adaptive and query-based access of the attacker to the victim.
+
+The method: docs/methods/threat_models.md.
+"""
 
 from __future__ import annotations
 

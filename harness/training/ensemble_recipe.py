@@ -2,6 +2,8 @@
 
 Members run one after the other on the same augmented batch, under one optimizer. Embeddings, heads and losses are in
 float32 whatever the precision of the networks.
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

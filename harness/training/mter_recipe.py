@@ -2,6 +2,8 @@
 
 A trained recognizer continues for a few steps: faces of one half of the people are changed until they resemble faces of
 the other half, and a triplet loss moves them back to their own features.
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

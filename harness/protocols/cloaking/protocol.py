@@ -3,6 +3,8 @@
 Every user in turn is the only one who cloaks (``fraction`` adds others). The tracker applies its defense to all of its
 training photos, because it does not know who cloaks; test photos are natural, without the defense. A cloak succeeds on
 a test photo that is not recognised as its user's (PuFace).
+
+The method: docs/methods/cloaks.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MobileFaceNet (arXiv 1804.07573) with the parameter names of two published checkpoints.
 
-Both have the paper's table of stages for 112x112 input; they differ in the activations, in the names, and in the
-bias of the last convolution. Spec: ensemble_attacks 1.2.
+Both have the paper's table of stages for 112x112 input (docs/methods/ensembles.md); they differ in the activations, in
+the names, and in the bias of the last convolution.
 """
 
 from __future__ import annotations

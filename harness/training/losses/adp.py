@@ -1,6 +1,8 @@
 """Adaptive diversity promoting (Pang et al., ICML 2019, section 3), in a form that is stable for many classes.
 
 The members' probabilities of the wrong classes should span a large volume, and their mean should have a high entropy.
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Classification losses of an ensemble: on the mean embedding or on each member (Amada et al., SafeAI@AAAI 2021)."""
+"""Classification losses of an ensemble: on the mean embedding or on each member (Amada et al., SafeAI@AAAI 2021).
+
+The method: docs/methods/ensembles.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Feature diversity of members under one head (Amada et al., SafeAI@AAAI 2021)."""
+"""Feature diversity of members under one head (Amada et al., SafeAI@AAAI 2021).
+
+The method: docs/methods/ensembles.md.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A margin lowers the cosine with the true class center before the softmax. The sine, whose gradient is infinite
 at a cosine of 1 or -1, is clamped.
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Adversarial faces close to a target in feature space, and the triplet loss on them (MTER: Zhong and Deng, ICCV 2019).
 
 Faces are (T, 3, H, W) in [0, 1]; ``embed`` returns unit embeddings (T, d).
+
+The method: docs/methods/ensembles.md.
 """
 
 from __future__ import annotations

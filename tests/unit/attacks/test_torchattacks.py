@@ -104,7 +104,7 @@ def test_an_attack_that_makes_images_square_is_refused_on_others(name: str, look
 def test_native_and_library_make_the_same_images_from_the_same_start(
     name: str, goal: Goal, linear: Callable, batch: Callable, view: Callable
 ) -> None:
-    """Cross-entropy on the two classes is a positive multiple of the cosine's gradient (specs 7.3)."""
+    """Cross-entropy on the two classes is a positive multiple of the cosine's gradient."""
     params, native, budget = PAIRS[name]
     pairs = batch(same=goal == Dodging())
     look = view(linear())

@@ -66,7 +66,7 @@ def test_the_small_training_options_are_those_that_are_compared() -> None:
 
 
 def test_the_shipped_numbers_are_those_of_the_papers() -> None:
-    """Specs/ensemble_attacks 1.4, 2.3, 3.2 and 4."""
+    """The tables of docs/methods/ensembles.md."""
     single = composed("training=single")
     assert (single.margin, single.flip) == (ArcFace(32, 0.5, margin_warmup=0.3, warmup_epochs=2), True)
     assert (single.schedule.lr, single.schedule.momentum, single.schedule.weight_decay) == (0.1, 0.9, 1e-4)
