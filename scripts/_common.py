@@ -23,13 +23,16 @@ Run = Callable[[argparse.Namespace], None]
 REAL_FACES = ("dataset=lfw", "recognizer=foamliu_mobilefacenet")
 
 
-def run_script(parser: argparse.ArgumentParser, run: Run, arguments: Sequence[str] | None) -> int:
-    """Parse ``arguments`` and overrides as for ``frbench run``, and call ``run``.
+def run_script(
+    parser: argparse.ArgumentParser, run: Run, arguments: Sequence[str] | None, overrides: bool = True
+) -> int:
+    """Parse ``arguments``, and ``overrides`` as for ``frbench run`` unless the script has none, and call ``run``.
 
     Returns:
         The exit code: 2 for an error that the user can fix, which is printed in one line.
     """
-    parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
+    if overrides:
+        parser.add_argument("overrides", nargs="*", help="as for frbench run, such as recognizer=tiny")
     try:
         run(parser.parse_intermixed_args(arguments))
     except FrbenchError as error:

@@ -1,8 +1,8 @@
-"""The README's figure of PIN and AIS: success of PGD against its budget, oblivious and adaptive.
+"""The figure of the study pin_ais_adaptive: success of PGD against its budget, oblivious and adaptive.
 
 frbench run experiment=purifiers_oblivious goal=dodging attack=pgd '~protocol.postprocessing'
 frbench run experiment=purifiers_adaptive goal=dodging threat.surrogate_gradient=mean_mask '~protocol.postprocessing'
-python scripts/figure_purifiers.py [--out results/reference/purifiers] [overrides as for frbench run]
+python scripts/figure_purifiers.py [--out FILE_WITHOUT_ENDING] [overrides as for frbench run]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from frbench.harness.core.errors import DataMissing
 from frbench.harness.reporting.figures.plots import asr_curves
 from frbench.harness.reporting.figures.style import save
 
+OUT = Path("results/reference/pin_ais_adaptive/figures/purifiers")
 DEFENSES = ("none", "gray", "pca_pin", "pin", "ais")
 ON = ("lfw", "foamliu_mobilefacenet")
 STEPS = {"oblivious": None, "adaptive": 40}  # of PGD, where they differ from the option's
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("results/reference/purifiers"))
+    parser.add_argument("--out", type=Path, default=OUT)
     return run_script(parser, run, words)
 
 

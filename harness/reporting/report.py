@@ -139,7 +139,7 @@ def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
 
 def _write_tables(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, document: str, out: Path) -> list[Path]:
     folder = out / "tables"
-    texts = {"cells.csv": _cells_csv(frame)}
+    texts = {"cells.csv": cells_csv(frame)}
     for table in (table for tables in sections.values() for table in tables):
         texts |= {
             f"{table.slug}.md": markdown(table),
@@ -201,7 +201,7 @@ def _shown(table: Table, shown: Table) -> str:
     return "\n".join(part for part in (markdown(shown), left_out(table, shown)) if part)
 
 
-def _cells_csv(frame: pd.DataFrame) -> str:
+def cells_csv(frame: pd.DataFrame) -> str:
     return csv_text(list(frame.columns), [[_csv_value(v) for v in row] for row in frame.itertuples(index=False)])
 
 

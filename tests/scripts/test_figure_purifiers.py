@@ -1,4 +1,4 @@
-"""``scripts/figure_purifiers.py``: the cells of the README's figure, and drawing it from a store."""
+"""``scripts/figure_purifiers.py``: the cells of the figure, and drawing it from a store."""
 
 from __future__ import annotations
 

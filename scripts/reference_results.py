@@ -1,0 +1,119 @@
+"""Reference results: collect records into the cells of a study, and render its page.
+
+python scripts/reference_results.py collect STUDY --results FOLDER   # records replace the cells they measure again
+python scripts/reference_results.py render [STUDY]                  # write README.md of a study, or of all
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from _common import run_script
+
+from frbench.harness.core.errors import ConfigError
+from frbench.harness.reporting.crosscheck import compare
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.reference_cells import facts, measured_cells, merge, read_cells, write_cells
+from frbench.harness.reporting.reference_manifest import Manifest, manifest_of
+from frbench.harness.reporting.reference_page import index, page
+from frbench.harness.storage.records import select
+from frbench.harness.storage.result_store import ResultStore
+
+ROOT = Path(__file__).resolve().parents[1] / "results" / "reference"
+STUDIES = (
+    "clean_accuracy",
+    "lfw_baseline",
+    "lfw_attacks",
+    "lfw_minimal",
+    "lfw_black_box",
+    "audit_controls",
+    "pin_ais_oblivious",
+    "pin_ais_adaptive",
+    "cloaking",
+    "ensembles_synthetic",
+    "ensembles_finetuned",
+    "performance",
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Keeps text of several lines readable."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def read_study(folder: Path) -> tuple[Manifest, pd.DataFrame]:
+    """The manifest and the cells of a study."""
+    return manifest_of(_values(folder), f"{folder.name}/manifest.yaml"), _cells(folder)
+
+
+def pages(root: Path = ROOT) -> dict[Path, str]:
+    """The text of every generated page below ``root``."""
+    studies = {name: read_study(root / name) for name in STUDIES}
+    found = {root / name / "README.md": page(*study) for name, study in studies.items()}
+    return found | {root / "README.md": index(studies)}
+
+
+def collect(options: argparse.Namespace) -> None:
+    """Take the finished records of a results folder into the cells of a study."""
+    folder, store = options.root / _known(options.study), ResultStore(options.results)
+    records = select(store.records(), None)
+    measured = measured_cells(records, compare(records, Outcomes(store.scores)))
+    cells = _cells(folder)
+    (folder / "cells.csv").write_text(write_cells(merge(cells, measured)), encoding="utf-8")
+    values = _values(folder) | facts(records)
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
+    print(f"{len(measured)} measured cells in {folder / 'cells.csv'}; now edit the text and render")
+
+
+def render(options: argparse.Namespace) -> None:
+    """Write the generated pages."""
+    chosen = options.root / _known(options.study) / "README.md" if options.study else None
+    for path, text in pages(options.root).items():
+        if chosen is None or path in (chosen, options.root / "README.md"):
+            path.write_text(text, encoding="utf-8")
+            print(path)
+
+
+def _known(study: str | None) -> str:
+    if study not in STUDIES:
+        raise ConfigError(
+            f"{'no study given' if study is None else f'unknown study {study}'}; choose from {', '.join(STUDIES)}"
+        )
+    return study
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((folder / "manifest.yaml").read_text(encoding="utf-8")))
+
+
+def _cells(folder: Path) -> pd.DataFrame:
+    return read_cells((folder / "cells.csv").read_text(encoding="utf-8"))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = {"collect": collect, "render": render}
+    parser.add_argument("verb", choices=verbs)
+    parser.add_argument("study", nargs="?", help=", ".join(STUDIES))
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of frbench run")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the studies")
+    return run_script(parser, lambda options: verbs[options.verb](options), words, overrides=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
