@@ -1,8 +1,8 @@
 """The output of ``frbench options``: one line for each option of a group, and the fields of one option.
 
-The line of an option is the first comment line of its YAML. The default of a field comes from the YAML, its type and
-range from the annotation of the class, and its meaning from the comment beside it in the YAML or else from the
-docstring of the class.
+The line of an option is the first comment line of its YAML, with the papers of its ``# Paper:`` lines. The default of
+a field comes from the YAML, its type and range from the annotation of the class, and its meaning from the comment
+beside it in the YAML or else from the docstring of the class.
 """
 
 from __future__ import annotations
@@ -20,13 +20,30 @@ from typing import Any
 from frbench.harness.core.typed_values import expected
 
 _WIDTH = 120
+_MISSING = "???"  # a value that a user must give
+_PAPER = re.compile(r'# Paper: (?P<source>[^"]+), "(?P<title>[^"]+)"(?:, (?P<link>https://\S+))?')
 _PLAIN = (bool, int, float, str, type(None), list, tuple)
 
 
 def first_line(text: str) -> str:
-    """The first comment line of a YAML file: the description of the option, with its paper."""
+    """The first comment line of a YAML file: the full name of the option and what it does."""
     lines = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
     return next((line for line in lines if not line.startswith("@package")), "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """A paper of an option: authors with venue and year, title, and the link if there is one."""
+
+    source: str
+    title: str
+    link: str | None
+
+
+def papers(text: str) -> list[Paper]:
+    """The papers that the ``# Paper:`` lines of a YAML file name."""
+    found = (_PAPER.fullmatch(line) for line in text.splitlines())
+    return [Paper(**match.groupdict()) for match in found if match]
 
 
 def comment(text: str) -> list[str]:
@@ -40,9 +57,14 @@ def comment(text: str) -> list[str]:
 
 
 def listing(options: Mapping[str, Traversable]) -> list[str]:
-    """One line for each option: its name and its description."""
+    """One line for each option: its name, its description and its papers."""
     width = max((len(name) for name in options), default=0)
-    return [f"{name:<{width}}  {first_line(file.read_text(encoding='utf-8'))}" for name, file in options.items()]
+    return [f"{name:<{width}}  {_described(file.read_text(encoding='utf-8'))}" for name, file in options.items()]
+
+
+def _described(text: str) -> str:
+    sources = "; ".join(paper.source for paper in papers(text))
+    return f"{first_line(text)} ({sources})" if sources else first_line(text)
 
 
 def sets_others(file: Traversable) -> bool:
@@ -62,7 +84,7 @@ def fields(file: Traversable, config: Mapping[str, Any], prefix: str) -> list[st
     config: the composed option. prefix: the prefix of a field on the command line, such as ``attack.``.
     """
     text = file.read_text(encoding="utf-8")
-    rows = list(_rows(config, "", _field_comments(text)))
+    rows = list(field_rows(config, field_comments(text)))
     if not rows:
         return [*comment(text), "", "This option has no fields."]
     lines = [*comment(text), "", f"Set a field with {prefix}NAME=VALUE"]
@@ -77,7 +99,9 @@ def fields(file: Traversable, config: Mapping[str, Any], prefix: str) -> list[st
     return lines
 
 
-def _rows(config: Mapping[str, Any], prefix: str, comments: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def field_rows(
+    config: Mapping[str, Any], comments: Mapping[str, str], prefix: str = ""
+) -> Iterator[tuple[str, str, str]]:
     """Dotted name, default, and type with meaning of each field; the fields of a nested object follow it."""
     made = _class_of(config)
     hints, meanings, defaults = _declared(made)
@@ -87,10 +111,10 @@ def _rows(config: Mapping[str, Any], prefix: str, comments: Mapping[str, str]) -
         if isinstance(value, Mapping) and value.get("_target_"):
             kind = str(value["_target_"]).rpartition(".")[2]
             yield dotted, kind, meanings.get(name, "")
-            yield from _rows(value, f"{dotted}.", comments)
+            yield from field_rows(value, comments, f"{dotted}.")
             continue
         meaning = comments.get(dotted) or meanings.get(name, "")
-        yield dotted, _written(value), "; ".join(each for each in (_expected(hints.get(name, Any)), meaning) if each)
+        yield dotted, written(value), "; ".join(each for each in (_expected(hints.get(name, Any)), meaning) if each)
 
 
 def _expected(hint: Any) -> str:
@@ -101,7 +125,7 @@ def _expected(hint: Any) -> str:
 
 def _class_of(config: Mapping[str, Any]) -> Any:
     """The class or function of ``config``, or None."""
-    if not config.get("_target_"):
+    if config.get("_target_") in (None, _MISSING):
         return None
     module, _, name = str(config["_target_"]).rpartition(".")
     return getattr(import_module(module), name)
@@ -139,7 +163,7 @@ def described(docstring: str, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _field_comments(text: str) -> dict[str, str]:
+def field_comments(text: str) -> dict[str, str]:
     """Dotted key -> the comment on the same line of a YAML file."""
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []
@@ -156,12 +180,12 @@ def _field_comments(text: str) -> dict[str, str]:
     return found
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A default in the syntax of the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items() if key != "_target_") + "}"
+        return "{" + ", ".join(f"{key}: {written(each)}" for key, each in value.items() if key != "_target_") + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_written, value)) + "]"
+        return "[" + ", ".join(map(written, value)) + "]"
     return str(value)

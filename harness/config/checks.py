@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from omegaconf import MISSING
+
 from frbench.harness.core.domains import BelowOne, JpegQuality, NonNegativeInt, PositiveInt, Seed
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.trusted_targets import check_target
@@ -58,7 +60,7 @@ def check_targets(config: Any, trusted: Sequence[str]) -> None:
 
 def _targets(config: Any) -> Iterator[Any]:
     if isinstance(config, dict):
-        if config.get("_target_") is not None:
+        if config.get("_target_") not in (None, MISSING):  # a missing one is reported by its name
             yield config["_target_"]
         for value in config.values():
             yield from _targets(value)

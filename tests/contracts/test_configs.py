@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 
 import frbench.conf
 from frbench.harness.cli.main import main
-from frbench.harness.cli.option_docs import first_line
+from frbench.harness.cli.option_docs import first_line, papers
 from frbench.harness.config import auto_preprocessing
 from frbench.harness.config.cell_labels import CELL_GROUPS
 from frbench.harness.core.errors import FrbenchError
@@ -108,6 +109,27 @@ def test_that_the_first_comment_line_of_an_option_says_what_it_is(path: Path) ->
 def test_that_no_two_options_of_a_group_say_the_same() -> None:
     said = [(path.parent, first_line(path.read_text("utf-8"))) for path in FILES]
     assert len(set(said)) == len(said)
+
+
+METHODS = [path for path in FILES if path.relative_to(CONF).parts[0] in ("attack", "defense", "protocol")]
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.relative_to(CONF).with_suffix("").as_posix())
+def test_that_an_attack_defense_or_protocol_names_its_paper_or_says_why_there_is_none(path: Path) -> None:
+    text = path.read_text("utf-8")
+    second = text.splitlines()[1]
+    assert papers(text) or re.fullmatch(r"# Paper: none; .+\.", second), f"{path}: the second line is '{second}'"
+    assert second.startswith("# Paper: ")
+
+
+def test_that_every_paper_line_is_complete_and_cites_a_paper_in_one_way() -> None:
+    """A line is ``# Paper: Authors, venue year, "Title", link`` or ``# Paper: none; reason.``"""
+    texts = [path.read_text("utf-8") for path in FILES]
+    lines = {line for text in texts for line in text.splitlines() if line.startswith("# Paper:")}
+    cited = {paper for text in texts for paper in papers(text)}
+    assert len(cited) == len([line for line in lines if not line.startswith("# Paper: none; ")]) > 30
+    assert all(re.search(r" \d{4}( workshop)?$", paper.source) for paper in cited)
+    assert len({paper.title for paper in cited}) == len({paper.link for paper in cited}) == len(cited)
 
 
 def test_that_an_option_builds_a_frozen_dataclass_that_remembers_its_keywords(

@@ -41,7 +41,8 @@ def test_that_each_field_has_default_range_and_meaning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = printed(capsys, "attack=pgd")
-    assert "Madry et al." in out and "attack.NAME=VALUE" in out
+    assert out.startswith("Projected gradient descent (PGD)") and "attack.NAME=VALUE" in out
+    assert "Madry et al." in out.splitlines()[1] and "https://arxiv.org/abs/1706.06083" in out.splitlines()[1]
     assert "steps=20" in out and "an integer above 0" in out and "gradient steps per run" in out
     assert "return_best=true" in out and "true or false; return the iterate of lowest loss" in out
 
@@ -52,7 +53,7 @@ def test_that_nested_objects_have_dotted_fields(capsys: pytest.CaptureFixture[st
     assert "protocol.tracker.NAME=VALUE" in out and "C=1.0" in out and "inverse of the L2 penalty" in out
 
 
-@pytest.mark.parametrize("option", ["experiment=demo", "goal=dodging", "paths=default", "recognizer=tiny"])
+@pytest.mark.parametrize("option", ["experiment=demo", "goal=dodging", "paths=default", "recognizer=pytorch"])
 def test_that_every_kind_of_option_has_a_page(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(printed(capsys, option).splitlines()) >= 3
 
