@@ -7,8 +7,9 @@ python scripts/reference_results.py render [STUDY]                  # write READ
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,6 @@ STUDIES = (
 )
 
 
-class _Dumper(yaml.SafeDumper):
-    """Keeps text of several lines readable."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
-
-
 def read_study(folder: Path) -> tuple[Manifest, pd.DataFrame]:
     """The manifest and the cells of a study."""
     return manifest_of(_values(folder), f"{folder.name}/manifest.yaml"), _cells(folder)
@@ -74,10 +62,16 @@ def collect(options: argparse.Namespace) -> None:
     measured = measured_cells(records, compare(records, Outcomes(store.scores)))
     cells = _cells(folder)
     (folder / "cells.csv").write_text(write_cells(merge(cells, measured)), encoding="utf-8")
-    values = _values(folder) | facts(records)
-    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(with_facts(manifest.read_text(encoding="utf-8"), facts(records)), encoding="utf-8")
     print(f"{len(measured)} measured cells in {folder / 'cells.csv'}; now edit the text and render")
+
+
+def with_facts(text: str, found: Mapping[str, Any]) -> str:
+    """The text of a manifest with these entries at its end in place of older ones; the rest stays as it was written."""
+    blocks = re.split(r"^(?=[a-z_]+:)", text, flags=re.MULTILINE)
+    kept = [block for block in blocks if block.split(":")[0] not in found]
+    return "".join(kept) + yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=120)
 
 
 def render(options: argparse.Namespace) -> None:

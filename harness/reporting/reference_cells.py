@@ -92,7 +92,7 @@ def facts(records: Sequence[Record]) -> dict[str, Any]:
         found = record["card"].get("digests") or {}
         named = {"data": "dataset", "recognizer": "recognizer", "surrogate": "surrogate", "artifact": "defense"}
         digests |= {record["names"][noun]: found[kind] for kind, noun in named.items() if found.get(kind)}
-    machines = {f"{card.get('device')}, {card.get('threads')} threads" for card in cards}
+    machines = {f"{card.get('device')}, threads: {card.get('threads')}" for card in cards}
     versions = {name: version for card in cards for name, version in (card.get("versions") or {}).items()}
     return {
         "commit": ", ".join(sorted({commit_of(record) for record in done})),

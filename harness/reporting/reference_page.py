@@ -8,7 +8,7 @@ list of templates means the first of which all values are present.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from string import Formatter
 from typing import Any
@@ -46,7 +46,8 @@ def page(manifest: Manifest, cells: pd.DataFrame) -> str:
     """
     parts = [_GENERATED.format(source="manifest.yaml and cells.csv"), f"# {manifest.title}", f"**{manifest.question}**"]
     parts += [manifest.text.strip(), "## Where the numbers come from", provenance(manifest, cells)]
-    parts += ["## Tables", *(_table(layout, manifest, cells) for layout in manifest.tables)]
+    rows = present_values(cells)
+    parts += ["## Tables", *(_table(layout, manifest, rows) for layout in manifest.tables)]
     if manifest.figures:
         parts += ["## Figures"]
         parts += [f"![{figure.caption}](figures/{figure.file})\n\n{figure.caption}" for figure in manifest.figures]
@@ -95,24 +96,29 @@ def _commits(cells: pd.DataFrame) -> str:
     return f"commit {found[0]}" if len(found) == 1 else f"commits {', '.join(found[:-1])} and {found[-1]}"
 
 
-def _table(layout: TableLayout, manifest: Manifest, cells: pd.DataFrame) -> str:
-    mixed = cells["source"].nunique() > 1
-    chosen = list(selected(cells, layout.where, manifest.labels))
+def _table(layout: TableLayout, manifest: Manifest, rows: Sequence[Row]) -> str:
+    mixed = len({row["source"] for row in rows}) > 1
+    chosen = list(selected(rows, layout.where, manifest.labels))
     if not chosen:
         raise ConfigError(f"table '{layout.title}' of '{manifest.title}' selects no cell; check its where")
     header, body = _pivoted(layout, chosen, mixed) if layout.pivot else _flat(layout, chosen, mixed)
     return "\n\n".join(part for part in (f"### {layout.title}", markdown_table(header, body), layout.caption) if part)
 
 
-def selected(cells: pd.DataFrame, where: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The present values of each row that matches ``where``, with ``labels`` put in place of values.
+def present_values(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of ``cells`` without missing values; whole numbers are integers."""
+    rows = cells.convert_dtypes().astype(object).to_dict("records")
+    return [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
+
+
+def selected(rows: Iterable[Row], where: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows that match ``where``, with ``labels`` put in place of values.
 
     ``where``: pattern, or list of patterns, by column (``*`` for any present value); None for a missing value.
     """
-    for row in cells.convert_dtypes().to_dict("records"):
-        present = {str(key): value for key, value in row.items() if not pd.isna(value)}
-        if all(_matches(present.get(column), patterns) for column, patterns in where.items()):
-            yield {key: labels.get(value, value) if isinstance(value, str) else value for key, value in present.items()}
+    for row in rows:
+        if all(_matches(row.get(column), patterns) for column, patterns in where.items()):
+            yield {key: labels.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _matches(value: Any, patterns: Any) -> bool:
@@ -179,6 +185,12 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
 
 
+def _duration(hours: float | None) -> str:
+    if hours is None:
+        return ""
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
 def _repetition(manifest: Manifest) -> Iterator[str]:
     if manifest.commands:
         yield "```\n" + "\n".join(manifest.commands) + "\n```"
@@ -187,7 +199,7 @@ def _repetition(manifest: Manifest) -> Iterator[str]:
     facts = {
         "commit": f"`{manifest.commit}`" if manifest.commit else "",
         "date": manifest.date,
-        "computing time": f"{manifest.hours:.1f} h" if manifest.hours is not None else "",
+        "computing time": _duration(manifest.hours),
         "machine": manifest.machine,
         "versions": versions,
         "seeds": ", ".join(map(str, manifest.seeds)),

@@ -45,12 +45,12 @@ def test_collected_records_stand_in_the_cells_the_manifest_and_the_page(
     script: ModuleType, studies: Path, tmp_path: Path
 ) -> None:
     folder = studies / "lfw_black_box"
-    text = yaml.safe_load((folder / "manifest.yaml").read_text("utf-8"))["text"]
+    before = (folder / "manifest.yaml").read_text("utf-8")
     assert run(script, studies, "collect", "lfw_black_box", "--results", str(results(tmp_path / "results"))) == 0
-    manifest = (folder / "manifest.yaml").read_text("utf-8")
-    values = yaml.safe_load(manifest)
+    after = (folder / "manifest.yaml").read_text("utf-8")
+    values = yaml.safe_load(after)
     assert (values["commit"], values["hours"], values["date"]) == ("f" * 40, 2.0, "2031-01-02")
-    assert values["text"] == text and "text: |\n" in manifest
+    assert after.startswith(before)  # what was written by hand stays as it was
     assert run(script, studies, "render", "lfw_black_box") == 0
     page = (folder / "README.md").read_text("utf-8")
     assert "Measured: 1 of 7 cells, at commit `fffffff`, on 2031-01-02." in page
@@ -63,6 +63,13 @@ def test_render_writes_every_page_as_it_stands_in_the_repository(script: ModuleT
     assert run(script, studies, "render") == 0
     for path in studies.rglob("README.md"):
         assert path.read_bytes() == (script.ROOT / path.relative_to(studies)).read_bytes()
+
+
+def test_facts_replace_older_ones_and_nothing_else(script: ModuleType) -> None:
+    text = "title: A\ncommit: old\nversions:\n  torch: '1'\n# note\ntext: |\n  commit: in the text\nseeds: [1]\n"
+    once = script.with_facts(text, {"commit": "new", "versions": {"torch": "2"}})
+    assert once == "title: A\ntext: |\n  commit: in the text\nseeds: [1]\ncommit: new\nversions:\n  torch: '2'\n"
+    assert script.with_facts(once, {"commit": "new", "versions": {"torch": "2"}}) == once
 
 
 @pytest.mark.parametrize(

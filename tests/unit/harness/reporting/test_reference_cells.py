@@ -84,4 +84,4 @@ def test_the_facts_sum_the_hours_and_name_the_digests_by_option() -> None:
     record(store, 0.5, {"attack": "fgsm"}, seconds=3600, started="2026-01-03T00:00:00+00:00")
     found = facts(store.records())
     assert (found["hours"], found["date"], found["commit"]) == (1.5, "2026-01-03", "0123456789abcdef")
-    assert found["digests"] == {"lfw": "d" * 64, "tiny": "e" * 64} and found["machine"] == "cpu, 2 threads"
+    assert found["digests"] == {"lfw": "d" * 64, "tiny": "e" * 64} and found["machine"] == "cpu, threads: 2"

@@ -9,7 +9,7 @@ import pytest
 
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.reporting.reference_manifest import Manifest, manifest_of
-from frbench.harness.reporting.reference_page import fill, index, page, selected
+from frbench.harness.reporting.reference_page import fill, index, page, present_values, selected
 
 CELLS = pd.DataFrame(
     [
@@ -63,7 +63,7 @@ def test_a_table_without_cells_is_refused() -> None:
 
 def test_patterns_select_by_present_missing_and_listed_values() -> None:
     def found(**where: Any) -> list[float]:
-        return [row["asr"] for row in selected(CELLS, where, {})]
+        return [row["asr"] for row in selected(present_values(CELLS), where, {})]
 
     assert found(attack=["fgsm", "cw"]) == [0.5, 0.25]
     assert found(asr_denominator="*") == [0.5, 1.0]
@@ -98,6 +98,10 @@ def test_the_page_has_the_figures_the_commands_and_the_facts_of_the_run() -> Non
     assert "![A curve.](figures/curve.png)" in text and "```\nfrbench run\n```" in text
     for fact in ("computing time: 1.2 h", "torch 2.6", "seeds: 0, 1", f"lfw `{'a' * 12}`"):
         assert f"{fact}\n" in text
+
+
+def test_a_time_below_an_hour_is_in_minutes() -> None:
+    assert "computing time: 15 min\n" in page(manifest(PIVOTED, hours=0.25), CELLS)
 
 
 def test_the_index_counts_the_cells_of_each_study() -> None:
