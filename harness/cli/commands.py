@@ -11,21 +11,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from frbench.harness.cli import option_docs
-from frbench.harness.cli.summary_line import cell_line, summary
-from frbench.harness.config.compose import chosen_options, option_config, settings, with_hydra
+from frbench.harness.cli.summary_line import summary
+from frbench.harness.config.compose import chosen_options, option_config, with_hydra
 from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied, varying
 from frbench.harness.core.errors import ConfigError, FrbenchError
+from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.output_folders import check_writable
 from frbench.harness.storage.records import Record
 
 
 def run(words: list[str]) -> int:
     """``frbench run``: each cell of the sweep in turn. A wrong option of one cell does not stop the others."""
-    from frbench.harness.config import build
-    from frbench.harness.config.cells import prepare, resolve
-    from frbench.harness.evaluation.cell import run_cell
+    from frbench.harness.config.running import cell_config, finish
 
     codes: list[int] = []
     records: list[Record] = []
@@ -33,15 +32,9 @@ def run(words: list[str]) -> int:
 
     def job(cfg: DictConfig) -> None:
         try:
-            config, choices = build.plain(cfg), chosen_options()
-            build.check_folders(config)
-            if "training" in config or config["out"] is not None:
-                raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
-            cell = prepare(resolve(config, choices, settings(cfg, choices)))
-            store = build.store(config)
-            results.add(store.root)
-            found = store.finished(cell.fingerprint())
-            record = found or run_cell(cell, store)
+            config = cell_config(cfg)
+            results.add(config.store.root)
+            record, found = finish(config)
         except FrbenchError as error:
             print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
             codes.append(2)
@@ -51,7 +44,7 @@ def run(words: list[str]) -> int:
             codes.append(1)
             return
         differing = [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] in keys]
-        print(cell_line(record, bool(found), differing), flush=True)
+        print(cell_line(record, found, differing), flush=True)
         records.append(record)
         codes.append(1 if record["status"] == "crashed" else 0)
 
@@ -59,9 +52,6 @@ def run(words: list[str]) -> int:
     if records or len(codes) > 1:
         print(summary(records, len(codes) - len(records), results))
     return max(codes, default=0)
-
-
-_TRAINED = "to run a trained network use recognizer=trained, or a trained defense such as defense=diverse_ensemble"
 
 
 def fit(words: list[str]) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from frbench.harness.core.contracts import Recognizer
-from frbench.harness.core.verifiers import Comparer
 from frbench.harness.recognizers.accuracy_check import stated_accuracy
+
+if TYPE_CHECKING:
+    from frbench.harness.core.contracts import Recognizer
+    from frbench.harness.core.verifiers import Comparer
 
 # The option groups that every cell chooses from.
 CELL_GROUPS = ("dataset", "recognizer", "attack", "goal", "budget", "threat", "defense", "protocol")

@@ -75,7 +75,7 @@ def prepare(spec: Spec) -> Cell:
         DataMissing: a data set or a weight file is not there.
         ConfigError: the recognizer was trained on people of the test set, and ``allow_overlap`` is false.
     """
-    data = _test_set(spec.config)
+    data = open_test_set(spec.config)
     if not spec.untuned:
         return _cell(spec, data)
     spec, trials = _tuned(spec, data)
@@ -91,7 +91,8 @@ def _opened(text: str, cache: Path) -> TestSet:
     return check_test_set(dataset, dataset.open(cache))
 
 
-def _test_set(config: Mapping[str, Any]) -> TestSet:
+def open_test_set(config: Mapping[str, Any]) -> TestSet:
+    """The data set of a resolved config, opened once in a process; downloaded first where ``fetch=true``."""
     if config["fetch"]:
         from frbench.harness.data_preparation.prepare import ensure_dataset
 
@@ -158,7 +159,7 @@ def _cell(spec: Spec, data: TestSet) -> Cell:
 def _to_fit(spec: Spec, defense: Fittable, cell: Cell) -> Cell:
     """``cell`` with the key that its defense will have when it is fitted, and with how to fit it."""
     cache = build.image_cache(spec.config)
-    faces = _open_faces(defense.faces, cache)
+    faces = open_faces(defense.faces, cache)
     recognizer = build.fit_recognizer(spec.defense, spec.recognizer)  # not metered, so that fit and run share a key
     builder = ArtifactBuilder(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
     unfitted = Fitted(builder.key(defense.recipe), "", {})
@@ -187,7 +188,8 @@ class Fit:
         return replace(cell, defense=defense, flags=tuple(dict.fromkeys(flags)), facts=facts)
 
 
-def _open_faces(source: FaceSource, cache: Path) -> FaceSet:
+def open_faces(source: FaceSource, cache: Path) -> FaceSet:
+    """The faces of an identities option. Raises FrbenchError: it opens to something else."""
     faces = source.open(cache)
     check_faces(source, faces)
     return faces

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,25 +30,46 @@ from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.ratios import as_number, is_number
 
+_FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable
+QUIET = ("hydra.job_logging.root=null", "hydra.hydra_logging.root=null")  # words that leave the loggers as they are
+
 
 def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
     """Compose ``conf/<name>.yaml`` with the overrides ``words`` and run ``job`` on it, once or for each cell.
 
-    ``--cfg=job`` prints the composed configs and runs nothing, also for a sweep.
+    ``--cfg=job`` prints the composed configs and runs nothing, also for a sweep. Afterwards ``sys.argv``, the
+    environment and the state of Hydra are as before, so that a program with its own Hydra may call this.
 
     Raises:
         ConfigError: an override is wrong, a key is unknown, or the folder of the sweep cannot be created.
         FrbenchError: the first error of ``job``; the other cells of the sweep have run.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors are raised instead of printed with a traceback
     words = prepared(tidied(words))
     sweeps = bool({"-m", "--multirun"} & set(words))
-    if sweeps and "--cfg=job" in words:
-        with TemporaryDirectory() as folder:
-            kept = [word for word in words if word not in ("--cfg=job", "--resolve")]
-            _main(name, [*kept, f"hydra.sweep.dir={folder}"], partial(_print_config, resolve="--resolve" in words))
-    else:
-        _main(name, words, job)
+    with _own_hydra():
+        if sweeps and "--cfg=job" in words:
+            with TemporaryDirectory() as folder:
+                kept = [word for word in words if word not in ("--cfg=job", "--resolve")]
+                _main(name, [*kept, f"hydra.sweep.dir={folder}"], partial(_print_config, resolve="--resolve" in words))
+        else:
+            _main(name, words, job)
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Puts the state of Hydra aside, as its own ``initialize`` does, and lets it raise errors instead of print them."""
+    state, kinds = Singleton._instances, (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
+    kept: dict[type, Singleton] = {kind: state.pop(kind) for kind in kinds if kind in state}
+    printing = {name: os.environ[name] for name in (_FULL_ERROR,) if name in os.environ}
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            state.pop(kind, None)
+        state.update(kept)
+        os.environ.pop(_FULL_ERROR, None)
+        os.environ.update(printing)
 
 
 def _print_config(cfg: DictConfig, resolve: bool) -> None:

@@ -6,11 +6,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
-from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
+from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Images, Recognizer, ThreatModel
 from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import PairSet, TestSet, UserSet
 from frbench.harness.core.fingerprints import fingerprint, hyperparameters
@@ -32,6 +33,14 @@ class Outcome:
     generated: bool | None
 
 
+class ImagesOfPairs(NamedTuple):
+    """Images of pairs: each float32 (n, 3, H, W), RGB in [0, 1], on the CPU."""
+
+    clean: Images
+    adversarial: Images
+    reference: Images
+
+
 class EvaluationProtocol(Protocol):
     """Computes the measurements of a cell.
 
@@ -44,6 +53,18 @@ class EvaluationProtocol(Protocol):
     def evaluates(self) -> type[PairSet] | type[UserSet]: ...
 
     def evaluate(self, cell: Cell, store: ResultStore) -> Outcome: ...
+
+
+@runtime_checkable
+class ShowsImages(Protocol):
+    """A protocol with one adversarial image for each pair."""
+
+    def images(self, cell: Cell, store: ResultStore, index: np.ndarray | None) -> ImagesOfPairs:
+        """Images of the pairs ``index`` of a cell with an attack, from the cache or made again; None for all.
+
+        Raises ConfigError: a pair is not attacked.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frbench.harness.core.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.core.counter_rng import Stream
-from frbench.harness.core.errors import Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairBatch, TestSet
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.part_contracts import check_result
@@ -92,6 +92,27 @@ class Crafting:
             part = index[first : first + BLOCK_SIZE]
             blocks = [self._block(key, view, part) for key, view in views.items()]
             yield blocks[0] if len(blocks) == 1 else self._strongest(blocks)
+
+    def images(self, attacked: np.ndarray, index: np.ndarray) -> Images:
+        """Adversarial images (n, 3, H, W) of the pairs ``index``, in their order, from the blocks that hold them.
+
+        attacked: the pairs of ``blocks``. Raises ConfigError: a pair is not among them.
+        """
+        others = np.setdiff1d(index, attacked)
+        if len(others):
+            raise ConfigError(
+                f"pair {others[0]} is not attacked; take numbers from the column index of the pairs, such as "
+                f"{', '.join(map(str, attacked[:3]))}"
+            )
+        parts = [attacked[first : first + BLOCK_SIZE] for first in range(0, len(attacked), BLOCK_SIZE)]
+        wanted = [part for part in parts if np.isin(part, index).any()]
+        found = {
+            int(pair): image
+            for part in wanted
+            for block in self.blocks(part)
+            for pair, image in zip(block.index, block.images, strict=True)
+        }
+        return torch.stack([found[int(pair)] for pair in index])
 
     def _budget(self) -> Budget:
         return self.budget if self.attack.bounded else Unbounded()

@@ -23,7 +23,7 @@ from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.audit import Evidence
 from frbench.harness.evaluation.calibration import Calibration
-from frbench.harness.evaluation.cell import Cell, Outcome
+from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge, sample_images
@@ -97,6 +97,15 @@ class Verification:
         if table["broken"].any():
             flags.append(Flag.BROKEN_IMAGES)
         return Outcome(plain(measurements), [*flags, *audited.flags], generated)
+
+    def images(self, cell: Cell, store: ResultStore, index: np.ndarray | None) -> ImagesOfPairs:
+        """Clean, adversarial and reference images of the attacked pairs ``index``; None for all of them."""
+        execution, attacked = cell.execution(store), attacked_pairs(cell)
+        index = attacked if index is None else index
+        victim = cell.defense.protect(lifted(cell.recognizer))
+        crafting = _crafting(cell, execution, Calibration(cell.pairs, execution), victim)
+        adversarial, batch = crafting.images(attacked, index), cell.pairs.batch(index)
+        return ImagesOfPairs(batch.probe, adversarial, batch.reference)
 
     def _measurements(self, cell: Cell, clean: np.ndarray, crafting: Crafting, table: pd.DataFrame) -> dict[str, Any]:
         return {

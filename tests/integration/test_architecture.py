@@ -33,6 +33,7 @@ ROOMS = {
     "protocols": "core runtime images metrics storage recognizers threat_model data_preparation evaluation",
     "photo_cloaking": "core runtime images threat_model evaluation",
     "config": "core storage recognizers data_preparation training evaluation photo_cloaking",
+    "api.py": "*",
     "cli": "*",
 }
 # What attacks, defenses and datasets may import of the harness. The harness imports none of them.
@@ -81,7 +82,7 @@ def documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunc
 
 
 def room(path: Path) -> str:
-    """``attacks``, ``defenses``, ``datasets``, or the folder of the harness."""
+    """``attacks``, ``defenses``, ``datasets``, or the folder of the harness; ``api.py`` is a room of its own."""
     package, *inside = path.relative_to(ROOT).parts
     return package if package in PARTS else inside[0]
 
@@ -108,8 +109,8 @@ def test_that_the_table_has_every_room_and_no_arrow_upwards() -> None:
         assert set(allowed.split()) <= {*list(ROOMS)[:number], "*"}, name
 
 
-def test_that_the_harness_has_no_module_outside_its_rooms() -> None:
-    assert [path.name for path in (ROOT / "harness").glob("*.py")] == []
+def test_that_the_harness_has_one_module_outside_its_folders() -> None:
+    assert [path.name for path in (ROOT / "harness").glob("*.py")] == ["api.py"]
 
 
 def test_that_the_harness_names_a_part_as_text_only_where_stated() -> None:

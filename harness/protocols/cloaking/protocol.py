@@ -21,11 +21,11 @@ import torch
 from frbench.harness.core.contracts import Images, Victim
 from frbench.harness.core.domains import AtLeastTwo, Fraction, NonNegativeInt, OpenFraction, PositiveInt
 from frbench.harness.core.errors import Refused
-from frbench.harness.core.face_data import UserSet
+from frbench.harness.core.face_data import UserSet, load_images
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.purifiers import Purifying
 from frbench.harness.core.verifiers import compares, lifted
-from frbench.harness.evaluation.cell import Cell, Outcome
+from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy
 from frbench.harness.protocols.cloaking.metrics import (
@@ -121,6 +121,13 @@ class Cloaking:
         store.write_sample_images(cell.fingerprint(), samples | projected_embeddings(identity, cloaked, embedded))
         flags = [*low_accuracy, *self._flags(attack, published)]
         return Outcome(plain({"clean": clean, "attack": attack}), flags, published.generated)
+
+    def images(self, cell: Cell, store: ResultStore, index: np.ndarray | None) -> ImagesOfPairs:
+        """Natural and published photos ``index``, and the photos that targeted cloaks resemble; None for all."""
+        users = cell.users
+        index = np.arange(len(users)) if index is None else index
+        published, batch = publish(_crafting(cell, store)).photos, users.batch(index)
+        return ImagesOfPairs(batch.probe, load_images(published.images, index), batch.decoy)
 
     def _check(self, cell: Cell) -> None:
         """Raises Refused: an attack that never stops. Raises ConfigError: no photo of a user would be cloaked."""

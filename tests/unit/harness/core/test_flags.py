@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.cli.summary_line import cell_line, summary
+from frbench.harness.cli.summary_line import summary
 from frbench.harness.core.face_data import REMARK_FLAGS, remark_flags
 from frbench.harness.core.flags import Flag, doubtful, flag_named
 from frbench.harness.evaluation.audit import Audit
@@ -56,14 +56,6 @@ def record(status: str = "done", flags: tuple[str, ...] = (), fingerprint: str =
         "flags": list(flags),
         "card": {"seconds": 1.0, "forwards": 2, "backwards": 3},
     }
-
-
-def test_that_the_line_of_a_cell_has_its_flags_and_what_tells_it_from_the_others() -> None:
-    flagged = record(flags=("broken_images", "budget_violated"))
-    line = cell_line(flagged, found=False, differing=["attack=the_attack", "attack.steps=3", "dataset=the_dataset"])
-    assert "flags: broken_images, budget_violated" in line
-    assert "attack.steps=3 dataset=the_dataset" in line and "attack=the_attack" not in line
-    assert "flags" not in cell_line(record(), found=True)
 
 
 def test_that_the_last_line_of_a_sweep_counts_cells_and_flags_and_says_what_is_next() -> None:

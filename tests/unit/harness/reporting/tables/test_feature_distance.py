@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from support.fake_records import FakeStore, printed, rate, tables
 
-from frbench.harness.cli.summary_line import cell_line
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
 from frbench.harness.reporting.figures.style import COLOURS
@@ -16,6 +15,7 @@ from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.report import report
 from frbench.harness.reporting.tables.feature_distance import distance_tables
 from frbench.harness.reporting.tables.rendering import DOUBTED, Table
+from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.records import select
 
 NAMES = {

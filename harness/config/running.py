@@ -1,0 +1,99 @@
+"""From a composed config to the record of its cell: what ``frbench run`` and the Python interface both do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig
+
+from frbench.harness.config import build
+from frbench.harness.config.cells import prepare, resolve
+from frbench.harness.config.compose import QUIET, chosen_options, settings, with_hydra
+from frbench.harness.core.errors import ConfigError
+from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, ShowsImages, run_cell
+from frbench.harness.storage.records import Record
+from frbench.harness.storage.result_store import ResultStore
+
+_TRAINED = "to run a trained network use recognizer=trained, or a trained defense such as defense=diverse_ensemble"
+
+
+@dataclass(frozen=True)
+class CellConfig:
+    """A cell as ``conf`` composes it.
+
+    Attributes:
+        config: resolved, as plain Python.
+        choices: the option of each group.
+        settings: the values that differ from the options' own files.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def store(self) -> ResultStore:
+        return build.store(self.config)
+
+    def cell(self) -> Cell:
+        """The cell with its objects built and its data opened."""
+        return prepare(resolve(self.config, self.choices, self.settings))
+
+
+class Finished(NamedTuple):
+    """The record of a cell. found: whether it was in the store already."""
+
+    record: Record
+    found: bool
+
+
+def cell_config(cfg: DictConfig) -> CellConfig:
+    """The cell that ``cfg`` describes; in a job of ``with_hydra``. Raises ConfigError: a setting is wrong."""
+    config, choices = build.plain(cfg), chosen_options()
+    build.check_folders(config)
+    if "training" in config or config["out"] is not None:
+        raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
+    return CellConfig(config, choices, settings(cfg, choices))
+
+
+def composed_cell(words: Sequence[str]) -> CellConfig:
+    """The cell of ``frbench run`` with the overrides ``words``, without a sweep. Raises ConfigError: one is wrong."""
+    found: list[CellConfig] = []
+    with_hydra("run", [*QUIET, *words], lambda cfg: found.append(cell_config(cfg)))
+    return found[0]
+
+
+def finish(config: CellConfig) -> Finished:
+    """The record of the cell, from the store or from a run that is then stored.
+
+    Raises:
+        FrbenchError: a wrong option, missing data, or bad input; nothing is recorded.
+    """
+    cell, store = config.cell(), config.store
+    found = store.finished(cell.fingerprint())
+    return Finished(found or run_cell(cell, store), bool(found))
+
+
+def images_of(config: CellConfig, store: ResultStore, key: str, pairs: Sequence[int] | None) -> ImagesOfPairs:
+    """Images of the cell of ``config`` whose record has this ``key``; see ``Evaluation.images``.
+
+    Raises:
+        ConfigError: a pair that is not attacked, no attack, a protocol without one image for a pair, or data or
+            code that changed since the record was written.
+    """
+    cell = config.cell()
+    protocol = cell.protocol
+    if not isinstance(protocol, ShowsImages):
+        raise ConfigError(
+            f"protocol={cell.names['protocol']} does not keep one image for a pair; take protocol=verification to see "
+            "the images of an attack"
+        )
+    if cell.attack is None:
+        raise ConfigError(f"attack={cell.names['attack']} makes no images; take another attack, such as attack=pgd")
+    if cell.fingerprint() != key:
+        raise ConfigError(f"the data, weights or code of the cell {key[:12]} changed since it ran; evaluate it again")
+    index = None if pairs is None else np.asarray(pairs, np.int64)
+    return protocol.images(cell.fit(cell) if cell.fit else cell, store, index)
