@@ -3,10 +3,10 @@
 Six lines give a first result, here on rendered faces with the small network that is part of the package:
 
 >>> from frbench.harness import api
->>> faces = api.dataset("synthetic", limit=40)
+>>> faces = api.dataset("synthetic", people=30, photos_per_person=4, pairs=200, limit=40)
 >>> result = api.evaluate(dataset=faces, recognizer="tiny", attack="pgd", goal="dodging", budget="linf_4")
->>> print(f"{result.asr:.0%} of {result.denominator} attacked pairs, {result.clean_accuracy:.1%} clean accuracy")
-100% of 20 attacked pairs, 98.9% clean accuracy
+>>> print(f"{result.asr:.0%} of {result.denominator} pairs; without attack {result.clean_accuracy:.0%} are correct")
+95% of 20 pairs; without attack 99% are correct
 >>> clean, adversarial, reference = result.images()
 
 ``evaluate`` does what ``frbench run`` does: the same cell has the same key, and each finds the other's record. Names
@@ -201,8 +201,14 @@ def sweep(**lists: Any) -> Sweep:
 
     A wrong or crashed cell does not stop the others. On a terminal each finished cell is printed in one line.
 
-    >>> found = sweep(attack=["fgsm", attack("pgd", steps=40)], defense=["none", "jpeg"])  # doctest: +SKIP
-    >>> found.table[["attack", "defense", "asr", "asr_low", "asr_high", "flags"]]  # doctest: +SKIP
+    >>> faces = dataset("synthetic", people=30, photos_per_person=4, pairs=200, limit=40)
+    >>> found = sweep(dataset=faces, attack=["none", attack("fgsm")], defense=["none", defense("jpeg", quality=50)])
+    >>> print(found.table[["defense", "attack", "clean_accuracy", "asr"]].to_string(index=False))
+             defense attack  clean_accuracy  asr
+                none   none            0.99  NaN
+    jpeg(quality=50)   none            1.00  NaN
+                none   fgsm            0.99  1.0
+    jpeg(quality=50)   fgsm            1.00  1.0
 
     Args:
         lists: the arguments of ``evaluate``, each one value or a list of values. ``trust`` is one value.

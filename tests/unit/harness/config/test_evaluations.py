@@ -23,9 +23,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_that_feature_distances_have_a_rate_for_each_distance(run: dict[str, Any]) -> None:
     protocol = api.protocol("feature_distance", distances=[1.0, 0.8])
     dataset = api.dataset("synthetic", **FACES)
-    result = api.evaluate(protocol=protocol, dataset=dataset, attack=api.attack("lots", steps=2), **run)
+    result = api.evaluate(protocol=protocol, dataset=dataset, attack=api.attack("lots", **{"inner.steps": 2}), **run)
     assert result.asr is None and result.interval is None and result.clean_accuracy is not None
-    assert set(result.record["measurements"]["attack"]["distances"]) == {"1.0", "0.8"}
+    assert set(result.record["measurements"]["attack"]["distances"]) == {"1", "0.8"}
     assert result.pairs is not None and len(result.pairs) == 20
 
 
