@@ -61,9 +61,12 @@ def index(studies: Mapping[str, tuple[Manifest, pd.DataFrame]]) -> str:
     for name, (manifest, cells) in studies.items():
         counts = cells["source"].value_counts()
         numbers = [str(counts.get(source, 0)) for source in (MEASURED, TRANSCRIBED)]
-        rows.append([f"[{manifest.title}]({name}/README.md)", manifest.question, *numbers, manifest.date or MISSING])
+        run = [manifest.date or MISSING, _duration(manifest.hours) or MISSING]
+        rows.append([f"[{manifest.title}]({name}/README.md)", manifest.question, *numbers, *run])
     parts = [_GENERATED.format(source="the manifests and cells.csv of the studies"), "# Reference results", _ABOUT]
-    table = markdown_table(["study", "question", "measured cells", "transcribed cells", "measured on"], rows)
+    table = markdown_table(
+        ["study", "question", "measured cells", "transcribed cells", "measured on", "computing time"], rows
+    )
     return "\n\n".join([*parts, table, _HOW]) + "\n"
 
 

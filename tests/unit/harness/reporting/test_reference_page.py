@@ -106,4 +106,5 @@ def test_a_time_below_an_hour_is_in_minutes() -> None:
 
 def test_the_index_counts_the_cells_of_each_study() -> None:
     cells = CELLS.assign(source=["measured", "transcribed", "transcribed"])
-    assert "| [Study](lfw/README.md) | Does it work? | 1 | 2 | 2026-01-02 |" in index({"lfw": (manifest(), cells)})
+    text = index({"lfw": (manifest(hours=2), cells)})
+    assert "| [Study](lfw/README.md) | Does it work? | 1 | 2 | 2026-01-02 | 2.0 h |" in text
