@@ -1,13 +1,15 @@
-# Two commands do all on a fresh machine: `make demo` and `make test`. Needs Python 3.11 or later with venv.
+# On a fresh machine: `make demo`, `make test`, and `make docs`, which builds the documentation into site/.
+# Needs Python 3.11 or later with venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+MKDOCS := $(VENV)/docs/bin/mkdocs
 RESULTS ?= results/demo
 WORKERS ?= 2
 CODE := frbench.harness frbench.attacks frbench.defenses frbench.datasets
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test lint types unit bench docs docs-serve clean
 
 demo: $(VENV)/.demo
 	$(BIN)/frbench run experiment=demo paths.results=$(RESULTS)
@@ -22,7 +24,7 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(foreach package,$(CODE),-p $(package))
 
-unit: $(VENV)/.test
+unit: $(VENV)/.test $(MKDOCS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 bench: $(VENV)/.bench
@@ -32,8 +34,14 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_cloaks.py
 	$(BIN)/python scripts/bench_training.py
 
+docs: $(MKDOCS)
+	$(MKDOCS) build --strict
+
+docs-serve: $(MKDOCS)
+	$(MKDOCS) serve
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 # One environment; each stamp says what it holds so far.
 $(VENV)/bin/python:
@@ -50,4 +58,11 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) --editable ".[all,dev,bench]"
+	touch $@
+
+# The documentation reads the source and imports none of it; see the extra docs in pyproject.toml.
+$(MKDOCS): constraints-docs.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-docs.txt \
+		mkdocs-material "mkdocstrings[python]"
 	touch $@

@@ -1,6 +1,6 @@
 """All flags of records, with their meanings.
 
-README documents each flag. A flag does not say that a figure is wrong: it says what must be explained before the
+docs/audit.md describes each flag. A flag does not say that a figure is wrong: it says what must be explained before the
 figure is believed.
 """
 
