@@ -44,11 +44,11 @@ def _is_folder(value: Any) -> bool:
 
 
 def _folder(name: str) -> list[str]:
-    """The pages in ``name``, a folder of the site, by name; an index comes first."""
+    """The pages in ``name``, a folder of the site, by name; its index comes first."""
     places = sorted(place for place, _ in _outside_docs() if place.startswith(name) and place.endswith(".md"))
     docs = ROOT / "docs"
     places += sorted(path.relative_to(docs).as_posix() for path in (docs / name).rglob("*.md"))
-    return sorted(places, key=lambda place: (posixpath.basename(place) != "index.md", place))
+    return sorted(places, key=lambda place: (posixpath.dirname(place) + "/" != name, place))
 
 
 def _outside_docs() -> Iterator[tuple[str, Path]]:
@@ -56,7 +56,7 @@ def _outside_docs() -> Iterator[tuple[str, Path]]:
     for name, place in _PAGES.items():
         if (ROOT / name).exists():
             yield place, ROOT / name
-    for path in sorted(_STUDIES.glob("*/**/*")):
+    for path in sorted(_STUDIES.rglob("*")):
         if path.suffix in (".md", ".png", ".svg", ".csv"):
             yield f"results/{path.relative_to(_STUDIES).as_posix()}", path
 

@@ -26,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_that_each_page_of_reference_results_is_on_the_site_with_its_figures(site: Path) -> None:
     for page in reference_pages():
-        folder = site / "results" / page.parent.name
+        folder = site / "results" / page.parent.relative_to(ROOT / "results" / "reference")
         assert (folder / "index.html").exists()
         for figure in page.parent.rglob("*.png"):
             assert (folder / figure.relative_to(page.parent)).exists()

@@ -25,8 +25,8 @@ def documents() -> list[Path]:
 
 
 def reference_pages() -> list[Path]:
-    """The generated pages of reference results."""
-    return sorted((ROOT / "results" / "reference").glob("*/README.md"))
+    """The generated pages of reference results: the list of studies and each study."""
+    return sorted((ROOT / "results" / "reference").rglob("README.md"))
 
 
 def name_of(path: Path) -> str:
