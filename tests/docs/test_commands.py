@@ -15,6 +15,7 @@ from support.documents import ROOT, blocks, documents, name_of, without_blocks
 from frbench.harness.cli import data
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import with_hydra
+from frbench.harness.config.conf_files import known_options
 from frbench.harness.photo_cloaking.photo_files import split_arguments
 
 SHELL = ("", "bash", "sh", "console")
@@ -47,15 +48,12 @@ def commands(path: Path) -> list[tuple[str, str]]:
     return list(dict.fromkeys((verb, words.strip()) for verb, words in found))
 
 
-ALL = [
-    pytest.param(verb, words, id=f"{name_of(path)}: {verb} {words}")
-    for path in documents()
-    for verb, words in commands(path)
-]
+ALL = {command: name_of(path) for path in reversed(documents()) for command in commands(path)}
+CASES = [pytest.param(*command, id=f"{path}: {' '.join(command)}") for command, path in ALL.items()]
 
 
-class Composed(BaseException):  # Hydra keeps an Exception until all cells are done
-    """All cells of a command compose, which Hydra checks first, and the values of the first one resolve."""
+class Composed(BaseException):  # not an Exception, which Hydra would keep until the end
+    """The first cell of a command composes, and its values resolve."""
 
 
 def stop_at_the_first_cell(cfg: DictConfig) -> None:
@@ -63,9 +61,29 @@ def stop_at_the_first_cell(cfg: DictConfig) -> None:
     raise Composed
 
 
-@pytest.mark.parametrize(("verb", "words"), ALL)
+def grid(words: list[str]) -> dict[str, str]:
+    """The values that the experiment of a command sweeps, by key."""
+    names = [word.removeprefix("experiment=") for word in words if word.startswith("experiment=")]
+    files = [ROOT / "conf" / "experiment" / f"{name}.yaml" for name in names]
+    return {key: str(values) for file in files for key, values in OmegaConf.load(file).hydra.sweeper.params.items()}
+
+
+def first_cell(words: list[str]) -> list[str]:
+    """The arguments of the first cell of a sweep. The other values are checked against the names of options."""
+    first, pinned = [], grid(words)
+    for word in words:
+        key, _, value = word.partition("=")
+        pinned.pop(key, None)
+        swept = re.fullmatch(r"\w+(,\w+)+", value)
+        if swept and (group := key.removeprefix("+").partition("@")[0]) in known_options():
+            assert set(value.split(",")) <= set(known_options()[group]), word
+        first.append(word.partition(",")[0] if swept else word)
+    return [*first, *(f"{key}={values.partition(',')[0]}" for key, values in pinned.items())]
+
+
+@pytest.mark.parametrize(("verb", "words"), CASES)
 def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_path: Path) -> None:
-    arguments = shlex.split(words)
+    arguments = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in shlex.split(words)]
     if verb == "options":
         assert main(["options", *arguments]) == 0
         return
@@ -77,7 +95,7 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
         _, arguments = split_arguments(arguments)
     paths = [f"paths.{name}={tmp_path / name}" for name in PATHS]
     with pytest.raises(Composed):
-        with_hydra("run" if verb == "fit" else verb, [*arguments, *paths], stop_at_the_first_cell)
+        with_hydra("run" if verb == "fit" else verb, [*first_cell(arguments), *paths], stop_at_the_first_cell)
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
