@@ -21,9 +21,9 @@ SOURCES = [
     for room in ("attacks", "conf", "datasets", "defenses", "docs", "harness", "results/reference", "scripts", "tests")
     for path in sorted((ROOT / room).rglob("*"))
     if path.suffix in {".py", ".yaml", ".md"} and path != Path(__file__)
-]
+] + sorted(ROOT.glob("*.md"))
 
-SPEC = re.compile(r"(?<!com/)\bspecs?/|\bspecs?:? (?:[a-z]+_[a-z_]+|\d)|\s\(specs?[,;)]", re.IGNORECASE)
+SPEC = re.compile(r"(?<!\.com/|\.org/)\bspecs?/|\bspecs?:? (?:[a-z]+_[a-z_]+|\d)|\s\(specs?[,;)]", re.IGNORECASE)
 CITED = re.compile(r"docs/methods/\w*\.md")
 DEFAULTS = re.compile(r"^Defaults of `(\w+)=(\w+)`:\n\n((?:\|.*\n)+)", re.MULTILINE)
 
