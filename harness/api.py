@@ -1,4 +1,4 @@
-"""The Python interface of frbench: options by name, embeddings, and whole evaluations.
+"""The Python interface of frbench: options by name, embeddings, attacks on images, and whole evaluations.
 
 Six lines give a first result, here on rendered faces with the small network that is part of the package:
 
@@ -16,23 +16,38 @@ and settings are those of the command line, see ``frbench options``. What goes w
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
 from frbench.harness.config.evaluations import Evaluation, Sweep
-from frbench.harness.config.option import Option, RunSettings
+from frbench.harness.config.option import (
+    Option,
+    RunSettings,
+    attack,
+    audit,
+    budget,
+    dataset,
+    defense,
+    goal,
+    identities,
+    option,
+    protocol,
+    recognizer,
+    threat,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from frbench.harness.core.contracts import Recognizer
+    from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Recognizer, ThreatModel
+    from frbench.harness.core.face_data import PairSet
+    from frbench.harness.evaluation.direct_crafting import Crafted
 
 Choice = Option | str  # an option, or its name where it has no settings
-Folder = str | PathLike[str] | None
 
 __all__ = [
     "Choice",
+    "Crafted",
     "Evaluation",
     "Option",
     "RunSettings",
@@ -40,6 +55,7 @@ __all__ = [
     "attack",
     "audit",
     "budget",
+    "craft",
     "dataset",
     "defense",
     "embed",
@@ -54,68 +70,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    """``__version__``, which is looked up when it is used."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    from importlib.metadata import version
+def __getattr__(name: str) -> Any:
+    """``__version__`` and ``Crafted``, which are looked up when they are used."""
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return version("frbench")
+        return version("frbench")
+    if name == "Crafted":
+        from frbench.harness.evaluation.direct_crafting import Crafted
 
-
-def option(group: str, name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """An option of any group, such as ``option("tracker", "linear")``; see ``Option``."""
-    return Option(group, name, settings, config_dir)
-
-
-def dataset(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """Face pairs, or users with their photos, to evaluate on: ``dataset("lfw", limit=40)``."""
-    return option("dataset", name, config_dir=config_dir, **settings)
-
-
-def recognizer(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """A network that embeds faces: ``recognizer("onnx", path="model.onnx")``."""
-    return option("recognizer", name, config_dir=config_dir, **settings)
-
-
-def attack(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """An attack: ``attack("pgd", steps=40)``; ``attack("minimal", inner=attack("pgd"))`` holds another."""
-    return option("attack", name, config_dir=config_dir, **settings)
-
-
-def goal(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """The goal of the attacker: ``goal("dodging")``."""
-    return option("goal", name, config_dir=config_dir, **settings)
-
-
-def budget(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """A limit on the change of an image: ``budget("linf_8")`` or ``budget("linf_8", radius=4 / 255)``."""
-    return option("budget", name, config_dir=config_dir, **settings)
-
-
-def threat(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """The knowledge of the attacker: ``threat("transfer", surrogate=recognizer("mobileface_v2"))``."""
-    return option("threat", name, config_dir=config_dir, **settings)
-
-
-def defense(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """A defense in front of the recognizer, or in its place: ``defense("jpeg", quality=75)``."""
-    return option("defense", name, config_dir=config_dir, **settings)
-
-
-def protocol(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """What is measured, and how: ``protocol("cloaking", tracker="linear")``."""
-    return option("protocol", name, config_dir=config_dir, **settings)
-
-
-def identities(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """Faces of other people, on which a defense is fitted: ``identities("synthetic", people=40)``."""
-    return option("identities", name, config_dir=config_dir, **settings)
-
-
-def audit(name: str, /, *, config_dir: Folder = None, **settings: Any) -> Option:
-    """The checks of whether an attack is to be believed: ``audit("full")``."""
-    return option("audit", name, config_dir=config_dir, **settings)
+        return Crafted
+    raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
 def embed(recognizer: Choice | Recognizer, images: Tensor | np.ndarray, **run: Unpack[RunSettings]) -> Tensor:
@@ -140,6 +105,56 @@ def embed(recognizer: Choice | Recognizer, images: Tensor | np.ndarray, **run: U
     from frbench.harness.config.direct_use import embed
 
     return embed(recognizer, images, run)
+
+
+def craft(
+    attack: Choice | Attack,
+    recognizer: Choice | Recognizer,
+    probe: Tensor | np.ndarray | None = None,
+    reference: Tensor | np.ndarray | None = None,
+    *,
+    decoy: Tensor | np.ndarray | None = None,
+    pairs: Choice | PairSet | None = None,
+    goal: Choice | Goal = "dodging",
+    budget: Choice | Budget = "linf_8",
+    threat: Choice | ThreatModel = "oblivious",
+    defense: Choice | Defense = "none",
+    identities: Choice | None = None,
+    threshold: float | Tensor | None = None,
+    **run: Unpack[RunSettings],
+) -> Crafted:
+    """Adversarial images of given pairs, with the attack loop and the budget check of ``evaluate``, without a record.
+
+    Each part is an option, its name, or an object with the methods of its Protocol in
+    ``frbench.harness.core.contracts``.
+
+    >>> pairs = dataset("synthetic", people=30, photos_per_person=4, pairs=200, limit=40).load()
+    >>> batch = pairs.batch(pairs.attacked[:2])
+    >>> crafted = craft("fgsm", "tiny", batch.probe, batch.reference, budget="linf_4", threshold=0.5)
+    >>> crafted.images.shape, crafted.achieved, crafted.sizes["linf"].round()
+    (torch.Size([2, 3, 112, 112]), tensor([True, True]), tensor([4., 4.]))
+
+    Args:
+        probe: images to change, a float tensor (N, 3, H, W), RGB in [0, 1], or an array uint8 (N, H, W, 3).
+        reference: enrolled images to compare them with, one for each probe.
+        decoy: images of a third person, which attacks such as ``lots`` resemble to dodge; by default the references.
+        pairs: a data set in place of images: its attacked pairs that are eligible for the goal.
+        threshold: cosine above which a pair is accepted, one number or (N,). ``pairs`` have thresholds of their own,
+            those of ``evaluate``. Without thresholds ``achieved`` is None.
+        run: see ``RunSettings``.
+
+    Returns:
+        The images, whether they achieve the goal, their scores and sizes.
+
+    Raises:
+        ConfigError: wrong images or options, or no threshold for an attack that stops at success.
+        Refused: the combination cannot exist, such as an attack by gradients on a black box.
+    """
+    from frbench.harness.config.direct_use import craft
+
+    parts = {"attack": attack, "recognizer": recognizer, "goal": goal, "budget": budget}
+    others = {"threat": threat, "defense": defense, "identities": identities, "dataset": pairs}
+    return craft({**parts, **others}, (probe, reference, decoy), threshold, run)
 
 
 def evaluate(
@@ -181,19 +196,9 @@ def evaluate(
     from frbench.harness.config.evaluations import evaluated
     from frbench.harness.config.option_words import run_words
 
-    choices = {
-        "dataset": dataset,
-        "recognizer": recognizer,
-        "attack": attack,
-        "goal": goal,
-        "budget": budget,
-        "threat": threat,
-        "defense": defense,
-        "protocol": protocol,
-        "identities": identities,
-        "audit": audit,
-    }
-    return evaluated(run_words(choices, run))
+    nouns = {"dataset": dataset, "recognizer": recognizer, "attack": attack, "goal": goal, "budget": budget}
+    others = {"threat": threat, "defense": defense, "protocol": protocol, "identities": identities, "audit": audit}
+    return evaluated(run_words({**nouns, **others}, run))
 
 
 def sweep(**lists: Any) -> Sweep:

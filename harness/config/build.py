@@ -95,6 +95,14 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
         if isinstance(error.__cause__, TypeError):  # a class that breaks the contract may also lack the fields
             check_part(_class_of(config), _CONTRACTS.get(where, ()), where)
         raise ConfigError(f"{where}: {_root_cause(error)}") from error
+    return checked(built, where)
+
+
+def checked(built: Any, where: str) -> Any:
+    """``built``, an object for the group ``where``.
+
+    Raises ConfigError: a field has a wrong value; FrbenchError: it breaks the contract.
+    """
     check_part(built, _CONTRACTS.get(where, ()), where)
     check_fields(built, where)
     return built

@@ -1,4 +1,4 @@
-"""An option of ``conf`` with settings, as Python writes it; torch and Hydra are imported where they are used."""
+"""Options of ``conf`` with settings, as Python writes them; torch and Hydra are imported where they are used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, TypedDict, Unpack
+
+Folder = str | PathLike[str]
 
 
 class RunSettings(TypedDict, total=False):
@@ -34,10 +36,10 @@ class RunSettings(TypedDict, total=False):
     allow_overlap: bool
     allow_low_accuracy: bool
     fetch: bool
-    results: str | PathLike[str]
-    data: str | PathLike[str]
-    cache: str | PathLike[str]
-    config_dir: str | PathLike[str]
+    results: Folder
+    data: Folder
+    cache: Folder
+    config_dir: Folder
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Option:
     group: str
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    config_dir: str | PathLike[str] | None = None
+    config_dir: Folder | None = None
 
     def __post_init__(self) -> None:
         from frbench.harness.config.option_words import check_option
@@ -88,3 +90,58 @@ class Option:
     def __repr__(self) -> str:
         given = [repr(self.name), *(f"{name}={value!r}" for name, value in self.settings.items())]
         return f"{self.group}({', '.join(given)})"
+
+
+def option(group: str, name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """An option of any group, such as ``option("tracker", "linear")``; see ``Option``."""
+    return Option(group, name, settings, config_dir)
+
+
+def dataset(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """Face pairs, or users with their photos, to evaluate on: ``dataset("lfw", limit=40)``."""
+    return option("dataset", name, config_dir=config_dir, **settings)
+
+
+def recognizer(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """A network that embeds faces: ``recognizer("onnx", path="model.onnx")``."""
+    return option("recognizer", name, config_dir=config_dir, **settings)
+
+
+def attack(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """An attack: ``attack("pgd", steps=40)``; ``attack("minimal", inner=attack("pgd"))`` holds another."""
+    return option("attack", name, config_dir=config_dir, **settings)
+
+
+def goal(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """The goal of the attacker: ``goal("dodging")``."""
+    return option("goal", name, config_dir=config_dir, **settings)
+
+
+def budget(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """A limit on the change of an image: ``budget("linf_8")`` or ``budget("linf_8", radius=4 / 255)``."""
+    return option("budget", name, config_dir=config_dir, **settings)
+
+
+def threat(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """The knowledge of the attacker: ``threat("transfer", surrogate=recognizer("mobileface_v2"))``."""
+    return option("threat", name, config_dir=config_dir, **settings)
+
+
+def defense(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """A defense in front of the recognizer, or in its place: ``defense("jpeg", quality=75)``."""
+    return option("defense", name, config_dir=config_dir, **settings)
+
+
+def protocol(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """What is measured, and how: ``protocol("cloaking", tracker="linear")``."""
+    return option("protocol", name, config_dir=config_dir, **settings)
+
+
+def identities(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """Faces of other people, on which a defense is fitted: ``identities("synthetic", people=40)``."""
+    return option("identities", name, config_dir=config_dir, **settings)
+
+
+def audit(name: str, /, *, config_dir: Folder | None = None, **settings: Any) -> Option:
+    """The checks of whether an attack is to be believed: ``audit("full")``."""
+    return option("audit", name, config_dir=config_dir, **settings)

@@ -33,6 +33,11 @@ class Calibration:
         key = fingerprint(verifier, self.pairs.digest, seed)
         return self.execution.store.get_or_make("clean", key, lambda: self._compute(verifier)).arrays["scores"]
 
+    def fresh(self, verifier: Verifier) -> np.ndarray:
+        """As ``scores``, neither from the cache nor written to it."""
+        check_part(verifier, (Verifier,), "defense")
+        return self._compute(verifier)["scores"]
+
     @torch.no_grad()
     def _compute(self, verifier: Verifier) -> dict[str, np.ndarray]:
         if isinstance(verifier, Embedder) and not verifier.random:

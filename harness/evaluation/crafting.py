@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Attack, AttackResult, Budget, Draw, Goal, Images, Verifier, View
 from frbench.harness.core.counter_rng import Stream
 from frbench.harness.core.errors import ConfigError, Refused
-from frbench.harness.core.face_data import PairBatch, TestSet
+from frbench.harness.core.face_data import PairBatch
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Averaged
@@ -36,6 +36,17 @@ _VICTIM_DRAWS = 10  # draws of a random victim that compare the images of severa
 # Per pair, beside the images: facts about the image that is kept, and the effort of all views together.
 _IMAGE_FACTS = ("achieved", "broken", "exceeded", "late_gain")
 _EFFORT_FACTS = ("iterations", "queries", "gradients", "zero_gradients", "nonfinite_gradients")
+
+
+class AttackedData(Protocol):
+    """Pairs, or users' photos, that an attack changes. digest: of the images and the pairs."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> PairBatch: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Crafting:
     An attacker with several views keeps, per pair, the images with the lowest loss on the ``victim``.
     """
 
-    data: TestSet
+    data: AttackedData
     views: Mapping[str, View]
     victim: Verifier
     attack: Attack
@@ -113,6 +124,20 @@ class Crafting:
             for pair, image in zip(block.index, block.images, strict=True)
         }
         return torch.stack([found[int(pair)] for pair in index])
+
+    def fresh(self, index: np.ndarray) -> Block:
+        """Adversarial images of the pairs ``index``, neither from the cache nor written to it.
+
+        Raises Refused: the attack needs gradients and a view has none.
+        """
+        self._check()
+        blocks = [self._fresh(view, index) for view in self.views.values()]
+        return blocks[0] if len(blocks) == 1 else self._strongest(blocks)
+
+    def _fresh(self, view: View, index: np.ndarray) -> Block:
+        arrays = self._generate(view, index)
+        facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
+        return Block(index, torch.from_numpy(arrays["images"]), facts, generated=True)
 
     def _budget(self) -> Budget:
         return self.budget if self.attack.bounded else Unbounded()
