@@ -129,8 +129,8 @@ def craft(
     ``frbench.harness.core.contracts``.
 
     >>> pairs = dataset("synthetic", people=30, photos_per_person=4, pairs=200, limit=40).load()
-    >>> batch = pairs.batch(pairs.attacked[:2])
-    >>> crafted = craft("fgsm", "tiny", batch.probe, batch.reference, budget="linf_4", threshold=0.5)
+    >>> genuine = pairs.batch(pairs.attacked[pairs.same[pairs.attacked]][:2])
+    >>> crafted = craft("pgd", "tiny", genuine.probe, genuine.reference, budget="linf_4", threshold=0.5)
     >>> crafted.images.shape, crafted.achieved, crafted.sizes["linf"].round()
     (torch.Size([2, 3, 112, 112]), tensor([True, True]), tensor([4., 4.]))
 
