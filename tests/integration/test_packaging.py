@@ -16,6 +16,21 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ("conf", "harness", "attacks", "defenses", "datasets")
 
 
+OWN_ATTACK = """
+from dataclasses import dataclass
+import torch
+from frbench.harness.core.contracts import Attack, AttackResult
+
+@dataclass(frozen=True)
+class Darken(Attack):
+    def __call__(self, view, pairs, goal, budget):
+        images = budget.project(pairs.probe - 0.1, pairs.probe)
+        scores = view.score(images, view.enroll(pairs))
+        once = torch.ones(len(pairs), dtype=torch.int64)
+        return AttackResult(images, goal.achieved(scores, view.aim(goal, pairs.index)), once)
+"""
+
+
 def tracked() -> list[str]:
     """The files of the source tree that are tracked or would be, or a skip outside of a clone."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
@@ -113,6 +128,20 @@ print(len(recognizer.digest), frbench.conf.__file__)
     assert str(installed) in out
     options = run("-m", "frbench.harness.cli.main", "options", "budget", where=tmp_path, path=installed)
     assert "linf_8" in {line.split()[0] for line in options.splitlines()}
+
+
+@pytest.mark.slow
+def test_that_the_installed_wheel_runs_its_default_cell_with_an_own_part(installed: Path, tmp_path: Path) -> None:
+    """Faces, recognizer and options come with the wheel, the attack from a folder of the user."""
+    (tmp_path / "mine.py").write_text(OWN_ATTACK)
+    (tmp_path / "conf" / "attack").mkdir(parents=True)
+    (tmp_path / "conf" / "attack" / "darken.yaml").write_text("# Darkens the probe.\n_target_: mine.Darken\n")
+    small = ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=60", "dataset.limit=4"]
+    quick = ["recognizer.min_clean_accuracy=null", "protocol.postprocessing=null", "protocol.bootstrap=20"]
+    words = ["run", "--config-dir=conf", "attack=darken", "trust=[mine]", "paths.cache=cache", *small, *quick]
+    out = run("-m", "frbench.harness.cli.main", *words, where=tmp_path, path=installed)
+    assert "darken" in out and "ASR" in out
+    assert len(list((tmp_path / "results" / "runs").glob("*.json"))) == 1
 
 
 @pytest.mark.slow
