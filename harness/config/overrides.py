@@ -21,7 +21,7 @@ _ALONE = (*_SWEEP, "--resolve", "-h", "--help", "--hydra-help", "-r", "--run")
 
 
 def tidied(words: Sequence[str]) -> list[str]:
-    """``words`` with ``--flag value`` as ``--flag=value`` and ``-m`` first, as Hydra requires.
+    """``words`` with ``--flag value`` as ``--flag=value``, ``-m`` and other flags first, as Hydra requires.
 
     Raises ConfigError: an unknown flag, or a flag without its value.
     """
@@ -42,7 +42,7 @@ def tidied(words: Sequence[str]) -> list[str]:
             known = ", ".join((*_WITH_VALUE.values(), *_ALONE[1:3]))
             hint = f"write options without dashes: {word.lstrip('-')}" if given else f"available flags: -m, {known}"
             raise ConfigError(f"unknown flag {word}; {hint}")
-    return sorted(found, key=lambda word: word not in _SWEEP)
+    return sorted(found, key=lambda word: (word not in _SWEEP, not word.startswith("-")))
 
 
 def own_folder(words: Sequence[str]) -> Path | None:

@@ -88,6 +88,10 @@ def cells(out: str) -> list[str]:
     return [line for line in out.splitlines() if " ASR " in line or "ASR" in line.split()]
 
 
+def records() -> int:
+    return len(list(Path("results", "runs").glob("*.json")))
+
+
 def test_that_a_pytorch_class_runs_by_its_name_and_as_an_option(follow: Callable[[str], str]) -> None:
     one, other = cells(follow("### A PyTorch class"))
     assert one.split(" (")[0] == other.split(" (")[0], "the same network gives the same rates"
@@ -105,15 +109,16 @@ def test_that_models_of_timm_and_hugging_face_run(follow: Callable[[str], str]) 
 
 
 def test_that_an_own_attack_runs_and_python_finds_its_record(follow: Callable[[str], str]) -> None:
-    pytest.importorskip("frbench.harness.api")
     out = follow("## An attack")
     assert "steps=10" in out and "an integer of at least 1" in out and "gradient steps" in out
     assert len(cells(out)) == 1 and "1 passed" in out
+    assert records() == 1, "Python found the record of the command"
 
 
 def test_that_an_input_transform_defends(follow: Callable[[str], str]) -> None:
     oblivious, adaptive = cells(follow("### An input transform"))
     assert "oblivious" in oblivious and "adaptive" in adaptive
+    assert records() == 2, "Python found the record of the command"
 
 
 def test_that_a_random_purifier_defends(follow: Callable[[str], str]) -> None:
