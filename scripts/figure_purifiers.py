@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> None:
     frame = frame.sort_values(
         ["threat", "defense"], key=lambda column: column.map([*STEPS, *DEFENSES].index), kind="stable"
     )
-    wide = frame.assign(goal=frame["threat"], threat="PGD")  # side by side
+    wide = frame.assign(goal=frame["threat"], threat="")  # side by side
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure = asr_curves(
-        wide, "defense", "L∞ radius, gray levels of 255", "PIN and AIS against two attackers: dodging on LFW"
+        wide, "defense", "L∞ radius, gray levels of 255", "PIN and AIS against two attackers: PGD, dodging on LFW"
     )
     print(*save(figure, options.out, "png"))
 

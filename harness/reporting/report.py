@@ -170,7 +170,7 @@ def _document(
     sections: Mapping[str, Sequence[Table]], drawings: Sequence[Drawing], note: str, summary: Summary | None
 ) -> str:
     """The summary with its figures, tables with results, the other figures, and links to tables without results."""
-    images = [(each.title, path) for each in drawings for path in each.paths if path.suffix == ".png"]
+    images = [(each, path) for each in drawings for path in each.paths if path.suffix == ".png"]
     first = [image for image in images if image[1].stem.startswith(FIGURES)]
     parts = ["# Report", ""]
     if summary:
@@ -189,9 +189,9 @@ def _document(
     return "\n".join(parts)
 
 
-def _image(titled: tuple[str, Path]) -> str:
-    title, path = titled
-    return f"![{title}](../figures/{path.name})\n"
+def _image(image: tuple[Drawing, Path]) -> str:
+    drawing, path = image
+    return f"![{drawing.title}](../figures/{path.name})\n\n*{drawing.caption}*\n"
 
 
 def _shown(table: Table, shown: Table) -> str:

@@ -19,7 +19,7 @@ from frbench.harness.storage.records import NULL, Kind, Record, label, measured,
 _Reductions = list[tuple[Record, PairedDifference]]  # adaptive records, and their ASR minus the ASR without a defense
 _SETTING = ("dataset", "recognizer", "protocol")
 
-FIGURES = "summary-"  # start of the file names of its figures
+FIGURES = "summary_"  # start of the file names of its figures
 METHOD = "95 % confidence intervals. Significant: p ≤ 0.05 in an exact McNemar test with Holm's correction."
 
 

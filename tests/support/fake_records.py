@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,13 @@ from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.thresholds import OperatingPoint, fold_far_thresholds
 from frbench.harness.metrics.verification import auc, eer, kfold_accuracy, tar_at_far
 from frbench.harness.protocols.pair_metrics import realised_far
-from frbench.harness.reporting.report import report
-from frbench.harness.storage.records import Kind
+from frbench.harness.reporting.crosscheck import compare
+from frbench.harness.reporting.figures.collect import specify
+from frbench.harness.reporting.figures.figure_spec import FigureSpec, file_names
+from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.report import report, tidy
+from frbench.harness.reporting.summary import summarize
+from frbench.harness.storage.records import Kind, select
 from frbench.harness.storage.result_store import SCHEMA
 
 PAIRS, FOLDS = 240, 4
@@ -77,6 +84,7 @@ class FakeStore:
         return record
 
 
+@cache
 def clean_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(5)
     same = np.tile([True, False], PAIRS // 2)
@@ -85,6 +93,12 @@ def clean_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def clean_measurements() -> dict[str, Any]:
+    """Measured once; a record has its own copy."""
+    return deepcopy(_clean_measurements())
+
+
+@cache
+def _clean_measurements() -> dict[str, Any]:
     scores, same, fold = clean_scores()
     outcome = kfold_accuracy(scores, same, fold)
     low, high = wilson(int(outcome.correct.sum()), PAIRS)
@@ -105,6 +119,12 @@ def clean_measurements() -> dict[str, Any]:
     }
 
 
+@cache
+def _thresholds() -> np.ndarray:
+    return kfold_accuracy(*clean_scores()).thresholds
+
+
+@cache
 def operating_point() -> OperatingPoint:
     found = fold_far_thresholds(*clean_scores(), 0.1)
     assert isinstance(found, OperatingPoint)
@@ -113,8 +133,7 @@ def operating_point() -> OperatingPoint:
 
 def attacked(store: FakeStore, names: Mapping[str, str], radius: float, strength: float, **more: Any) -> dict[str, Any]:
     """Add a finished cell whose attack moves scores by ``strength`` towards its goal."""
-    scores, same, fold = clean_scores()
-    thresholds = kfold_accuracy(scores, same, fold).thresholds
+    (scores, same, fold), thresholds = clean_scores(), _thresholds()
     rng = np.random.default_rng(int(1000 * strength) + int(radius * 10))
     chosen = same if names["goal"] == "dodging" else ~same
     way = -1 if names["goal"] == "dodging" else 1
@@ -201,6 +220,15 @@ def with_pictures(store: FakeStore) -> FakeStore:
 
 
 NAMES = {"attack": "pgd", "defense": "jpeg", "goal": "dodging", "budget": "linf_8", "threat": "adaptive"}
+
+
+def figures(store: FakeStore, where: Mapping[str, Any] | None = None, top: int = 1) -> dict[str, FigureSpec]:
+    """The figures of a report by file name, not drawn."""
+    records, outcomes = select(store.records(), where), Outcomes(store.scores)
+    findings = compare(records, outcomes)
+    summary = summarize(records, findings, outcomes)
+    specs = list(specify(store, records, tidy(records, findings), top, summary))
+    return dict(zip(file_names(specs), specs, strict=True))
 
 
 def tables(out: Path) -> str:

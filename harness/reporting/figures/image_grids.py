@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frbench.harness.reporting.figures.style import style
+from frbench.harness.reporting.figures.style import style, wrapped_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +113,7 @@ def _tile_figure(
     down, right = round(height * size.down), round(width * size.right)
     canvas = np.full((down * len(tiles), right * len(heads), 3), 255, np.uint8)
     across, along = len(heads) * size.tile + size.margins[0], size.row * len(tiles) + size.margins[1]
-    lines = fill(title, int(across * 12))
+    lines = wrapped_title(title, across)
     figure = Figure(figsize=(across, along + 0.2 * lines.count("\n")), layout="constrained")
     figure.suptitle(lines)
     panel = figure.subplots()

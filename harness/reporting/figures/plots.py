@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -10,22 +10,23 @@ import numpy as np
 import pandas as pd
 
 from frbench.harness.reporting.figures.style import (
+    ALL,
     legend,
     line,
     line_handles,
+    panel_table,
     panels,
     percent_axis,
     rate_line,
-    split_common_options,
     style,
 )
+from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NO_VALUE = "#eeeeee"
-GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
 
 
 def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figure:
@@ -38,22 +39,33 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
         xlabel: label of the radius.
         title: of the figure.
     """
-    threats, goals, names = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", lines))
-    radii = sorted(set(frame["radius"]))
+    names, radii = list(dict.fromkeys(frame[lines])), sorted(set(frame["radius"]))
     with style():
-        figure, axes = panels(len(threats), len(goals), (3.3, 2.5), title)
-        for (i, j), panel in np.ndenumerate(axes):
-            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
-            panel.set_title(f"{goals[j]} · {threats[i]}")
+        figure, places, free = panel_table(_threats_and_goals(frame), (3.3, 2.5), title)
+        for (threat, goal), (panel, left, bottom) in zip(_threats_and_goals(frame), places, strict=True):
+            here = frame[(frame["threat"] == threat) & (frame["goal"] == goal)]
+            panel.set_title(_attacker(threat, goal))
             _curve_axes(panel, radii)
-            panel.set_xlabel(xlabel if i == len(threats) - 1 else "")
-            panel.set_ylabel("ASR, %" if j == 0 else "")
+            panel.set_xlabel(xlabel if bottom else "")
+            panel.set_ylabel("ASR, %" if left else "")
             for k, name in enumerate(names):
                 chosen = here[here[lines] == name].sort_values("radius")
                 if len(chosen):  # an empty line has no finite extent, which breaks the layout
                     rate_line(panel, chosen, "radius", k, name)
-        legend(figure, line_handles(names))
+        legend(figure, line_handles(names), free=free)
     return figure
+
+
+def _threats_and_goals(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """The combinations that exist, in the order of their first values."""
+    threats, goals = (list(dict.fromkeys(frame[column])) for column in ("threat", "goal"))
+    found = set(zip(frame["threat"], frame["goal"], strict=True))
+    return [(threat, goal) for threat in threats for goal in goals if (threat, goal) in found]
+
+
+def _attacker(threat: str, goal: str) -> str:
+    """The title of a panel; without the threat model where there is none."""
+    return f"{goal}, {threat} attacker" if threat else goal
 
 
 def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
@@ -123,19 +135,22 @@ def heat_map(frame: pd.DataFrame, title: str) -> Figure:
             combination without a row was not run.
         title: of the figure.
     """
-    threats, goals, defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("threat", "goal", "defense", "attack"))
-    names, common = split_common_options(defenses)
+    defenses, attacks = (list(dict.fromkeys(frame[column])) for column in ("defense", "attack"))
+    names, common = short_labels(defenses)
     rows = [fill(name, 26, break_long_words=False) for name in names]
     tall = max(0.55, 0.1 + 0.15 * max(1 + name.count("\n") for name in rows))
+    longest = max(len(row) for name in rows for row in name.split("\n"))
+    size = (0.95 * len(attacks) + 0.4 + 0.04 * longest, tall * len(defenses) + 0.95)
     with style():
-        size = (0.95 * len(attacks) + 1.0, tall * len(defenses) + 0.75)
-        figure, axes = panels(len(threats), len(goals), size, f"{title} · {common}" if common else title)
-        for (i, j), panel in np.ndenumerate(axes):
-            here = frame[(frame["threat"] == threats[i]) & (frame["goal"] == goals[j])]
+        title = f"{title}\n{ALL} defenses: {common}" if common else title
+        figure, places, _ = panel_table(_threats_and_goals(frame), size, title)
+        for (threat, goal), (panel, left, _) in zip(_threats_and_goals(frame), places, strict=True):
+            here = frame[(frame["threat"] == threat) & (frame["goal"] == goal)]
             image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
             panel.set_yticks(range(len(rows)), rows)
-            panel.set_title(f"{goals[j]} · {threats[i]}")
-            panel.tick_params(labelleft=j == 0)
+            panel.set_title(_attacker(threat, goal).replace(", ", "\n", 1))
+            panel.tick_params(labelleft=left)
+        axes = [place.panel for place in places]
         figure.colorbar(image, ax=axes, label="ASR, %", fraction=0.03, pad=0.02, ticks=range(0, 101, 25))
     return figure
 
@@ -156,7 +171,7 @@ def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Se
         panel.text(column, row - 0.1, f"{100 * asr:.1f}", ha="center", va="center", fontsize=9.5, color=ink)
         panel.text(column, row + 0.27, text, ha="center", va="center", fontsize=6.5, color=ink)
     panel.set_facecolor(NO_VALUE)
-    panel.set_xticks(range(len(attacks)), [fill(name, 16) for name in attacks])
+    panel.set_xticks(range(len(attacks)), [fill(name, 15, break_long_words=False) for name in short_labels(attacks)[0]])
     panel.set_xticks(np.arange(1, len(attacks)) - 0.5, minor=True)
     panel.set_yticks(np.arange(1, len(defenses)) - 0.5, minor=True)
     panel.grid(False, which="major")
@@ -164,52 +179,3 @@ def _heat(panel: Axes, cells: pd.DataFrame, defenses: Sequence[str], attacks: Se
     panel.tick_params(which="both", length=0)
     panel.spines[:].set_visible(False)
     return panel.imshow(values, cmap="OrRd", vmin=0, vmax=100, aspect="auto")
-
-
-def score_histograms(frame: pd.DataFrame, title: str, bins: int = 40) -> Figure:
-    """Histograms of scores with the mean threshold: a panel per defense (rows) and attack (columns).
-
-    Args:
-        frame: a row per attacked pair; columns defense, attack, same, clean_score, adversarial_score, threshold.
-        title: of the figure.
-        bins: number of bins.
-    """
-    defenses, attacks = (list(dict.fromkeys(frame[c])) for c in ("defense", "attack"))
-    scores = frame[["clean_score", "adversarial_score"]].to_numpy(float)
-    edges = np.linspace(np.nanmin(scores) - 1e-3, np.nanmax(scores) + 1e-3, bins + 1)
-    with style():
-        figure, axes = panels(len(defenses), len(attacks), (2.5, 1.7), title)
-        for (i, j), panel in np.ndenumerate(axes):
-            here = frame[(frame["defense"] == defenses[i]) & (frame["attack"] == attacks[j])]
-            _histograms(panel, here, list(edges))
-            panel.set_title(f"{attacks[j]} · {defenses[i]}")
-            panel.set_yticks([])
-            panel.spines["left"].set_visible(False)
-            panel.set_xlim(edges[0], edges[-1])
-            panel.tick_params(labelbottom=i == len(defenses) - 1)
-            panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
-        legend(figure, _histogram_key(set(frame["same"].astype(bool))))
-    return figure
-
-
-def _histograms(panel: Axes, pairs: pd.DataFrame, edges: Sequence[float]) -> None:
-    for kind, colour in ((True, GENUINE), (False, IMPOSTOR)):
-        chosen = pairs[pairs["same"].astype(bool) == kind]
-        if len(chosen):
-            panel.hist(chosen["clean_score"], edges, density=True, histtype="stepfilled", color=colour, alpha=0.28)
-            attacked = chosen["adversarial_score"].dropna()
-            panel.hist(attacked, edges, density=bool(len(attacked)), color=colour, histtype="step", linewidth=1.4)
-    if len(pairs):
-        panel.axvline(float(pairs["threshold"].mean()), color="black", linestyle="--", linewidth=1)
-
-
-def _histogram_key(kinds: Collection[bool]) -> list[Any]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    keys: list[Any] = []
-    for kind, name, colour in ((True, "genuine", GENUINE), (False, "impostor", IMPOSTOR)):
-        if kind in kinds:
-            keys.append(Patch(color=colour, alpha=0.28, label=f"{name}, clean"))
-            keys.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.4, label=f"{name}, adversarial"))
-    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1, label="mean threshold")]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import COLOURS, MARKERS, legend, panels, split_common_options, style
+from frbench.harness.reporting.figures.style import ALL, COLOURS, MARKERS, legend, panels, style
+from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +29,13 @@ def asr_dots(frame: pd.DataFrame, attackers: Sequence[str], title: str) -> Figur
     from matplotlib.lines import Line2D
 
     goals, defenses = (list(dict.fromkeys(frame[column])) for column in ("goal", "defense"))
-    names, common = split_common_options(defenses)
+    names, common = short_labels(defenses)
     dots: dict[str, Any] = {"markersize": 5.5, "linestyle": "none"}
     looks = [{"color": COLOURS[k], "marker": MARKERS[k], **dots} for k in (1, 2)]
     with style():
         size = (3.3, 0.42 * len(defenses) + 0.7)
-        figure, axes = panels(1, len(goals), size, f"{title} · {common}" if common else title)
+        title = f"{title}\n{ALL} defenses: {common}" if common else title
+        figure, axes = panels(1, len(goals), size, title)
         for panel, goal in zip(axes[0], goals, strict=True):
             panel.set_title(goal)
             for k, (attacker, look) in enumerate(zip(attackers, looks, strict=True)):

@@ -5,17 +5,16 @@ Colours are the colour-blind safe palette of Okabe and Ito; lines also differ by
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from frbench.harness.storage.records import NULL
+from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
+ALL = "Settings of all"  # before settings that the names of a legend or of rows share
 _DPI = 150
+_WIDEST = 14.0  # inches of a figure with several panels
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -49,54 +50,87 @@ def style() -> AbstractContextManager[Any]:
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], title: str) -> tuple[Figure, np.ndarray]:
-    """An empty figure of ``rows x columns`` panels, each of about ``size`` inches, under a wrapped title."""
+    """An empty figure of ``rows x columns`` panels, each of about ``size`` inches, under a title of several lines."""
     from matplotlib.figure import Figure
 
     width = max(columns * size[0] + 0.6, 5.2)
-    lines = fill(title, int(width * 12))
+    lines = wrapped_title(title, width)
     height = rows * size[1] + 0.75 + 0.2 * lines.count("\n")
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(lines)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = ()) -> None:
-    """Add a legend below all panels, in as many columns as fit.
+def wrapped_title(title: str, width: float) -> str:
+    """Each line of ``title`` wrapped to ``width`` inches."""
+    return "\n".join(fill(line, int(width * 12)) for line in title.split("\n") if line)
+
+
+class Place(NamedTuple):
+    """A panel, and whether it is at the left and at the bottom of its figure."""
+
+    panel: Axes
+    left: bool
+    bottom: bool
+
+
+def panel_table(
+    keys: Sequence[tuple[str, str]], size: tuple[float, float], title: str
+) -> tuple[Figure, list[Place], list[Axes]]:
+    """An empty figure with a panel per key.
+
+    Args:
+        keys: row and column of each panel; they make a table if all combinations exist and it is not too wide.
+            Otherwise the panels are side by side, in rows that leave the fewest places free.
+        size: of a panel, in inches.
+        title: of the figure.
+
+    Returns:
+        The figure, its panels, and the empty panels of free places, for the legend.
+    """
+    rows, columns = (list(dict.fromkeys(part)) for part in zip(*keys, strict=True))
+    most = max(1, int(_WIDEST / size[0]))
+    if len(keys) == len(rows) * len(columns) and len(columns) <= most:
+        across, places = len(columns), [(rows.index(row), columns.index(column)) for row, column in keys]
+    else:
+        across = min(range(min(most, len(keys)), 0, -1), key=lambda n: (-len(keys) % n) + (n == 1 < most))
+        places = [divmod(number, across) for number in range(len(keys))]
+    figure, axes = panels(-(-len(keys) // across), across, size, title)
+    free = [axes[place] for place in np.ndindex(axes.shape) if place not in places]
+    for panel in free:
+        panel.set_axis_off()
+    below = {(row - 1, column) for row, column in places}
+    return figure, [Place(axes[place], place[1] == 0, place not in below) for place in places], free
+
+
+def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = (), free: Sequence[Axes] = ()) -> None:
+    """Add a legend below all panels, in as many columns as fit, or in a free panel.
 
     Args:
         figure: grows if the legend needs more than two rows.
         named: handles labelled with names of options; settings that all of them share go to the legend's title.
         others: handles with other labels.
+        free: empty panels; the legend is in the first.
     """
-    labels, shared = split_common_options([str(handle.get_label()) for handle in named])
+    labels, shared = short_labels([str(handle.get_label()) for handle in named])
     handles = [*named, *others]
     labels += [str(handle.get_label()) for handle in others]
+    title = f"{ALL}: {shared}" if shared else None
+    if free:
+        labels = [fill(label, 34, subsequent_indent="    ") for label in labels]
+        free[0].legend(handles=handles, labels=labels, loc="center", title=title and fill(title, 34))
+        return
     width = figure.get_figwidth()
     labels = [fill(label, int((width - 0.65) / 0.075), subsequent_indent="    ") for label in labels]
     longest = max(len(row) for label in labels for row in label.split("\n"))
     columns = int(np.clip(width / (0.65 + 0.085 * longest), 1, len(handles)))
+    columns = -(-len(handles) // -(-len(handles) // columns))  # rows of equal length
     heights = [1 + label.count("\n") for label in labels]
     below = max(sum(heights[at : at + -(-len(heights) // columns)]) for at in range(len(heights)))
-    title = fill(shared, int(width / 0.075)) if shared else None
+    title = title and fill(title, int(width / 0.075))
     rows = below + (1 + title.count("\n") if title else 0)
     figure.set_figheight(figure.get_figheight() + 0.19 * max(0, rows - 2))  # the panels have room for two
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns, title=title)
-
-
-def split_common_options(labels: Sequence[str]) -> tuple[list[str], str]:
-    """Labels such as ``pgd(steps=40, step=1)`` without the settings that all but ``NULL`` share, and these settings."""
-    found = [re.fullmatch(r"([^()]*)\((.*)\)", label, re.DOTALL) for label in labels]
-    options = [re.split(r", (?=[\w.]+=)", match[2]) if match else [] for match in found]
-    named = [own for own, label in zip(options, labels, strict=True) if label != NULL]
-    shared = [option for option in named[0] if all(option in own for own in named)] if len(named) > 1 else []
-    if not shared:
-        return list(labels), ""
-    left = [[option for option in own if option not in shared] for own in options]
-    short = [
-        label if match is None else f"{match[1]}({', '.join(own)})" if own else match[1]
-        for label, match, own in zip(labels, found, left, strict=True)
-    ]
-    return short, f"all{f' except {NULL}' if NULL in labels else ''}: {', '.join(shared)}"
 
 
 def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:

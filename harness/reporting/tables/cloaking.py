@@ -17,11 +17,13 @@ from frbench.harness.reporting.tables.layout import (
     in_natural_order,
     interval,
     percent,
+    phrase,
     threat_model,
     unfinished,
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, file_name, joined
+from frbench.harness.reporting.words import without_folders, words
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
 # Mean success of cloaks without a defense and with PuFace, in percent, from the abstract of the PuFace paper.
@@ -82,7 +84,7 @@ def _groups(records: Iterable[Record]) -> list[tuple[_Key, list[Record]]]:
 
 def _setting(group: Sequence[Record]) -> str:
     first = group[0]
-    parts = (label(first, "dataset").replace("(", " (", 1), f"{threat_model(first)} cloaker", rest(first))
+    parts = (phrase(first, "dataset"), f"{threat_model(first)} cloaker", without_folders(rest(first)))
     return ", ".join(part for part in parts if part)
 
 
@@ -225,8 +227,8 @@ def _without_cloaks(records: Sequence[Record]) -> list[Table]:
     tables = []
     for (dataset, protocol, other), group in _by_dataset(records).items():
         header, rows = _listed(group, ("recognizer", "tracker", "defense"), columns)
-        named = f"Tracker accuracy without cloaks: {dataset.replace('(', ' (', 1)}"
-        title = ", ".join(part for part in (named, protocol, other) if part)
+        named = f"Tracker accuracy without cloaks: {words(dataset)}"
+        title = ", ".join(part for part in (named, protocol, without_folders(other)) if part)
         name = file_name(["trackers", dataset, protocol, other])
         tables.append(Table(name, title, with_mixed_versions(_TRACKERS, group), header, rows, 3))
     return tables

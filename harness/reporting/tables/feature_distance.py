@@ -14,9 +14,9 @@ from frbench.harness.reporting.tables.layout import (
     in_natural_order,
     percent,
     phrase,
+    setting,
     settings_caption,
     success_rate,
-    threat_model,
     unfinished,
 )
 from frbench.harness.reporting.tables.perturbation_sizes import number
@@ -49,13 +49,6 @@ def groups_by_attack(records: Iterable[Record]) -> list[tuple[tuple[str, ...], l
     return list(in_natural_order(found).items())
 
 
-def title(record: Record) -> str:
-    """Attack, recognizer, dataset, threat model and other settings, for a title."""
-    models = f"{phrase(record, 'recognizer')} on {phrase(record, 'dataset')}"
-    parts = (phrase(record, "attack"), models, f"{threat_model(record)} attacker", rest(record))
-    return ", ".join(part for part in parts if part)
-
-
 def by_defense(group: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by defense in natural order; if any of a defense is done, only those."""
     found: dict[str, list[Record]] = {}
@@ -75,7 +68,7 @@ def _table(key: tuple[str, ...], group: Sequence[Record], findings: Findings) ->
         cells = [joined([_cell(r, distance, findings) for r in found], SEVERAL) for found in defenses.values()]
         rows.append((Cell(distance), *sizes, *cells))
     header = ("q", "reached %", "L2", "L∞", *defenses)
-    name = f"ASR against feature distance: {title(group[0])}"
+    name = f"ASR against feature distance: {phrase(group[0], 'attack')}, {setting(group[0])}"
     caption = f"{_CAPTION} {settings_caption(group)}"
     return Table(file_name(["feature-distance", *key]), name, caption, header, tuple(rows), 1)
 

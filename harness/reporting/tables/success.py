@@ -31,6 +31,7 @@ from frbench.harness.reporting.tables.layout import (
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table, file_name, joined
+from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import NULL, Record, label, measured, natural, rest
 
 _LIMIT = "dataset.limit"  # restricts the attacked pairs, not the clean measurements
@@ -147,7 +148,7 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             lines[(*named, *_clean_cells(measured(record, "clean"), rates))] = None
         caption = with_mixed_versions(f"Protocol: {protocol}. {_CLEAN}", group)
         name = file_name(["clean", dataset, protocol])
-        title = f"Clean accuracy on {dataset.replace('(', ' (', 1)}"
+        title = f"Clean accuracy on {words(dataset)}"
         tables.append(Table(name, title, caption, header, _with_notes(lines), 2))
     return tables
 

@@ -12,7 +12,6 @@ import pytest
 from support.fake_records import (
     NAMES,
     PAIRS,
-    STRENGTH,
     FakeStore,
     attacked,
     decided,
@@ -27,7 +26,12 @@ from frbench.harness.core.errors import FrbenchError
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.report import report
 
-FIGURES = {"curve", "heat", "scores", "images", "summary"}
+FIGURES = {
+    "summary_oblivious_vs_adaptive",
+    "asr_heatmap",
+    "scores",
+    "examples",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +71,8 @@ def test_a_cell_shows_rate_interval_and_counts_with_clean_accuracy_beside(tmp_pa
 
 
 def test_files_are_byte_identical_in_whatever_order_the_records_come(tmp_path: Path, drawn: None) -> None:
-    store, few = with_pictures(sweep(("pgd",))), {"defense": ["none", "jpeg"], "goal": "dodging"}
+    store, few = with_pictures(sweep(("pgd",), ("linf_8",))), {"defense": ["none", "jpeg"], "goal": "dodging"}
+    store.images = dict(list(store.images.items())[:1])
     written = report(store, tmp_path / "one", where=few)
     for record in store.cells.values():
         record["card"] |= {"seconds": 99.0, "forwards": 1, "backwards": 0, "attack_generated": False}
@@ -76,37 +81,22 @@ def test_files_are_byte_identical_in_whatever_order_the_records_come(tmp_path: P
     one = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*.*")}
     two = {p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*.*")}
     assert {path.suffix for path in one} == {".md", ".tex", ".csv", ".png", ".pdf"}
-    assert {path.name.split("-")[0] for path in written if path.suffix == ".png"} == FIGURES
+    assert {path.stem.split("__")[0] for path in written if path.suffix == ".png"} == FIGURES
     assert sorted(written) == sorted(tmp_path / "one" / path for path in one)
     assert one == two
     assert all(path.name in tables(tmp_path / "one") for path in written if path.suffix == ".png")
 
 
-def test_many_pictures_are_paged_and_the_number_of_pairs_is_chosen(tmp_path: Path, drawn: None) -> None:
-    where = {"goal": "dodging", "threat": "adaptive", "defense": "pca"}
-    store = with_pictures(sweep(tuple(STRENGTH), ("linf_2", "linf_8")))
-    written = [path.stem for path in report(store, tmp_path, where=where, top=2) if path.stem.startswith("images")]
-    start = "images-lfw_limit_240-tiny-verification-dodging-adaptive-pca-page"
-    assert written == [f"{start}1", f"{start}2"]  # 4 attacks x 2 budgets x 2 pairs, 12 on a page
-
-
-def test_that_sizes_and_queries_have_curves_and_the_document_has_every_section(tmp_path: Path, drawn: None) -> None:
+def test_that_the_document_has_a_section_of_sizes_and_of_queries(tmp_path: Path) -> None:
     store, won = FakeStore(), [True, True, False]
     sizes, queries = {name: [1.0, 2.5, 9.0] for name in ("linf", "rms", "l2")}, {"queries": [20, 31, 100]}
     decided(store, {"attack": "cw", "budget": "unbounded"}, won, sizes, flags=["boundary_attack"])
-    for defense in ("jpeg", "none"):
-        names = {"attack": "lots", "budget": "unbounded", "defense": defense}
-        decided(store, names, won, sizes, flags=["boundary_attack"])
     limits = {"queries": {"mean": 50.0, "limit": 100}}
     decided(store, {"attack": "square", "threat": "query"}, won, queries, limits | {"views": ["victim"]})
     decided(store, {"attack": "nes", "threat": "query"}, [False] * 3, queries, limits)
-    written = report(store, tmp_path)
-    stems = {path.stem.split("-")[0] for path in written if path.suffix == ".png"}
-    assert {"security", "queries"} <= stems
-    by_defense = [path.stem for path in written if path.stem.startswith("security-by-defense")]
-    assert len(set(by_defense)) == 1 and by_defense[0].endswith("-lots")  # cw met one defense alone
+    report(store, tmp_path)
     text = tables(tmp_path)
-    for title in ("Perturbation sizes", "Queries", "Figures", "Tables without results"):
+    for title in ("Perturbation sizes", "Queries", "Tables without results"):
         assert f"## {title}\n" in text
     assert "\n- Paired comparisons of the ASR: [" in text  # three pairs tell nothing apart
     assert "Audit" not in text
@@ -174,12 +164,20 @@ def test_that_a_finished_cell_replaces_a_crashed_one_and_two_finished_ones_are_b
     assert " / " not in tables(tmp_path / "three")
 
 
-def test_the_document_says_how_many_results_its_figures_leave_out(tmp_path: Path, drawn: None) -> None:
+def test_that_figures_have_titles_and_captions_and_the_document_says_how_many_results_they_leave_out(
+    tmp_path: Path, drawn: None
+) -> None:
     store = FakeStore()
     attacked(store, NAMES, 8.0, 0.4, salt="old")
     store.add(NAMES, status="crashed", reason="boom", salt="older")
     report(store, tmp_path / "one")
-    assert "## Figures" in tables(tmp_path / "one") and "figures one result" not in tables(tmp_path / "one")
+    text = tables(tmp_path / "one")
+    assert "## Figures" in text and "figures one result" not in text
+    lines = text.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if "asr_heatmap__" in line]
+    title = "Attack success by defense and attack, L∞ ≤ 8/255. tiny on lfw (limit=240)"
+    assert lines[at] == f"![{title}](../figures/asr_heatmap__lfw__tiny__linf_8.png)"
+    assert lines[at + 2].startswith("*ASR in %, above successes/attacked pairs") and lines[at + 2].endswith(".*")
     attacked(store, NAMES, 8.0, 0.3, salt="new")
     attacked(store, NAMES, 8.0, 0.2, salt="newer")
     report(store, tmp_path / "three")

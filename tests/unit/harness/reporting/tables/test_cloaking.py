@@ -11,6 +11,7 @@ from support.fake_records import FakeStore, attacked, printed, tables
 
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.figures import collect_cloaking as figures_cloaking
+from frbench.harness.reporting.figures.figure_spec import file_names
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.report import report
 from frbench.harness.reporting.tables.cloaking import cloaking_tables
@@ -186,9 +187,9 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
         for tracker in ("nearest", "linear"):
             amplified(store, k, asr, tracker=tracker)
     amplified(store, [1, 2, 3], 0.2)  # a mixture has no one K
-    ((name, figure),) = figures_cloaking.amplification_figures(select(store.records(), None))
-    assert name.startswith("amplification-cfp_users")
-    above, below = figure.axes
+    (spec,) = figures_cloaking.amplification_figures(select(store.records(), None))
+    assert spec.name == "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
+    above, below = spec.figure().axes
     lines = {tuple(line.get_xdata()) for line in above.get_lines()}
     assert lines == {(1, 3, 5, 10), (1, 3, 10)}
     nearest = next(line for line in above.get_lines() if len(line.get_xdata()) == 4)
@@ -206,10 +207,11 @@ def test_that_purifiers_with_other_training_settings_have_their_own_figure() -> 
         cloaked(store, asr, defense="puface", settings=settings, hyperparameters=trained_on(k))
     longer = {"defense.recipe.schedule.epochs": 7}
     cloaked(store, 0.9, defense="puface", settings=longer, hyperparameters=trained_on(5))
-    drawn = dict(figures_cloaking.amplification_figures(select(store.records(), None)))
-    lines = {tuple(map(round, figure.axes[0].get_lines()[0].get_ydata())) for figure in drawn.values()}
+    specs = list(figures_cloaking.amplification_figures(select(store.records(), None)))
+    lines = {tuple(map(round, spec.figure().axes[0].get_lines()[0].get_ydata())) for spec in specs}
     assert lines == {(60, 30), (20, 10)}
-    assert sum("schedule.epochs_6" in name for name in drawn) == 1
+    name = "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
+    assert file_names(specs) == [name, f"{name}__epochs_6"]
 
 
 def looks(people: int = 10, shots: int = 4) -> dict[str, np.ndarray]:
@@ -226,20 +228,22 @@ def test_that_one_users_embeddings_and_photos_are_drawn_once_for_all_trackers(st
     records = select(store.records(), None)
     for record in records:
         store.images[record["fingerprint"]] = looks()
-    planes = dict(figures_cloaking.embedding_figures(store, records))
+    planes = list(figures_cloaking.embedding_figures(store, records))
     assert len(planes) == 5  # two cloaks with and without PuFace, one behind JPEG
-    published, behind = next(iter(planes.values())).axes
+    published, behind = planes[0].figure().axes
     assert (published.get_title(), behind.get_title()) == ("as published", "after the defense")
     others, own, cloaks = published.collections
     assert [len(each.get_offsets()) for each in (others, own, cloaks)] == [36, 4, 4]
     np.testing.assert_allclose(cloaks.get_offsets() - own.get_offsets(), 2)
-    grids = dict(figures_cloaking.cloak_grids(store, records, 2))
+    grids = list(figures_cloaking.cloak_grids(store, records, 2))
     assert len(grids) == 5
-    assert {"original", "cloaked", "purified"} <= {text.get_text() for text in next(iter(grids.values())).axes[0].texts}
+    assert {"original", "cloaked", "purified"} <= {text.get_text() for text in grids[0].figure().axes[0].texts}
 
 
 def test_that_the_report_writes_these_figures(store: FakeStore, tmp_path: Path) -> None:
     (first, *_) = store.records()
     store.images[first["fingerprint"]] = looks()
-    names = {path.name.split("-")[0] + path.suffix for path in report(store, tmp_path) if path.parent.name == "figures"}
-    assert names == {"embeddings.png", "embeddings.pdf", "cloaked.png"}
+    names = {
+        path.name.split("__")[0] + path.suffix for path in report(store, tmp_path) if path.parent.name == "figures"
+    }
+    assert names == {"cloak_embeddings.png", "cloak_embeddings.pdf", "cloaked_photos.png"}

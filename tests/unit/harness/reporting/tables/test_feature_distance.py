@@ -126,8 +126,8 @@ def test_that_a_record_is_one_line_of_json(store: FakeStore, capsys: pytest.Capt
 
 
 def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at_the_right(store: FakeStore) -> None:
-    figures = dict(distance_figures(select(store.records(), None)))
-    (figure,) = (figure for name, figure in figures.items() if name.endswith("-lots"))
+    specs = distance_figures(select(store.records(), None))
+    (figure,) = (spec.figure() for spec in specs if spec.name.endswith("__attack_lots"))
     (panel,) = figure.axes
     left, right = panel.get_xlim()
     assert left > 1.2 > 0.1 > right
@@ -138,7 +138,7 @@ def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at
     assert (none.get_color(), diverse.get_color()) == COLOURS[:2]
     assert len(panel.collections) == 2
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "none",
+        "no defense",
         "diverse_ensemble",
         "pairs that reached q",
     ]
