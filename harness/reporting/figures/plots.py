@@ -143,14 +143,14 @@ def heat_map(frame: pd.DataFrame, title: str) -> Figure:
     size = (0.95 * len(attacks) + 0.4 + 0.04 * longest, tall * len(defenses) + 0.95)
     with style():
         title = f"{title}\n{ALL} defenses: {common}" if common else title
-        figure, places, _ = panel_table(_threats_and_goals(frame), size, title)
+        figure, places, free = panel_table(_threats_and_goals(frame), size, title)
         for (threat, goal), (panel, left, _) in zip(_threats_and_goals(frame), places, strict=True):
             here = frame[(frame["threat"] == threat) & (frame["goal"] == goal)]
             image = _heat(panel, here.set_index(["defense", "attack"]), defenses, attacks)
             panel.set_yticks(range(len(rows)), rows)
             panel.set_title(_attacker(threat, goal).replace(", ", "\n", 1))
             panel.tick_params(labelleft=left)
-        axes = [place.panel for place in places]
+        axes = free or [place.panel for place in places]
         figure.colorbar(image, ax=axes, label="ASR, %", fraction=0.03, pad=0.02, ticks=range(0, 101, 25))
     return figure
 

@@ -40,7 +40,7 @@ def score_histograms(frame: pd.DataFrame, title: str, bins: int = 30) -> Figure:
         for (i, j), panel in np.ndenumerate(axes):
             here = frame[(frame["defense"] == defenses[i]) & (frame["goal"] == goals[j])]
             _histograms(panel, here, edges.tolist())
-            panel.set_title(fill(f"{goals[j]}, {names[i]}", 46))
+            panel.set_title(fill(f"{goals[j]}, {names[i]}", 40))
             panel.set_ylabel(_kind(here))
             panel.set_xlabel("cosine score" if i == len(defenses) - 1 else "")
             panel.tick_params(labelbottom=i == len(defenses) - 1)

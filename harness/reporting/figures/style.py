@@ -96,11 +96,11 @@ def panel_table(
         across = min(range(min(most, len(keys)), 0, -1), key=lambda n: (-len(keys) % n) + (n == 1 < most))
         places = [divmod(number, across) for number in range(len(keys))]
     figure, axes = panels(-(-len(keys) // across), across, size, title)
-    free = [axes[place] for place in np.ndindex(axes.shape) if place not in places]
+    free = [panel for at, panel in np.ndenumerate(axes) if at not in places]
     for panel in free:
         panel.set_axis_off()
     below = {(row - 1, column) for row, column in places}
-    return figure, [Place(axes[place], place[1] == 0, place not in below) for place in places], free
+    return figure, [Place(axes[at], at[1] == 0, at not in below) for at in places], free
 
 
 def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = (), free: Sequence[Axes] = ()) -> None:

@@ -227,6 +227,14 @@ def test_a_panel_that_lacks_some_lines_and_radii_keeps_its_place_and_its_axis() 
     assert len({panel.get_xlim() for panel in figure.axes}) == 1
 
 
+@pytest.mark.parametrize(("count", "free"), [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (6, 0), (7, 1)])
+def test_that_an_incomplete_table_of_panels_leaves_at_most_one_place_for_the_legend(count: int, free: int) -> None:
+    keys = list(itertools.product("abcd", "xy"))[:count]
+    _, places, empty = style.panel_table(keys, (3.3, 2.5), "Title")
+    assert (len(places), len(empty)) == (count, free)
+    assert sum(place.bottom for place in places) == len({place.panel.get_position().x0 for place in places})
+
+
 def test_dots_show_both_attackers_of_each_defense_in_percent_with_intervals() -> None:
     panel = drawn("dots").axes[0]
     first, second = panel.get_lines()
