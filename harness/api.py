@@ -12,6 +12,8 @@ Six lines give a first result, here on rendered faces with the small network tha
 ``evaluate`` does what ``frbench run`` does: the same cell has the same key, and each finds the other's record. Names
 and settings are those of the command line, see ``frbench options``. What goes wrong by a caller's fault raises a
 ``frbench.harness.core.errors.FrbenchError`` of one line: a wrong name at once, a wrong setting when the option is used.
+On a CPU, call ``frbench.harness.runtime.memory.keep_freed_memory()`` first, as the command line does: it speeds up
+large batches, and changes how the whole process allocates memory.
 """
 
 from __future__ import annotations

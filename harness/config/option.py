@@ -50,8 +50,9 @@ class Option:
         group: the group of the option, such as ``attack``.
         name: one of the names that ``frbench options GROUP`` lists.
         settings: value by name of the field. A value is None, a bool, number, text or path, a list or mapping of
-            them, or an ``Option`` where the field holds another part. A name may be dotted (``"schedule.epochs"``),
-            start with ``+`` (adds an entry that the option's file does not have) or with ``~`` (removes one).
+            them, or an ``Option`` where the field holds another part. A mapping is merged into that of the option's
+            file. A name may be dotted (``"schedule.epochs"``), start with ``+`` (adds an entry that the option's file
+            does not have) or with ``~`` (removes one).
         config_dir: the folder with options of one's own that has this one; None for an option of frbench.
 
     Raises:

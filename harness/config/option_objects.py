@@ -29,7 +29,7 @@ def loaded(option: Option, run: RunSettings) -> Any:
 def composed_config(options: Mapping[str, object], run: RunSettings) -> Config:
     """The resolved config of a run with ``options`` by group. Raises ConfigError: an option or a setting is wrong."""
     found: dict[str, Any] = {}
-    with_hydra("run", [*QUIET, *run_words(options, run)], lambda cfg: found.update(build.plain(cfg)))
+    with_hydra("run", [*run_words(options, run), *QUIET], lambda cfg: found.update(build.plain(cfg)))
     return found
 
 

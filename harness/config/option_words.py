@@ -138,7 +138,7 @@ def _all_words(chosen: Sequence[Placed], start: Sequence[str]) -> tuple[list[str
                     if isinstance(found, Option):
                         inner.append(Placed(each.lstrip("+"), found))
                     else:
-                        settings.append(each if each.startswith("~") else word(each, found))
+                        settings.append(_setting(each, found))
         level = inner
     return names, settings
 
@@ -191,7 +191,7 @@ def _places(words: tuple[str, ...]) -> Mapping[str, str]:
     from frbench.harness.config.compose import QUIET, chosen_options, with_hydra
 
     found: dict[str, str] = {}
-    with_hydra("run", [*QUIET, *words], lambda cfg: found.update(chosen_options()))
+    with_hydra("run", [*words, *QUIET], lambda cfg: found.update(chosen_options()))
     nested = (key.partition("@") for key in found if "@" in key)
     return {place: group for group, _, place in nested}
 
@@ -200,6 +200,13 @@ def _dotted(place: str, key: str) -> str:
     """``place.key`` with a sign of ``key`` in front."""
     sign = key[:1] if key[:1] in ("+", "~") else ""
     return f"{sign}{place}.{key.removeprefix(sign)}"
+
+
+def _setting(place: str, value: object) -> str:
+    """The override that sets ``place``; a mapping is merged into the one that is there, and may add entries."""
+    if place.startswith("~"):
+        return place
+    return word(f"++{place.lstrip('+')}" if isinstance(value, Mapping) else place, value)
 
 
 def word(key: str, value: object) -> str:

@@ -62,7 +62,7 @@ def cell_config(cfg: DictConfig) -> CellConfig:
 def composed_cell(words: Sequence[str]) -> CellConfig:
     """The cell of ``frbench run`` with the overrides ``words``, without a sweep. Raises ConfigError: one is wrong."""
     found: list[CellConfig] = []
-    with_hydra("run", [*QUIET, *words], lambda cfg: found.append(cell_config(cfg)))
+    with_hydra("run", [*words, *QUIET], lambda cfg: found.append(cell_config(cfg)))
     return found[0]
 
 

@@ -84,6 +84,12 @@ def test_that_an_added_entry_keeps_its_sign() -> None:
     assert words[1:] == ["recognizer.architecture._target_=my.Net", "+recognizer.architecture.width=2"]
 
 
+def test_that_a_mapping_may_add_entries() -> None:
+    net = {"_target_": "my.Net", "width": 2}
+    words = run_words({"recognizer": Option("recognizer", "pytorch", {"architecture": net})}, {})
+    assert words == ["recognizer=pytorch", "++recognizer.architecture={_target_:my.Net,width:2}"]
+
+
 def test_that_options_of_two_folders_are_refused(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "attack").mkdir(parents=True)
