@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from frbench.harness.cli import option_docs
-from frbench.harness.config.conf_files import NESTED, known_options, packaged, place_of
+from frbench.harness.config.cell_labels import CELL_GROUPS
+from frbench.harness.config.conf_files import NESTED, known_options, place_of
 from frbench.harness.config.number_hints import flattened
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
@@ -130,10 +131,8 @@ def _without(config: Mapping[str, Any], places: Mapping[str, str], prefix: str =
 def page() -> str:
     """The whole page."""
     groups = known_options()
-    defaults = [each for each in packaged("run.yaml")["defaults"] if isinstance(each, dict)]
-    order = [name for each in defaults for name in each if name in groups]
-    nested = [name for name in groups if name not in order]
-    return "\n".join([_HEAD, *(_section(groups, group) for group in (*order, *nested))])
+    others = [group for group in groups if group not in CELL_GROUPS]
+    return "\n".join([_HEAD, *(_section(groups, group) for group in (*CELL_GROUPS, *others))])
 
 
 def _section(groups: Groups, group: str) -> str:
