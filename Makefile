@@ -25,7 +25,7 @@ types: $(VENV)/.test
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(foreach package,$(CODE),-p $(package))
 
 unit: $(VENV)/.test $(MKDOCS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 40
 
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py

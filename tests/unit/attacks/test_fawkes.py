@@ -286,7 +286,7 @@ def spectrum(change: Images) -> tuple[float, float]:
 @pytest.mark.realdata
 def test_that_mode_high_on_real_faces_has_the_figures_of_the_published_cloaks(real_data: Path) -> None:
     """Of 185 cloaks made with the original weights: DSSIM .0155 to .0212, L-inf 16, RMS 6.7, shares .29 and .39."""
-    files = [real_data / f"cfp/aligned_112/{person:03d}/frontal/01.jpg" for person in range(1, 7)]
+    files = [real_data / f"cfp/aligned_112/{person:03d}/frontal/01.jpg" for person in range(1, 4)]
     faces = torch.stack([torch.from_numpy(cv2.imread(str(file))[:, :, ::-1].copy()) for file in files])
     pairs = cloaking(faces.permute(0, 3, 1, 2).float() / 255)
     weights = str(real_data / "models/foamliu_mobilefacenet.pt")
