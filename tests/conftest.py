@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,19 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("FRBENCH_DATA is not set to a folder with the real faces and recognizers")
     return Path(root).resolve()
+
+
+@pytest.fixture(scope="session")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of decoded real faces for all tests, empty at first, which the workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "real_cache"
+
+
+def pytest_collection_finish() -> None:
+    """Collected tests live to the end: the garbage collector need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

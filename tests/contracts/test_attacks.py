@@ -140,7 +140,7 @@ def alike(images: torch.Tensor, others: torch.Tensor, clean: torch.Tensor, attac
     return torch.allclose(images, others, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize(("size", "goal"), [(1, Dodging()), (5, Impersonation())], ids=["1", "5"], indirect=["goal"])
 def test_that_images_do_not_depend_on_the_batch_or_it_says_so(
     size: int, attack: Attack, goal: Goal, linear: Callable, batch: Callable, view: Callable
 ) -> None:

@@ -232,10 +232,12 @@ def test_that_an_experiment_is_a_grid_of_options_that_exist(experiment: str, com
     assert config.hydra.mode.name == "MULTIRUN"
     grid = {axis: str(values).split(",") for axis, values in config.hydra.sweeper.params.items()}
     assert grid
-    for axis, values in grid.items():
+    for values in grid.values():
         assert len(values) == len(set(values))
-        for value in values:
-            composed(f"experiment={experiment}", f"{axis}={value}")
+    for number in range(max(map(len, grid.values()))):  # each value once, together with one of each other axis
+        composed(
+            f"experiment={experiment}", *(f"{axis}={values[number % len(values)]}" for axis, values in grid.items())
+        )
 
 
 def test_that_a_run_takes_its_data_and_results_from_the_paths_alone(

@@ -47,14 +47,25 @@ def places() -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = {}
     top_level = {key for each in packaged("run.yaml")["defaults"] if isinstance(each, dict) for key in each}
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        for group, options in known_options().items():
-            for option in options if group not in ("experiment", "paths") else ():
-                chosen = f"{group}={option}" if group in top_level else f"+{group}@shown={option}"
-                cfg = hydra.compose("run", overrides=[chosen])
-                node = OmegaConf.to_container(cfg[group] if group in top_level else cfg.shown, resolve=False)
+        for chosen in rounds():
+            words = [f"{g}={option}" if g in top_level else f"+{g}@shown.{g}={option}" for g, option in chosen.items()]
+            cfg = hydra.compose("run", overrides=words)
+            for group, option in chosen.items():
+                node = OmegaConf.to_container(cfg[group] if group in top_level else cfg.shown[group], resolve=False)
                 for target, place in parts(with_numbers(node), f"{group}={option}"):
                     found.setdefault(target, []).append(place)
     return found
+
+
+def rounds() -> Iterator[dict[str, str]]:
+    """One option of each group at a time, so that few compositions show all; a data set chooses ``identities``."""
+    groups = {
+        group: list(options) for group, options in known_options().items() if group not in ("experiment", "paths")
+    }
+    alone = groups.pop("identities")
+    for number in range(max(map(len, groups.values()))):
+        yield {group: options[number] for group, options in groups.items() if number < len(options)}
+    yield from ({"identities": option} for option in alone)
 
 
 def defaults(kind: type[Any]) -> dict[str, Any]:

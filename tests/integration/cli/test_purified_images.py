@@ -133,7 +133,7 @@ def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one
         "recognizer.min_clean_accuracy=null",
     ]
     if protocol == "cloaking":
-        faces = ["dataset=synthetic_users", "goal=cloak"]
+        faces = ["dataset=synthetic_users", "dataset.people=4", "goal=cloak"]
     command = [sys.executable, "-m", "frbench.harness.cli.main", "run", f"--config-dir={tmp_path / 'conf'}"]
     command += [f"protocol={protocol}", "attack=none", "defense=stretch", "trust=[my_parts]", "device=cpu", *faces]
     done = subprocess.run(

@@ -256,10 +256,10 @@ def test_that_the_purifiers_of_the_zoo_work_on_the_sides_that_they_are_given(
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def real(real_data: Path, real_cache: Path) -> Stage:
     words = ("dataset=lfw", "dataset.limit=60", "recognizer=foamliu_mobilefacenet", f"paths.data={real_data}")
     config = composed(*words)
-    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(tmp_path_factory.mktemp("cache"))
+    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(real_cache)
     bare = CosineVerifier(build.instantiate(config["recognizer"], "recognizer"))
     genuine = pairs.batch(pairs.attacked[pairs.same[pairs.attacked]][:6])
     return Stage(pairs, bare, pairs.attacked, genuine, steps=5)

@@ -61,7 +61,7 @@ SMALL = ["dataset.people=30", "dataset.photos_per_person=4", "dataset.pairs=100"
     [
         FED_WRONGLY,
         ["threat=transfer", "recognizer@threat.surrogate=tiny", *(f"threat.surrogate{w[10:]}" for w in FED_WRONGLY)],
-        ["protocol=cloaking", "dataset=synthetic_users", "goal=cloak", *FED_WRONGLY],
+        ["protocol=cloaking", "dataset=synthetic_users", "dataset.people=6", "goal=cloak", *FED_WRONGLY],
     ],
     ids=["verification", "surrogate", "cloaking"],
 )
