@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,10 +33,18 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of decoded real faces for all tests, empty at first, which the workers share."""
+def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Decoded and rendered faces, which all tests and workers share; empty at first."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "real_cache"
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "frbench" / "images"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_session(image_cache: Path) -> Iterator[None]:
+    """No test reads or fills the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRBENCH_CACHE", str(image_cache.parent))
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -20,7 +20,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """A record of each defense on rendered faces, attacked by one that looks through the defense alone."""
     folder = tmp_path_factory.mktemp("zoo")
     words = f"-m goal=impersonation attack=bim attack.steps=10 budget=linf_8 threat=adaptive \
-        threat.include_oblivious=false audit=full audit.sample=8 dataset.limit=24 dataset.calibrate=120 \
+        threat.include_oblivious=false audit=full audit.sample=8 dataset.limit=24 \
+        dataset.people=30 dataset.photos_per_person=4 dataset.pairs=120 defense.components=100 \
         ~protocol.postprocessing defense={','.join(ZOO + HONEST)} \
         paths.results={folder}"
     assert main(["run", *words.split()]) == 0

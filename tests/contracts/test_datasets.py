@@ -157,13 +157,13 @@ def test_that_thresholds_can_be_set_on_fewer_pairs_among_which_are_those_attacke
 
 
 @pytest.mark.realdata
-def test_that_it_opens_on_the_real_faces_where_they_are(option: str, real_data: Path, real_cache: Path) -> None:
+def test_that_it_opens_on_the_real_faces_where_they_are(option: str, real_data: Path, image_cache: Path) -> None:
     source = instantiate(composed("dataset", option, real_data))
     files = getattr(source, "faces", source)
     where = Path(getattr(files, "path", None) or getattr(files, "root", None) or "nowhere")
     if not (where.is_file() or (where / "aligned_112").is_dir() or where.name == "aligned_112"):
         pytest.skip(f"FRBENCH_DATA holds no images for dataset={option}")
-    check_test_set(source.open(real_cache))
+    check_test_set(source.open(image_cache))
 
 
 @pytest.mark.parametrize("option", IDENTITIES)

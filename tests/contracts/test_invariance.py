@@ -66,13 +66,13 @@ class Faces:
 
 
 @pytest.fixture(scope="module")
-def faces(real_data: Path, real_cache: Path) -> Faces:
+def faces(real_data: Path, image_cache: Path) -> Faces:
     import hydra
 
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         words = ["dataset=lfw", "recognizer=foamliu_mobilefacenet", "dataset.limit=100", "device=cpu"]
         config = build.plain(hydra.compose("run", words))
-    pairs = build.instantiate(config["dataset"], "dataset").open(real_cache)
+    pairs = build.instantiate(config["dataset"], "dataset").open(image_cache)
     verifier = CosineVerifier(build.instantiate(config["recognizer"], "recognizer"))
     index = pairs.attacked[pairs.same[pairs.attacked]]
     return Faces(pairs, View(verifier, torch.full((len(pairs),), 0.3)), index)

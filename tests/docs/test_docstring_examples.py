@@ -34,7 +34,6 @@ def test_that_examples_of_the_python_interface_give_what_they_say(
 ) -> None:
     """They write to the default folder of results, and render faces."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
     tried = doctest.testmod(api)
     assert tried.attempted > 5 and tried.failed == 0
     assert doctest.testmod(option_words).failed == 0

@@ -38,13 +38,8 @@ def files() -> list[Block]:
     return [Block(*found) for found in FENCE.findall(PAGE.read_text("utf-8")) if found[1]]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a reader who has written all files of the page."""
     for block in files():
         path = tmp_path / block.title
@@ -52,7 +47,6 @@ def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         path.write_text(block.code, "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("FRBENCH_CACHE", str(cache))
     yield tmp_path
     for name in MODULES:
         sys.modules.pop(name, None)

@@ -19,7 +19,6 @@ SMALL = ["identities.people=100", "identities.photos_per_person=3", "recognizer=
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.delenv("FRBENCH_DATA", raising=False)
-    monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path))
     return importlib.import_module("choose_on_clean")
 
 

@@ -37,7 +37,6 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_that_an_ensemble_is_shipped_halved_and_measured_as_it_is_shipped(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path / "cache"))
     pairs = Synthetic(name="few", people=30, photos_per_person=2, pairs=40, people_seed=4).open(tmp_path)
     script.ship("three", ["training=shared_head"], tmp_path, [*BRIEF, f"paths.results={tmp_path}"], pairs)
     weights = load_file(tmp_path / "three.safetensors")

@@ -1,4 +1,4 @@
-"""Cells of a few rendered faces for the Python interface. Every test of a session shares the rendered faces."""
+"""Cells of a few rendered faces for the Python interface."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ FACES: dict[str, Any] = {"people": 30, "photos_per_person": 2, "pairs": 60, "lim
 
 
 def folders(factory: pytest.TempPathFactory, name: str) -> dict[str, Any]:
-    """The settings of a run on the CPU: a results folder of its own and the cache of the session."""
-    return {"results": factory.mktemp(name), "cache": factory.getbasetemp() / "rendered", "device": "cpu"}
+    """The settings of a run on the CPU, with a results folder of its own."""
+    return {"results": factory.mktemp(name), "device": "cpu"}

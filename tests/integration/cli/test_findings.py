@@ -42,7 +42,7 @@ def people_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
         "dataset.photos_per_person=2",
         "dataset.pairs=20",
     ]
-    return [f"--config-dir={tmp_path / 'own'}", *words, "paths.results=results", "paths.cache=cache", "device=cpu"]
+    return [f"--config-dir={tmp_path / 'own'}", *words, "paths.results=results", "device=cpu"]
 
 
 def test_it_runs_from_one_end_to_the_other_and_what_is_asked_for_is_what_is_done(

@@ -70,11 +70,22 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     (tmp_path / "conf" / "defense").mkdir(parents=True)
     (tmp_path / "conf" / "defense" / "learned.yaml").write_text("_target_: my_defense.Learned\nfaces: ${identities}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    paths = [f"paths.results={tmp_path / 'results'}", f"paths.cache={tmp_path / 'cache'}"]
 
     def go(*words: str) -> tuple[int, dict[str, dict[str, Any]]]:
         own = [f"--config-dir={tmp_path / 'conf'}", "trust=[my_defense]"]
-        code = main(["run", "-m", *own, "defense=learned,none", *SMALL, *FACES, *QUICK, *paths, *words])
+        code = main(
+            [
+                "run",
+                "-m",
+                *own,
+                "defense=learned,none",
+                *SMALL,
+                *FACES,
+                *QUICK,
+                f"paths.results={tmp_path / 'results'}",
+                *words,
+            ]
+        )
         records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "runs").glob("*.json")]
         return code, {record["names"]["defense"]: record for record in records}
 

@@ -97,11 +97,6 @@ class Answer(NamedTuple):
     err: str
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with options of one's own and the module that they name, which can be imported."""
@@ -117,11 +112,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(own: Path, cache: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def run(own: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     def go(*words: str) -> Answer:
-        paths = [f"paths.results={own / 'results'}", f"paths.cache={cache}"]
         quick = ["~protocol.postprocessing", "protocol.bootstrap=20", "protocol.num_samples=0", "device=cpu"]
-        code = main(["run", f"--config-dir={own / 'conf'}", *SMALL, *paths, *quick, *words])
+        code = main(["run", f"--config-dir={own / 'conf'}", *SMALL, f"paths.results={own / 'results'}", *quick, *words])
         return Answer(code, *capfd.readouterr())
 
     return go

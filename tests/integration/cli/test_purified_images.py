@@ -120,12 +120,12 @@ class Stretching:
 
 @pytest.mark.parametrize("protocol", ["verification", "cloaking"])
 def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one_line(
-    protocol: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    protocol: str, tmp_path: Path
 ) -> None:
     (tmp_path / "my_parts.py").write_text(MODULE)
     (tmp_path / "conf" / "defense").mkdir(parents=True)
     (tmp_path / "conf" / "defense" / "stretch.yaml").write_text("_target_: my_parts.Stretching\nby: 255.0\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FRBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     faces = [
         "dataset.people=30",
         "dataset.photos_per_person=2",

@@ -72,7 +72,7 @@ def test_that_a_service_is_attacked_within_the_stated_queries(
 ) -> None:
     monkeypatch.setenv("COMPARE_TOKEN", "not for any record")
     monkeypatch.chdir(tmp_path)
-    paths = [f"paths.data={few_faces}", f"paths.results={tmp_path / 'results'}", f"paths.cache={tmp_path / 'cache'}"]
+    paths = [f"paths.data={few_faces}", f"paths.results={tmp_path / 'results'}"]
     counted = Counted(victim("jpeg"))
     with serving(counted) as url:  # type: ignore[arg-type]
         service = ["recognizer=service", f"recognizer.url={url}/compare"]

@@ -148,8 +148,8 @@ def test_that_a_missing_dataset_says_what_to_run(root: Path, tmp_path: Path, gon
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("protocol", ["FP", "FF"])
-def test_that_the_real_cfp_has_its_official_shape(real_data: Path, real_cache: Path, protocol: str) -> None:
-    opened = CFP(name="cfp", root=real_data / "cfp", protocol=protocol).open(real_cache)
+def test_that_the_real_cfp_has_its_official_shape(real_data: Path, image_cache: Path, protocol: str) -> None:
+    opened = CFP(name="cfp", root=real_data / "cfp", protocol=protocol).open(image_cache)
     assert len(opened) == 7000
     assert len(np.unique(opened.identity)) == 500
     people = [set(opened.identity[opened.probe[opened.fold == fold]].tolist()) for fold in range(10)]

@@ -88,7 +88,7 @@ def test_that_linked_folders_are_followed_and_circles_are_not(root: Path, tmp_pa
 
 
 @pytest.mark.realdata
-def test_that_the_real_celeba_crops_open(real_data: Path, real_cache: Path) -> None:
-    faces = IdentityFolders(name="celeba", root=real_data / "celeba" / "aligned_112").open(real_cache)
+def test_that_the_real_celeba_crops_open(real_data: Path, image_cache: Path) -> None:
+    faces = IdentityFolders(name="celeba", root=real_data / "celeba" / "aligned_112").open(image_cache)
     assert len(faces.images) == 5201
     assert len(faces.people) == len(np.unique(faces.identity)) == 277

@@ -129,8 +129,8 @@ def test_that_unaligned_photographs_are_refused_with_the_way_to_align_them(root:
 
 
 @pytest.mark.realdata
-def test_that_the_real_lfw_has_its_official_shape(real_data: Path, real_cache: Path) -> None:
-    opened = LFW(name="lfw", root=real_data / "lfw", limit=600).open(real_cache)
+def test_that_the_real_lfw_has_its_official_shape(real_data: Path, image_cache: Path) -> None:
+    opened = LFW(name="lfw", root=real_data / "lfw", limit=600).open(image_cache)
     assert opened.images.shape == (7701, 112, 112, 3)
     assert len(opened) == 6000
     assert len(np.unique(opened.identity)) == 4281

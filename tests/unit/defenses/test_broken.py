@@ -96,8 +96,8 @@ def relaxed(defense: Defense, verifier: Verifier) -> Verifier:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    pairs = Synthetic(people=30, photos_per_person=4, pairs=120).open(tmp_path_factory.mktemp("cache"))
+def stage(image_cache: Path) -> Stage:
+    pairs = Synthetic(people=30, photos_per_person=4, pairs=120).open(image_cache)
     bare = CosineVerifier(build.instantiate(composed("recognizer=tiny")["recognizer"], "recognizer"))
     genuine = pairs.batch(np.flatnonzero(pairs.same)[:10])
     return Stage(pairs, bare, np.arange(len(pairs)), genuine, steps=10)
@@ -256,10 +256,10 @@ def test_that_the_purifiers_of_the_zoo_work_on_the_sides_that_they_are_given(
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path, real_cache: Path) -> Stage:
+def real(real_data: Path, image_cache: Path) -> Stage:
     words = ("dataset=lfw", "dataset.limit=60", "recognizer=foamliu_mobilefacenet", f"paths.data={real_data}")
     config = composed(*words)
-    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(real_cache)
+    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(image_cache)
     bare = CosineVerifier(build.instantiate(config["recognizer"], "recognizer"))
     genuine = pairs.batch(pairs.attacked[pairs.same[pairs.attacked]][:6])
     return Stage(pairs, bare, pairs.attacked, genuine, steps=5)

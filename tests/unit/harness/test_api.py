@@ -103,7 +103,7 @@ def test_that_images_are_those_that_were_judged(result: api.Evaluation, run: dic
 
 
 def folder(run: dict[str, Any]) -> dict[str, Any]:
-    return {name: run[name] for name in ("results", "cache", "device")}
+    return {name: run[name] for name in ("results", "device")}
 
 
 def test_that_images_are_made_again_when_the_cache_is_gone(run: dict[str, Any]) -> None:

@@ -135,9 +135,9 @@ def test_that_it_is_built_from_a_config_as_the_protocol_has_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Redetected, torch.Tensor]:
+def real(real_data: Path, image_cache: Path) -> tuple[Redetected, torch.Tensor]:
     people = IdentityFolders(name="celeba", root=real_data / "celeba" / "aligned_112", limit_people=40)
-    faces = people.open(tmp_path_factory.mktemp("cache"))
+    faces = people.open(image_cache)
     rows = np.linspace(0, len(faces.images) - 1, 40).astype(int)
     return Redetected(YuNet(real_data / "models" / "yunet_n_640_640.onnx", PASSES)), faces.load(rows)
 

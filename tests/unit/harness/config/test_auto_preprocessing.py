@@ -31,8 +31,8 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> PairSet:
-    return Synthetic(people=30, photos_per_person=4, pairs=100).open(tmp_path_factory.mktemp("cache"))
+def pairs(image_cache: Path) -> PairSet:
+    return Synthetic(people=30, photos_per_person=4, pairs=100).open(image_cache)
 
 
 class Inside(torch.nn.Module):

@@ -28,13 +28,13 @@ def tiny() -> TorchRecognizer:
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> PairSet:
+def pairs(image_cache: Path) -> PairSet:
     """Half of the people of the shipped option, to be quick."""
     with initialize_config_module("frbench.conf", version_base="1.3"):
         source: Synthetic = instantiate(
             compose("run", ["dataset=synthetic", "dataset.people=60", "dataset.pairs=600"]).dataset
         )
-    return source.open(tmp_path_factory.mktemp("cache"))
+    return source.open(image_cache)
 
 
 def scores(recognizer: TorchRecognizer, pairs: PairSet) -> np.ndarray:
