@@ -27,7 +27,7 @@ def test_that_a_heat_map_shows_a_finished_cell_in_the_place_of_a_crashed_one() -
     record = attacked(store, NAMES, 8.0, 0.4)
     store.add(NAMES, status="crashed", reason="boom", salt="older")
     store.add(NAMES | {"defense": "service"}, status="refused", reason="no gradient")
-    (spec,) = (spec for name, spec in figures(store).items() if name.startswith("asr_heatmap"))
-    shown = {text.get_text() for text in spec.figure().axes[0].texts}
+    (drawing,) = (each for name, each in figures(store).items() if name.startswith("asr_heatmap"))
+    shown = {text.get_text() for text in drawing.figure().axes[0].texts}
     attack = record["measurements"]["attack"]
     assert shown == {f"{100 * attack['asr']:.1f}", f"{attack['asr_successes']}/{attack['asr_denominator']}", "refused"}

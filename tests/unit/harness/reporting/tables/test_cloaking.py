@@ -187,9 +187,9 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
         for tracker in ("nearest", "linear"):
             amplified(store, k, asr, tracker=tracker)
     amplified(store, [1, 2, 3], 0.2)  # a mixture has no one K
-    (spec,) = figures_cloaking.amplification_figures(select(store.records(), None))
-    assert spec.name == "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
-    above, below = spec.figure().axes
+    (drawing,) = figures_cloaking.amplification_figures(select(store.records(), None))
+    assert drawing.name == "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
+    above, below = drawing.figure().axes
     lines = {tuple(line.get_xdata()) for line in above.get_lines()}
     assert lines == {(1, 3, 5, 10), (1, 3, 10)}
     nearest = next(line for line in above.get_lines() if len(line.get_xdata()) == 4)
