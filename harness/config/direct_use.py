@@ -26,8 +26,7 @@ Images = tuple[object, object, object]  # probe, reference and decoy, each None 
 def embed(recognizer: Option | str | Recognizer, images: Tensor | np.ndarray, run: RunSettings) -> Embeddings:
     """See ``frbench.harness.api.embed``."""
     config, parts = _objects({"recognizer": recognizer}, run)
-    execution = _execution(config, recognizer, run)
-    return embeddings(parts["recognizer"], images, execution.batch_size, execution.device)
+    return embeddings(parts["recognizer"], images, _execution(config, recognizer, run))
 
 
 def craft(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -57,9 +57,12 @@ def run_words(choices: Mapping[str, object], run: RunSettings) -> list[str]:
     split_arguments({**choices, **run})
     folder = _config_dir(choices, run)
     chosen = [Placed(group, _as_option(group, each, folder)) for group, each in choices.items() if each is not None]
-    start = [] if folder is None else [f"--config-dir={folder}"]
-    names, settings = _all_words(chosen, start)
-    return [*start, *names, *settings, *_setting_words(run)]
+    names, settings = _all_words(chosen, folder)
+    return [*_start(folder), *names, *settings, *_setting_words(run)]
+
+
+def _start(folder: Path | None) -> list[str]:
+    return [] if folder is None else [f"--config-dir={folder}"]
 
 
 def split_arguments(given: Mapping[str, Any]) -> tuple[dict[str, object], RunSettings]:
@@ -120,21 +123,20 @@ def _object_refused(group: str, given: object) -> str:
     )
 
 
-def _all_words(chosen: Sequence[Placed], start: Sequence[str]) -> tuple[list[str], list[str]]:
+def _all_words(chosen: Sequence[Placed], folder: Path | None) -> tuple[list[str], list[str]]:
     """Words that choose options, outer ones first, and words that set values."""
     names: list[str] = []
     settings: list[str] = []
-    level = list(chosen)
-    top = top_groups()
+    level, top, known = list(chosen), top_groups(), _names(folder)
     while level:
-        places = _places((*start, *names)) if names else {}
+        places = _places((*_start(folder), *names)) if names else {}
         names += [_choice(placed, places, top) for placed in level]
-        if any(_may_choose(value) for placed in level for value in placed.option.settings.values()):
-            places = _places((*start, *names))
+        if any(_may_choose(value, known) for placed in level for value in placed.option.settings.values()):
+            places = _places((*_start(folder), *names))
         inner: list[Placed] = []
         for place, option in level:
             for key, value in option.settings.items():
-                for each, found in _entries(_dotted(place, key), value, places):
+                for each, found in _entries(_dotted(place, key), value, places, folder):
                     if isinstance(found, Option):
                         inner.append(Placed(each.lstrip("+"), found))
                     else:
@@ -151,13 +153,13 @@ def _choice(placed: Placed, places: Mapping[str, str], top: Sequence[str]) -> st
     return word(f"{added}{option.group}@{place}", option.name)
 
 
-def _entries(place: str, value: Any, places: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+def _entries(place: str, value: Any, places: Mapping[str, str], folder: Path | None) -> Iterator[tuple[str, Any]]:
     """``value`` at ``place``; each entry of a mapping that has options by itself; names of options as options."""
     if isinstance(value, Mapping) and any(map(_has_option, value.values())):
         for key, each in value.items():
-            yield from _entries(f"{place}.{key}", each, places)
+            yield from _entries(f"{place}.{key}", each, places, folder)
     elif isinstance(value, str) and place in places:
-        yield place, Option(places[place], value)
+        yield place, Option(places[place], value, config_dir=folder)
     else:
         yield place, value
 
@@ -166,16 +168,16 @@ def _has_option(value: Any) -> bool:
     return isinstance(value, Option) or (isinstance(value, Mapping) and any(map(_has_option, value.values())))
 
 
-def _may_choose(value: Any) -> bool:
+def _may_choose(value: Any, known: Collection[str]) -> bool:
     """Whether ``value`` holds an option, or a text that may be the name of one."""
     if isinstance(value, Mapping):
-        return any(map(_may_choose, value.values()))
-    return isinstance(value, Option) or (isinstance(value, str) and value in _names())
+        return any(_may_choose(each, known) for each in value.values())
+    return isinstance(value, Option) or (isinstance(value, str) and value in known)
 
 
-@lru_cache
-def _names() -> frozenset[str]:
-    return frozenset(name for options in known_options().values() for name in options)
+def _names(folder: Path | None) -> set[str]:
+    """The names of all options, of whatever group."""
+    return {name for options in known_options(folder).values() for name in options}
 
 
 @lru_cache

@@ -135,7 +135,7 @@ class Crafting:
         return blocks[0] if len(blocks) == 1 else self._strongest(blocks)
 
     def _fresh(self, view: View, index: np.ndarray) -> Block:
-        arrays = self._generate(view, index)
+        arrays = self._generate(view, index, self.execution.batches_with_progress(len(index), "attack", "pairs"))
         facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(arrays["images"]), facts, generated=True)
 
@@ -154,7 +154,7 @@ class Crafting:
         clean = self.data.batch(index).probe.numpy()
 
         def make() -> dict[str, np.ndarray]:
-            arrays = self._generate(view, index)
+            arrays = self._generate(view, index, self.execution.batches(len(index)))
             images = arrays.pop("images")
             return arrays | encode(images, clean)
 
@@ -164,9 +164,9 @@ class Crafting:
         facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(decode(arrays, clean)), facts, made)
 
-    def _generate(self, view: View, index: np.ndarray) -> dict[str, np.ndarray]:
-        run = self.execution
-        parts = [self._attacked(view, self.data.batch(index[part], run.device)) for part in run.batches(len(index))]
+    def _generate(self, view: View, index: np.ndarray, batches: Iterator[slice]) -> dict[str, np.ndarray]:
+        device = self.execution.device
+        parts = [self._attacked(view, self.data.batch(index[part], device)) for part in batches]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _attacked(self, view: View, batch: PairBatch) -> dict[str, np.ndarray]:

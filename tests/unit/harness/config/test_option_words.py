@@ -53,6 +53,13 @@ def test_that_an_option_inside_an_option_is_a_choice_at_its_place() -> None:
     assert named == ["threat=transfer", "recognizer@threat.surrogate=onnx"]
 
 
+def test_that_a_name_inside_an_option_may_be_of_the_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "recognizer").mkdir()
+    (tmp_path / "recognizer" / "mine.yaml").write_text("_target_: my.Net\n")
+    words = run_words({"threat": Option("threat", "transfer", {"surrogate": "mine"})}, {"config_dir": tmp_path})
+    assert words == [f"--config-dir={tmp_path}", "threat=transfer", "recognizer@threat.surrogate=mine"]
+
+
 def test_that_a_text_that_names_an_option_elsewhere_stays_a_text() -> None:
     assert run_words({"attack": Option("attack", "apgd", {"loss": "cosine"})}, {}) == [
         "attack=apgd",

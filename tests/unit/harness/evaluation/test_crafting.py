@@ -13,7 +13,7 @@ import torch
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Template, Verifier, View
 from frbench.harness.core.counter_rng import normal
-from frbench.harness.core.errors import FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier, Wrapping
 from frbench.harness.evaluation import crafting as module
@@ -104,6 +104,26 @@ def test_a_killed_run_keeps_its_finished_blocks(craft: Callable, monkeypatch: py
     next(stopped)
     stopped.close()
     assert [block.generated for block in craft(attack).blocks(index)] == [False, True, True]
+
+
+def test_that_images_of_some_pairs_come_from_the_blocks_that_hold_them(
+    craft: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_SIZE", 8)
+    attack, attacked = Counting(lambda pairs: pairs.probe * 0.99), np.arange(0, 40, 2)
+    found = craft(attack).images(attacked, np.array([36, 0, 38]))
+    assert attack.calls == [8, 4]
+    assert torch.equal(found, images(craft(attack), attacked)[[18, 0, 19]])
+    with pytest.raises(ConfigError, match="pair 3 is not attacked"):
+        craft(attack).images(attacked, np.array([0, 3]))
+
+
+def test_that_fresh_images_are_those_of_the_blocks_and_are_not_kept(craft: Callable) -> None:
+    attack, index = ProjectedDescent(steps=3, restarts=2), np.arange(20)
+    crafting = craft(attack)
+    fresh = crafting.fresh(index)
+    assert not crafting.execution.store.root.exists()
+    assert torch.equal(fresh.images, images(crafting, index))
 
 
 def test_the_key_is_what_the_attacker_saw(craft: Callable, linear: Callable) -> None:
