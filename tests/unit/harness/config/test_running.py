@@ -15,7 +15,7 @@ from frbench.harness.core.errors import ConfigError
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     faces = [f"dataset.{name}={value}" for name, value in FACES.items()]
     given = folders(tmp_path_factory, "running")
-    paths = [f"paths.{name}={given[name]}" for name in ("results", "cache")]
+    paths = [f"paths.results={given['results']}"]
     quick = ["~protocol.postprocessing", "protocol.bootstrap=20", "protocol.num_samples=0", "device=cpu"]
     return [*faces, *paths, *quick, "recognizer.min_clean_accuracy=null", "attack=fgsm"]
 

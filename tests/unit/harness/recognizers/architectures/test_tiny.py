@@ -29,10 +29,10 @@ def tiny() -> TorchRecognizer:
 
 @pytest.fixture(scope="module")
 def pairs(image_cache: Path) -> PairSet:
-    """Half of the people of the shipped option, to be quick."""
+    """A third of the people of the shipped option, to be quick."""
     with initialize_config_module("frbench.conf", version_base="1.3"):
         source: Synthetic = instantiate(
-            compose("run", ["dataset=synthetic", "dataset.people=60", "dataset.pairs=600"]).dataset
+            compose("run", ["dataset=synthetic", "dataset.people=40", "dataset.pairs=400"]).dataset
         )
     return source.open(image_cache)
 
