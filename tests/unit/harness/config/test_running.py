@@ -38,6 +38,6 @@ def test_that_images_of_a_cell_that_changed_are_refused(words: list[str]) -> Non
 
 
 def test_that_a_protocol_with_several_images_of_a_pair_says_so(words: list[str]) -> None:
-    cell = composed_cell([*words[:6], "protocol=feature_distance", "attack=lots", "device=cpu"])
+    cell = composed_cell([*words[:5], "protocol=feature_distance", "attack=lots", "device=cpu"])
     with pytest.raises(ConfigError, match="protocol=feature_distance does not keep one image for a pair"):
         images_of(cell, cell.store, "", None)
