@@ -64,5 +64,5 @@ $(VENV)/.bench: $(VENV)/.test
 $(MKDOCS): constraints-docs.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/docs
 	$(VENV)/docs/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-docs.txt \
-		mkdocs-material "mkdocstrings[python]"
+		mkdocs-material "mkdocstrings[python]" ruff
 	touch $@

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages from outside ``docs/``, links between them, and folders in the navigation.
+"""Hooks of mkdocs: pages from outside ``docs/``, links between them, folders in the navigation, docstrings.
 
 Documents link to each other by their place in the repository, so that the links also work on GitHub. On the site,
 ``results/reference/<study>/README.md`` is the page ``results/<study>/`` and ``CHANGELOG.md`` is ``changelog/``; this
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -21,6 +25,25 @@ ROOT = Path(__file__).resolve().parents[1]
 _STUDIES = ROOT / "results" / "reference"
 _PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 _LINK = re.compile(r"(\]\()([^)\s#:]+)([)#\s])")
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Let mkdocstrings find the source, which it searches for where Python would."""
+    sys.path.insert(0, str(_importable()))
+
+
+def on_shutdown() -> None:
+    """Remove the folder of ``on_startup``."""
+    rmtree(_importable())
+
+
+@cache
+def _importable() -> Path:
+    """A folder in which the harness is ``frbench.harness``, as it is where frbench is installed."""
+    folder = Path(mkdtemp(prefix="frbench-docs-"))
+    (folder / "frbench").mkdir()
+    (folder / "frbench" / "harness").symlink_to(ROOT / "harness", target_is_directory=True)
+    return folder
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
