@@ -24,6 +24,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 _STUDIES = ROOT / "results" / "reference"
 _PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+_FIRST_COMMENT = re.compile(r"\A(<!--.*?-->\s*)+", re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)\s#:]+)([)#\s])")
 
 
@@ -67,11 +68,14 @@ def _is_folder(value: Any) -> bool:
 
 
 def _folder(name: str) -> list[str]:
-    """The pages in ``name``, a folder of the site, by name; its index comes first."""
-    places = sorted(place for place, _ in _outside_docs() if place.startswith(name) and place.endswith(".md"))
+    """The pages in ``name``, a folder of the site: its index, then the others in the order of the links there."""
+    paths = {place: path for place, path in _outside_docs() if place.startswith(name) and place.endswith(".md")}
     docs = ROOT / "docs"
-    places += sorted(path.relative_to(docs).as_posix() for path in (docs / name).rglob("*.md"))
-    return sorted(places, key=lambda place: (posixpath.dirname(place) + "/" != name, place))
+    paths |= {path.relative_to(docs).as_posix(): path for path in (docs / name).rglob("*.md")}
+    index = next((place for place in (f"{name}index.md", f"{name}README.md") if place in paths), None)
+    links = paths[index].read_text(encoding="utf-8") if index else ""
+    others = sorted(place for place in paths if place != index)
+    return [*([index] if index else []), *sorted(others, key=lambda place: links.find(f"({place.removeprefix(name)})"))]
 
 
 def _outside_docs() -> Iterator[tuple[str, Path]]:
@@ -92,7 +96,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """``markdown`` with links between repository files as links between pages of the site."""
+    """``markdown`` with links between repository files as links between pages of the site.
+
+    A comment in front of the heading is dropped, because mkdocs would not see the title of the page.
+    """
     here = page.file.src_uri
     source = posixpath.dirname(_in_repository(here))
 
@@ -103,7 +110,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return match[0]
         return f"{match[1]}{posixpath.relpath(there, posixpath.dirname(here) or '.')}{match[3]}"
 
-    return _LINK.sub(rewritten, markdown)
+    return _LINK.sub(rewritten, _FIRST_COMMENT.sub("", markdown))
 
 
 def _in_repository(place: str) -> str:
