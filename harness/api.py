@@ -1,19 +1,20 @@
 """The Python interface of frbench: options by name, embeddings, attacks on images, and whole evaluations.
 
-Six lines give a first result, here on rendered faces with the small network that is part of the package:
-
->>> from frbench.harness import api
->>> faces = api.dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20)
->>> result = api.evaluate(dataset=faces, recognizer="tiny", attack="pgd", goal="dodging", budget="linf_4")
->>> print(f"{result.asr:.0%} of {result.denominator} pairs; without attack {result.clean_accuracy:.0%} are correct")
-100% of 10 pairs; without attack 100% are correct
->>> clean, adversarial, reference = result.images()
-
 ``evaluate`` does what ``frbench run`` does: the same cell has the same key, and each finds the other's record. Names
 and settings are those of the command line, see ``frbench options``. What goes wrong by a caller's fault raises a
 ``frbench.harness.core.errors.FrbenchError`` of one line: a wrong name at once, a wrong setting when the option is used.
 On a CPU, call ``frbench.harness.runtime.memory.keep_freed_memory()`` first, as the command line does: it speeds up
 large batches, and changes how the whole process allocates memory.
+
+Examples:
+    Six lines give a first result, here on rendered faces with the small network that is part of the package:
+
+    >>> from frbench.harness import api
+    >>> faces = api.dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20)
+    >>> result = api.evaluate(dataset=faces, recognizer="tiny", attack="pgd", goal="dodging", budget="linf_4")
+    >>> print(f"{result.asr:.0%} of {result.denominator} pairs; without attack {result.clean_accuracy:.0%} are correct")
+    100% of 10 pairs; without attack 100% are correct
+    >>> clean, adversarial, reference = result.images()
 """
 
 from __future__ import annotations
@@ -130,12 +131,6 @@ def craft(
     Each part is an option, its name, or an object with the methods of its Protocol in
     ``frbench.harness.core.contracts``.
 
-    >>> pairs = dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20).load()
-    >>> genuine = pairs.batch(pairs.attacked[pairs.same[pairs.attacked]][:2])
-    >>> crafted = craft("pgd", "tiny", genuine.probe, genuine.reference, budget="linf_4", threshold=0.5)
-    >>> crafted.images.shape, crafted.achieved, crafted.sizes["linf"].round()
-    (torch.Size([2, 3, 112, 112]), tensor([True, True]), tensor([4., 4.]))
-
     Args:
         probe: images to change, a float tensor (N, 3, H, W), RGB in [0, 1], or an array uint8 (N, H, W, 3).
         reference: enrolled images to compare them with, one for each probe.
@@ -151,6 +146,13 @@ def craft(
     Raises:
         ConfigError: wrong images or options, or no threshold for an attack that stops at success.
         Refused: the combination cannot exist, such as an attack by gradients on a black box.
+
+    Examples:
+        >>> pairs = dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20).load()
+        >>> genuine = pairs.batch(pairs.attacked[pairs.same[pairs.attacked]][:2])
+        >>> crafted = craft("pgd", "tiny", genuine.probe, genuine.reference, budget="linf_4", threshold=0.5)
+        >>> crafted.images.shape, crafted.achieved, crafted.sizes["linf"].round()
+        (torch.Size([2, 3, 112, 112]), tensor([True, True]), tensor([4., 4.]))
     """
     from frbench.harness.config.direct_use import craft
 
@@ -208,13 +210,6 @@ def sweep(**lists: Any) -> Sweep:
 
     A wrong or crashed cell does not stop the others. On a terminal each finished cell is printed in one line.
 
-    >>> faces = dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20)
-    >>> found = sweep(dataset=faces, attack="fgsm", defense=["none", defense("jpeg", quality=50)])
-    >>> print(found.table[["defense", "attack", "clean_accuracy", "asr"]].to_string(index=False))
-             defense attack  clean_accuracy  asr
-                none   fgsm             1.0  1.0
-    jpeg(quality=50)   fgsm             1.0  1.0
-
     Args:
         lists: the arguments of ``evaluate``, each one value or a list of values. ``trust`` is one value.
 
@@ -223,6 +218,14 @@ def sweep(**lists: Any) -> Sweep:
 
     Raises:
         ConfigError: an argument that ``evaluate`` does not have.
+
+    Examples:
+        >>> faces = dataset("synthetic", people=30, photos_per_person=2, pairs=60, limit=20)
+        >>> found = sweep(dataset=faces, attack="fgsm", defense=["none", defense("jpeg", quality=50)])
+        >>> print(found.table[["defense", "attack", "clean_accuracy", "asr"]].to_string(index=False))
+                 defense attack  clean_accuracy  asr
+                    none   fgsm             1.0  1.0
+        jpeg(quality=50)   fgsm             1.0  1.0
     """
     from frbench.harness.config.evaluations import swept
     from frbench.harness.reporting.crosscheck import compare

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.documents import documents, name_of, reference_pages, without_blocks
 
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?:\]\(|<img src=\")([^)\s\"]+)")
 
 
 @pytest.mark.parametrize("path", [*documents(), *reference_pages()], ids=name_of)

@@ -26,13 +26,13 @@ WITH_PYTHON = [path for path in PAGES if snippets(path)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all snippets run, so that one finds the rendered faces and records of another."""
+    """Where all snippets run, so that one finds the records of another."""
     return tmp_path_factory.mktemp("snippets")
 
 
 @pytest.mark.parametrize("path", WITH_PYTHON, ids=name_of)
 def test_that_the_python_of_a_document_runs(path: Path, folder: Path) -> None:
-    environment = {**os.environ, "FRBENCH_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-c", "\n".join(snippets(path)).replace(*SMALLER)]
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
