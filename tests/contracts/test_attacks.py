@@ -30,7 +30,7 @@ BUDGETS = {path.stem.partition("_")[0]: path.stem for path in sorted((CONF / "bu
 GOALS = [Dodging(), Impersonation()]
 # Fawkes' published change of variables leaves black and white pixels unchanged.
 HOLDING = {option for option in ATTACKS if option.startswith("fawkes")}
-LONGEST = 100  # steps: what an attack of more promises is seen in so many
+LONGEST = {"steps": 100, "queries": 300}  # what an attack of more promises is seen in so many
 BUDGET = Linf(8 / 255)
 COUNT = 11
 
@@ -41,8 +41,21 @@ def attack(request: pytest.FixtureRequest, made: Callable) -> Attack:
         pytest.importorskip("torchattacks")
     if request.param == "lowkey":
         pytest.skip("LPIPS wants weights of its own and images of 31 pixels: tests/unit/attacks/test_lowkey.py runs it")
-    attack = made("attack", request.param)
-    return replace(attack, steps=LONGEST) if getattr(attack, "steps", 0) > LONGEST else attack
+    return shortened(made("attack", request.param))
+
+
+def shortened(attack: Any) -> Any:
+    """``attack``, and the attacks within it, with at most so many steps and queries."""
+    changed = {}
+    for field in fields(attack):
+        value = getattr(attack, field.name)
+        if field.name in LONGEST and value is not None:
+            changed[field.name] = min(value, LONGEST[field.name])
+        elif field.name == "attacks":
+            changed[field.name] = {name: shortened(each) for name, each in value.items()}
+        elif field.name in ("attack", "inner"):
+            changed[field.name] = shortened(value)
+    return replace(attack, **changed)
 
 
 @pytest.fixture(params=GOALS, ids=["dodging", "impersonation"])
