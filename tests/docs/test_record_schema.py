@@ -26,7 +26,7 @@ from frbench.harness.threat_model.goals import Impersonation
 
 PAGE = (ROOT / "docs" / "record_schema.md").read_text(encoding="utf-8")
 SIZE = 16  # the window of SSIM is 11 pixels wide
-SMALL = ["people=30", "photos_per_person=4", "pairs=80", "limit=20"]
+SMALL = ["people=30", "photos_per_person=2", "pairs=60", "limit=20"]
 COMMON = ("Every record", "Card")
 SECTIONS = {
     "verification": (*COMMON, "Clean measurements of pairs", "Attack measurements of `verification`"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.documents import blocks, documents, name_of
 
-SMALLER = ("limit=40", "people=30, photos_per_person=4, pairs=80, limit=8")  # the code as printed, on fewer faces
+SMALLER = ("limit=40", "people=30, photos_per_person=2, pairs=60, limit=8")  # the code as printed, on fewer faces
 RUN_ELSEWHERE = {"docs/extending.md"}  # test_extending.py runs its code, which is in files of that page
 PAGES = [path for path in documents() if name_of(path) not in RUN_ELSEWHERE]
 
