@@ -71,7 +71,7 @@ class Manifest(_Strict):
         commands: shell commands that measure the cells.
         commit: source of the measured cells.
         date: of their last run.
-        hours: computing time of all of them.
+        hours: wall-clock time of all of them.
         machine: device and number of threads.
         versions: of the libraries.
         seeds: of the runs.

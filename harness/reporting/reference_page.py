@@ -65,7 +65,7 @@ def index(studies: Mapping[str, tuple[Manifest, pd.DataFrame]]) -> str:
         rows.append([f"[{manifest.title}]({name}/README.md)", manifest.question, *numbers, *run])
     parts = [_GENERATED.format(source="the manifests and cells.csv of the studies"), "# Reference results", _ABOUT]
     table = markdown_table(
-        ["study", "question", "measured cells", "transcribed cells", "measured on", "computing time"], rows
+        ["study", "question", "measured cells", "transcribed cells", "measured on", "wall-clock time"], rows
     )
     return "\n\n".join([*parts, table, _HOW]) + "\n"
 
@@ -202,7 +202,7 @@ def _repetition(manifest: Manifest) -> Iterator[str]:
     facts = {
         "commit": f"`{manifest.commit}`" if manifest.commit else "",
         "date": manifest.date,
-        "computing time": _duration(manifest.hours),
+        "wall-clock time": _duration(manifest.hours),
         "machine": manifest.machine,
         "versions": versions,
         "seeds": ", ".join(map(str, manifest.seeds)),

@@ -96,12 +96,12 @@ def test_the_page_has_the_figures_the_commands_and_the_facts_of_the_run() -> Non
     figure = {"file": "curve.png", "caption": "A curve."}
     text = page(manifest(PIVOTED, figures=[figure], seeds=[0, 1], **fields), CELLS)
     assert "![A curve.](figures/curve.png)" in text and "```\nfrbench run\n```" in text
-    for fact in ("computing time: 1.2 h", "torch 2.6", "seeds: 0, 1", f"lfw `{'a' * 12}`"):
+    for fact in ("wall-clock time: 1.2 h", "torch 2.6", "seeds: 0, 1", f"lfw `{'a' * 12}`"):
         assert f"{fact}\n" in text
 
 
 def test_a_time_below_an_hour_is_in_minutes() -> None:
-    assert "computing time: 15 min\n" in page(manifest(PIVOTED, hours=0.25), CELLS)
+    assert "wall-clock time: 15 min\n" in page(manifest(PIVOTED, hours=0.25), CELLS)
 
 
 def test_the_index_counts_the_cells_of_each_study() -> None:
