@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor
 
 from frbench.defenses.components.purifier import PurifierDefense
+from frbench.harness.cli.main import main
 from frbench.harness.core.contracts import Draw, Images, Scores, Verifier
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
@@ -120,26 +118,18 @@ class Stretching:
 
 @pytest.mark.parametrize("protocol", ["verification", "cloaking"])
 def test_that_a_run_with_a_defense_of_ones_own_that_leaves_the_range_ends_in_one_line(
-    protocol: str, tmp_path: Path
+    protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "my_parts.py").write_text(MODULE)
+    (tmp_path / "stretching_parts.py").write_text(MODULE)
     (tmp_path / "conf" / "defense").mkdir(parents=True)
-    (tmp_path / "conf" / "defense" / "stretch.yaml").write_text("_target_: my_parts.Stretching\nby: 255.0\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    faces = [
-        "dataset.people=30",
-        "dataset.photos_per_person=2",
-        "dataset.pairs=60",
-        "recognizer.min_clean_accuracy=null",
-    ]
+    (tmp_path / "conf" / "defense" / "stretch.yaml").write_text("_target_: stretching_parts.Stretching\nby: 255.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    faces = ["dataset.people=30", "dataset.photos_per_person=4", "dataset.pairs=60"]
     if protocol == "cloaking":
         faces = ["dataset=synthetic_users", "dataset.people=4", "goal=cloak"]
-    command = [sys.executable, "-m", "frbench.harness.cli.main", "run", f"--config-dir={tmp_path / 'conf'}"]
-    command += [f"protocol={protocol}", "attack=none", "defense=stretch", "trust=[my_parts]", "device=cpu", *faces]
-    done = subprocess.run(
-        [*command, f"paths.results={tmp_path / 'results'}"],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "the purifier my_parts.Stretch returned images with values from 0 to 255" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    words = [f"--config-dir={tmp_path / 'conf'}", f"protocol={protocol}", "attack=none", "defense=stretch"]
+    words += ["trust=[stretching_parts]", "recognizer.min_clean_accuracy=null", "device=cpu", *faces]
+    assert main(["run", *words, f"paths.results={tmp_path / 'results'}"]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("frbench: ")]
+    assert len(lines) == 1
+    assert "the purifier stretching_parts.Stretch returned images with values from 0 to 255" in lines[0]

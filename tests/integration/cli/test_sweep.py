@@ -23,6 +23,7 @@ SMALL = [
     "dataset.limit=20",
     "recognizer.min_clean_accuracy=null",
     "attack.steps=2",
+    "protocol.bootstrap=20",
     "device=cpu",
 ]
 SWEEP = [
