@@ -34,7 +34,7 @@ RUN = f"""\
 usage: frbench run [overrides]
 
 Attack a recognizer behind a defense and record the attack success rate. Without overrides: PGD at 8/255 against the
-shipped small recognizer on rendered faces, which needs no data and takes less than a minute.
+shipped small recognizer on rendered faces, which needs no data. dataset.limit=40 takes less than a minute.
 
   dataset=lfw  recognizer=foamliu_mobilefacenet  attack=pgd  goal=dodging  budget=linf_8  threat=adaptive  defense=jpeg
                          choose an option of each group; frbench options GROUP lists them
