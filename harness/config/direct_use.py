@@ -20,7 +20,7 @@ from frbench.harness.evaluation.embeddings import embeddings
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.recognizers.inference import resolve_device
 
-Images = tuple[object, object, object]  # probe, reference and decoy, each None where there is none
+Sides = tuple[object, object, object]  # images of probe, reference and decoy, each None where there is none
 
 
 def embed(recognizer: Option | str | Recognizer, images: Tensor | np.ndarray, run: RunSettings) -> Embeddings:
@@ -31,7 +31,7 @@ def embed(recognizer: Option | str | Recognizer, images: Tensor | np.ndarray, ru
 
 def craft(
     given: Mapping[str, object],
-    images: Images,
+    images: Sides,
     threshold: float | Tensor | None,
     run: RunSettings,
 ) -> Crafted:
@@ -75,7 +75,7 @@ def _execution(config: Mapping[str, Any], recognizer: object, run: RunSettings) 
     return Execution(build.store(config), config["seed"], config["batch_size"], device)
 
 
-def _pairs(data: object, images: Images, goal: Any) -> GivenPairs | PairSet:
+def _pairs(data: object, images: Sides, goal: Any) -> GivenPairs | PairSet:
     probe, reference, decoy = images
     if data is None:
         if probe is None or reference is None:
