@@ -16,7 +16,7 @@ from frbench.harness.config.compose import chosen_options, option_config, with_h
 from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied, varying
-from frbench.harness.core.errors import ConfigError, FrbenchError
+from frbench.harness.core.errors import ConfigError, DiskFull, FrbenchError
 from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.output_folders import check_writable
 from frbench.harness.storage.records import Record
@@ -35,6 +35,8 @@ def run(words: list[str]) -> int:
             config = cell_config(cfg)
             results.add(config.store.root)
             record, found = finish(config)
+        except DiskFull:
+            raise
         except FrbenchError as error:
             print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
             codes.append(2)

@@ -52,7 +52,8 @@ shipped small recognizer on rendered faces, which needs no data. dataset.limit=4
 {_OVERRIDES}
 Each cell prints one line: options, clean accuracy, ASR with its confidence interval and denominator, and flags.
 A sweep can be killed at any time; the same command continues it. Next: frbench report
-Exit code: 0 done, 1 a cell crashed, 2 wrong options or set-up, 130 interrupted.
+Exit code: 0 done, 1 a cell crashed, 2 wrong options or set-up, 75 stopped by SIGTERM, SIGUSR1 or SIGUSR2 after the
+current block of pairs, 130 interrupted.
 """
 
 FIT = f"""\
@@ -68,6 +69,7 @@ Train a recognizer, or fit a defense ahead of a sweep. frbench run fits a defens
   fit_seed=0  device=auto
 {_OVERRIDES}
 The same command continues an interrupted training. At the end it prints how to use the result.
+SIGTERM, SIGUSR1 and SIGUSR2 stop it after the current step, with a checkpoint and exit code 75.
 """
 
 REPORT = """\
@@ -125,7 +127,7 @@ can continue.
   device=auto  seed=0
 
 Copies have no EXIF data, which may contain the location and a thumbnail of the uncloaked face.
-Exit code: 0 every photo has a copy, 1 some photo failed, 2 wrong usage, 130 interrupted.
+Exit code: 0 every photo has a copy, 1 some photo failed, 2 wrong usage, 75 stopped by a signal, 130 interrupted.
 """
 
 OPTIONS = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from frbench.harness.cli import help_texts
 
@@ -12,6 +13,7 @@ from frbench.harness.cli import help_texts
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 a cell crashed or a check failed, 2 wrong usage or set-up.
 
+    Code 75: a signal stopped the work at a border; the same command continues it.
     A closed pipe, as after ``| head``, ends the command without a message and with code 141 (128 + SIGPIPE).
     """
     try:
@@ -42,19 +44,23 @@ def _dispatch(words: list[str]) -> int:
     if text is not None and {"-h", "--help"} & set(words):
         print(text, end="")
         return 0
-    return _run_verb(verb, words[1:])
+    return _run_verb(words[0], verb, words[1:])
 
 
-def _run_verb(verb: Callable[[list[str]], int], words: list[str]) -> int:
+def _run_verb(name: str, verb: Callable[[list[str]], int], words: list[str]) -> int:
     """Run ``verb``; an error that a user can fix is printed in one line."""
     from frbench.harness.core.errors import FrbenchError
+    from frbench.harness.runtime.interrupts import EXIT_CODE, Interrupted, handling_signals
     from frbench.harness.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     try:
-        return verb(words)
+        with handling_signals() if name in _LONG else nullcontext():
+            return verb(words)
     except FrbenchError as error:
         return _fail(str(error))
+    except Interrupted as stopped:
+        return _fail(f"stopped ({stopped}); finished work is kept, run the same command to continue", EXIT_CODE)
     except KeyboardInterrupt:
         return _fail("interrupted; finished work is kept, run the same command to continue", 130)
 
@@ -116,6 +122,8 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "cloak": (_cloak, help_texts.CLOAK),
     "options": (_options, help_texts.OPTIONS),
 }
+
+_LONG = ("run", "fit", "cloak")  # verbs that stop at a border after a signal
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from frbench.harness.config.hydra_errors import explained, one_line, unknown_nam
 from frbench.harness.config.number_hints import flattened
 from frbench.harness.config.overrides import CONF, own_folder, prepared, tidied
 from frbench.harness.config.ratio_values import with_numbers
-from frbench.harness.core.errors import ConfigError, FrbenchError
+from frbench.harness.core.errors import ConfigError, DiskFull, FrbenchError
 from frbench.harness.core.ratios import as_number, is_number
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable
@@ -43,6 +43,7 @@ def with_hydra(name: str, words: list[str], job: Callable[[DictConfig], None]) -
     Raises:
         ConfigError: an override is wrong, a key is unknown, or the folder of the sweep cannot be created.
         FrbenchError: the first error of ``job``; the other cells of the sweep have run.
+        DiskFull: the disk is full; the sweep ended there.
     """
     words = prepared(tidied(words))
     sweeps = bool({"-m", "--multirun"} & set(words))
@@ -84,7 +85,7 @@ def _main(name: str, words: list[str], job: Callable[[DictConfig], None]) -> Non
     def guarded(cfg: DictConfig) -> None:
         nonlocal began
         began = True
-        if any(isinstance(error, BrokenPipeError) for error in errors):  # the reader of the output is gone
+        if any(isinstance(error, BrokenPipeError | DiskFull) for error in errors):  # no other cell can do better
             return
         try:
             check_keys(cfg, name)

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frbench.harness.core.errors import FrbenchError
+from frbench.harness.core.errors import DiskFull, FrbenchError
 from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.records import measured, reason
 
@@ -210,6 +210,8 @@ def swept(lists: Mapping[str, Any]) -> tuple[tuple[Evaluation, ...], dict[str, s
             words = run_words(*split_arguments(cell))
             command = _command(words)
             evaluations.append(evaluated(words))
+        except DiskFull:
+            raise
         except FrbenchError as error:
             errors[command] = str(error)
         except Exception as error:  # a bug before the key of the cell is known; the others continue

@@ -26,6 +26,10 @@ class CorruptFile(FrbenchError):
     """A file that is damaged or does not have the expected content: unreadable, malformed, or with another digest."""
 
 
+class DiskFull(FrbenchError):
+    """A file that cannot be written because the disk or a quota is full. It ends a whole sweep, not a single cell."""
+
+
 class Refused(FrbenchError):
     """A combination that cannot exist, such as a gradient attack on a black box.
 

@@ -31,7 +31,7 @@ class Calibration:
         check_part(verifier, (Verifier,), "defense")
         seed = self.execution.seed if verifier.random else None
         key = fingerprint(verifier, self.pairs.digest, seed)
-        return self.execution.store.get_or_make("clean", key, lambda: self._compute(verifier)).arrays["scores"]
+        return self.execution.get_or_make("clean", key, lambda: self._compute(verifier)).arrays["scores"]
 
     def fresh(self, verifier: Verifier) -> np.ndarray:
         """As ``scores``, neither from the cache nor written to it."""

@@ -160,7 +160,7 @@ class Crafting:
 
         name = f"{key}/{fingerprint(index)[:16]}"
         usable = partial(is_based_on, clean=clean)
-        arrays, made = self.execution.store.get_or_make("adversarial", name, make, usable)
+        arrays, made = self.execution.get_or_make("adversarial", name, make, usable)
         facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(decode(arrays, clean)), facts, made)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
+from frbench.harness.runtime import activity
 from frbench.harness.runtime.progress import over
-from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.storage.result_store import Arrays, Cached, ResultStore
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Execution:
     seed: int
     batch_size: int
     device: torch.device
+
+    def get_or_make(
+        self, kind: str, key: str, make: Callable[[], Arrays], usable: Callable[[Arrays], bool] | None = None
+    ) -> Cached:
+        """As ``get_or_make`` of the store; arrays that are made count as progress of this process."""
+        found = self.store.get_or_make(kind, key, make, usable)
+        if found.made:
+            activity.kept()
+        return found
 
     def batches(self, count: int) -> Iterator[slice]:
         """Consecutive slices of at most ``batch_size`` rows that cover ``count`` rows."""

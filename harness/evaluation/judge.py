@@ -155,7 +155,7 @@ class Judge:
 
         deciders = (self.victim, transform, self.goal, self.pairs.digest, batch.index, self.thresholds)
         key = fingerprint(*deciders, self.execution.seed, self.num_draws)
-        return self.execution.store.get_or_make("postprocessing", key, make).arrays["flipped"]
+        return self.execution.get_or_make("postprocessing", key, make).arrays["flipped"]
 
 
 def median_over_draws(scores: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class DistanceCrafting:
             return arrays | encode(images, probes[pair_rows(arrays["place"])])
 
         name = f"{key}/{fingerprint(index)[:16]}"
-        arrays, made = self.execution.store.get_or_make(
+        arrays, made = self.execution.get_or_make(
             "distance", name, make, lambda arrays: is_based_on(arrays, probes[pair_rows(arrays["place"])])
         )
         images = decode(arrays, probes[pair_rows(arrays["place"])])

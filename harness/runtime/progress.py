@@ -1,6 +1,7 @@
 """Progress on standard error: bars with rate and remaining time, or plain lines in the log of a batch job.
 
-A ``Report`` is called with ``(done, total)``; ``total`` is None if unknown. Short jobs write no lines.
+A ``Report`` is called with ``(done, total)``; ``total`` is None if unknown. Short jobs write no lines. A report is also
+a border at which the process stops after a signal (see ``interrupts``), so call it where finished work is kept.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.text import Text
+
+from frbench.harness.runtime import activity
 
 Report = Callable[[int, int | None], None]
 T = TypeVar("T")
@@ -110,14 +113,25 @@ def over(items: Sequence[T], title: str, unit: str, each: int) -> Iterator[T]:
 def _shown(lines: _Lines, *columns: ProgressColumn, transient: bool = False) -> Iterator[Report]:
     """A bar on a terminal, ``lines`` elsewhere."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lines
-        lines.close()
-        return
-    shown = (TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn())
-    with Progress(*shown, console=console, transient=transient) as bar:
-        task = bar.add_task(lines.title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with activity.loop(lines.title):
+        if not console.is_terminal:
+            yield _observed(lines.title, lines)
+            lines.close()
+            return
+        shown = (TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn())
+        with Progress(*shown, console=console, transient=transient) as bar:
+            task = bar.add_task(lines.title, total=None)
+            yield _observed(lines.title, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _observed(title: str, report: Report) -> Report:
+    """``report``, which also updates the activity of the process."""
+
+    def observed(done: int, total: int | None) -> None:
+        report(done, total)
+        activity.reached(title, done, total)
+
+    return observed
 
 
 def _count(amount: float) -> str:

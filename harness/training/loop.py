@@ -1,7 +1,8 @@
 """The training loop: epochs over faces, several processes, early stopping, and checkpoints to resume from.
 
 All randomness (order, noise) is a function of (seed, batch), however many processes share the work. On a CPU a resumed
-run gives the same bits.
+run gives the same bits. After a signal (see ``runtime.interrupts``) the run ends its step, writes a checkpoint and
+stops.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.contracts import FitContext
 from frbench.harness.core.face_data import Images
-from frbench.harness.runtime import distributed
+from frbench.harness.runtime import activity, distributed, interrupts
 from frbench.harness.runtime.memory import keep_freed_memory
 from frbench.harness.runtime.progress import count_bar
 from frbench.harness.training.checkpoints import load_checkpoint, restore, save_checkpoint
@@ -51,13 +52,15 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     Raises:
         FrbenchError: A step needs more faces than there are, a loss or weight is not finite, or the checkpoint belongs
             to another network.
+        Interrupted: A signal asked for it; the checkpoint has every finished step.
     """
     keep_freed_memory()
     run = _Run(learner.to(context.device).train(), schedule, context)
     run.resume()
     run.connect()
     faces = schedule.batch_size * schedule.gradient_accumulation_steps
-    with count_bar(title, "images") if distributed.is_main_process() else nullcontext(_silent) as report:
+    bar = count_bar(title, "images") if distributed.is_main_process() else nullcontext(_silent)
+    with interrupts.deferred(), bar as report:  # all processes stop after the same step
         while run.epoch < schedule.epochs and not run.out_of_patience:
             with closing(_prefetched(run.load, run.batches())) as batches:
                 while run.steps < (run.epoch + 1) * run.per_epoch:
@@ -157,8 +160,11 @@ class _Run:
         self.optimizer.step()
         self.steps += 1
         self.learner.after_step(self.steps)
-        if distributed.broadcast_flag(time.monotonic() - self._saved > _CHECKPOINT_SECONDS):
+        due = time.monotonic() - self._saved > _CHECKPOINT_SECONDS
+        if distributed.broadcast_flag(due or interrupts.requested()):
             self._save(self._checked())
+            if distributed.broadcast_flag(interrupts.requested()):
+                raise interrupts.Interrupted(f"training stopped after step {self.steps}")
 
     def _descend(self, number: int, rows: np.ndarray, images: Images) -> None:
         generator = torch.Generator(self.context.device).manual_seed(self._batch_seed(number))
@@ -235,6 +241,7 @@ class _Run:
         state = {"learner": self.learner.state_dict(), "optimizer": self.optimizer.state_dict(), "sums": sums}
         save_checkpoint(self.context.unfinished, state | {name: getattr(self, name) for name in _PLAIN})
         self._saved = time.monotonic()
+        activity.kept()
 
     def _checked(self) -> dict[str, Tensor]:
         """The sums over all processes. Raises FrbenchError: a loss or a weight is not finite.

@@ -162,7 +162,7 @@ class PhotoEncoder:
             purified = self._purify(purifier, plain, block)
             return {} if torch.equal(purified, plain) else {"images": purified.contiguous().numpy()}
 
-        arrays = self.execution.store.get_or_make("purified", f"{key}/{block[0]}", make).arrays
+        arrays = self.execution.get_or_make("purified", f"{key}/{block[0]}", make).arrays
         return torch.from_numpy(arrays["images"]) if arrays else plain
 
     @torch.no_grad()
@@ -177,7 +177,7 @@ class PhotoEncoder:
     def _embedded(self, images: Images, block: np.ndarray) -> dict[str, np.ndarray]:
         natural = load_images(self.natural.images, block)
         key = fingerprint(self.recognizer, images, natural)
-        return self.execution.store.get_or_make("embeddings", key, lambda: self._embed(images, natural)).arrays
+        return self.execution.get_or_make("embeddings", key, lambda: self._embed(images, natural)).arrays
 
     @torch.no_grad()
     def _embed(self, images: Images, natural: Images) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from frbench.harness.core.domains import BelowOne, Positive, PositiveInt
 from frbench.harness.protocols.cloaking.trackers.base import Predictions, Scenario, SplitData, ranked
 from frbench.harness.recognizers.preprocessing import unit_length
 from frbench.harness.recognizers.trainable import network_of
+from frbench.harness.runtime import interrupts
 
 _CHUNK = 64  # photos in one forward pass without training
 
@@ -73,6 +74,7 @@ class FineTuned:
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
+                interrupts.check()
 
 
 class _Classifier(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import Images
+from frbench.harness.runtime.interrupts import Interrupted, handling_signals
 from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Schedule, train
 
@@ -84,6 +87,27 @@ def test_what_was_stopped_goes_on_to_the_same_bits(optimizer: str, stop_after: i
     assert same(found, history)
     assert again.steps[0] == max(stop_after, 1), "it went on from the last step that was kept"
     assert again.rows == whole.rows[stop_after - 1 :]
+
+
+class Signalled(Toy):
+    """Gets a signal in the step ``stop_after``."""
+
+    def after_step(self, steps: int) -> None:
+        self.steps.append(steps)
+        if steps == self.stop_after:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+
+@pytest.mark.parametrize("stop_after", [1, 6, 8], ids="signal in step {}".format)
+def test_a_signal_stops_after_its_step_and_no_step_is_lost(stop_after: int, tmp_path: Path) -> None:
+    whole, unfinished = Toy(), tmp_path / "stopped.unfinished"
+    history = train(whole, SCHEDULE, context(PEOPLE, tmp_path / "whole.unfinished"), "whole")
+    with pytest.raises(Interrupted, match=f"step {stop_after}"), handling_signals():
+        train(Signalled(stop_after), SCHEDULE, context(PEOPLE, unfinished), "stopped")
+    again = Toy()
+    found = train(again, SCHEDULE, context(PEOPLE, unfinished), "again")
+    assert again.steps[0] == stop_after + 1
+    assert same(weights(again), weights(whole)) and same(found, history)
 
 
 def test_a_run_stopped_between_two_savings_goes_on_from_the_epoch(tmp_path: Path) -> None:
