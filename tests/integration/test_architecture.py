@@ -279,9 +279,11 @@ def test_that_optional_libraries_are_imported_only_where_they_are_used() -> None
         "fastapi",
         "python_multipart",
         "pywt",
+        "ray",
         "skimage",
         "sklearn",
         "starlette",
+        "submitit",
         "uvicorn",
     }
     test_only = {"hypothesis", "pytest"}
