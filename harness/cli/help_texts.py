@@ -10,6 +10,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
 
   run     [overrides]           run one cell, or a sweep with -m or experiment=NAME
   fit     [overrides]           train a recognizer (training=NAME), or fit a defense before a sweep
+  craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
@@ -70,6 +71,21 @@ Train a recognizer, or fit a defense ahead of a sweep. frbench run fits a defens
 {_OVERRIDES}
 The same command continues an interrupted training. At the end it prints how to use the result.
 SIGTERM, SIGUSR1 and SIGUSR2 stop it after the current step, with a checkpoint and exit code 75.
+"""
+
+CRAFT = f"""\
+usage: frbench craft [overrides] [--shard NUMBER/COUNT]
+
+Make the adversarial images of one cell ahead of its run and keep them in the results folder. Several jobs, each with
+another shard, share the work. There is nothing to merge: frbench run with the same overrides finds all images, and its
+record is the same.
+
+  --shard 3/16           only the blocks of 64 pairs numbered 3, 19, 35, ... from 0; shards are 0/16 to 15/16
+  paths.results=FOLDER   the results folder that all jobs share
+{_OVERRIDES}
+Other overrides are those of frbench run, for one cell: no -m. A defense is fitted first if needed; judging the images
+and training trackers are left to frbench run.
+Exit code: 0 done, 2 wrong options or set-up, 75 stopped by SIGTERM, SIGUSR1 or SIGUSR2, 130 interrupted.
 """
 
 REPORT = """\

@@ -82,6 +82,12 @@ def _fit(words: list[str]) -> int:
     return fit(words)
 
 
+def _craft(words: list[str]) -> int:
+    from frbench.harness.cli.craft import craft
+
+    return craft(words)
+
+
 def _report(words: list[str]) -> int:
     from frbench.harness.cli.commands import report
 
@@ -116,6 +122,7 @@ def _options(words: list[str]) -> int:
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "run": (_run, help_texts.RUN),
     "fit": (_fit, help_texts.FIT),
+    "craft": (_craft, help_texts.CRAFT),
     "report": (_report, help_texts.REPORT),
     "data": (_data, None),
     "serve": (_serve, help_texts.SERVE),
@@ -123,7 +130,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "options": (_options, help_texts.OPTIONS),
 }
 
-_LONG = ("run", "fit", "cloak")  # verbs that stop at a border after a signal
+_LONG = ("run", "fit", "craft", "cloak")  # verbs that stop at a border after a signal
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import Comparer
 from frbench.harness.evaluation.audit import Audit
 from frbench.harness.evaluation.execution import Execution
+from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.recognizers.metering import Meter
 from frbench.harness.storage.records import plain
 from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
@@ -26,11 +27,15 @@ from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """Measurements and flags of a protocol for the record. generated: whether this run made adversarial images."""
+    """Measurements and flags of a protocol for the record.
+
+    generated: whether this run made adversarial images. adversarial_images: their keys in the cache.
+    """
 
     measurements: dict[str, Any]
     flags: list[Flag]
     generated: bool | None
+    adversarial_images: Sequence[str] = ()
 
 
 class ImagesOfPairs(NamedTuple):
@@ -64,6 +69,27 @@ class ShowsImages(Protocol):
 
         Raises ConfigError: a pair is not attacked.
         """
+        ...
+
+
+@runtime_checkable
+class CraftsImages(Protocol):
+    """A protocol whose adversarial images can be made ahead, block by block."""
+
+    def craft(self, cell: Cell, store: ResultStore, shard: Shard) -> Filled:
+        """Put the blocks of ``shard`` into the cache of ``store``. The defense of ``cell`` is fitted.
+
+        Raises FrbenchError: as ``evaluate``.
+        """
+        ...
+
+
+@runtime_checkable
+class CalibratesVictim(Protocol):
+    """A protocol on pairs, whose thresholds come from clean scores."""
+
+    def calibrate(self, cell: Cell, store: ResultStore) -> None:
+        """Put the clean scores of the recognizer, bare and defended, into the cache. The defense is fitted."""
         ...
 
 
@@ -204,6 +230,8 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
             "forwards": cell.meter.forwards,
             "backwards": cell.meter.backwards,
             "attack_generated": outcome.generated if outcome else None,
+            "adversarial_images": list(outcome.adversarial_images) if outcome else [],
+            "batch_size": cell.batch_size,
         },
     }
     store.write_record(record)

@@ -24,11 +24,12 @@ from frbench.harness.core.part_contracts import check_result
 from frbench.harness.core.verifiers import Averaged
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
+from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.images.delta_coding import decode, encode, is_based_on
 from frbench.harness.runtime.progress import over
 from frbench.harness.threat_model.budgets import Unbounded
 
-BLOCK_SIZE = 256  # pairs of a cache file: 38 MB as float32, less after delta coding and compression
+BLOCK_SIZE = 64  # pairs of a cache file: 10 MB as float32, less after delta coding and compression
 
 _ROUNDING = 1e-6  # tolerance of the range [0, 1] for float32
 _VICTIM_DRAWS = 10  # draws of a random victim that compare the images of several views
@@ -103,6 +104,19 @@ class Crafting:
             part = index[first : first + BLOCK_SIZE]
             blocks = [self._block(key, view, part) for key, view in views.items()]
             yield blocks[0] if len(blocks) == 1 else self._strongest(blocks)
+
+    def fill(self, index: np.ndarray, shard: Shard) -> Filled:
+        """Put the blocks of ``shard`` of the pairs ``index`` into the cache, for every view.
+
+        Raises Refused: the attack needs gradients and a view has none.
+        """
+        self._check()
+        views, filled = self.keyed_views(), Filled()
+        for first in over(shard.starts(len(index), BLOCK_SIZE), "attack", "pairs", BLOCK_SIZE):
+            for key, view in views.items():
+                made = self._block(key, view, index[first : first + BLOCK_SIZE]).generated
+                filled += Filled(made, not made)
+        return filled
 
     def images(self, attacked: np.ndarray, index: np.ndarray) -> Images:
         """Adversarial images (n, 3, H, W) of the pairs ``index``, in their order, from the blocks that hold them.

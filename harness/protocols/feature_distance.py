@@ -30,11 +30,13 @@ from frbench.harness.evaluation.calibration import Calibration
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge, References, median_over_draws
+from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.metrics.perturbation import sizes
 from frbench.harness.protocols.feature_distance_crafting import DistanceBlock, DistanceCrafting
 from frbench.harness.protocols.pair_common import (
     accuracy_flags,
     attacked_pairs,
+    calibrate,
     clean_measurements,
     make_judge,
     threat_victim,
@@ -89,19 +91,32 @@ class FeatureDistance:
         if cell.attack is None:
             return Outcome(plain({"clean": clean, "attack": None}), flags, None)
         views = cell.threat.views(threat_victim(cell, calibration))
-        blocks = self._blocks(cell, execution, _only(views))
+        crafting = self._crafting(cell, execution, _only(views))
         judge = make_judge(cell, execution, victim, scores, self.num_draws, bounded=False, postprocessing={})
-        table, generated = judge_blocks(judge, blocks, self.distances)
+        table, generated = judge_blocks(judge, crafting.blocks(attacked_pairs(cell)), self.distances)
         store.write_scores(cell.fingerprint(), table)
         attack = {**distances_measurements(table), **views_measurements(views)}
         flags += [Flag.BROKEN_IMAGES] if table["broken"].any() else []
         flags += [Flag.BUDGET_VIOLATED] if table["exceeded"].any() else []
-        return Outcome(plain({"clean": clean, "attack": attack}), flags, generated)
+        return Outcome(plain({"clean": clean, "attack": attack}), flags, generated, [crafting.key()])
 
-    def _blocks(self, cell: Cell, execution: Execution, view: View) -> Iterator[DistanceBlock]:
+    def craft(self, cell: Cell, store: ResultStore, shard: Shard) -> Filled:
+        """Put the blocks of ``shard`` into the cache of ``store``."""
+        _check(cell)
+        execution = cell.execution(store)
+        calibration = Calibration(cell.pairs, execution)
+        accuracy_flags(cell, calibration)
+        views = cell.threat.views(threat_victim(cell, calibration))
+        return self._crafting(cell, execution, _only(views)).fill(attacked_pairs(cell), shard)
+
+    def calibrate(self, cell: Cell, store: ResultStore) -> None:
+        """Put the clean scores of the recognizer, bare and defended, into the cache."""
+        _check(cell)
+        calibrate(cell, store)
+
+    def _crafting(self, cell: Cell, execution: Execution, view: View) -> DistanceCrafting:
         assert cell.attack is not None
-        crafting = DistanceCrafting(cell.pairs, view, cell.attack, cell.goal, self.distances, execution)
-        return crafting.blocks(attacked_pairs(cell))
+        return DistanceCrafting(cell.pairs, view, cell.attack, cell.goal, self.distances, execution)
 
 
 def _check(cell: Cell) -> None:

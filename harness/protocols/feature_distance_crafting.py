@@ -19,6 +19,7 @@ from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.core.multi_threshold import MultiThresholdRun, multi_threshold_run
 from frbench.harness.evaluation.crafting import enforce_budget
 from frbench.harness.evaluation.execution import Execution
+from frbench.harness.evaluation.shards import WHOLE, Filled, Shard
 from frbench.harness.images.delta_coding import decode, encode, is_based_on
 from frbench.harness.runtime.progress import over
 from frbench.harness.threat_model.budgets import Unbounded
@@ -82,8 +83,19 @@ class DistanceCrafting:
     distances: Sequence[float]
     execution: Execution
 
-    def blocks(self, index: np.ndarray) -> Iterator[DistanceBlock]:
-        """Images of the pairs ``index``, from the cache or generated.
+    def key(self) -> str:
+        """The key of the images in the cache: what the attacker sees, without thresholds and margin."""
+        batch_size = self.execution.batch_size if self.attack.batch_dependent else None
+        thresholds = score_thresholds(self.distances)
+        return fingerprint(_FORMAT, self.pairs.digest, self._seen(), self.attack, self.goal, thresholds, batch_size)
+
+    def fill(self, index: np.ndarray, shard: Shard) -> Filled:
+        """Put the blocks of ``shard`` of the pairs ``index`` into the cache. Raises Refused: as ``blocks``."""
+        made = [block.generated for block in self.blocks(index, shard)]
+        return Filled(sum(made), len(made) - sum(made))
+
+    def blocks(self, index: np.ndarray, shard: Shard = WHOLE) -> Iterator[DistanceBlock]:
+        """Images of the pairs ``index``, from the cache or generated; those of one shard alone where it is given.
 
         Raises Refused: the attack supports no feature distances, or the view has no gradients.
         """
@@ -93,12 +105,12 @@ class DistanceCrafting:
                 f"attack {type(self.attack).__name__} does not support protocol=feature_distance on this view; use "
                 "attack=lots and a differentiable recognizer"
             )
-        view = replace(self.view, thresholds=torch.zeros_like(self.view.thresholds), margin=0.0)
-        batch_size = self.execution.batch_size if self.attack.batch_dependent else None
-        thresholds = score_thresholds(self.distances)
-        key = fingerprint(_FORMAT, self.pairs.digest, view, self.attack, self.goal, thresholds, batch_size)
-        for first in over(range(0, len(index), BLOCK_SIZE), "attack", "pairs", BLOCK_SIZE):
+        key, view = self.key(), self._seen()
+        for first in over(shard.starts(len(index), BLOCK_SIZE), "attack", "pairs", BLOCK_SIZE):
             yield self._block(key, run, view, index[first : first + BLOCK_SIZE])
+
+    def _seen(self) -> View:
+        return replace(self.view, thresholds=torch.zeros_like(self.view.thresholds), margin=0.0)
 
     def _block(self, key: str, run: MultiThresholdRun, view: View, index: np.ndarray) -> DistanceBlock:
         probes = self.pairs.batch(index).probe.numpy()

@@ -23,6 +23,7 @@ from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.thresholds import fold_thresholds
 from frbench.harness.protocols.pair_metrics import tar_at_far
 from frbench.harness.recognizers.accuracy_check import check_clean_accuracy, stated_accuracy
+from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.threats import UsesSurrogate
 
 
@@ -46,6 +47,13 @@ def accuracy_flags(cell: Cell, calibration: Calibration) -> list[Flag]:
             warn_once(warning)
             flags.append(Flag.LOW_CLEAN_ACCURACY)
     return list(dict.fromkeys(flags))
+
+
+def calibrate(cell: Cell, store: ResultStore) -> None:
+    """Put the clean scores of the recognizer, bare and defended, into the cache of ``store``."""
+    calibration, bare = Calibration(cell.pairs, cell.execution(store)), lifted(cell.recognizer)
+    for verifier in (bare, cell.defense.protect(bare)):
+        calibration.scores(verifier)
 
 
 def threat_victim(cell: Cell, calibration: Calibration) -> Victim:

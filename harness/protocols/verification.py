@@ -27,10 +27,12 @@ from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge, sample_images
+from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.images.postprocessing import Postprocessing
 from frbench.harness.protocols.pair_common import (
     accuracy_flags,
     attacked_pairs,
+    calibrate,
     clean_measurements,
     make_judge,
     threat_victim,
@@ -96,7 +98,22 @@ class Verification:
             flags.append(Flag.BOUNDARY_ATTACK)
         if table["broken"].any():
             flags.append(Flag.BROKEN_IMAGES)
-        return Outcome(plain(measurements), [*flags, *audited.flags], generated)
+        images = list(crafting.keyed_views())
+        return Outcome(plain(measurements), [*flags, *audited.flags], generated, images)
+
+    def craft(self, cell: Cell, store: ResultStore, shard: Shard) -> Filled:
+        """Put the blocks of ``shard`` into the cache of ``store``."""
+        _check(cell)
+        execution = cell.execution(store)
+        calibration = Calibration(cell.pairs, execution)
+        accuracy_flags(cell, calibration)
+        victim = cell.defense.protect(lifted(cell.recognizer))
+        return _crafting(cell, execution, calibration, victim).fill(attacked_pairs(cell), shard)
+
+    def calibrate(self, cell: Cell, store: ResultStore) -> None:
+        """Put the clean scores of the recognizer, bare and defended, into the cache."""
+        _check(cell)
+        calibrate(cell, store)
 
     def images(self, cell: Cell, store: ResultStore, index: np.ndarray | None) -> ImagesOfPairs:
         """Clean, adversarial and reference images of the attacked pairs ``index``; None for all of them."""

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.documents import ROOT, blocks, documents, name_of, without_blocks
 
 from frbench.harness.cli import data
+from frbench.harness.cli.craft import split_shard
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import with_hydra
 from frbench.harness.config.conf_files import known_options
@@ -95,9 +96,12 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
         return
     if verb == "cloak" and arguments:
         _, arguments = split_arguments(arguments)
+    if verb == "craft":
+        _, arguments = split_shard(arguments)
     paths = [f"paths.{name}={tmp_path / name}" for name in PATHS]
+    config = "run" if verb in ("fit", "craft") else verb
     with pytest.raises(Composed):
-        with_hydra("run" if verb == "fit" else verb, [*first_cell(arguments), *paths], stop_at_the_first_cell)
+        with_hydra(config, [*first_cell(arguments), *paths], stop_at_the_first_cell)
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
@@ -111,4 +115,4 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
-    assert shown == {"run", "fit", "report", "serve", "cloak", "options", "data"}
+    assert shown == {"run", "fit", "craft", "report", "serve", "cloak", "options", "data"}

@@ -27,6 +27,7 @@ from frbench.harness.core.purifiers import Purifying
 from frbench.harness.core.verifiers import compares, lifted
 from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, Outcome
 from frbench.harness.evaluation.crafting import Crafting
+from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.protocols.cloaking.border_probe import border_accuracy
 from frbench.harness.protocols.cloaking.metrics import (
     attack_measurements,
@@ -120,7 +121,14 @@ class Cloaking:
         samples = sample_images(identity, cloaked, photos, encoder, self.num_samples)
         store.write_sample_images(cell.fingerprint(), samples | projected_embeddings(identity, cloaked, embedded))
         flags = [*low_accuracy, *self._flags(attack, published)]
-        return Outcome(plain({"clean": clean, "attack": attack}), flags, published.generated)
+        images = list(crafting.keyed_views())
+        return Outcome(plain({"clean": clean, "attack": attack}), flags, published.generated, images)
+
+    def craft(self, cell: Cell, store: ResultStore, shard: Shard) -> Filled:
+        """Put the cloaks of ``shard`` into the cache of ``store``. Training the trackers is not part of it."""
+        self._check(cell)
+        accuracy_flags(cell, _encoders(cell, store)[0])
+        return _crafting(cell, store).fill(np.arange(len(cell.users)), shard)
 
     def images(self, cell: Cell, store: ResultStore, index: np.ndarray | None) -> ImagesOfPairs:
         """Natural and published photos ``index``, and the photos that targeted cloaks resemble; None for all."""

@@ -14,7 +14,7 @@ from frbench.harness.cli import help_texts
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import with_hydra
 
-VERBS = ["run", "fit", "report", "serve", "cloak", "options"]
+VERBS = ["run", "fit", "craft", "report", "serve", "cloak", "options"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "data"])
