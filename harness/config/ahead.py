@@ -6,6 +6,7 @@ from frbench.harness.config.running import CellConfig
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.evaluation.cell import CalibratesVictim, CraftsImages
 from frbench.harness.evaluation.shards import Filled, Shard
+from frbench.harness.evaluation.smaller_batches import fitted, with_smaller_batches
 
 
 def craft(config: CellConfig, shard: Shard) -> Filled:
@@ -21,7 +22,8 @@ def craft(config: CellConfig, shard: Shard) -> Filled:
         raise ConfigError(f"attack={cell.names['attack']} makes no images; take another attack, such as attack=pgd")
     if not isinstance(protocol, CraftsImages):
         raise ConfigError(f"protocol={cell.names['protocol']} makes no images ahead of its run; use frbench run")
-    return protocol.craft(cell.fit(cell) if cell.fit else cell, config.store, shard)
+    filled, _ = with_smaller_batches(fitted(cell), lambda each: protocol.craft(each, config.store, shard))
+    return filled
 
 
 def calibrate(config: CellConfig) -> None:
@@ -32,4 +34,4 @@ def calibrate(config: CellConfig) -> None:
     cell = config.cell()
     protocol = cell.protocol
     if isinstance(protocol, CalibratesVictim):
-        protocol.calibrate(cell.fit(cell) if cell.fit else cell, config.store)
+        with_smaller_batches(fitted(cell), lambda each: protocol.calibrate(each, config.store))

@@ -59,6 +59,11 @@ class Evidence:
         index = self.counted["index"].to_numpy(copy=True)[:size]
         return self.crafting.data.batch(index, self.crafting.execution.device) if len(index) else None
 
+    def batches(self, pairs: PairBatch) -> list[PairBatch]:
+        """``pairs``, as many at a time as the cell allows."""
+        rows = torch.arange(len(pairs), device=pairs.index.device)
+        return [pairs[rows[part]] for part in self.crafting.execution.batches(len(pairs))]
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -154,7 +159,8 @@ class Audit:
         pairs, judge = evidence.sample(self.sample), evidence.judge
         if pairs is None:
             return None
-        first, second = (judge.scores(pairs.probe, pairs, judge.enroll(pairs)) for _ in range(2))
+        batches = evidence.batches(pairs)
+        first, second = (torch.cat([judge.scores(b.probe, b, judge.enroll(b)) for b in batches]) for _ in range(2))
         return float((first - second).abs().max())
 
     def _unbounded_success(self, evidence: Evidence) -> float | None:
@@ -165,16 +171,19 @@ class Audit:
         if not crafting.attack.bounded:  # the attack itself was unbounded
             return _mean(evidence.counted["achieved"])
         budget = _practically_unbounded(crafting.budget, pairs)
-        success = torch.zeros(len(pairs), dtype=torch.bool)
-        for view in evidence.informed_views().values():
-            result = crafting.attack(view, pairs, crafting.goal, budget)
-            images, broken, _ = enforce_budget(crafting.attack, result, pairs.probe, budget)
+
+        def success(view: View, batch: PairBatch) -> Tensor:
+            result = crafting.attack(view, batch, crafting.goal, budget)
+            images, broken, _ = enforce_budget(crafting.attack, result, batch.probe, budget)
             if evidence.knows_victim(view):
-                achieved = judge.achieved(judge.scores(images, pairs, judge.enroll(pairs)), pairs)
+                achieved = judge.achieved(judge.scores(images, batch, judge.enroll(batch)), batch)
             else:
                 achieved = result.achieved.cpu()
-            success |= achieved & ~broken.cpu()
-        return float(success.double().mean())
+            return achieved & ~broken.cpu()
+
+        views, batches = evidence.informed_views().values(), evidence.batches(pairs)
+        each = [torch.cat([success(view, batch) for batch in batches]) for view in views]
+        return float(torch.stack(each).any(dim=0).double().mean())
 
     def _gradient_agreement(self, evidence: Evidence) -> float | None:
         """Cosine between the slopes that the view's gradient predicts and finite differences of the victim's loss.
@@ -186,7 +195,9 @@ class Audit:
         views = [view for view in evidence.informed_views().values() if view.verifier.differentiable]
         if pairs is None or not views or not evidence.crafting.attack.needs_gradient:
             return None
-        return min(float(_slope_cosine(evidence, view, pairs).median()) for view in views)
+        batches = evidence.batches(pairs)
+        cosines = [torch.cat([_slope_cosine(evidence, view, batch) for batch in batches]) for view in views]
+        return min(float(each.median()) for each in cosines)
 
 
 def _mean(column: pd.Series) -> float | None:

@@ -20,6 +20,7 @@ from frbench.harness.core.verifiers import Comparer
 from frbench.harness.evaluation.audit import Audit
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.shards import Filled, Shard
+from frbench.harness.evaluation.smaller_batches import fitted, with_smaller_batches
 from frbench.harness.recognizers.metering import Meter
 from frbench.harness.storage.records import plain
 from frbench.harness.storage.result_store import SCHEMA, Record, ResultStore
@@ -202,10 +203,10 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
 def _run(cell: Cell, store: ResultStore, name: str) -> Record:
     started, outcome, status, reason = time.monotonic(), None, "done", None
     try:
-        cell = cell.fit(cell) if cell.fit else cell
+        cell = fitted(cell)
         started = time.monotonic()  # fitting does not count: many cells share it
         cell.meter.reset()
-        outcome = cell.protocol.evaluate(cell, store)
+        outcome, cell = with_smaller_batches(cell, lambda each: each.protocol.evaluate(each, store))
     except Refused as refusal:
         status, reason = "refused", str(refusal)
     except FrbenchError:

@@ -20,6 +20,7 @@ from frbench.harness.recognizers.onnx_canonical import fold_constants, free_batc
 from frbench.harness.recognizers.onnx_file import FixedBatch, OnnxFile, first_that_agrees
 from frbench.harness.recognizers.onnx_graph import Interface, read_onnx, require
 from frbench.harness.recognizers.preprocessing import unit_length
+from frbench.harness.runtime.out_of_memory import is_out_of_memory
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # Runtimes on other hardware and with fused kernels differ in the fourth digit; a wrong batch differs in the first.
@@ -112,6 +113,7 @@ class Runner:
 
     Raises:
         FrbenchError: onnxruntime cannot run the graph on them.
+        torch.OutOfMemoryError: the device has too little memory.
     """
 
     session: Any
@@ -125,6 +127,8 @@ class Runner:
             (raw,) = self.session.run([self.interface.output], {self.interface.input: array})
         except Exception as error:  # onnxruntime's exceptions share no public base
             reason = " ".join(str(error).split())[:160]
+            if is_out_of_memory(error):
+                raise torch.OutOfMemoryError(reason) from error
             raise ConfigError(
                 f"onnxruntime fails on images {array.shape} ({reason}): give recognizer.size=, or export the file again"
             ) from error
