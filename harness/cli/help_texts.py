@@ -15,6 +15,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
   cloak   FOLDER [overrides]    make cloaked copies of your own photos
+  gc      [overrides]           print, or delete, what a results folder does not need
   options [GROUP|GROUP=NAME]    list groups of options, the options of a group, or the fields of an option
 
 For more: frbench VERB --help
@@ -144,6 +145,23 @@ can continue.
 
 Copies have no EXIF data, which may contain the location and a thumbnail of the uncloaked face.
 Exit code: 0 every photo has a copy, 1 some photo failed, 2 wrong usage, 75 stopped by a signal, 130 interrupted.
+"""
+
+GC = """\
+usage: frbench gc [overrides]
+
+Print what can be deleted from a results folder without losing a result: temporary files and leases of processes that
+died, logs of finished sweeps, damaged files that were set aside, cached arrays such as adversarial images, unfinished
+fits, and sample images without a record. Records, scores and fitted defenses always stay. What is needed again is made
+again.
+
+  delete=true            delete these files
+  older_than=30d         age since the last use of cached arrays, unfinished fits and damaged files: 12h, 30d, 8w
+  cache_at_most=50GB     cached and damaged files together; the least recently used are deleted first
+  paths.results=FOLDER   the results folder
+
+While a process works in the folder, cached arrays, unfinished fits and sample images stay.
+Exit code: 0 done, 1 a file could not be deleted, 2 wrong usage.
 """
 
 OPTIONS = """\

@@ -100,6 +100,12 @@ def _data(words: list[str]) -> int:
     return run(words)
 
 
+def _gc(words: list[str]) -> int:
+    from frbench.harness.cli.gc import gc
+
+    return gc(words)
+
+
 def _serve(words: list[str]) -> int:
     from frbench.harness.cli.commands import serve
 
@@ -126,6 +132,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "report": (_report, help_texts.REPORT),
     "data": (_data, None),
     "serve": (_serve, help_texts.SERVE),
+    "gc": (_gc, help_texts.GC),
     "cloak": (_cloak, help_texts.CLOAK),
     "options": (_options, help_texts.OPTIONS),
 }

@@ -19,13 +19,14 @@ from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.trusted_targets import check_target
 from frbench.harness.core.typed_values import accepts, expected, hints_of, is_plain, keys_of, shown
 
-TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of run, cloak, serve and report
+TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of all verbs
     "seed": Seed,
     "fit_seed": Seed,
     "batch_size": PositiveInt,
     "allow_overlap": bool,
     "allow_low_accuracy": bool,
     "fetch": bool,
+    "delete": bool,
     "alignment_jitter": BelowOne,
     "top": NonNegativeInt,
     "quality": JpegQuality,

@@ -115,4 +115,4 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
-    assert shown == {"run", "fit", "craft", "report", "serve", "cloak", "options", "data"}
+    assert shown == {"run", "fit", "craft", "report", "serve", "cloak", "gc", "options", "data"}

@@ -14,7 +14,7 @@ from frbench.harness.cli import help_texts
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import with_hydra
 
-VERBS = ["run", "fit", "craft", "report", "serve", "cloak", "options"]
+VERBS = ["run", "fit", "craft", "report", "serve", "cloak", "gc", "options"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "data"])
@@ -43,8 +43,14 @@ def shown(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("config", "text"),
-    [("run", help_texts.RUN), ("run", help_texts.FIT), ("report", help_texts.REPORT), ("serve", help_texts.SERVE)],
-    ids=["run", "fit", "report", "serve"],
+    [
+        ("run", help_texts.RUN),
+        ("run", help_texts.FIT),
+        ("report", help_texts.REPORT),
+        ("serve", help_texts.SERVE),
+        ("gc", help_texts.GC),
+    ],
+    ids=["run", "fit", "report", "serve", "gc"],
 )
 def test_that_what_a_help_text_shows_can_be_typed(config: str, text: str, tmp_path: Path) -> None:
     seen: list[DictConfig] = []

@@ -1,0 +1,66 @@
+"""``frbench gc``: prints what can be deleted from a results folder, and deletes it where asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.filesize import decimal
+
+from frbench.harness.config import build
+from frbench.harness.config.compose import with_hydra
+from frbench.harness.core.errors import DataMissing, shortened
+from frbench.harness.core.units import seconds, size_in_bytes
+from frbench.harness.storage.garbage import Kind, Limits, StoredFile, deletable, delete, garbage, is_running
+
+_LEASE_SECONDS = 120.0
+
+
+def gc(words: list[str]) -> int:
+    """Exit code: 0, or 1 where a file could not be deleted."""
+    codes = []
+
+    def job(cfg: DictConfig) -> None:
+        config = build.plain(cfg)
+        store, now = build.store(config), time.time()
+        _check_is_store(store.root)
+        most = config["cache_at_most"]
+        limits = Limits(
+            now=now,
+            older_than=seconds(config["older_than"], "older_than"),
+            cache_at_most=None if most is None else size_in_bytes(most, "cache_at_most"),
+            running=is_running(store.root, _LEASE_SECONDS, now),
+        )
+        files = garbage(deletable(store, ()), limits)
+        print(_summary(files, store.root, config["delete"], limits.running))
+        errors = delete(files, store.root) if config["delete"] else []
+        for error in errors[:1]:
+            print(f"frbench: {len(errors)} files stay, such as {shortened(error)}", file=sys.stderr)
+        codes.append(1 if errors else 0)
+
+    with_hydra("gc", words, job)
+    return max(codes, default=0)
+
+
+def _check_is_store(root: Path) -> None:
+    """Raises DataMissing: ``root`` is not the results folder of frbench."""
+    if not (root / "store.json").exists() and not (root / "runs").is_dir():
+        raise DataMissing(f"{root} has no results of frbench; give their folder: frbench gc paths.results=FOLDER")
+
+
+def _summary(files: Sequence[StoredFile], root: Path, deleting: bool, running: bool) -> str:
+    """Number and size of the files of each kind."""
+    lines = []
+    for kind in Kind:
+        sizes = [file.size for file in files if file.kind == kind]
+        if sizes:
+            lines.append(f"  {kind:<30} {len(sizes):>8,} files {decimal(sum(sizes)):>10}")
+    total = decimal(sum(file.size for file in files))
+    if running:
+        lines.append("  cached arrays, unfinished fits and sample images stay, because a process works in this folder")
+    done = "deleted" if deleting else "to delete"
+    hint = "" if deleting or not files else "; frbench gc delete=true deletes them"
+    return "\n".join([*lines, f"{root}: {len(files):,} files {done}, {total}{hint}"])
