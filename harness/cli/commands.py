@@ -7,15 +7,12 @@ import traceback
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from frbench.harness.cli import option_docs
 from frbench.harness.cli.summary_line import summary
-from frbench.harness.config.compose import chosen_options, option_config, with_hydra
+from frbench.harness.config.compose import compose, composed_cells, option_config, printed
 from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
-from frbench.harness.config.overrides import own_folder, tidied, varying
+from frbench.harness.config.overrides import own_folder, tidied
 from frbench.harness.core.errors import ConfigError, DiskFull, FrbenchError
 from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.output_folders import check_writable
@@ -24,33 +21,34 @@ from frbench.harness.storage.records import Record
 
 def run(words: list[str]) -> int:
     """``frbench run``: each cell of the sweep in turn. A wrong option of one cell does not stop the others."""
-    from frbench.harness.config.running import cell_config, finish
+    from frbench.harness.config.running import WrongCell, cell_configs, finish
 
+    if printed("run", words):
+        return 0
+    cells = cell_configs(words)
+    common = set(cells[0].words).intersection(*(each.words for each in cells))
     codes: list[int] = []
     records: list[Record] = []
-    keys, results = varying(tidied(words)), set[Path]()
-
-    def job(cfg: DictConfig) -> None:
+    results = set[Path]()
+    for cell in cells:
         try:
-            config = cell_config(cfg)
-            results.add(config.store.root)
-            record, found = finish(config)
+            if isinstance(cell, WrongCell):
+                raise cell.error
+            results.add(cell.store.root)
+            record, found = finish(cell)
         except DiskFull:
             raise
         except FrbenchError as error:
             print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
             codes.append(2)
-            return
+            continue
         except Exception:  # a bug before the key of the cell is known: nothing to record, and the sweep continues
             traceback.print_exc()
             codes.append(1)
-            return
-        differing = [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] in keys]
-        print(cell_line(record, found, differing), flush=True)
+            continue
+        print(cell_line(record, found, [word for word in cell.words if word not in common]), flush=True)
         records.append(record)
         codes.append(1 if record["status"] == "crashed" else 0)
-
-    with_hydra("run", words, job)
     if records or len(codes) > 1:
         print(summary(records, len(codes) - len(records), results))
     return max(codes, default=0)
@@ -62,38 +60,44 @@ def fit(words: list[str]) -> int:
     from frbench.harness.config import build
     from frbench.harness.runtime import distributed
 
-    def job(cfg: DictConfig) -> None:
+    if printed("run", words):
+        return 0
+    errors: list[FrbenchError] = []
+    for composed in composed_cells(words):
         distributed.init_distributed()
-        config, choices = build.plain(cfg), chosen_options()
-        build.check_folders(config)
-        if "training" in config:
-            fit_verb.train(config, choices)
-        else:
-            fit_verb.fit_defense(config, choices)
-
-    with_hydra("run", words, job)
+        try:
+            config = build.plain(composed.cfg)
+            build.check_folders(config)
+            if "training" in config:
+                fit_verb.train(config, composed.choices)
+            else:
+                fit_verb.fit_defense(config, composed.choices)
+        except DiskFull:
+            raise
+        except FrbenchError as error:  # the other defenses of a sweep are fitted
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return 0
 
 
 def report(words: list[str]) -> int:
     """``frbench report``: tables and figures, or the records as JSON lines."""
+    from frbench.harness.config import build
+    from frbench.harness.reporting import report as reporting
 
-    def job(cfg: DictConfig) -> None:
-        from frbench.harness.config import build
-        from frbench.harness.reporting import report as reporting
-
-        config = build.plain(cfg)
-        out = Path(config["out"]).expanduser()
-        if config["format"] == "files":
-            check_writable(out, "out")
-        written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
-        if written:
-            figures = sum(path.suffix in (".png", ".pdf") for path in written)
-            tables = len(written) - figures
-            print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")
-            print(f"start with {out / 'tables' / 'report.md'}")
-
-    with_hydra("report", words, job)
+    if printed("report", words):
+        return 0
+    config = build.plain(compose("report", words).cfg)
+    out = Path(config["out"]).expanduser()
+    if config["format"] == "files":
+        check_writable(out, "out")
+    written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
+    if written:
+        figures = sum(path.suffix in (".png", ".pdf") for path in written)
+        tables = len(written) - figures
+        print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")
+        print(f"start with {out / 'tables' / 'report.md'}")
     return 0
 
 
@@ -103,14 +107,14 @@ def serve(words: list[str]) -> int:
     from frbench.harness.recognizers.inference import resolve_device
     from frbench.harness.serving.app import CompareServer, ServedModel
 
-    def job(cfg: DictConfig) -> None:
-        config = build.plain(cfg)
-        serving: CompareServer = build.instantiate(config["server"], "server")
-        name, verifier = build.protected(config)
-        title = f"{name}, defense {chosen_options()['defense']}"
-        serving.run(ServedModel(title, verifier, config["seed"], resolve_device(config["device"])))
-
-    with_hydra("serve", words, job)
+    if printed("serve", words):
+        return 0
+    composed = compose("serve", words)
+    config = build.plain(composed.cfg)
+    serving: CompareServer = build.instantiate(config["server"], "server")
+    name, verifier = build.protected(config)
+    title = f"{name}, defense {composed.choices['defense']}"
+    serving.run(ServedModel(title, verifier, config["seed"], resolve_device(config["device"])))
     return 0
 
 
@@ -120,13 +124,9 @@ def cloak(words: list[str]) -> int:
     from frbench.harness.photo_cloaking.photo_files import split_arguments
 
     source, overrides = split_arguments(words)
-    codes: list[int] = []
-
-    def job(cfg: DictConfig) -> None:
-        codes.append(build.cloak_photos(build.plain(cfg), source))
-
-    with_hydra("cloak", overrides, job)
-    return max(codes, default=0)
+    if printed("cloak", overrides):
+        return 0
+    return build.cloak_photos(build.plain(compose("cloak", overrides).cfg), source)
 
 
 def _option_page(file: Traversable, option: str, words: list[str]) -> list[str]:

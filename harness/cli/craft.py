@@ -6,7 +6,8 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from frbench.harness.config.overrides import varying
+from frbench.harness.config.overrides import SWEEP_FLAGS
+from frbench.harness.config.sweep_expansion import expand
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.evaluation.shards import WHOLE, Shard, parse_shard
 
@@ -14,12 +15,13 @@ from frbench.harness.evaluation.shards import WHOLE, Shard, parse_shard
 def craft(words: list[str]) -> int:
     """Fill the cache with the blocks of the shard, and print how many were made and found."""
     from frbench.harness.config import ahead
-    from frbench.harness.config.running import composed_cell
+    from frbench.harness.config.running import single_cell
 
     shard, overrides = split_shard(words)
-    if {"-m", "--multirun"} & set(overrides) or varying(overrides):
+    cells = expand(overrides)
+    if {*SWEEP_FLAGS} & set(overrides) or len(cells) > 1:
         raise ConfigError("frbench craft takes one cell: one option of each group, without -m; see frbench run --help")
-    filled = ahead.craft(composed_cell(overrides), shard)
+    filled = ahead.craft(single_cell(cells[0]), shard)
     which = "" if shard == WHOLE else f"shard {shard.number}/{shard.count}: "
     print(f"{which}{filled.made} blocks made, {filled.found} found; next: {shlex.join(['frbench', 'run', *overrides])}")
     return 0

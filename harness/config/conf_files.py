@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from frbench.harness.config.hydra_state import CONF
 from frbench.harness.config.number_hints import flattened
-from frbench.harness.config.overrides import CONF
 
 # Groups that are used inside another option: where they stand, and an option that has such a place.
 NESTED = {
@@ -44,18 +43,11 @@ def _options_in(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
             yield each.name.removesuffix(".yaml"), each
 
 
-def packaged(file: str) -> dict[str, Any]:
+@cache
+def packaged(file: str) -> Mapping[str, Any]:
     """A packaged YAML file, not composed."""
     written: Any = OmegaConf.create((resources.files(CONF) / file).read_text(encoding="utf-8"))
     return dict(OmegaConf.to_container(written))  # type: ignore[arg-type]
-
-
-def composed(name: str, overrides: list[str], own: Path | None) -> DictConfig:
-    """``conf/<name>.yaml`` with ``overrides``, which may choose options of the folder ``own``."""
-    GlobalHydra.instance().clear()
-    path = [] if own is None else [f"hydra.searchpath=[file://{own.absolute()}]"]
-    with hydra.initialize_config_module(CONF, version_base="1.3"):
-        return hydra.compose(name, [*path, *overrides], return_hydra_config=True)
 
 
 def place_of(group: str) -> str:

@@ -186,9 +186,9 @@ def evaluated(words: Sequence[str]) -> Evaluation:
     Raises:
         FrbenchError: a wrong option, missing data, or bad input; nothing is recorded.
     """
-    from frbench.harness.config.running import composed_cell, finish
+    from frbench.harness.config.running import finish, single_cell
 
-    cell = composed_cell(words)
+    cell = single_cell(words)
     record, found = finish(cell)
     return Evaluation(record, found, tuple(words), cell.store.root.absolute(), cell)
 

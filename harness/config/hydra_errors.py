@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from frbench.harness.config.checks import why_not_settable
-from frbench.harness.config.conf_files import NESTED, composed, known_options, leaves
+from frbench.harness.config.conf_files import NESTED, known_options, leaves
+from frbench.harness.config.hydra_state import composed
 from frbench.harness.config.number_hints import misplaced_number, number_hint
 from frbench.harness.config.overrides import own_folder, unreadable
+from frbench.harness.core.errors import ConfigError
+
+
+@contextmanager
+def explaining(name: str, words: Sequence[str]) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise on the overrides ``words`` of ``conf/<name>.yaml`` into a ConfigError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explained(error, name, list(words))) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise ConfigError(explained(error, name, list(words))) from error
 
 
 def explained(error: Exception, name: str, words: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from frbench.harness.config import auto_preprocessing, build
 from frbench.harness.config.cells import open_faces, open_test_set
-from frbench.harness.config.compose import QUIET, with_hydra
+from frbench.harness.config.compose import compose
 from frbench.harness.config.option import Option, RunSettings
 from frbench.harness.config.option_words import run_words, top_groups
 from frbench.harness.core.contracts import Attack, Recognizer
@@ -28,9 +28,7 @@ def loaded(option: Option, run: RunSettings) -> Any:
 
 def composed_config(options: Mapping[str, object], run: RunSettings) -> Config:
     """The resolved config of a run with ``options`` by group. Raises ConfigError: an option or a setting is wrong."""
-    found: dict[str, Any] = {}
-    with_hydra("run", [*run_words(options, run), *QUIET], lambda cfg: found.update(build.plain(cfg)))
-    return found
+    return build.plain(compose("run", run_words(options, run)).cfg)
 
 
 def group_object(config: Config, group: str) -> Any:

@@ -190,11 +190,9 @@ def top_groups() -> list[str]:
 @lru_cache
 def _places(words: tuple[str, ...]) -> Mapping[str, str]:
     """Dotted place -> group of the options inside other options, in the run that ``words`` compose to."""
-    from frbench.harness.config.compose import QUIET, chosen_options, with_hydra
+    from frbench.harness.config.compose import compose
 
-    found: dict[str, str] = {}
-    with_hydra("run", [*words, *QUIET], lambda cfg: found.update(chosen_options()))
-    nested = (key.partition("@") for key in found if "@" in key)
+    nested = (key.partition("@") for key in compose("run", words).choices if "@" in key)
     return {place: group for group, _, place in nested}
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from omegaconf import DictConfig
 
 from frbench.harness.config import build
 from frbench.harness.config.cells import prepare, resolve
-from frbench.harness.config.compose import QUIET, chosen_options, settings, with_hydra
-from frbench.harness.core.errors import ConfigError
+from frbench.harness.config.compose import ComposedCell, composed_cell, composed_cells
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, ShowsImages, run_cell
 from frbench.harness.storage.records import Record
 from frbench.harness.storage.result_store import ResultStore
@@ -28,11 +27,13 @@ class CellConfig:
         config: resolved, as plain Python.
         choices: the option of each group.
         settings: the values that differ from the options' own files.
+        words: the overrides of ``frbench run`` that give this cell.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     settings: Mapping[str, Any]
+    words: tuple[str, ...]
 
     @property
     def store(self) -> ResultStore:
@@ -50,20 +51,54 @@ class Finished(NamedTuple):
     found: bool
 
 
-def cell_config(cfg: DictConfig) -> CellConfig:
-    """The cell that ``cfg`` describes; in a job of ``with_hydra``. Raises ConfigError: a setting is wrong."""
-    config, choices = build.plain(cfg), chosen_options()
-    build.check_folders(config)
+@dataclass(frozen=True)
+class WrongCell:
+    """A cell whose options compose, and that has a wrong value.
+
+    Attributes:
+        words: its overrides.
+        error: what is wrong.
+    """
+
+    words: tuple[str, ...]
+    error: FrbenchError
+
+
+def cell_configs(words: Sequence[str]) -> list[CellConfig | WrongCell]:
+    """Every cell of ``frbench run`` with ``words``. A wrong value of one cell does not stop the others.
+
+    Raises:
+        ConfigError: options that do not compose, in any cell, or a folder that is not writable.
+    """
+    found: list[CellConfig | WrongCell] = []
+    for composed in composed_cells(words):
+        try:
+            found.append(cell_config(composed))
+        except FrbenchError as error:
+            found.append(WrongCell(composed.words, error))
+    check_folders(each for each in found if isinstance(each, CellConfig))
+    return found
+
+
+def cell_config(composed: ComposedCell) -> CellConfig:
+    """The cell that ``conf`` composes to. Raises ConfigError: a setting is wrong."""
+    config = build.plain(composed.cfg)
     if "training" in config or config["out"] is not None:
         raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
-    return CellConfig(config, choices, settings(cfg, choices))
+    return CellConfig(config, composed.choices, composed.settings, composed.words)
 
 
-def composed_cell(words: Sequence[str]) -> CellConfig:
-    """The cell of ``frbench run`` with the overrides ``words``, without a sweep. Raises ConfigError: one is wrong."""
-    found: list[CellConfig] = []
-    with_hydra("run", [*words, *QUIET], lambda cfg: found.append(cell_config(cfg)))
-    return found[0]
+def single_cell(words: Sequence[str]) -> CellConfig:
+    """The cell of ``frbench run`` with the overrides ``words``, not a sweep. Raises ConfigError: one is wrong."""
+    cell = cell_config(composed_cell(words))
+    check_folders([cell])
+    return cell
+
+
+def check_folders(cells: Iterable[CellConfig]) -> None:
+    """Raises ConfigError: a folder of results or of cached images is not writable."""
+    for paths in {tuple(cell.config["paths"].items()) for cell in cells}:
+        build.check_folders({"paths": dict(paths)})
 
 
 def finish(config: CellConfig) -> Finished:

@@ -6,22 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from frbench.harness.cli.main import main
-from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.config.compose import compose, composed_cells
 from frbench.harness.core.errors import FrbenchError
 
 
 def swept(*words: str) -> list[dict[str, Any]]:
     """The settings of each cell."""
-    found: list[dict[str, Any]] = []
-
-    def job(cfg: DictConfig) -> None:
-        found.append(settings(cfg, chosen_options()))
-
-    with_hydra("run", [*words], job)
-    return found
+    return [dict(cell.settings) for cell in composed_cells(words)]
 
 
 def label(*words: str) -> dict[str, Any]:
@@ -84,14 +78,9 @@ def test_that_an_option_within_a_swept_option_reaches_each_of_its_cells(tmp_path
 
 @pytest.mark.parametrize(("place", "chosen"), [("training", "training=mter"), ("defense.recipe", "defense=mter")])
 def test_that_what_adversarial_training_begins_from_takes_as_many_batches_a_step(place: str, chosen: str) -> None:
-    found: list[int] = []
-
-    def job(cfg: DictConfig) -> None:
-        found.append(OmegaConf.select(cfg, f"{place}.start.schedule.gradient_accumulation_steps"))
-
-    with_hydra("run", [chosen], job)
-    with_hydra("run", [chosen, f"{place}.schedule.gradient_accumulation_steps=4"], job)
-    assert found == [1, 4]
+    commands = [chosen], [chosen, f"{place}.schedule.gradient_accumulation_steps=4"]
+    taken = f"{place}.start.schedule.gradient_accumulation_steps"
+    assert [OmegaConf.select(compose("run", words).cfg, taken) for words in commands] == [1, 4]
 
 
 def test_that_a_setting_of_what_an_experiment_sweeps_reaches_each_of_its_cells(tmp_path: Path) -> None:

@@ -5,25 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 from frbench.harness.config import build
 from frbench.harness.config.cells import Spec, prepare, resolve
-from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.config.compose import composed_cell
 from frbench.harness.core.contracts import Fittable
 from frbench.harness.core.errors import ConfigError, DataMissing
 
 
 def resolved(folder: Path, *words: str) -> Spec:
     """The spec of a run whose data and results folders do not exist."""
-    specs: list[Spec] = []
-
-    def job(cfg: DictConfig) -> None:
-        choices = chosen_options()
-        specs.append(resolve(build.plain(cfg), choices, settings(cfg, choices)))
-
-    with_hydra("run", [*words, *(f"paths.{name}={folder / name}" for name in ("data", "results", "cache"))], job)
-    return specs[0]
+    paths = [f"paths.{name}={folder / name}" for name in ("data", "results", "cache")]
+    cell = composed_cell([*words, *paths])
+    return resolve(build.plain(cell.cfg), cell.choices, cell.settings)
 
 
 def test_that_missing_data_is_found_by_prepare_and_not_by_resolve(tmp_path: Path) -> None:

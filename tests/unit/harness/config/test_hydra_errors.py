@@ -7,13 +7,13 @@ import sys
 import pytest
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 
-from frbench.harness.config.compose import with_hydra
+from frbench.harness.config.compose import compose, printed
 from frbench.harness.core.errors import ConfigError
 
 
 def error_of(word: str) -> ConfigError:
     with pytest.raises(ConfigError) as error:
-        with_hydra("run", [word], lambda cfg: None)
+        compose("run", [word])
     return error.value
 
 
@@ -46,8 +46,9 @@ def test_that_a_syntax_error_has_its_override() -> None:
     assert isinstance(cause, OverrideParseException) and cause.override == "attack=[pgd"
 
 
-def test_that_the_arguments_of_the_process_are_restored() -> None:
+def test_that_the_arguments_of_the_process_are_restored(capsys: pytest.CaptureFixture[str]) -> None:
     before = list(sys.argv)
-    error_of("atack=pgd")
-    with_hydra("run", ["attack=fgsm"], lambda cfg: None)
+    assert printed("run", ["attack=fgsm", "--cfg=job"]) and "attack:" in capsys.readouterr().out
+    with pytest.raises(ConfigError):
+        printed("run", ["atack=pgd", "--cfg=job"])
     assert sys.argv == before

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from frbench.harness.cli.main import main
-from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.config.compose import composed_cell
 from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.domains import NonNegativeInt, OpenFraction, PixelChange
 from frbench.harness.core.ratios import as_number
@@ -51,9 +51,7 @@ def test_that_a_ratio_becomes_a_number_where_its_field_takes_one() -> None:
 
 
 def labels(*words: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    with_hydra("run", [*words], lambda cfg: found.append(settings(cfg, chosen_options())))
-    return found[0]
+    return dict(composed_cell(words).settings)
 
 
 def test_that_a_cell_has_the_label_of_the_number() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.python_cells import FACES, folders
 
-from frbench.harness.config.running import composed_cell, finish, images_of
+from frbench.harness.config.running import finish, images_of, single_cell
 from frbench.harness.core.errors import ConfigError
 
 
@@ -21,23 +21,23 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_that_a_record_is_found_the_second_time(words: list[str]) -> None:
-    record, found = finish(composed_cell(words))
-    again, found_again = finish(composed_cell(words))
+    record, found = finish(single_cell(words))
+    again, found_again = finish(single_cell(words))
     assert (found, found_again) == (False, True) and record == again
 
 
 def test_that_options_of_training_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="options of frbench fit"):
-        composed_cell(["training=single", f"paths.results={tmp_path}"])
+        single_cell(["training=single", f"paths.results={tmp_path}"])
 
 
 def test_that_images_of_a_cell_that_changed_are_refused(words: list[str]) -> None:
-    cell = composed_cell(words)
+    cell = single_cell(words)
     with pytest.raises(ConfigError, match="changed since it ran"):
         images_of(cell, cell.store, "0" * 64, None)
 
 
 def test_that_a_protocol_with_several_images_of_a_pair_says_so(words: list[str]) -> None:
-    cell = composed_cell([*words[:5], "protocol=feature_distance", "attack=lots", "device=cpu"])
+    cell = single_cell([*words[:5], "protocol=feature_distance", "attack=lots", "device=cpu"])
     with pytest.raises(ConfigError, match="protocol=feature_distance does not keep one image for a pair"):
         images_of(cell, cell.store, "", None)

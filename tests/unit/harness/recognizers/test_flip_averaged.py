@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from frbench.harness.config import build, cell_labels
-from frbench.harness.config.compose import chosen_options, settings, with_hydra
+from frbench.harness.config.compose import composed_cell
 from frbench.harness.core.contracts import Images, Recognizer
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
@@ -106,17 +105,10 @@ def test_that_a_recognizer_of_unit_vectors_alone_is_refused(linear: Callable) ->
     ],
 )
 def test_that_a_cell_names_the_recognizer_inside_once(words: list[str], names: dict[str, str], tmp_path: Path) -> None:
-    found: list[tuple[dict[str, Any], dict[str, str]]] = []
-
-    def job(cfg: Any) -> None:
-        choices = chosen_options()
-        groups = {noun: cell_labels.SURROGATE if noun == "surrogate" else noun for noun in names}
-        found.append(
-            (settings(cfg, choices), {noun: cell_labels.option_name(choices, at) for noun, at in groups.items()})
-        )
-
-    with_hydra("run", [*words, f"paths.results={tmp_path}"], job)
-    assert found == [({}, names)]
+    cell = composed_cell([*words, f"paths.results={tmp_path}"])
+    groups = {noun: cell_labels.SURROGATE if noun == "surrogate" else noun for noun in names}
+    assert {noun: cell_labels.option_name(cell.choices, at) for noun, at in groups.items()} == names
+    assert not cell.settings
 
 
 def test_that_its_name_needs_no_file() -> None:
