@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from frbench.harness.config import build
-from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, FrbenchError, Refused, shortened
+from frbench.harness.core.errors import (
+    ConfigError,
+    CorruptFile,
+    DataMissing,
+    DiskFull,
+    FrbenchError,
+    Refused,
+    shortened,
+)
 
 
 def test_wrong_value_is_a_config_error() -> None:
@@ -23,16 +31,8 @@ def test_absent_images_are_missing_data(tmp_path: Path) -> None:
         source.open(tmp_path)
 
 
-def test_damaged_record_is_a_corrupt_file(tmp_path: Path) -> None:
-    store = build.store({"paths": {"results": str(tmp_path)}})
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "one.json").write_text("{")
-    with pytest.raises(CorruptFile, match=r"one\.json"):
-        list(store.records())
-
-
 def test_every_kind_is_an_error_that_the_command_line_prints() -> None:
-    assert all(issubclass(kind, FrbenchError) for kind in (ConfigError, DataMissing, CorruptFile, Refused))
+    assert all(issubclass(kind, FrbenchError) for kind in (ConfigError, DataMissing, CorruptFile, DiskFull, Refused))
 
 
 def test_long_text_is_cut_between_words() -> None:
