@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
 from frbench.datasets.io.file_states import file_state
 from frbench.datasets.io.image_store import combined_digest, decoded
@@ -27,6 +26,7 @@ from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.domains import PositiveInt
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
 from frbench.harness.core.face_data import FaceSet, person_key
+from frbench.harness.core.leases import lease
 from frbench.harness.images.aligned_images import SIDE
 from frbench.harness.runtime.progress import count_bar
 
@@ -131,8 +131,7 @@ def _table(name: str, path: Path, cache: Path) -> dict[str, np.ndarray]:
     known = hashlib.sha256("\n".join([_LAYOUT, *states]).encode()).hexdigest()[:16]
     kept = cache / f"{name}-{known}.npz"
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{kept}.lock"):
+        with lease(Path(f"{kept}.lease")):
             if not kept.exists():
                 _write(kept, _scanned(path, index))
     except OSError as error:

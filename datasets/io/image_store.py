@@ -2,32 +2,35 @@
 
 A stack lives in ``<cache>/<name>-<key>/`` as ``images.npy`` (M, 112, 112, 3), ``tables.npz`` (small arrays, one of them
 which of the source's images were kept) and ``stack.json`` (digests of the pixels and of the encoded inputs, and the
-images that cannot be read). The key is a hash of the source's content. To spare reading all files at each start, a
-``.known`` file beside the stack maps names, sizes, times and inodes of files to their content. Digests do not depend on
-paths, times or the order in which threads decoded: they are the same on every machine.
+images that cannot be read). The key is a hash of the source's content. A damaged stack is set aside and decoded again.
+To spare reading all files at each start, a ``.known`` file beside the stack maps names, sizes, times and inodes of
+files to their content. Digests do not depend on paths, times or the order in which threads decoded: they are the same
+on every machine.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
+from frbench.datasets.io import stack_files
 from frbench.datasets.io.file_states import known_content
+from frbench.datasets.io.stack_files import StackFiles
+from frbench.harness.core.atomic import disk_full_named, remove_stale_temporaries, temporary_name
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, warn_once
+from frbench.harness.core.leases import lease
+from frbench.harness.core.quarantine import Damaged, set_aside
 from frbench.harness.images.aligned_images import SIDE, BadImage, WrongSize, decode
 
-_LAYOUT = "frbench image stack, layout 2"
+_LAYOUT = "frbench image stack, layout 3"
 _CHUNK = 256  # images decoded ahead of the writer: bounds the memory, whatever the size of the set
 TOLERATED = 0.01  # share of images that may be unreadable: these are left out and counted, more are refused
 _NAMED = 20  # unreadable images named in a message
@@ -76,26 +79,31 @@ class Stack:
 def open_stack(name: str, signature: Iterable[str], contents: Callable[[], Contents], cache: Path) -> Stack:
     """The stack of the source that ``signature`` describes; ``contents`` is called only if the stack does not exist.
 
-    Several processes may open at once: one decodes under a lock, the others wait, and a stack appears whole. Images
+    Several processes may open at once: one decodes with a lease, the others wait, and a stack appears whole. Images
     that cannot be read are left out, counted and named on stderr.
 
     Raises:
+        DiskFull: there is no room for the stack.
         FrbenchError: more than ``TOLERATED`` of the images cannot be read, or the cache cannot be written.
     """
     cache = Path(cache).expanduser()
     folder = cache / f"{name}-{_key(signature)}"
-    if not folder.is_dir():
+    found = _stored(folder)
+    if found is None:
         try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / f"{folder.name}.lock"):
-                if not folder.is_dir():
-                    _build(folder, contents())
+            with lease(cache / f"{folder.name}.lease"):
+                found = _stored(folder)  # another process may have decoded them meanwhile
+                if found is None:
+                    with disk_full_named(folder):
+                        cache.mkdir(parents=True, exist_ok=True)
+                        _build(folder, contents())
+                    found = stack_files.read(folder)
         except OSError as error:
             raise ConfigError(
                 f"{folder}: the decoded images cannot be kept there ({error.strerror or error}); "
                 "set paths.cache (or FRBENCH_CACHE) to a writable folder with enough room"
             ) from error
-    return _read(name, folder)
+    return _stack(name, found)
 
 
 def open_files(name: str, root: Path, named_by: Mapping[str, str], cache: Path) -> Stack:
@@ -132,20 +140,24 @@ def _key(signature: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([_LAYOUT, *signature]).encode()).hexdigest()[:16]
 
 
-def _read(name: str, folder: Path) -> Stack:
+def _stored(folder: Path) -> StackFiles | None:
+    """The stack in ``folder``; None where there is none, or where it is damaged and set aside."""
+    if not folder.is_dir():
+        return None
     try:
-        facts = json.loads((folder / "stack.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        with np.load(folder / "tables.npz", allow_pickle=False) as archive:
-            tables = {each: archive[each] for each in archive.files}
-        kept, pixels = tables.pop("kept"), tables.pop("pixels")
-        if list(images.shape) != facts["shape"]:
-            raise ValueError(f"{images.shape} images, expected {facts['shape']}")
-        unreadable, turned = facts["unreadable"], facts["turned_upright"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CorruptFile(
-            f"{folder}: the decoded images there are damaged ({error}); delete that folder and run again"
-        ) from error
+        return stack_files.read(folder)
+    except Damaged as error:
+        if not set_aside(folder, folder.parent, error):
+            raise CorruptFile(
+                f"{folder}: the decoded images there are damaged ({error}); delete that folder and run again"
+            ) from error
+        return None
+
+
+def _stack(name: str, found: StackFiles) -> Stack:
+    images, tables, facts = found
+    kept, pixels = tables.pop("kept"), tables.pop("pixels")
+    unreadable, turned = facts["unreadable"], facts["turned_upright"]
     if unreadable:
         warn_once(f"{name}: left out {_listed(unreadable)}")
     if turned:
@@ -156,31 +168,26 @@ def _read(name: str, folder: Path) -> Stack:
 
 def _build(folder: Path, contents: Contents) -> None:
     """Writes the stack beside its final place and renames: a killed process leaves no half stack."""
-    partial_folder = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
+    remove_stale_temporaries(folder.parent)
+    partial_folder = folder.with_name(temporary_name())
     partial_folder.mkdir()
     writing = _Writing()
     try:
         # Plain writes, not a writable memory map: a full disk is then an error and not a killed process.
-        with (partial_folder / "images.npy").open("wb") as file:
-            file.write(_header(len(contents.images)))
+        with (partial_folder / stack_files.IMAGES).open("wb") as file:
+            file.write(stack_files.header(len(contents.images)))
             for pixels in writing.through(contents.images):
                 file.write(pixels)
             file.seek(0)
-            file.write(_header(len(writing.kept)))  # as long as the first, whatever the number
-        np.savez(partial_folder / "tables.npz", **contents.tables, **writing.tables())  # type: ignore[arg-type]
-        (partial_folder / "stack.json").write_text(json.dumps(writing.facts(), indent=1) + "\n")
-        partial_folder.rename(folder)
-    except BaseException:
+            file.write(stack_files.header(len(writing.kept)))  # as long as the first, whatever the number
+        stack_files.finish(partial_folder, {**contents.tables, **writing.tables()}, writing.facts())
+        try:
+            partial_folder.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
-        raise
-
-
-def _header(images: int) -> bytes:
-    file = BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": (images, SIDE, SIDE, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.getvalue()
 
 
 class _Writing:

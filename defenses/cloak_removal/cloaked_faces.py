@@ -8,8 +8,9 @@ The method: docs/methods/puface.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Artifact, Attack, Budget, Draw, FitContext, Images, Recognizer, View
 from frbench.harness.core.counter_rng import Stream, uniform
 from frbench.harness.core.domains import NonNegative, PositiveInt
-from frbench.harness.core.errors import ConfigError
+from frbench.harness.core.errors import ConfigError, warn_once
 from frbench.harness.core.face_data import FaceSet, PairBatch
 from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.images.eight_bit import to_bytes
@@ -27,6 +28,7 @@ from frbench.harness.threat_model.budgets import Unbounded
 from frbench.harness.threat_model.goals import Cloak
 
 _BLOCK = 64  # photos cloaked at a time; an interrupted fit repeats at most these
+_DIGEST = 32  # bytes of a SHA-256 behind each block
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,17 @@ class Cloaks:
         """Make the cloaks, resuming from the finished blocks of photos in ``context.unfinished``."""
         rows, path = np.asarray(self.rows), context.unfinished
         shape = context.faces.images.shape[1:]
-        block = _BLOCK * int(np.prod(shape))
         path.parent.mkdir(parents=True, exist_ok=True)
+        done = list(_whole_blocks(path, _BLOCK * int(np.prod(shape))))
         with path.open("ab") as file, count_bar("cloaks", "photos") as report:
-            file.truncate(file.tell() // block * block)  # drop an incomplete block
-            for first in range(file.tell() // block * _BLOCK, len(rows), _BLOCK):
-                file.write(to_bytes(self._cloaked(context, rows[first : first + _BLOCK])).tobytes())
+            file.truncate(sum(map(len, done)) + _DIGEST * len(done))  # drop an incomplete or damaged block
+            for first in range(_BLOCK * len(done), len(rows), _BLOCK):
+                pixels = to_bytes(self._cloaked(context, rows[first : first + _BLOCK])).tobytes()
+                file.write(pixels + hashlib.sha256(pixels).digest())
                 file.flush()
+                done.append(pixels)
                 report(min(first + _BLOCK, len(rows)), len(rows))
-        return {"cloaked": torch.from_numpy(np.fromfile(path, np.uint8).reshape(-1, *shape))}
+        return {"cloaked": torch.from_numpy(np.frombuffer(bytearray().join(done), np.uint8).reshape(-1, *shape))}
 
     def _cloaked(self, context: FitContext, rows: np.ndarray) -> Images:
         photos = context.faces.load(rows, context.device)
@@ -174,6 +178,19 @@ class Cloaks:
         view = View(CosineVerifier(self.surrogate), unreachable, context.seed)
         budget = self.budget if self.attack.bounded else Unbounded()
         return _replace_non_finite(self.attack(view, pairs, Cloak(), budget).images, photos)
+
+
+def _whole_blocks(path: Path, size: int) -> Iterator[bytes]:
+    """The pixels of the blocks of ``size`` bytes in ``path``, each with its digest, up to one that is not whole."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        while found := file.read(size + _DIGEST):
+            pixels, digest = found[:-_DIGEST], found[-_DIGEST:]
+            if len(found) < size + _DIGEST or hashlib.sha256(pixels).digest() != digest:
+                warn_once(f"{path} has a block that is incomplete or damaged; it and the rest are made again")
+                return
+            yield pixels
 
 
 def other_people(faces: FaceSet, rows: np.ndarray, seed: int) -> np.ndarray | None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from pkgutil import resolve_name
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import CorruptFile, DataMissing
+from frbench.harness.core.leases import lease
 from frbench.harness.data_preparation.catalog import (
     File,
     Source,
@@ -151,7 +150,7 @@ def _align(tree: Tree, place: Place, originals: Sequence[str], detector: str) ->
     """Align the originals; write the digests of the crops and the list of photographs without a face."""
     aligned, own, nowhere = place.data / tree.folder, tree.own_list(place.data), tree.not_found_list(place.data)
     aligned.mkdir(parents=True, exist_ok=True)
-    with FileLock(aligned.parent / ".align.lock"):
+    with lease(aligned.parent / ".align.lease"):
         own.touch()  # marks the tree as aligned here, so that published digests no longer apply
         align_folder = resolve_name("frbench.datasets.alignment.align:align_folder")
         detect = _load_detector(DETECTORS[detector], place)

@@ -196,7 +196,7 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
     """
     check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     name = cell.fingerprint()
-    with store.lock(f"cell-{name}"):
+    with store.lease(f"cell-{name}"):
         return store.finished(name) or _run(cell, store, name)
 
 
@@ -235,5 +235,4 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
             "batch_size": cell.batch_size,
         },
     }
-    store.write_record(record)
-    return record
+    return store.write_record(record)

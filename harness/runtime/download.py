@@ -19,9 +19,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
-from filelock import FileLock
 
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing
+from frbench.harness.core.leases import lease
 from frbench.harness.runtime.http import RetryableError, retry_after
 from frbench.harness.runtime.progress import Report, byte_bar
 
@@ -93,7 +93,7 @@ def fetch(
     """
     download = Download((url,) if isinstance(url, str) else tuple(url), target, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with lease(target.with_name(f".{target.name}.lease")):
         _fetch(download, progress, threading.Event())
     return target
 
@@ -104,14 +104,14 @@ def fetch_many(
     progress: Report = lambda done, total: None,
     workers: int = 16,
 ) -> None:
-    """Download small files in parallel under one lock on ``folder``; existing files are kept.
+    """Download small files in parallel under one lease on ``folder``; existing files are kept.
 
     ``progress`` is called with files done and files in all. The first file that fails ends the run with its error;
     finished files stay, so the next call continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
-    with FileLock(folder / ".fetch.lock"), ThreadPoolExecutor(workers) as pool:
+    with lease(folder / ".fetch.lease"), ThreadPoolExecutor(workers) as pool:
         waiting = [pool.submit(_fetch, download, lambda done, total: None, stop) for download in downloads]
         try:
             for done, future in enumerate(as_completed(waiting), 1):

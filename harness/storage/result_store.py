@@ -1,39 +1,45 @@
 """The result store: run records, per-pair scores, sample images, caches and fitted artifacts in one folder.
 
+    store.json                          layout of the folder and duration of its leases
     runs/<fingerprint>.json             the record of a cell
     scores/<fingerprint>.parquet        its scores, one row per pair
     sample_images/<fingerprint>.safetensors.zst   its sample images; equal stacks share one file below images/
     cache/<kind>/<key>.safetensors.zst  arrays that can be computed again
     artifacts/<key>.safetensors         fitted defenses
+    leases/                             markers of work in progress, deleted at its end
+    tmp/                                files that are being written
+    quarantine/                         damaged files that were set aside
 
-Every write is atomic. Arrays are compressed without loss (zstd).
+Every write is atomic, and every file has a checksum that is verified on reading. A damaged file is named on stderr,
+moved to quarantine/ and counts as missing, so that its content is made again. Readers take no lease.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from filelock import FileLock
-from safetensors.numpy import load, save
 
-from frbench.harness.core.atomic import write_atomically
-from frbench.harness.core.errors import CorruptFile, DataMissing, FrbenchError
+from frbench.harness.core.errors import warn_once
+from frbench.harness.storage import array_files, record_files, score_tables
+from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
+from frbench.harness.storage.sample_files import SampleFiles
+from frbench.harness.storage.sealed_files import check_signed
+from frbench.harness.storage.store_files import StoreFiles
 
-Record = dict[str, Any]
+__all__ = ["FINISHED", "SCHEMA", "Arrays", "Cached", "Record", "ResultStore"]
+
 Arrays = Mapping[str, np.ndarray]
-SCHEMA = 2
 FINISHED = ("done", "refused")
-_SUFFIX = ".safetensors.zst"
-_IMAGES = "images/"  # prefix of a stack of images that is stored under its digest
+_SCORES = "scores"
 
 
 class Cached(NamedTuple):
@@ -49,58 +55,79 @@ class ResultStore:
 
     root: Path
 
-    @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name``, shared by all processes. The lock of a killed process is released."""
-        folder = self.root / "cache" / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
-            yield
+    @cached_property
+    def files(self) -> StoreFiles:
+        """Reads, writes and leases of single files."""
+        return StoreFiles(self.root)
+
+    def lease(self, name: str, wait: bool = True) -> AbstractContextManager[bool]:
+        """Hold the lease ``name``, seen by all processes; it saves work and guards nothing.
+
+        Yields whether this process may do the work: always with ``wait``, else only if no other process does it. A
+        process that does not wait takes over from a dead owner of this host; to outlast one of another host, wait.
+        """
+        return self.files.lease(name, wait)
 
     def record(self, fingerprint: str) -> Record | None:
         """The record of a cell, or None."""
-        path = self._run(fingerprint)
-        return _read_record(path) if path.exists() else None
+        try:
+            return self.files.read(self._run(fingerprint), _record)
+        except OtherSchema:
+            return None
 
     def finished(self, fingerprint: str) -> Record | None:
-        """The record of a cell, or None where the cell did not run or crashed."""
+        """The record of a cell, or None where the cell must run: no record, a crash, or a damaged or missing file.
+
+        Sample images that the user deleted are not missed.
+        """
         record = self.record(fingerprint)
-        return record if record and record["status"] in FINISHED else None
+        if record is None or record["status"] not in FINISHED:
+            return None
+        if _SCORES in record["files"] and self.files.read(self._scores(fingerprint), _checked) is None:
+            return None
+        return None if self._samples.are_damaged(fingerprint) else record
 
     def records(self) -> list[Record]:
-        """All records, by fingerprint."""
-        return [_read_record(path) for path in sorted((self.root / "runs").glob("*.json"))]
+        """All records, by fingerprint. Those of another schema are counted on stderr and left out."""
+        found, others = [], Counter[str]()
+        for path in sorted((self.root / "runs").glob("*.json")):
+            try:
+                record = self.files.read(path, _record)
+            except OtherSchema as other:
+                others[str(other.schema)] += 1
+            else:
+                found += [record] if record is not None else []
+        warn_of_other_schemas(self.root / "runs", others)
+        return found
 
-    def write_record(self, record: Record) -> None:
-        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
-        write_atomically(self._run(record["fingerprint"]), lambda path: path.write_text(text, encoding="utf-8"))
+    def write_record(self, record: Record) -> Record:
+        """Store ``record``. Returns it with its checksum and the list of its ``files``.
 
-    def scores(self, fingerprint: str) -> pd.DataFrame | None:
-        """Scores of a cell, one row per pair, or None."""
-        path = self.root / "scores" / f"{fingerprint}.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        Raises ValueError: it holds NaN or infinity.
+        """
+        fingerprint = record["fingerprint"]
+        files = [_SCORES] if record["status"] == "done" and self._scores(fingerprint).exists() else []
+        sealed = record_files.sealed({**record, "files": files})
+        text = json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False)
+        self.files.write(self._run(fingerprint), text.encode(), durable=True)
+        return sealed
+
+    def scores(self, fingerprint: str, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
+        """Scores of a cell, one row per pair, or None. columns: only these; a KeyError names one that is not there."""
+        found = self.files.read(self._scores(fingerprint), partial(score_tables.read, columns=columns))
+        return None if found is None else found.to_pandas()
 
     def write_scores(self, fingerprint: str, table: pd.DataFrame) -> None:
-        target = self.root / "scores" / f"{fingerprint}.parquet"
-        write_atomically(target, lambda path: table.to_parquet(path, index=False))
+        """Store the scores of a cell."""
+        self.files.write(self._scores(fingerprint), score_tables.written(table), durable=True)
 
     def sample_images(self, fingerprint: str) -> dict[str, np.ndarray] | None:
         """Sample images of a cell and their scores, or None."""
-        kept = self._load(self._sample_file(fingerprint))
-        if kept is None:
-            return None
-        stacks = {name: kept.pop(name).tobytes().hex() for name in list(kept) if name.startswith(_IMAGES)}
-        return kept | {name.removeprefix(_IMAGES): self._stack(digest) for name, digest in stacks.items()}
+        return self._samples.read(fingerprint)
 
-    def write_sample_images(self, fingerprint: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def write_sample_images(self, fingerprint: str, arrays: Arrays) -> None:
         """Store sample images. Arrays (n, H, W, 3) are images; cells with equal ones share a file."""
-        kept = {}
-        for name, array in arrays.items():
-            if array.ndim == 4:
-                kept[_IMAGES + name] = np.frombuffer(self._write_stack(array), np.uint8)
-            else:
-                kept[name] = array
-        self._save(self._sample_file(fingerprint), kept)
+        self._samples.write(fingerprint, arrays)
 
     def get_or_make(
         self, kind: str, key: str, make: Callable[[], Arrays], usable: Callable[[Arrays], bool] | None = None
@@ -108,67 +135,73 @@ class ResultStore:
         """The arrays cached as cache/<kind>/<key>, computed where there are none.
 
         Args:
-            make: computes the arrays, under a lock, so that one of several processes does it.
+            make: computes the arrays, with a lease, so that one of several processes does it.
             usable: rejects cached arrays that must be computed again.
         """
-        path = self.root / "cache" / kind / f"{key}{_SUFFIX}"
-        with self.lock(f"{kind}-{key.replace('/', '-')}"):
-            arrays = self._load(path)
-            if arrays is not None and (usable is None or usable(arrays)):
-                return Cached(arrays, made=False)
+        path = self.root / "cache" / kind / f"{key}{array_files.SUFFIX}"
+
+        def find() -> dict[str, np.ndarray] | None:
+            arrays = self.files.read(path, array_files.read)
+            return arrays if arrays is not None and (usable is None or usable(arrays)) else None
+
+        found = find()
+        if found is not None:
+            return Cached(found, made=False)
+        with self.lease(f"{kind}-{key.replace('/', '-')}"):
+            found = find()  # another process may have made them meanwhile
+            if found is not None:
+                return Cached(found, made=False)
             arrays = dict(make())
-            self._save(path, arrays)
+            self.files.write(path, array_files.written(arrays))
             return Cached(arrays, made=True)
 
     def artifact(self, key: str) -> Path:
         """The path of the artifact ``key``, whether it exists or not."""
         return self.root / "artifacts" / f"{key}.safetensors"
 
+    def artifact_bytes(self, key: str) -> bytes | None:
+        """The content of the artifact ``key``, or None."""
+        return self.files.read(self.artifact(key), _signed)
+
+    def write_artifact(self, key: str, data: bytes) -> None:
+        """Store an artifact: safetensors, signed (see ``sealed_files.sign``)."""
+        self.files.write(self.artifact(key), data, durable=True)
+
+    def remove_stale_temporaries(self) -> int:
+        """Delete temporary files of dead processes of this host, and those older than an hour. Returns their number."""
+        return self.files.remove_stale_temporaries()
+
+    @cached_property
+    def _samples(self) -> SampleFiles:
+        return SampleFiles(self.files)
+
     def _run(self, fingerprint: str) -> Path:
         return self.root / "runs" / f"{fingerprint}.json"
 
-    def _sample_file(self, name: str) -> Path:
-        return self.root / "sample_images" / f"{name}{_SUFFIX}"
-
-    def _write_stack(self, images: np.ndarray) -> bytes:
-        """Store ``images`` once. Returns their digest."""
-        facts = f"{images.dtype.str} {images.shape}".encode()
-        digest = sha256(facts + np.ascontiguousarray(images).tobytes()).digest()
-        target = self._sample_file(f"images/{digest.hex()}")
-        if not target.exists():
-            self._save(target, {"images": images})
-        return digest
-
-    def _stack(self, digest: str) -> np.ndarray:
-        target = self._sample_file(f"images/{digest}")
-        kept = self._load(target)
-        if kept is None:
-            raise DataMissing(f"{target} is missing; delete the records that refer to it and run their cells again")
-        return kept["images"]
-
-    def _load(self, path: Path) -> dict[str, np.ndarray] | None:
-        if not path.exists():
-            return None
-        try:
-            with pa.input_stream(str(path), compression="zstd") as file:
-                return dict(load(file.read()))
-        except Exception as error:
-            raise CorruptFile(f"{path} is damaged ({error}); delete it and run again to restore it") from error
-
-    def _save(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        packed = pa.compress(save(plain), codec="zstd", asbytes=True)
-        write_atomically(path, lambda temporary: temporary.write_bytes(packed))
+    def _scores(self, fingerprint: str) -> Path:
+        return self.root / "scores" / f"{fingerprint}.parquet"
 
 
-def _read_record(path: Path) -> Record:
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptFile(f"{path} is not a run record ({error}); delete it and run its cell again") from error
-    if record.get("schema") != SCHEMA:
-        raise FrbenchError(
-            f"{path} has schema {record.get('schema')} and this frbench reads schema {SCHEMA}: run the cells again "
-            "with paths.results=NEW_FOLDER, or use the frbench version that wrote them (its commit: card.git)"
+def warn_of_other_schemas(folder: Path, counts: Mapping[str, int]) -> None:
+    """Say on stderr how many records of which other schemas are left out."""
+    if counts:
+        listed = ", ".join(f"{count} of schema {schema}" for schema, count in sorted(counts.items()))
+        warn_once(
+            f"{folder}: left out records that this frbench, which reads schema {SCHEMA}, cannot read: {listed}; run "
+            "their cells again, or use the frbench version that wrote them (its commit: card.git)"
         )
-    return record
+
+
+def _record(path: Path) -> Record:
+    return record_files.parsed(path.read_bytes())
+
+
+def _signed(path: Path) -> bytes:
+    data = path.read_bytes()
+    check_signed(data)
+    return data
+
+
+def _checked(path: Path) -> bool:
+    score_tables.check(path)
+    return True

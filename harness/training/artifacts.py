@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
-from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.contracts import Artifact, Defense, FitContext, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.face_data import FaceSet
 from frbench.harness.core.fingerprints import fingerprint
+from frbench.harness.core.quarantine import Damaged, set_aside
 from frbench.harness.recognizers.weight_files import METADATA
 from frbench.harness.runtime import distributed
 from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.storage.sealed_files import UNSIGNED, sign
 
 
 def fitted(
@@ -59,11 +60,13 @@ class ArtifactBuilder:
             device=distributed.process_device(self.device),
         )
         key = self.key(recipe)
-        path = self.store.artifact(key)
-        with self.store.lock(f"artifact-{key}") if distributed.is_main_process() else nullcontext():
-            if not distributed.broadcast_flag(path.exists()):
-                known._make(recipe, key, path)
-        data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
+        data = self._stored(key)
+        if not distributed.broadcast_flag(data is not None):
+            with self.store.lease(f"artifact-{key}") if distributed.is_main_process() else nullcontext():
+                data = self._stored(key)  # another process may have made it meanwhile
+                if not distributed.broadcast_flag(data is not None):
+                    data = known._make(recipe, key)
+        data = distributed.broadcast_bytes(data or b"")
         tensors = {name: each.to(known.device) for name, each in load(data).items()}
         return Fitted(key, hashlib.sha256(data).hexdigest(), tensors)
 
@@ -75,14 +78,30 @@ class ArtifactBuilder:
     def part(self, recipe: Recipe) -> Artifact:
         return self.artifact(recipe).tensors
 
-    def _make(self, recipe: Recipe, key: str, path: Path) -> None:
-        unfinished = path.with_suffix(".unfinished")
+    def _stored(self, key: str) -> bytes | None:
+        """The artifact in the store, in the main process."""
+        return self.store.artifact_bytes(key) if distributed.is_main_process() else None
+
+    def _make(self, recipe: Recipe, key: str) -> bytes | None:
+        """Fit ``recipe``; the main process stores the artifact and returns its bytes."""
+        unfinished = self.store.artifact(key).with_suffix(".unfinished")
         context = FitContext(self.faces, self.recognizer, self.seed, self.device, self.part, unfinished, self.cache)
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in recipe.fit(context).items()}
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self._fit(recipe, context).items()}
         if not distributed.is_main_process():
-            return
+            return None
         described = recipe.metadata(self.recognizer) if isinstance(recipe, DescribesArtifact) else {}
         # One entry: safetensors writes several in no fixed order, and the file's SHA-256 is part of later keys.
-        metadata = {METADATA: json.dumps({"key": key, **described}, sort_keys=True)}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        metadata = {METADATA: json.dumps({"checksum": UNSIGNED, "key": key, **described}, sort_keys=True)}
+        data = sign(save(tensors, metadata))
+        self.store.write_artifact(key, data)
         unfinished.unlink(missing_ok=True)
+        return data
+
+    def _fit(self, recipe: Recipe, context: FitContext) -> Artifact:
+        """Fit ``recipe``, from the start where the checkpoint is damaged."""
+        try:
+            return recipe.fit(context)
+        except Damaged:
+            if distributed.is_main_process():
+                set_aside(context.unfinished, self.store.root, "its checksum differs")
+            return recipe.fit(context)

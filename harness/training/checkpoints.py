@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,33 +10,38 @@ import torch
 from torch import nn
 
 from frbench.harness.core.atomic import write_atomically
+from frbench.harness.core.quarantine import Damaged
 from frbench.harness.runtime import distributed
+from frbench.harness.storage.sealed_files import seal, unseal
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in ``path``, or None where there is no file; in all processes that of the main process."""
+    """The state in ``path``, or None where there is no file; in all processes that of the main process.
+
+    Raises Damaged, in all processes: the file is not what was written.
+    """
     if not distributed.broadcast_flag(path.exists()):
         return None
     data = distributed.broadcast_bytes(path.read_bytes() if distributed.is_main_process() else b"")
     try:
-        state: dict[str, Any] = torch.load(BytesIO(data), map_location=device, weights_only=True)
-    except Exception as error:  # its class depends on where the file is damaged
+        content = BytesIO(unseal(data))
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}; delete it to restart") from error
+    try:
+        state: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
+    except Exception as error:  # its class depends on what was written
         distributed.abort(f"{path} cannot be read ({_short(error)}); delete it to restart")
     return state
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` beside ``path``, then let it take its place. The first process alone does."""
+    """Write ``state`` with a checksum, in the main process."""
     if not distributed.is_main_process():
         return
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave an empty file under the name
-
-    write_atomically(path, write)
+    file = BytesIO()
+    torch.save(state, file)
+    write_atomically(path, lambda temporary: temporary.write_bytes(seal(file.getvalue())), durable=True)
 
 
 def restore(path: Path, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import time
 from io import BytesIO
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.file_systems import dead_process, read_only
 
 from frbench.datasets.io import image_store as imagestore
+from frbench.datasets.io import stack_files
 from frbench.datasets.io.image_store import Stack, combined_digest, open_files
 from frbench.harness.core.errors import FrbenchError
 
@@ -126,12 +129,69 @@ def test_that_an_unwritable_cache_is_one_line_that_says_what_to_set(tmp_path: Pa
         open_all(tmp_path / "in", tmp_path / "cache")
 
 
-def test_that_a_damaged_stack_is_one_line_that_says_what_to_delete(tmp_path: Path) -> None:
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8 % len(data)] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "short": lambda data: data[:-1],
+    "long": lambda data: data + b"x",
+    "first": lambda data: flipped(data, 3),
+    "middle": lambda data: flipped(data, 4 * len(data)),
+    "last": lambda data: flipped(data, 8 * len(data) - 9),
+}
+
+
+@pytest.mark.parametrize("name", ["images.npy", "tables.npz", "stack.json"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_that_a_damaged_stack_is_named_set_aside_and_decoded_again(
+    name: str, damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = [write_face(tmp_path / "in" / f"{i}.png", i) for i in range(2)]
+    digest = open_all(tmp_path / "in", tmp_path / "cache").digest
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    damaged = DAMAGE[damage]((folder / name).read_bytes())
+    (folder / name).write_bytes(damaged)
+    again = open_all(tmp_path / "in", tmp_path / "cache")
+    assert again.digest == digest
+    np.testing.assert_array_equal(again.images, pixels)
+    line, *more = capfd.readouterr().err.splitlines()
+    assert str(folder) in line and not more
+    assert (tmp_path / "cache" / "quarantine" / folder.name / name).read_bytes() == damaged
+
+
+def test_that_pixels_are_verified_once_and_after_a_change_of_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_face(tmp_path / "in" / "0.jpg", 0)
+    cache = tmp_path / "cache"
+    open_all(tmp_path / "in", cache)
+    digests = []
+    file_digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: (digests.append(1), file_digest(*given))[1])
+    open_all(tmp_path / "in", cache)
+    del digests[:]  # the source is read while its files are young
+    (array,) = cache.glob("*/images.npy")
+    sums = []
+    for _ in range(2):
+        stack_files.read(array.parent)
+        sums.append(len(digests))
+    os.utime(array, ns=(1, 1))
+    for _ in range(2):
+        stack_files.read(array.parent)
+        sums.append(len(digests))
+    assert sums == [0, 0, 1, 1]
+
+
+def test_that_a_damaged_stack_in_a_read_only_cache_is_one_line_that_says_what_to_delete(tmp_path: Path) -> None:
     write_face(tmp_path / "in" / "0.jpg", 0)
     open_all(tmp_path / "in", tmp_path / "cache")
     (array,) = (tmp_path / "cache").glob("*/images.npy")
     array.write_bytes(array.read_bytes()[:1000])
-    with pytest.raises(FrbenchError, match="delete that folder") as error:
+    with read_only(tmp_path / "cache"), pytest.raises(FrbenchError, match="delete that folder") as error:
         open_all(tmp_path / "in", tmp_path / "cache")
     assert str(array.parent) in str(error.value)
 
@@ -141,8 +201,9 @@ def test_that_a_killed_decoding_leaves_nothing_in_the_way(tmp_path: Path) -> Non
     first = open_all(tmp_path / "in", tmp_path / "cache")
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     (folder / "stack.json").unlink()
-    folder.rename(folder.with_name(folder.name + ".partial"))
+    folder.rename(folder.with_name(f".{platform.node()}-{dead_process()}-1.tmp"))
     assert open_all(tmp_path / "in", tmp_path / "cache").digest == first.digest
+    assert not list((tmp_path / "cache").glob(".*"))
 
 
 def _open_and_tell(root: Path, cache: Path, barrier, answers) -> None:  # type: ignore[no-untyped-def]

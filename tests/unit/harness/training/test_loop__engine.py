@@ -218,7 +218,7 @@ def test_a_damaged_state_is_told_in_a_line(damage: Any, tmp_path: Path) -> None:
     unfinished = tmp_path / "toy.unfinished"
     train(Toy(), SCHEDULE, context(PEOPLE, unfinished), "toy")
     unfinished.write_bytes(damage(unfinished.read_bytes()))
-    with pytest.raises(FrbenchError, match=r"toy\.unfinished cannot be read .*delete it") as told:
+    with pytest.raises(FrbenchError, match=r"toy\.unfinished: .*checksum.*delete it") as told:
         train(Toy(), SCHEDULE, context(PEOPLE, unfinished), "other")
     assert "\n" not in str(told.value)
 

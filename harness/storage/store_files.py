@@ -1,0 +1,116 @@
+"""Files below the root of a store: settings, atomic writes, verified reads, leases."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from frbench.harness.core.atomic import create_atomically, remove_stale_temporaries, write_atomically
+from frbench.harness.core.errors import CorruptFile, FrbenchError
+from frbench.harness.core.leases import LEASE_SECONDS, lease
+from frbench.harness.core.quarantine import Damaged, place_of, set_aside
+
+LAYOUT = 1
+_SETTINGS, _STAGING = "store.json", "tmp"
+_CHANGED_MEANWHILE = 3  # reads of a damaged file that another process replaces at the same time
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoreFiles:
+    """The files below ``root``."""
+
+    root: Path
+
+    @cached_property
+    def lease_seconds(self) -> float:
+        """The duration of leases that all processes of this store obey, from ``store.json``, written on first use."""
+        path = self.root / _SETTINGS
+        if not path.exists():
+            text = json.dumps({"layout": LAYOUT, "lease_seconds": LEASE_SECONDS}, indent=1) + "\n"
+            try:
+                create_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            except FileExistsError:  # another process was faster
+                pass
+            except PermissionError:
+                return LEASE_SECONDS
+            except OSError as error:
+                if error.errno == errno.EROFS:
+                    return LEASE_SECONDS
+                raise
+        return _lease_seconds(path)
+
+    @contextmanager
+    def lease(self, name: str, wait: bool = True) -> Iterator[bool]:
+        """Hold the lease ``name``. Yields whether this process may do the work: always, if it waits."""
+        with lease(self.root / "leases" / f"{name}.lease", self.lease_seconds, wait) as may_work:
+            yield may_work
+
+    def read(self, path: Path, reader: Callable[[Path], T]) -> T | None:
+        """The result of ``reader``; None where ``path`` does not exist, or is damaged and therefore set aside."""
+        for _ in range(_CHANGED_MEANWHILE):
+            before = _state(path)
+            try:
+                return reader(path)
+            except FileNotFoundError:
+                return None
+            except Damaged as error:
+                reason: Exception = error
+            except OSError as error:
+                if error.errno == errno.ESTALE:  # replaced meanwhile, on NFS
+                    continue
+                if error.errno != errno.EIO:
+                    raise
+                reason = error
+            if _state(path) == before:
+                break
+        else:
+            return None
+        set_aside(path, self.root, reason)
+        return None
+
+    def write(self, path: Path, data: bytes, durable: bool = False) -> None:
+        """Write a file of the store. Raises DiskFull: there is no room."""
+        write_atomically(
+            path, lambda temporary: temporary.write_bytes(data), durable=durable, staging=self.root / _STAGING
+        )
+
+    def was_set_aside(self, path: Path) -> bool:
+        """Whether ``path`` was damaged and has not been made again."""
+        return not path.exists() and place_of(path, self.root).exists()
+
+    def remove_stale_temporaries(self) -> int:
+        """Delete temporary files of dead processes of this host, and those older than an hour. Returns their number."""
+        folders = [self.root, *(Path(entry.path) for entry in os.scandir(self.root) if entry.is_dir())]
+        return sum(map(remove_stale_temporaries, folders))
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _lease_seconds(path: Path) -> float:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        layout, seconds = settings["layout"], float(settings["lease_seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{path} is damaged ({error}); delete it while no process uses the store") from error
+    if layout != LAYOUT:
+        raise FrbenchError(
+            f"{path} has layout {layout} and this frbench reads layout {LAYOUT}: take the frbench that made this "
+            "folder, or another folder with paths.results=NEW_FOLDER"
+        )
+    if not 0 < seconds < float("inf"):
+        raise CorruptFile(f"{path}: lease_seconds={seconds} must be positive; correct it")
+    return seconds
