@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.filesize import decimal
 
 from frbench.harness.config import build
-from frbench.harness.config.compose import with_hydra
+from frbench.harness.config.compose import compose, printed
 from frbench.harness.core.errors import DataMissing, shortened
 from frbench.harness.core.units import seconds, size_in_bytes
 from frbench.harness.storage.garbage import Kind, Limits, StoredFile, deletable, delete, garbage, is_running
@@ -21,28 +20,24 @@ _LEASE_SECONDS = 120.0
 
 def gc(words: list[str]) -> int:
     """Exit code: 0, or 1 where a file could not be deleted."""
-    codes = []
-
-    def job(cfg: DictConfig) -> None:
-        config = build.plain(cfg)
-        store, now = build.store(config), time.time()
-        _check_is_store(store.root)
-        most = config["cache_at_most"]
-        limits = Limits(
-            now=now,
-            older_than=seconds(config["older_than"], "older_than"),
-            cache_at_most=None if most is None else size_in_bytes(most, "cache_at_most"),
-            running=is_running(store.root, _LEASE_SECONDS, now),
-        )
-        files = garbage(deletable(store, ()), limits)
-        print(_summary(files, store.root, config["delete"], limits.running))
-        errors = delete(files, store.root) if config["delete"] else []
-        for error in errors[:1]:
-            print(f"frbench: {len(errors)} files stay, such as {shortened(error)}", file=sys.stderr)
-        codes.append(1 if errors else 0)
-
-    with_hydra("gc", words, job)
-    return max(codes, default=0)
+    if printed("gc", words):
+        return 0
+    config = build.plain(compose("gc", words).cfg)
+    store, now = build.store(config), time.time()
+    _check_is_store(store.root)
+    most = config["cache_at_most"]
+    limits = Limits(
+        now=now,
+        older_than=seconds(config["older_than"], "older_than"),
+        cache_at_most=None if most is None else size_in_bytes(most, "cache_at_most"),
+        running=is_running(store.root, _LEASE_SECONDS, now),
+    )
+    files = garbage(deletable(store, ()), limits)
+    print(_summary(files, store.root, config["delete"], limits.running))
+    errors = delete(files, store.root) if config["delete"] else []
+    for error in errors[:1]:
+        print(f"frbench: {len(errors)} files stay, such as {shortened(error)}", file=sys.stderr)
+    return 1 if errors else 0
 
 
 def _check_is_store(root: Path) -> None:
