@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from omegaconf import MISSING
 
@@ -26,6 +26,10 @@ TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of all verbs
     "allow_overlap": bool,
     "allow_low_accuracy": bool,
     "fetch": bool,
+    "wait": bool,
+    "retry": Literal["failed", "crashed", "none"],
+    "fail_fast": bool,
+    "images": Literal["keep", "until_judged"],
     "delete": bool,
     "alignment_jitter": BelowOne,
     "top": NonNegativeInt,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, ShowsImages, ru
 from frbench.harness.storage.records import Record
 from frbench.harness.storage.result_store import ResultStore
 
+RUN_CONTROLS = ("launcher", "wait", "retry", "fail_fast", "images")
 _TRAINED = "to run a trained network use recognizer=trained, or a trained defense such as defense=diverse_ensemble"
 
 
@@ -28,12 +30,14 @@ class CellConfig:
         choices: the option of each group.
         settings: the values that differ from the options' own files.
         words: the overrides of ``frbench run`` that give this cell.
+        controls: how the sweep runs: ``RUN_CONTROLS`` by name. They are no part of ``config``.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     settings: Mapping[str, Any]
     words: tuple[str, ...]
+    controls: Mapping[str, Any] = field(compare=False, default_factory=dict)
 
     @property
     def store(self) -> ResultStore:
@@ -76,7 +80,11 @@ def cell_configs(words: Sequence[str]) -> list[CellConfig | WrongCell]:
             found.append(cell_config(composed))
         except FrbenchError as error:
             found.append(WrongCell(composed.words, error))
-    check_folders(each for each in found if isinstance(each, CellConfig))
+    cells = [each for each in found if isinstance(each, CellConfig)]
+    for name in RUN_CONTROLS:
+        if len({json.dumps(cell.controls.get(name)) for cell in cells}) > 1:
+            raise ConfigError(f"{name} takes one value for a whole sweep; start a sweep for each of its values")
+    check_folders(cells)
     return found
 
 
@@ -85,7 +93,9 @@ def cell_config(composed: ComposedCell) -> CellConfig:
     config = build.plain(composed.cfg)
     if "training" in config or config["out"] is not None:
         raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
-    return CellConfig(config, composed.choices, composed.settings, composed.words)
+    controls = {name: config.pop(name) for name in RUN_CONTROLS if name in config}
+    choices = {group: option for group, option in composed.choices.items() if group not in RUN_CONTROLS}
+    return CellConfig(config, choices, composed.settings, composed.words, controls)
 
 
 def single_cell(words: Sequence[str]) -> CellConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.python_cells import FACES, folders
 
-from frbench.harness.config.running import finish, images_of, single_cell
+from frbench.harness.config.running import CellConfig, WrongCell, cell_configs, finish, images_of, single_cell
 from frbench.harness.core.errors import ConfigError
 
 
@@ -41,3 +41,31 @@ def test_that_a_protocol_with_several_images_of_a_pair_says_so(words: list[str])
     cell = single_cell([*words[:5], "protocol=feature_distance", "attack=lots", "device=cpu"])
     with pytest.raises(ConfigError, match="protocol=feature_distance does not keep one image for a pair"):
         images_of(cell, cell.store, "", None)
+
+
+def test_that_how_a_sweep_runs_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    words = ["wait=true", "retry=crashed", "images=until_judged", f"paths.results={tmp_path}"]
+    (cell,) = cell_configs(words)
+    (plain,) = cell_configs(words[-1:])
+    assert isinstance(cell, CellConfig) and isinstance(plain, CellConfig)
+    assert cell.controls == {"wait": True, "retry": "crashed", "fail_fast": False, "images": "until_judged"}
+    assert (cell.config, cell.choices, cell.settings) == (plain.config, plain.choices, plain.settings)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-m", "fail_fast=true,false"], "fail_fast takes one value for a whole sweep"),
+        (["-m", "attack=fgsm,pgdd"], "did you mean attack=pgd"),
+        (["-m", "attack=fgsm,lots", "attack.early_stop=true"], "does not exist for attack=lots"),
+    ],
+)
+def test_that_a_sweep_that_cannot_start_is_refused_as_a_whole(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cell_configs([*words, f"paths.results={tmp_path}"])
+
+
+def test_that_a_wrong_value_is_an_error_of_its_cell_alone(tmp_path: Path) -> None:
+    wrong, right = cell_configs(["-m", "batch_size=0,1", f"paths.results={tmp_path}"])
+    assert isinstance(wrong, WrongCell) and "batch_size=0 is not" in str(wrong.error)
+    assert isinstance(right, CellConfig) and right.words[0] == "batch_size=1"
