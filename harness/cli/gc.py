@@ -23,9 +23,8 @@ def gc(words: list[str]) -> int:
     if printed("gc", words):
         return 0
     config = build.plain(compose("gc", words).cfg)
-    store, now = build.store(config), time.time()
+    store, now, most = build.store(config), time.time(), config["cache_at_most"]
     _check_is_store(store.root)
-    most = config["cache_at_most"]
     limits = Limits(
         now=now,
         older_than=seconds(config["older_than"], "older_than"),
