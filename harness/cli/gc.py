@@ -15,8 +15,6 @@ from frbench.harness.core.errors import DataMissing, shortened
 from frbench.harness.core.units import seconds, size_in_bytes
 from frbench.harness.storage.garbage import Kind, Limits, StoredFile, deletable, delete, garbage, is_running
 
-_LEASE_SECONDS = 120.0
-
 
 def gc(words: list[str]) -> int:
     """Exit code: 0, or 1 where a file could not be deleted."""
@@ -29,7 +27,7 @@ def gc(words: list[str]) -> int:
         now=now,
         older_than=seconds(config["older_than"], "older_than"),
         cache_at_most=None if most is None else size_in_bytes(most, "cache_at_most"),
-        running=is_running(store.root, _LEASE_SECONDS, now),
+        running=is_running(store, now),
     )
     files = garbage(deletable(store, ()), limits)
     print(_summary(files, store.root, config["delete"], limits.running))

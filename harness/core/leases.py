@@ -7,7 +7,7 @@ at once, that of a dead process of another host after its duration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,17 @@ from frbench.harness.core.errors import warn_once
 
 LEASE_SECONDS = 120.0
 _POLL_SECONDS = 0.1
+
+
+class _Waiting:
+    """What a process that waits for a lease does between two tries; it may raise an exception to stop waiting."""
+
+    check: Callable[[], None] | None = None
+
+
+def while_waiting(check: Callable[[], None] | None) -> None:
+    """Call ``check`` between two tries to get a lease, from now on; None calls nothing."""
+    _Waiting.check = check
 
 
 @contextmanager
@@ -53,9 +64,16 @@ def _acquire(found: SoftFileLease, marker: Path) -> bool:
     try:
         with disk_full_named(marker):
             marker.parent.mkdir(parents=True, exist_ok=True)
-            found.acquire(poll_interval=_POLL_SECONDS)
+            found.acquire(poll_interval=_POLL_SECONDS, cancel_check=_checked)
     except Timeout:
         return False
     except (OSError, LeaseSettingsMismatch) as error:
         warn_once(f"{marker.parent}: working without leases ({error}); other processes may do the same work too")
     return True
+
+
+def _checked() -> bool:
+    """Whether to give up: never, but ``_Waiting.check`` may raise."""
+    if _Waiting.check is not None:
+        _Waiting.check()
+    return False

@@ -1,6 +1,7 @@
 """Stops long work at its borders after SIGTERM, SIGUSR1 or SIGUSR2, as batch systems send them before they kill a job.
 
-Loops call ``check`` between two pieces of work, and everything that is finished is kept. Ctrl-C still interrupts at
+Loops call ``check`` between two pieces of work, and everything that is finished is kept; so does a process that waits
+for the lease of another. Ctrl-C still interrupts at
 once with ``KeyboardInterrupt``.
 """
 
@@ -12,6 +13,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from frbench.harness.core import leases
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")  # Windows has the first alone
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
@@ -45,9 +48,11 @@ def handling_signals() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     before = {number: signal.signal(number, _received) for number in numbers}
     _state.handling = True
+    leases.while_waiting(check)
     try:
         yield
     finally:
+        leases.while_waiting(None)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         _state.handling, _state.reason = False, None

@@ -100,8 +100,8 @@ def garbage(files: Iterable[StoredFile], limits: Limits) -> list[StoredFile]:
 def deletable(store: ResultStore, finished_sweeps: Collection[Path]) -> Iterator[StoredFile]:
     """The files of ``store`` that can be deleted at some age or size. finished_sweeps: folders of sweeps."""
     root = store.root
-    for folder in (root / "tmp", root, *(root / name for name in ("runs", "scores", "artifacts"))):
-        yield from _files(Kind.TEMPORARY, folder.glob(".*.tmp"))
+    for pattern in (".*.tmp", "*/.*.tmp"):
+        yield from _files(Kind.TEMPORARY, root.glob(pattern))
     yield from _files(Kind.LEASE, (root / "leases").glob("*"))
     yield from _files(Kind.LEASE, (root / "cache" / "locks").glob("*.lock"))  # of older versions
     for sweep in finished_sweeps:
@@ -110,11 +110,13 @@ def deletable(store: ResultStore, finished_sweeps: Collection[Path]) -> Iterator
     yield from _files(Kind.QUARANTINE, (root / "quarantine").rglob("*"))
     yield from _files(Kind.CACHE, (root / "cache").rglob(_ARRAYS))
     yield from _files(Kind.CHECKPOINT, (root / "artifacts").glob("*.unfinished"))
+    yield from _files(Kind.SAMPLE_IMAGES, _unused_samples(store))
 
 
-def is_running(root: Path, lease_seconds: float, now: float) -> bool:
-    """Whether a process holds a lease of the store at ``root`` that it renewed lately."""
-    return any(now - file.used < 2 * lease_seconds for file in _files(Kind.LEASE, (root / "leases").glob("*")))
+def is_running(store: ResultStore, now: float) -> bool:
+    """Whether a process holds a lease of ``store`` that it renewed lately."""
+    fresh = 2 * store.files.lease_seconds
+    return any(now - file.used < fresh for file in _files(Kind.LEASE, (store.root / "leases").glob("*")))
 
 
 def delete(files: Iterable[StoredFile], root: Path) -> list[OSError]:
@@ -147,6 +149,17 @@ def _files(kind: Kind, paths: Iterable[Path]) -> Iterator[StoredFile]:
             continue
         if not path.is_dir() or path.is_symlink():
             yield StoredFile(path, kind, status.st_size, max(status.st_atime, status.st_mtime))
+
+
+def _unused_samples(store: ResultStore) -> Iterator[Path]:
+    """Sample images of cells without a record, and stacks of images that no other sample file refers to."""
+    folder, runs, used = store.root / "sample_images", store.root / "runs", set[Path]()
+    for path in folder.glob(_ARRAYS):
+        if (runs / f"{path.name.removesuffix(_ARRAYS[1:])}.json").exists():
+            used.update(store.image_stacks(path.name.removesuffix(_ARRAYS[1:])))
+        else:
+            yield path
+    yield from (path for path in (folder / "images").glob(_ARRAYS) if path not in used)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -129,6 +129,10 @@ class ResultStore:
         """Store sample images. Arrays (n, H, W, 3) are images; cells with equal ones share a file."""
         self._samples.write(fingerprint, arrays)
 
+    def image_stacks(self, fingerprint: str) -> list[Path]:
+        """The files with the sample images of a cell, which cells share; none where the cell keeps none."""
+        return self._samples.stacks(fingerprint) or []
+
     def get_or_make(
         self, kind: str, key: str, make: Callable[[], Arrays], usable: Callable[[Arrays], bool] | None = None
     ) -> Cached:

@@ -49,14 +49,19 @@ class SampleFiles:
 
     def are_damaged(self, fingerprint: str) -> bool:
         """Whether a file of the cell is damaged, or was set aside. A file that the user deleted is not."""
-        path = self._path(fingerprint)
-        kept = self.files.read(path, array_files.read)
-        if kept is None:
-            return self.files.was_set_aside(path)
-        stacks = [self._stack(array) for name, array in kept.items() if name.startswith(_IMAGES)]
+        stacks = self.stacks(fingerprint)
+        if stacks is None:
+            return self.files.was_set_aside(self._path(fingerprint))
         for stack in stacks:
             self.files.read(stack, array_files.check)
         return any(map(self.files.was_set_aside, stacks))
+
+    def stacks(self, fingerprint: str) -> list[Path] | None:
+        """The files with the images of a cell, as its sample file names them; None where that is missing or damaged."""
+        kept = self.files.read(self._path(fingerprint), array_files.read)
+        if kept is None:
+            return None
+        return [self._stack(array) for name, array in kept.items() if name.startswith(_IMAGES)]
 
     def _path(self, name: str) -> Path:
         return self.files.root / "sample_images" / f"{name}{array_files.SUFFIX}"

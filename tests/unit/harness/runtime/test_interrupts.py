@@ -7,9 +7,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from frbench.harness.core.leases import lease
 from frbench.harness.runtime import interrupts
 from frbench.harness.runtime.interrupts import Interrupted, deferred, handling_signals
 from frbench.harness.runtime.progress import count_bar, over
@@ -97,3 +99,24 @@ def test_a_thread_handles_no_signals() -> None:
 def test_ctrl_c_interrupts_at_once() -> None:
     with handling_signals(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_process_that_waits_for_the_lease_of_another_stops_too(tmp_path: Path) -> None:
+    marker, held, done = tmp_path / "cell.lease", threading.Event(), threading.Event()
+
+    def other() -> None:
+        with lease(marker):
+            held.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(1) as pool, handling_signals():
+        working = pool.submit(other)
+        assert held.wait(60)
+        interrupts.request("test")
+        try:
+            with pytest.raises(Interrupted), lease(marker):
+                pytest.fail("two owners have the same lease")
+        finally:
+            done.set()
+        working.result()
+    assert not marker.exists()

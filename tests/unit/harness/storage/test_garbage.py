@@ -117,8 +117,9 @@ def test_a_store_is_in_use_while_a_lease_is_renewed(tmp_path: Path) -> None:
     marker = tmp_path / "leases" / "cell.lease"
     marker.parent.mkdir()
     marker.touch()
-    assert is_running(tmp_path, 120, os.stat(marker).st_mtime + 60)
-    assert not is_running(tmp_path, 120, os.stat(marker).st_mtime + 600)
+    store = ResultStore(tmp_path)
+    assert is_running(store, os.stat(marker).st_mtime + 60)
+    assert not is_running(store, os.stat(marker).st_mtime + 600)
 
 
 def test_the_images_of_an_attacker_are_dropped_and_others_stay(tmp_path: Path) -> None:
@@ -128,3 +129,18 @@ def test_the_images_of_an_attacker_are_dropped_and_others_stay(tmp_path: Path) -
     drop_images(store, ["a" * 64, "c" * 64, "../../runs", ""])
     found = {path.parent.relative_to(tmp_path / "cache").as_posix() for path in (tmp_path / "cache").rglob("*.zst")}
     assert found == {f"adversarial/{'b' * 64}"}
+
+
+def test_sample_images_without_a_record_go_and_stacks_that_others_share_stay(tmp_path: Path) -> None:
+    store, random = ResultStore(tmp_path), np.random.default_rng(0)
+    shared, own = (random.random((2, 16, 16, 3), np.float32) for _ in range(2))
+    store.write_sample_images("recorded", {"probe": shared})
+    store.write_sample_images("unrecorded", {"probe": shared, "adversarial": own})
+    (only,) = set(store.image_stacks("unrecorded")) - set(store.image_stacks("recorded"))
+    store.write_record({"fingerprint": "recorded", "status": "done", "schema": 3})
+    found = [file for file in deletable(store, ()) if file.kind == Kind.SAMPLE_IMAGES]
+    assert {file.path.name.split(".")[0] for file in found} == {"unrecorded", only.name.split(".")[0]}
+    delete(found, tmp_path)
+    images = store.sample_images("recorded")
+    assert images is not None
+    assert images["probe"].shape == shared.shape
