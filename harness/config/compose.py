@@ -25,6 +25,7 @@ from frbench.harness.config.sweep_expansion import Words, expand
 from frbench.harness.core.errors import ConfigError
 
 _PRINTING = ("--cfg", "--info", "--help", "-h", "--hydra-help")  # flags that print something in place of a run
+_PACKAGED: dict[tuple[str, ...], Defaults] = {}  # of packaged options, composed once in a process
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def composed_cells(words: Sequence[str]) -> list[ComposedCell]:
 
 def _cells(cells: Sequence[Words], words: Sequence[str]) -> list[ComposedCell]:
     """words: of the command, for messages."""
-    usual: dict[tuple[str, ...], Defaults] = {}
-    with explaining("run", tidied(words)), initialized(own_folder(tidied(words))) as loader:
+    own = own_folder(tidied(words))
+    usual = _PACKAGED if own is None else {}  # files of a user may change
+    with explaining("run", tidied(words)), initialized(own) as loader:
 
         def defaults(overrides: Sequence[str]) -> Defaults:
             if tuple(overrides) not in usual:
