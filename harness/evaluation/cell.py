@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from frbench.harness.core.atomic import disk_full_named
 from frbench.harness.core.contracts import Attack, Budget, Defense, Goal, Images, Recognizer, ThreatModel
 from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
 from frbench.harness.core.face_data import PairSet, TestSet, UserSet
@@ -193,6 +194,7 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
 
     Raises:
         FrbenchError: bad input; nothing is recorded.
+        DiskFull: there is no room; nothing is recorded, and other cells would fail too.
     """
     check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     name = cell.fingerprint()
@@ -203,10 +205,11 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
 def _run(cell: Cell, store: ResultStore, name: str) -> Record:
     started, outcome, status, reason = time.monotonic(), None, "done", None
     try:
-        cell = fitted(cell)
-        started = time.monotonic()  # fitting does not count: many cells share it
-        cell.meter.reset()
-        outcome, cell = with_smaller_batches(cell, lambda each: each.protocol.evaluate(each, store))
+        with disk_full_named(store.root):
+            cell = fitted(cell)
+            started = time.monotonic()  # fitting does not count: many cells share it
+            cell.meter.reset()
+            outcome, cell = with_smaller_batches(cell, lambda each: each.protocol.evaluate(each, store))
     except Refused as refusal:
         status, reason = "refused", str(refusal)
     except FrbenchError:
