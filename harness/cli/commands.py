@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from frbench.harness.cli import option_docs
-from frbench.harness.cli.summary_line import summary
 from frbench.harness.config.compose import compose, composed_cells, option_config, printed
 from frbench.harness.config.conf_files import known_options, place_of
 from frbench.harness.config.hydra_errors import unknown_name, unknown_option
 from frbench.harness.config.overrides import own_folder, tidied
 from frbench.harness.core.errors import ConfigError, DiskFull, FrbenchError
-from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.output_folders import check_writable
-from frbench.harness.storage.records import Record
-
-
-def run(words: list[str]) -> int:
-    """``frbench run``: each cell of the sweep in turn. A wrong option of one cell does not stop the others."""
-    from frbench.harness.config.running import WrongCell, cell_configs, finish
-
-    if printed("run", words):
-        return 0
-    cells = cell_configs(words)
-    common = set(cells[0].words).intersection(*(each.words for each in cells))
-    codes: list[int] = []
-    records: list[Record] = []
-    results = set[Path]()
-    for cell in cells:
-        try:
-            if isinstance(cell, WrongCell):
-                raise cell.error
-            results.add(cell.store.root)
-            record, found = finish(cell)
-        except DiskFull:
-            raise
-        except FrbenchError as error:
-            print(f"frbench: {' '.join(str(error).split())}", file=sys.stderr)
-            codes.append(2)
-            continue
-        except Exception:  # a bug before the key of the cell is known: nothing to record, and the sweep continues
-            traceback.print_exc()
-            codes.append(1)
-            continue
-        print(cell_line(record, found, [word for word in cell.words if word not in common]), flush=True)
-        records.append(record)
-        codes.append(1 if record["status"] == "crashed" else 0)
-    if records or len(codes) > 1:
-        print(summary(records, len(codes) - len(records), results))
-    return max(codes, default=0)
 
 
 def fit(words: list[str]) -> int:

@@ -9,6 +9,9 @@ Adversarial attacks on face recognition, and defenses against them. One cell of 
 goal, budget and threat model, against this recognizer behind this defense, on these faces.
 
   run     [overrides]           run one cell, or a sweep with -m or experiment=NAME
+  plan    [overrides]           print the cells of a sweep, what is done, and an estimate of the cost; run nothing
+  status  [SWEEP]               print which cells are done, running, waiting, failed or missing, and the time left
+  cancel  SWEEP                 stop the workers of a sweep and cancel its jobs
   fit     [overrides]           train a recognizer (training=NAME), or fit a defense before a sweep
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
@@ -72,6 +75,49 @@ Train a recognizer, or fit a defense ahead of a sweep. frbench run fits a defens
 {_OVERRIDES}
 The same command continues an interrupted training. At the end it prints how to use the result.
 SIGTERM, SIGUSR1 and SIGUSR2 stop it after the current step, with a checkpoint and exit code 75.
+"""
+
+PLAN = f"""\
+usage: frbench plan [overrides] [--no-timing]
+
+Print what frbench run with the same overrides would do: cells, those that are done, jobs, sets of adversarial images to
+make after sharing, and an estimate of forward and backward passes, hours and disk space. Nothing is recorded. Each
+attacker and each defended recognizer is timed on one batch on this machine.
+
+  --no-timing            leave out the estimate
+{_OVERRIDES}
+Exit code: 0 done, 2 wrong options or set-up.
+"""
+
+STATUS = """\
+usage: frbench status [SWEEP] [--json] [paths.results=FOLDER]
+
+Print the state of each cell of a sweep: done, refused, failed, running, waiting or missing. Without SWEEP: of the
+latest sweep. The beginning of an id is enough. The state comes from the results folder, not from a scheduler; on a
+network file system a new record may take a minute to appear.
+
+  --json                 all cells as JSON, with keys, reasons and logs
+Exit code: 0 all cells are done, 1 some failed, 2 wrong usage, 3 some are unfinished.
+"""
+
+CANCEL = """\
+usage: frbench cancel SWEEP [paths.results=FOLDER]
+
+Stop the workers of a sweep at their next block and cancel its waiting jobs, no others. Finished work is kept; the same
+frbench run command continues.
+"""
+
+WORK = """\
+usage: frbench work SWEEP [--group N] [paths.results=FOLDER]
+
+Be one worker of a sweep that frbench run has planned: evaluate the cells of group N, then cells that no other worker
+has started. Launchers run this line; run it by hand to add a worker on any machine that shares the results folder.
+
+  --group N              begin with this group; without it take all groups in turn
+  fail_fast=true         the first failed cell stops the sweep
+  images=until_judged    delete adversarial images when no cell of the sweep needs them
+  timeout_min=60         time limit of this job, for advice about cells that never finish a block
+Exit code: 0 done, 1 a cell crashed, 2 a cell has wrong input, 75 stopped by SIGTERM, SIGUSR1 or SIGUSR2.
 """
 
 CRAFT = f"""\

@@ -71,9 +71,33 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from frbench.harness.cli.commands import run
+    from frbench.harness.cli.sweeps import run
 
     return run(words)
+
+
+def _plan(words: list[str]) -> int:
+    from frbench.harness.cli.sweeps import plan
+
+    return plan(words)
+
+
+def _work(words: list[str]) -> int:
+    from frbench.harness.cli.sweeps import work
+
+    return work(words)
+
+
+def _status(words: list[str]) -> int:
+    from frbench.harness.cli.sweep_status import status
+
+    return status(words)
+
+
+def _cancel(words: list[str]) -> int:
+    from frbench.harness.cli.sweep_status import cancel
+
+    return cancel(words)
 
 
 def _fit(words: list[str]) -> int:
@@ -127,6 +151,10 @@ def _options(words: list[str]) -> int:
 # Each verb with its --help text; ``data`` has an argument parser, which prints its own.
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "run": (_run, help_texts.RUN),
+    "plan": (_plan, help_texts.PLAN),
+    "status": (_status, help_texts.STATUS),
+    "cancel": (_cancel, help_texts.CANCEL),
+    "work": (_work, help_texts.WORK),
     "fit": (_fit, help_texts.FIT),
     "craft": (_craft, help_texts.CRAFT),
     "report": (_report, help_texts.REPORT),
@@ -137,7 +165,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "options": (_options, help_texts.OPTIONS),
 }
 
-_LONG = ("run", "fit", "craft", "cloak")  # verbs that stop at a border after a signal
+_LONG = ("run", "work", "fit", "craft", "cloak")  # verbs that stop at a border after a signal
 
 
 if __name__ == "__main__":

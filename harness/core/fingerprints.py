@@ -162,6 +162,19 @@ def package_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+@cache
+def own_source_digest() -> str:
+    """SHA-256 of the source of frbench, to see whether it changed meanwhile. It is part of no fingerprint."""
+    root = Path(__file__).parents[2]
+    files = [path for name in ("attacks", "conf", "datasets", "defenses", "harness") for path in _sources(root / name)]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(
+            f"{path.relative_to(root).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode()
+        )
+    return digest.hexdigest()
+
+
 def _sources(root: Path) -> Iterator[Path]:
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)

@@ -196,13 +196,14 @@ def run_cell(cell: Cell, store: ResultStore) -> Record:
         FrbenchError: bad input; nothing is recorded.
         DiskFull: there is no room; nothing is recorded, and other cells would fail too.
     """
-    check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     name = cell.fingerprint()
     with store.lease(f"cell-{name}"):
-        return store.finished(name) or _run(cell, store, name)
+        return store.finished(name) or evaluate(cell, store)
 
 
-def _run(cell: Cell, store: ResultStore, name: str) -> Record:
+def evaluate(cell: Cell, store: ResultStore) -> Record:
+    """As ``run_cell``, for a caller that holds the lease of the cell and knows that it has no record."""
+    check_data(cell.protocol, cell.goal, cell.attack, cell.data, cell.names)
     started, outcome, status, reason = time.monotonic(), None, "done", None
     try:
         with disk_full_named(store.root):
@@ -216,9 +217,18 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
         raise
     except Exception:
         status, reason = "crashed", traceback.format_exc()
-    record: Record = {
+    return store.write_record(_record(cell, status, reason, outcome, time.monotonic() - started))
+
+
+def crash_record(cell: Cell, store: ResultStore, reason: str) -> Record:
+    """Record that ``cell`` crashed, such as in a fit that another cell tried before."""
+    return store.write_record(_record(cell, "crashed", reason, None, 0.0))
+
+
+def _record(cell: Cell, status: str, reason: str | None, outcome: Outcome | None, seconds: float) -> Record:
+    return {
         "schema": SCHEMA,
-        "fingerprint": name,
+        "fingerprint": cell.fingerprint(),
         "kind": cell.protocol.kind,
         "status": status,
         "reason": reason,
@@ -230,7 +240,7 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
         "flags": [*cell.flags, *(outcome.flags if outcome else [])],
         "card": {
             **cell.facts,
-            "seconds": round(time.monotonic() - started, 3),
+            "seconds": round(seconds, 3),
             "forwards": cell.meter.forwards,
             "backwards": cell.meter.backwards,
             "attack_generated": outcome.generated if outcome else None,
@@ -238,4 +248,3 @@ def _run(cell: Cell, store: ResultStore, name: str) -> Record:
             "batch_size": cell.batch_size,
         },
     }
-    return store.write_record(record)

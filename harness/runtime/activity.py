@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -36,6 +36,7 @@ class _State:
 
     activity = Activity()
     first: tuple[float, int] | None = None
+    on_kept: Callable[[], None] | None = None
 
 
 _state = _State()
@@ -74,3 +75,10 @@ def reached(title: str, done: int, total: int | None) -> None:
 def kept() -> None:
     """One more result is in the store."""
     _state.activity = replace(_state.activity, kept=_state.activity.kept + 1)
+    if _state.on_kept is not None:
+        _state.on_kept()
+
+
+def on_kept(listener: Callable[[], None] | None) -> None:
+    """Call ``listener`` for each further result in the store, in place of the one before; None calls nothing."""
+    _state.on_kept = listener

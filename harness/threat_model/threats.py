@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -28,12 +28,23 @@ class Oblivious:
 
     identity = "threat.oblivious"
     version = 1
+    sees_recognizer: ClassVar[bool] = True
 
     margin: CosineGap = 0.05
 
     def views(self, victim: Victim) -> Mapping[str, View]:
         bare = victim.verifier
         return {"bare": View(bare, victim.calibrate(bare), victim.seed, self.margin)}
+
+
+@runtime_checkable
+class SharesImages(Protocol):
+    """A threat model whose adversarial images do not depend on the defense, so that all defenses face the same ones.
+
+    sees_recognizer: whether they depend on the recognizer under attack.
+    """
+
+    sees_recognizer: ClassVar[bool]
 
 
 @runtime_checkable
@@ -55,6 +66,7 @@ class Transfer:
 
     identity = "threat.transfer"
     version = 1
+    sees_recognizer: ClassVar[bool] = False
 
     surrogate: Recognizer
     margin: CosineGap = 0.05

@@ -33,6 +33,7 @@ ROOMS = {
     "protocols": "core runtime images metrics storage recognizers threat_model data_preparation evaluation",
     "photo_cloaking": "core runtime images threat_model evaluation",
     "config": "core storage recognizers data_preparation training evaluation photo_cloaking",
+    "sweeps": "core runtime threat_model images storage evaluation protocols config",
     "api.py": "*",
     "cli": "*",
 }

@@ -48,7 +48,14 @@ def test_that_how_a_sweep_runs_is_no_part_of_a_cell(tmp_path: Path) -> None:
     (cell,) = cell_configs(words)
     (plain,) = cell_configs(words[-1:])
     assert isinstance(cell, CellConfig) and isinstance(plain, CellConfig)
-    assert cell.controls == {"wait": True, "retry": "crashed", "fail_fast": False, "images": "until_judged"}
+    launcher = {"_target_": "frbench.harness.sweeps.launchers.here.Here"}
+    assert cell.controls == {
+        "launcher": launcher,
+        "wait": True,
+        "retry": "crashed",
+        "fail_fast": False,
+        "images": "until_judged",
+    }
     assert (cell.config, cell.choices, cell.settings) == (plain.config, plain.choices, plain.settings)
 
 

@@ -1,0 +1,74 @@
+"""Words of the verbs that take a sweep: ``frbench work|status|cancel [SWEEP] [paths.results=FOLDER] …``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frbench.harness.core.errors import ConfigError
+
+_RESULTS = "paths.results"
+
+
+@dataclass(frozen=True)
+class SweepWords:
+    """What was typed.
+
+    Attributes:
+        sweep: the id of a sweep or its beginning; None for the latest sweep.
+        results: the results folder.
+        settings: ``key=value`` words besides it.
+        flags: flags with their values, such as ``--group`` -> ``3``; empty text for one without a value.
+    """
+
+    sweep: str | None
+    results: Path
+    settings: dict[str, str]
+    flags: dict[str, str]
+
+
+def parse(
+    words: Sequence[str], settings: Sequence[str] = (), valued: Sequence[str] = (), plain: Sequence[str] = ()
+) -> SweepWords:
+    """Parse ``words``.
+
+    Args:
+        settings: keys besides ``paths.results`` that the verb has.
+        valued: flags with a value.
+        plain: flags without one.
+
+    Raises:
+        ConfigError: an unknown key or flag, a flag without its value, or two sweeps.
+    """
+    sweeps: list[str] = []
+    given: dict[str, str] = {}
+    flags: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in plain and not equals:
+            flags[name] = ""
+        elif name in valued:
+            if not equals and not rest:
+                raise ConfigError(f"{name} needs a value: {name} VALUE")
+            flags[name] = value if equals else rest.pop(0)
+        elif word.startswith("-"):
+            raise ConfigError(f"unknown flag {word}; available flags: {', '.join((*valued, *plain)) or 'none'}")
+        elif equals and name in (_RESULTS, *settings):
+            given[name] = _unquoted(value)
+        elif equals:
+            raise ConfigError(f"unknown setting {name}; available: {', '.join((_RESULTS, *settings))}")
+        else:
+            sweeps.append(word)
+    if len(sweeps) > 1:
+        raise ConfigError(f"expected one sweep, got {' and '.join(sweeps)}; list all of them with frbench status")
+    results = Path(given.pop(_RESULTS, "results")).expanduser()
+    return SweepWords(sweeps[0] if sweeps else None, results, given, flags)
+
+
+def _unquoted(value: str) -> str:
+    """``value`` without the quotes in which Hydra takes text with special characters."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value

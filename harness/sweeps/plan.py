@@ -1,0 +1,134 @@
+"""The plan of a sweep: its cells, the groups that share work, and the file that every worker reads.
+
+A plan is written once, as ``sweeps/<id>/plan.jsonl``: a line about the sweep, then a line for each cell. The parts of
+the configs that several cells share, such as the options of one attack, are stored once. The id of a sweep is a
+digest of the configs of its cells, so that the same command gives the same sweep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from frbench.harness.core.errors import CorruptFile
+
+_LAYOUT = 1  # of the file of a plan
+
+
+class Wave(StrEnum):
+    """The waves of a sweep, in their order."""
+
+    FIT = "fit"  # fits a defense
+    CLEAN = "clean"  # computes the clean scores of a defended recognizer
+    CELLS = "cells"  # evaluates cells
+
+
+@dataclass(frozen=True)
+class Group:
+    """The work of one job.
+
+    Attributes:
+        number: the N of ``frbench work SWEEP --group N``.
+        wave: what is done for the cells.
+        cells: numbers of cells. A group of the first two waves has one, which stands for all with the same defense.
+    """
+
+    number: int
+    wave: Wave
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of a sweep.
+
+    Attributes:
+        number: its place in the sweep, from 0.
+        digest: of its config; names its files in the folder of the sweep.
+        words: its overrides.
+        parts: digest of each top-level entry of the config, see ``Plan.parts``.
+        choices: the option of each group.
+        settings: the values that differ from the options' own files.
+        key: of its record, as computed when the sweep was planned; None where the data could not be opened.
+        images: what the attacker sees; cells with the same text share adversarial images. None without an attack.
+        fit: key of the artifact of the defense; None where nothing is fitted.
+        unknown: why the key is not known, in one line.
+    """
+
+    number: int
+    digest: str
+    words: tuple[str, ...]
+    parts: Mapping[str, str]
+    choices: Mapping[str, str]
+    settings: Mapping[str, Any]
+    key: str | None = None
+    images: str | None = None
+    fit: str | None = None
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep.
+
+    Attributes:
+        id: of the sweep.
+        command: the words after ``frbench run``.
+        cells: in the order of the sweep; the number of a cell is its index.
+        groups: the number of a group is its index.
+        parts: digest -> top-level entry of configs.
+    """
+
+    id: str
+    command: tuple[str, ...]
+    cells: tuple[PlannedCell, ...]
+    groups: tuple[Group, ...]
+    parts: Mapping[str, Any] = field(repr=False)
+
+    def config(self, cell: PlannedCell) -> dict[str, Any]:
+        """The resolved config of ``cell``."""
+        return {name: self.parts[digest] for name, digest in cell.parts.items()}
+
+    @cached_property
+    def varying(self) -> frozenset[str]:
+        """The keys of overrides whose values differ between cells."""
+        found: dict[str, set[str]] = {}
+        for cell in self.cells:
+            for word in cell.words:
+                name, _, value = word.partition("=")
+                found.setdefault(name, set()).add(value)
+        return frozenset(name for name, values in found.items() if len(values) > 1)
+
+    def differing(self, cell: PlannedCell) -> list[str]:
+        """The overrides of ``cell`` whose values differ between cells."""
+        return [word for word in cell.words if word.partition("=")[0] in self.varying]
+
+
+def to_lines(plan: Plan) -> str:
+    """``plan`` as JSON lines."""
+    head = {"layout": _LAYOUT, "id": plan.id, "command": plan.command, "parts": plan.parts}
+    groups = [asdict(each) for each in plan.groups]
+    lines = [{**head, "groups": groups, "cells": len(plan.cells)}, *(asdict(each) for each in plan.cells)]
+    return "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+
+
+def from_lines(text: str, where: object) -> Plan:
+    """The plan that ``to_lines`` wrote. where: the file, for errors. Raises CorruptFile: ``text`` is no whole plan."""
+    try:
+        head, *cells = (json.loads(line) for line in text.splitlines())
+        if head["layout"] != _LAYOUT or head["cells"] != len(cells):
+            raise ValueError(f"layout {head['layout']} with {len(cells)} of {head['cells']} cells")
+        groups = (Group(each["number"], Wave(each["wave"]), tuple(each["cells"])) for each in head["groups"])
+        found = (PlannedCell(**{**each, "words": tuple(each["words"])}) for each in cells)
+        return Plan(head["id"], tuple(head["command"]), tuple(found), tuple(groups), head["parts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{where} is not a whole plan ({error}); run the same command again to write it") from error
+
+
+def with_cells(plan: Plan, cells: Iterable[PlannedCell], groups: Iterable[Group]) -> Plan:
+    """``plan`` with these cells and groups."""
+    return replace(plan, cells=tuple(cells), groups=tuple(groups))

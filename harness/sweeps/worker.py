@@ -1,0 +1,232 @@
+"""A worker: does the work of a group of a sweep, then evaluates cells of other groups that no worker has started.
+
+A worker leaves records, cached blocks and small files behind, each written atomically. It may be killed at any time,
+started twice, or run beside others on one store.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from frbench.harness.core.errors import DiskFull, FrbenchError, shortened, warn_once
+from frbench.harness.evaluation.cell import CalibratesVictim, Cell, crash_record, evaluate
+from frbench.harness.evaluation.smaller_batches import fitted
+from frbench.harness.runtime import interrupts
+from frbench.harness.storage.records import Record, reason
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.sweeps.built_cells import built
+from frbench.harness.sweeps.failures import Failure, FailureKind
+from frbench.harness.sweeps.heartbeat import Heartbeat
+from frbench.harness.sweeps.plan import Group, Plan, PlannedCell, Wave
+from frbench.harness.sweeps.progress_guard import ProgressGuard, advice
+from frbench.harness.sweeps.sweep_folder import SweepFolder
+from frbench.harness.sweeps.unneeded_images import UnneededImages
+
+_CRASHED = "crashed"  # status of a record
+
+
+class Reports(Protocol):
+    """Prints what a worker does."""
+
+    def cell(self, planned: PlannedCell, record: Record, found: bool) -> None:
+        """A cell has a record. found: it was in the store."""
+        ...
+
+    def failure(self, planned: PlannedCell, failure: Failure) -> None:
+        """A cell failed without a record."""
+        ...
+
+
+@dataclass(frozen=True)
+class Controls:
+    """How a sweep runs, beside what its cells are.
+
+    Attributes:
+        fail_fast: the first failure stops all workers of the sweep.
+        keep_images: False deletes adversarial images when all cells of the plan that need them have a record.
+        timeout_min: time limit of the job in minutes, for advice; None if there is none.
+    """
+
+    fail_fast: bool = False
+    keep_images: bool = True
+    timeout_min: int | None = None
+
+
+@dataclass
+class Worker:
+    """Evaluates cells of a sweep.
+
+    Attributes:
+        folder: of the sweep.
+        store: the results.
+        heartbeat: of this worker.
+        reports: where each cell is printed.
+        controls: how the sweep runs.
+        code: exit code so far: 0, 1 if a cell crashed, 2 if one has bad input.
+    """
+
+    folder: SweepFolder
+    store: ResultStore
+    heartbeat: Heartbeat
+    reports: Reports
+    controls: Controls = field(default_factory=Controls)
+    code: int = 0
+    _silent: bool = False  # about cells of other groups that have a record
+
+    @property
+    def plan(self) -> Plan:
+        return self.folder.plan
+
+    def run(self, group: int | None = None) -> int:
+        """Do the work of ``group``, or all work for None. Returns the exit code.
+
+        Raises:
+            DiskFull: nothing can be stored.
+            Interrupted: after a signal, or when the sweep is stopped.
+        """
+        groups = self.plan.groups if group is None else (self.plan.groups[group],)
+        with self.heartbeat.beating():
+            for each in groups:
+                if each.wave is not Wave.CELLS:
+                    self._prepare(each)
+            own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
+            self._evaluate_all(own, own=True)
+            if own:
+                self._evaluate_all(self._others(own), own=False)
+        return self.code
+
+    def _others(self, own: list[int]) -> list[int]:
+        """The other cells of the sweep, beginning after the own ones, so that workers do not all try the same."""
+        count, mine = len(self.plan.cells), set(own)
+        after = [(own[-1] + 1 + step) % count for step in range(count)]
+        return [number for number in after if number not in mine]
+
+    def _evaluate_all(self, numbers: Iterable[int], own: bool) -> None:
+        """Evaluate cells; those that another worker evaluates come last, or are left to it if they are not ``own``."""
+        cells = [self.plan.cells[number] for number in numbers]
+        self._silent = not own
+        busy = [cell for cell in cells if not self._evaluate(cell, wait=False)]
+        for cell in busy if own else ():
+            self._evaluate(cell, wait=True)
+
+    def _evaluate(self, planned: PlannedCell, wait: bool) -> bool:
+        """Evaluate one cell, unless it is done or failed. False: another worker evaluates it."""
+        interrupts.check()
+        if self.folder.failure(planned) is not None:
+            return True
+        if planned.key is not None and (record := self.store.finished(planned.key)):
+            self._found(planned, record)
+            return True
+        cell = self._built(planned)
+        if cell is None:
+            return True
+        key = self._key(planned, cell)
+        with self.store.lease(f"cell-{key}", wait=wait) as mine:
+            if not mine:
+                return False
+            if record := self.store.finished(key):
+                self._found(planned, record)
+            else:
+                self._run(planned, cell)
+            return True
+
+    def _found(self, planned: PlannedCell, record: Record) -> None:
+        if not self._silent:
+            self.reports.cell(planned, record, found=True)
+
+    def _built(self, planned: PlannedCell) -> Cell | None:
+        """The cell with its objects; None for one that failed."""
+        try:
+            return built(self.plan, planned)
+        except DiskFull:
+            raise
+        except FrbenchError as error:
+            self._fail(planned, Failure(FailureKind.BAD_INPUT, str(error)))
+        except Exception:
+            self._fail(planned, Failure(FailureKind.CRASHED, traceback.format_exc()))
+        return None
+
+    def _key(self, planned: PlannedCell, cell: Cell) -> str:
+        """The key of the record of ``cell``; noted where the plan has another."""
+        key = cell.fingerprint()
+        if key != planned.key:
+            self.folder.add_key(planned, key)
+            if planned.key is not None:
+                warn_once(
+                    f"code, data or weights changed since {self.folder.id} was planned: some cells have other keys; "
+                    "give the same command again to plan anew"
+                )
+        return key
+
+    def _run(self, planned: PlannedCell, cell: Cell) -> None:
+        """Evaluate a cell that no other worker evaluates, and store its record."""
+        guard = ProgressGuard(self.folder)
+        failure = self.folder.fit_failure(planned)
+        if failure is None and not guard.may_start(planned):
+            failure = Failure(FailureKind.NO_PROGRESS, advice(self.controls.timeout_min))
+        if failure is not None and failure.kind is not FailureKind.CRASHED:
+            self._fail(planned, failure)
+            return
+        self.heartbeat.starts(planned)
+        try:
+            record = evaluate(cell, self.store) if failure is None else crash_record(cell, self.store, failure.text)
+        except DiskFull:
+            raise
+        except FrbenchError as error:
+            guard.ends(planned)
+            self._fail(planned, Failure(FailureKind.BAD_INPUT, str(error)))
+            return
+        guard.ends(planned)
+        self.reports.cell(planned, record, found=False)
+        if not self.controls.keep_images:
+            UnneededImages(self.folder, self.store).drop(planned, record)
+        if record["status"] == _CRASHED:
+            self._fail(planned, Failure(FailureKind.CRASHED, reason(record), recorded=True))
+
+    def _prepare(self, group: Group) -> None:
+        """Fit the defense, or compute the clean scores, of the cell that stands for ``group``."""
+        interrupts.check()
+        planned = self.plan.cells[group.cells[0]]
+        cell = None if self.folder.fit_failure(planned) else self._built(planned)
+        if cell is None:
+            return
+        self.heartbeat.starts(planned)
+        try:
+            cell = fitted(cell)
+        except DiskFull:
+            raise
+        except FrbenchError as error:
+            self.folder.write_fit_failure(planned, Failure(FailureKind.BAD_INPUT, _fit_failed(error)))
+            return
+        except Exception:
+            self.folder.write_fit_failure(planned, Failure(FailureKind.CRASHED, _fit_failed(traceback.format_exc())))
+            return
+        if group.wave is Wave.CLEAN:
+            self._calibrate(planned, cell)
+
+    def _calibrate(self, planned: PlannedCell, cell: Cell) -> None:
+        try:
+            if isinstance(cell.protocol, CalibratesVictim):
+                cell.protocol.calibrate(cell, self.store)
+        except DiskFull:
+            raise
+        except Exception as error:  # each cell with this defense meets it again, and its record says so
+            warn_once(f"clean scores of {' '.join(self.plan.differing(planned))}: {shortened(error)}")
+
+    def _fail(self, planned: PlannedCell, failure: Failure) -> None:
+        """Note that a cell failed; stop the sweep with ``fail_fast``."""
+        self.code = max(self.code, 2 if failure.kind is FailureKind.BAD_INPUT else 1)
+        self.folder.write_failure(planned, self.heartbeat.located(failure))
+        if not failure.recorded:
+            self.reports.failure(planned, failure)
+        if self.controls.fail_fast:
+            self.folder.write_stop(f"fail_fast=true, and {' '.join(self.plan.differing(planned))} failed")
+            interrupts.request(self.folder.stop or "")
+            interrupts.check()
+
+
+def _fit_failed(text: object) -> str:
+    return f"the fit of the defense failed: {text}"

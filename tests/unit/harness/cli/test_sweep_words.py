@@ -1,0 +1,36 @@
+"""Words of the verbs that take a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from frbench.harness.cli.sweep_words import parse
+from frbench.harness.core.errors import ConfigError
+
+
+def test_that_words_may_come_in_any_order() -> None:
+    found = parse(["--group", "3", "demo-12", "paths.results='a b'", "fail_fast=true"], ("fail_fast",), ("--group",))
+    assert (found.sweep, found.results, found.settings, found.flags) == (
+        "demo-12",
+        Path("a b"),
+        {"fail_fast": "true"},
+        {"--group": "3"},
+    )
+    assert parse([]).results == Path("results")
+    assert parse(["--group=3"], valued=("--group",)).flags == {"--group": "3"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--grop", "3"], "unknown flag --grop; available flags: --group"),
+        (["--group"], "--group needs a value"),
+        (["attack=pgd"], "unknown setting attack; available: paths.results"),
+        (["a", "b"], "expected one sweep, got a and b"),
+    ],
+)
+def test_that_wrong_words_are_named(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(words, valued=("--group",))
