@@ -48,12 +48,15 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run_verb(name: str, verb: Callable[[list[str]], int], words: list[str]) -> int:
-    """Run ``verb``; an error that a user can fix is printed in one line."""
+    """Run the verb ``name``; an error that a user can fix is printed in one line."""
     from frbench.harness.core.errors import FrbenchError
     from frbench.harness.runtime.interrupts import EXIT_CODE, Interrupted, handling_signals
     from frbench.harness.runtime.memory import keep_freed_memory
+    from frbench.harness.runtime.threads import set_threads_of_slurm_task
 
     keep_freed_memory()
+    if name in _LONG:
+        set_threads_of_slurm_task()
     try:
         with handling_signals() if name in _LONG else nullcontext():
             return verb(words)

@@ -17,7 +17,7 @@ from torch import Tensor
 from unit.harness.training.test_loop import PEOPLE, Toy, weights
 
 from frbench.harness.core.errors import FrbenchError
-from frbench.harness.runtime import distributed
+from frbench.harness.runtime import distributed, interrupts
 from frbench.harness.training import loop as training
 from frbench.harness.training.loop import Schedule, train
 
@@ -51,6 +51,15 @@ class Sparing(Toy):
         self.unused = torch.nn.Linear(3, 3)
 
 
+class Signalled(Toy):
+    """A signal reaches the first process alone in step 4."""
+
+    def after_step(self, steps: int) -> None:
+        super().after_step(steps)
+        if steps == 4 and distributed.is_main_process():
+            interrupts.request("a signal")
+
+
 def result(toy: Toy, schedule: Schedule, unfinished: Path) -> dict[str, Any]:
     history = train(toy, schedule, context(PEOPLE, unfinished), "toy")
     return {"history": history, "weights": weights(toy), "rows": toy.rows, "steps": toy.steps}
@@ -60,7 +69,7 @@ def ended(work: Callable[[], object]) -> str:
     """How it ended, in words."""
     try:
         work()
-    except FrbenchError as error:
+    except (FrbenchError, interrupts.Interrupted) as error:
         return str(error)
     except SystemExit as error:
         return f"exit {error.code}"
@@ -91,6 +100,10 @@ def main(folder: Path) -> None:
     found: dict[str, Any] = {"words": words()}
     found["whole"] = result(Monitored(), SCHEDULE, folder / "whole.unfinished")
     found["spared"] = result(Sparing(), replace(SCHEDULE, epochs=1), folder / "spared.unfinished")
+    unfinished = folder / "signalled.unfinished"
+    with interrupts.handling_signals():
+        found["signalled"] = ended(lambda: result(Signalled(), SCHEDULE, unfinished))
+    found["after signal"] = result(Toy(), SCHEDULE, unfinished)
     training._CHECKPOINT_SECONDS = 0.0
     for stop_after in (3, 5, 9):
         unfinished = folder / f"stopped{stop_after}.unfinished"

@@ -89,6 +89,13 @@ def test_what_was_stopped_goes_on_to_the_same_bits(stop_after: int, both: list[d
         assert same(again["history"], {name: whole["history"][name] for name in ("loss", "largest")})
 
 
+def test_a_signal_to_the_first_process_stops_both_after_the_same_step(both: list[dict[str, Any]]) -> None:
+    for found in both:
+        assert found["signalled"] == "training stopped after step 4"
+        assert found["after signal"]["steps"][0] == 5
+        assert same(found["after signal"]["weights"], both[0]["whole"]["weights"])
+
+
 def test_one_process_goes_on_from_what_two_began(both: list[dict[str, Any]], folder: Path, tmp_path: Path) -> None:
     """How many processes there are is no part of the state."""
     state = torch.load(folder / "bad.unfinished", weights_only=True)
