@@ -11,9 +11,14 @@ from rich.filesize import decimal
 
 from frbench.harness.config import build
 from frbench.harness.config.compose import compose, printed
-from frbench.harness.core.errors import DataMissing, shortened
+from frbench.harness.core.errors import CorruptFile, DataMissing, shortened
 from frbench.harness.core.units import seconds, size_in_bytes
 from frbench.harness.storage.garbage import Kind, Limits, StoredFile, deletable, delete, garbage, is_running
+from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.sweeps.finished import finished_records
+from frbench.harness.sweeps.ledger import Status, status_of
+from frbench.harness.sweeps.schedulers import live_jobs
+from frbench.harness.sweeps.sweep_folder import sweep_folders
 
 
 def gc(words: list[str]) -> int:
@@ -23,18 +28,31 @@ def gc(words: list[str]) -> int:
     config = build.plain(compose("gc", words).cfg)
     store, now, most = build.store(config), time.time(), config["cache_at_most"]
     _check_is_store(store.root)
+    sweeps = _sweeps(store, now)
     limits = Limits(
         now=now,
         older_than=seconds(config["older_than"], "older_than"),
         cache_at_most=None if most is None else size_in_bytes(most, "cache_at_most"),
-        running=is_running(store, now),
+        running=is_running(store, now) or any(status.active for status in sweeps.values()),
     )
-    files = garbage(deletable(store, ()), limits)
+    finished = [folder for folder, status in sweeps.items() if status.exit_code == 0 and not status.active]
+    files = garbage(deletable(store, finished), limits)
     print(_summary(files, store.root, config["delete"], limits.running))
     errors = delete(files, store.root) if config["delete"] else []
     for error in errors[:1]:
         print(f"frbench: {len(errors)} files stay, such as {shortened(error)}", file=sys.stderr)
     return 1 if errors else 0
+
+
+def _sweeps(store: ResultStore, now: float) -> dict[Path, Status]:
+    """The state of each sweep of ``store``, by its folder; a sweep whose plan is damaged is named and left alone."""
+    records, found = finished_records(store), {}
+    for folder in sweep_folders(store.root):
+        try:
+            found[folder.root] = status_of(folder, records, live_jobs(folder), now)
+        except CorruptFile as error:
+            print(f"frbench: {shortened(error)}", file=sys.stderr)
+    return found
 
 
 def _check_is_store(root: Path) -> None:

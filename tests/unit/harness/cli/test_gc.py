@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,10 @@ def test_a_dry_run_deletes_nothing_and_says_what_it_would(results: Path, capfd: 
 def test_tables_stay_the_same_and_every_cell_is_found(results: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = tables(results)
     (results / "sample_images" / "unused.safetensors.zst").write_bytes(b"x")
-    (results / "quarantine").mkdir()
+    (results / "quarantine").mkdir(exist_ok=True)
+    (sweep,) = (results / "sweeps").iterdir()
+    (sweep / "logs").mkdir(exist_ok=True)
+    (sweep / "logs" / "1_0.out").write_text("x")
     (results / "quarantine" / "damaged.json").write_bytes(b"x")
     later(results, 4000)
     kept = {path for path in files(results) if path.parent.name in ("runs", "scores", "artifacts")}
@@ -68,13 +72,30 @@ def test_tables_stay_the_same_and_every_cell_is_found(results: Path, capfd: pyte
     assert not [path for path in left if path.suffix == ".zst" and path not in shown]
     assert not (results / "quarantine").exists() or not list((results / "quarantine").iterdir())
     assert kept | shown <= left
+    assert not (sweep / "logs").exists()
+    assert (sweep / "plan.jsonl").exists()
     assert tables(results) == before
     capfd.readouterr()
     assert main([*SWEEP, *SMALL, *QUICK, f"paths.results={results}"]) == 0
     assert capfd.readouterr().out.count("(found)") == 4
 
 
+def test_the_logs_of_an_unfinished_sweep_stay(results: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (sweep,) = (results / "sweeps").iterdir()
+    (sweep / "logs").mkdir(exist_ok=True)
+    (sweep / "logs" / "1_0.out").write_text("x")
+    record = next((results / "runs").iterdir())
+    data = record.read_bytes()
+    record.unlink()
+    assert main(["gc", f"paths.results={results}", "older_than=0s"]) == 0
+    assert "logs of finished sweeps" not in capfd.readouterr().out
+    record.write_bytes(data)
+    assert main(["gc", f"paths.results={results}", "older_than=0s"]) == 0
+    assert "logs of finished sweeps" in capfd.readouterr().out
+
+
 def test_the_size_of_the_cache_is_limited(results: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(results / "cache")
     cache = results / "cache" / "adversarial" / "key"
     for number in range(4):
         cache.mkdir(parents=True, exist_ok=True)
