@@ -52,7 +52,9 @@ def report(words: list[str]) -> int:
     out = Path(config["out"]).expanduser()
     if config["format"] == "files":
         check_writable(out, "out")
-    written = reporting.report(build.store(config), out, config["format"], config["where"], config["top"])
+    written = reporting.report(
+        build.store(config), out, config["format"], config["where"], config["top"], config["figures"]
+    )
     if written:
         figures = sum(path.suffix in (".png", ".pdf") for path in written)
         tables = len(written) - figures

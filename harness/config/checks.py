@@ -33,6 +33,7 @@ TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of all verbs
     "delete": bool,
     "alignment_jitter": BelowOne,
     "top": NonNegativeInt,
+    "figures": bool,
     "quality": JpegQuality,
     "recursive": bool,
     "warn_face_size": NonNegativeInt,

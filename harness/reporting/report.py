@@ -63,6 +63,7 @@ def report(
     format: str = "files",
     where: Mapping[str, Any] | None = None,
     top: int = 1,
+    figures: bool = True,
 ) -> list[Path]:
     """Write tables and figures of the selected records, or print the records.
 
@@ -72,6 +73,7 @@ def report(
         format: ``files`` writes tables and figures; ``json`` prints the records as JSON lines.
         where: selects records, see ``storage.records.select``.
         top: pairs per cell in the image grids.
+        figures: whether ``files`` draws figures, which take far longer than the tables.
 
     Returns:
         The paths of the written files.
@@ -80,31 +82,35 @@ def report(
         ConfigError: ``format`` is unknown, or ``where`` matches no record.
         DataMissing: there are no records.
     """
-    writers: dict[str, Callable[[Store, list[Record], Findings, Path, int], list[Path]]] = {
+    writers: dict[str, Callable[[Store, list[Record], Findings, Path, int | None], list[Path]]] = {
         "files": _write_files,
         "json": _print_lines,
     }
     if format not in writers:
         raise ConfigError(f"unknown format={format}; choose from {', '.join(writers)}")
     records = select(store.records(), where)
-    return writers[format](store, records, compare(records, Outcomes(store.scores)), Path(out), top)
+    return writers[format](
+        store, records, compare(records, Outcomes(store.scores)), Path(out), top if figures else None
+    )
 
 
-def _print_lines(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+def _print_lines(store: Store, records: list[Record], findings: Findings, out: Path, top: int | None) -> list[Path]:
     for record in records:
         sys.stdout.write(json_line(record, findings.all_flags(record)) + "\n")
     return []
 
 
-def _write_files(store: Store, records: list[Record], findings: Findings, out: Path, top: int) -> list[Path]:
+def _write_files(store: Store, records: list[Record], findings: Findings, out: Path, top: int | None) -> list[Path]:
     if not records:
         raise DataMissing("no records to report on; run `frbench run` first")
-    from frbench.harness.reporting.figures import collect as figures
-
     frame = tidy(records, findings)
     sections = _sections(store, records, findings)
     summary = summarize(records, findings, Outcomes(store.scores))
-    drawings = figures.draw(store, records, frame, out / "figures", top, summary)
+    drawings: list[Drawing] = []
+    if top is not None:
+        from frbench.harness.reporting.figures import collect
+
+        drawings = collect.draw(store, records, frame, out / "figures", top, summary)
     document = _document(sections, drawings, _note_on_figures(records), summary)
     return [*_write_tables(sections, frame, document, out), *(path for each in drawings for path in each.paths)]
 

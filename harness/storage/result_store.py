@@ -6,6 +6,7 @@
     sample_images/<fingerprint>.safetensors.zst   its sample images; equal stacks share one file below images/
     cache/<kind>/<key>.safetensors.zst  arrays that can be computed again
     artifacts/<key>.safetensors         fitted defenses
+    index/records.parquet               what reports read of the records; can be deleted
     leases/                             markers of work in progress, deleted at its end
     tmp/                                files that are being written
     quarantine/                         damaged files that were set aside
@@ -17,23 +18,24 @@ moved to quarantine/ and counts as missing, so that its content is made again. R
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from frbench.harness.core.errors import warn_once
-from frbench.harness.storage import array_files, record_files, score_tables
+from frbench.harness.storage import array_files, record_files, record_index, score_tables
 from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
+from frbench.harness.storage.record_index import RecordIndex
 from frbench.harness.storage.sample_files import SampleFiles
 from frbench.harness.storage.sealed_files import check_signed
 from frbench.harness.storage.store_files import StoreFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FINISHED", "SCHEMA", "Arrays", "Cached", "Record", "ResultStore"]
 
@@ -87,18 +89,19 @@ class ResultStore:
             return None
         return None if self._samples.are_damaged(fingerprint) else record
 
+    def finished_keys(self) -> set[str]:
+        """Keys of the cells that have run, from the index and the names of files; their content is not verified."""
+        table = self._index.table(["name", "status", "files"])
+        scored = {path.stem for path in (self.root / "scores").glob("*.parquet")}
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        return {key for key, status, files in rows if status in FINISHED and (_SCORES not in files or key in scored)}
+
     def records(self) -> list[Record]:
-        """All records, by fingerprint. Those of another schema are counted on stderr and left out."""
-        found, others = [], Counter[str]()
-        for path in sorted((self.root / "runs").glob("*.json")):
-            try:
-                record = self.files.read(path, _record)
-            except OtherSchema as other:
-                others[str(other.schema)] += 1
-            else:
-                found += [record] if record is not None else []
-        warn_of_other_schemas(self.root / "runs", others)
-        return found
+        """All records by fingerprint, with what a report needs: without the config and with part of the card.
+
+        Records of another schema are counted on stderr and left out. Nothing in the records may be changed.
+        """
+        return record_index.records(self._index.table())
 
     def write_record(self, record: Record) -> Record:
         """Store ``record``. Returns it with its checksum and the list of its ``files``.
@@ -176,6 +179,10 @@ class ResultStore:
         return self.files.remove_stale_temporaries()
 
     @cached_property
+    def _index(self) -> RecordIndex:
+        return RecordIndex(self.files)
+
+    @cached_property
     def _samples(self) -> SampleFiles:
         return SampleFiles(self.files)
 
@@ -184,16 +191,6 @@ class ResultStore:
 
     def _scores(self, fingerprint: str) -> Path:
         return self.root / "scores" / f"{fingerprint}.parquet"
-
-
-def warn_of_other_schemas(folder: Path, counts: Mapping[str, int]) -> None:
-    """Say on stderr how many records of which other schemas are left out."""
-    if counts:
-        listed = ", ".join(f"{count} of schema {schema}" for schema, count in sorted(counts.items()))
-        warn_once(
-            f"{folder}: left out records that this frbench, which reads schema {SCHEMA}, cannot read: {listed}; run "
-            "their cells again, or use the frbench version that wrote them (its commit: card.git)"
-        )
 
 
 def _record(path: Path) -> Record:

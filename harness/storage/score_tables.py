@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 from frbench.harness.core.errors import shortened
 from frbench.harness.core.quarantine import Damaged
 from frbench.harness.storage.sealed_files import UNSIGNED, check_signed, sign
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS, _FILE = "frbench.columns", "frbench.file"
 
@@ -88,6 +91,12 @@ def _digest(column: pa.ChunkedArray) -> str:
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         filled = pc.fill_null(column, pa.scalar(0, kind)) if column.null_count else column
         whole.update(np.ascontiguousarray(filled.to_numpy()).tobytes())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts = (
+            pc.fill_null(column, "").cast(pa.large_binary()) if column.null_count else column.cast(pa.large_binary())
+        )
+        whole.update(np.ascontiguousarray(pc.binary_length(texts).to_numpy()).tobytes())
+        whole.update(b"".join(texts.to_pylist()))
     else:
         whole.update(json.dumps(column.to_pylist(), default=str).encode())
     return whole.hexdigest()

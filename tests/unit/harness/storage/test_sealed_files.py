@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from frbench.harness.core.quarantine import Damaged
@@ -38,6 +38,7 @@ def test_sealed_data_comes_back_and_any_change_is_detected(data: bytes, draw: st
 
 @given(st.binary(max_size=100), st.binary(max_size=100), st.data())
 def test_any_change_of_signed_data_is_detected(before: bytes, after: bytes, draw: st.DataObject) -> None:
+    assume(b"frbench-sha256:" not in before + after)
     signed = sign(before + UNSIGNED.encode() + after)
     check_signed(signed)
     assert len(signed) == len(before) + len(UNSIGNED) + len(after)
