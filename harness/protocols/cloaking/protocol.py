@@ -46,6 +46,7 @@ from frbench.harness.protocols.cloaking.photo_embeddings import (
 )
 from frbench.harness.protocols.cloaking.photo_pairs import accuracy_flags
 from frbench.harness.protocols.cloaking.splits import Split, check_uncloaked, published_cloaks, scenarios, split
+from frbench.harness.protocols.cloaking.tracker_answers import TrackerAnswers
 from frbench.harness.protocols.cloaking.trackers.base import Scenario, SplitData, Tracker
 from frbench.harness.protocols.cloaking.visual_samples import projected_embeddings, sample_images
 from frbench.harness.protocols.pair_metrics import views_measurements
@@ -159,7 +160,7 @@ class Cloaking:
         identity, cloaking, controls = cell.users.identity, [], []
         for number, (part, played) in enumerate(rounds):
             data = _split_data(encoder, photos, embedded, part, identity, number)
-            predictions = self.tracker.predict(data, played)
+            predictions = TrackerAnswers(self.tracker, encoder, photos).predict(data, part, played)
             for scenario in over(played, "tracker", "trainings", 1):
                 found = next(predictions)
                 if scenario.user is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -92,8 +92,11 @@ class Tracker(Protocol):
     """An identifier that is trained on published photos.
 
     ``users``: only the first so many users are tested, because each needs a training of its own; None for all.
+    ``trainings_per_file``: trainings whose predictions share a file of the cache; 1 where a training takes minutes.
     ``predict`` trains from the same start for each scenario, so that no scenario depends on another.
     """
+
+    trainings_per_file: ClassVar[int]
 
     @property
     def users(self) -> int | None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class FineTuned:
 
     identity = "tracker.finetuned"
     version = 1
+    trainings_per_file: ClassVar[int] = 1
 
     lr: Positive = 0.01
     momentum: BelowOne = 0.9

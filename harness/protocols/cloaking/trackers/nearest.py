@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class NearestNeighbour:
 
     identity = "tracker.nearest_neighbour"
     version = 1
+    trainings_per_file: ClassVar[int] = 1000  # milliseconds each, after similarities that they share
 
     users: PositiveInt | None = None
 
