@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from frbench.datasets.alignment.align import Detect, YuNet, most_prominent, norm_crop
+from frbench.datasets.alignment.align import YuNet, most_prominent, norm_crop
 from frbench.harness.core.contracts import Images
 from frbench.harness.core.domains import CanvasMargin
 from frbench.harness.images.eight_bit import from_bytes, to_bytes
@@ -34,17 +34,30 @@ class Redetected:
 
     def __call__(self, images: Images) -> Postprocessed:
         """Raises FrbenchError: OpenCV or the detector's file is missing."""
+        return self.align(images, self.locate(images))
+
+    def locate(self, images: Images) -> np.ndarray:
+        """Landmarks float64 (N, 5, 2) on the canvas, NaN where no face is found. Raises FrbenchError: as a call."""
         detect = self.detector.load()
+        found = np.full((len(images), 5, 2), np.nan)
+        for row, pixels in enumerate(to_bytes(images)):
+            canvas = self._canvas(pixels)
+            landmarks = most_prominent(detect(canvas), *canvas.shape[:2])
+            if landmarks is not None:
+                found[row] = landmarks
+        return found
+
+    def align(self, images: Images, landmarks: np.ndarray) -> Postprocessed:
+        """``images`` cropped to the ``landmarks`` that ``locate`` found in them."""
         stack = to_bytes(images)
-        crops = [self._crop(pixels, detect) for pixels in stack]
-        found = torch.tensor([crop is not None for crop in crops], dtype=torch.bool, device=images.device)
-        aligned = np.stack([pixels if crop is None else crop for crop, pixels in zip(crops, stack, strict=True)])
+        there = np.isfinite(landmarks).all(axis=(1, 2))
+        aligned = np.ascontiguousarray(stack)
+        for row in np.flatnonzero(there):
+            aligned[row] = norm_crop(self._canvas(stack[row]), landmarks[row], stack.shape[1])[:, :, ::-1]
+        found = torch.from_numpy(there).to(images.device)
         return Postprocessed(torch.where(found[:, None, None, None], from_bytes(aligned, images), images), found)
 
-    def _crop(self, pixels: np.ndarray, detect: Detect) -> np.ndarray | None:
-        """The aligned crop, as large as ``pixels`` uint8 (H, H, 3), or None where no face is found."""
-        side = len(pixels)
-        around = round(self.margin * side)
-        canvas = np.pad(pixels[:, :, ::-1], ((around, around), (around, around), (0, 0)), mode="edge")
-        landmarks = most_prominent(detect(canvas), *canvas.shape[:2])
-        return None if landmarks is None else norm_crop(canvas, landmarks, side)[:, :, ::-1]
+    def _canvas(self, pixels: np.ndarray) -> np.ndarray:
+        """The image uint8 (H, H, 3), RGB, on the larger canvas, BGR."""
+        around = round(self.margin * len(pixels))
+        return np.pad(pixels[:, :, ::-1], ((around, around), (around, around), (0, 0)), mode="edge")

@@ -156,12 +156,8 @@ class Audit:
 
     def _difference_of_repeats(self, evidence: Evidence) -> float | None:
         """Largest difference of two scores of the same images on the same draw."""
-        pairs, judge = evidence.sample(self.sample), evidence.judge
-        if pairs is None:
-            return None
-        batches = evidence.batches(pairs)
-        first, second = (torch.cat([judge.scores(b.probe, b, judge.enroll(b)) for b in batches]) for _ in range(2))
-        return float((first - second).abs().max())
+        pairs = evidence.sample(self.sample)
+        return None if pairs is None else evidence.judge.victim_scores.difference_of_repeats(pairs.index.cpu().numpy())
 
     def _unbounded_success(self, evidence: Evidence) -> float | None:
         """Success rate of the attack with a practically unbounded budget, on the victim as far as a view knows it."""

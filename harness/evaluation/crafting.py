@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +25,7 @@ from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.instrumentation import InstrumentedVerifier
 from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.images.delta_coding import decode, encode, is_based_on
+from frbench.harness.metrics.perturbation import changed_shares, sizes
 from frbench.harness.runtime.progress import over
 from frbench.harness.threat_model.budgets import Unbounded
 
@@ -35,6 +35,7 @@ _ROUNDING = 1e-6  # tolerance of the range [0, 1] for float32
 _VICTIM_DRAWS = 10  # draws of a random victim that compare the images of several views
 
 # Per pair, beside the images: facts about the image that is kept, and the effort of all views together.
+_SIZES = ("linf", "l2", "rms", "ssim", "saturated", "saturated_moved", "inner_moved")
 _IMAGE_FACTS = ("achieved", "broken", "exceeded", "late_gain")
 _EFFORT_FACTS = ("iterations", "queries", "gradients", "zero_gradients", "nonfinite_gradients")
 
@@ -58,7 +59,8 @@ class Block:
         index: global pair numbers (n,).
         images: float32 (n, 3, H, W).
         facts: arrays (n,). bool: achieved, broken (not finite), exceeded (outside the budget before projection).
-            int64: iterations, queries and counts of gradients. float32: late_gain, see ``InstrumentedVerifier``.
+            int64: iterations, queries and counts of gradients. float32: late_gain, see ``InstrumentedVerifier``, and
+            sizes where ``Crafting`` measures them.
         generated: whether this run made the images.
     """
 
@@ -73,6 +75,8 @@ class Crafting:
     """One attacker against one victim.
 
     An attacker with several views keeps, per pair, the images with the lowest loss on the ``victim``.
+
+    with_sizes: whether the facts have what ``sizes`` and ``changed_shares`` return.
     """
 
     data: AttackedData
@@ -82,6 +86,11 @@ class Crafting:
     goal: Goal
     budget: Budget
     execution: Execution
+    with_sizes: bool = False
+
+    @property
+    def _image_facts(self) -> tuple[str, ...]:
+        return (*_SIZES, *_IMAGE_FACTS) if self.with_sizes else _IMAGE_FACTS
 
     def keyed_views(self) -> dict[str, View]:
         """The distinct views, by cache key: data, view with its thresholds, attack, goal, budget, seed."""
@@ -150,7 +159,7 @@ class Crafting:
 
     def _fresh(self, view: View, index: np.ndarray) -> Block:
         arrays = self._generate(view, index, self.execution.batches_with_progress(len(index), "attack", "pairs"))
-        facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
+        facts = {name: arrays[name] for name in (*self._image_facts, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(arrays["images"]), facts, generated=True)
 
     def _budget(self) -> Budget:
@@ -173,9 +182,12 @@ class Crafting:
             return arrays | encode(images, clean)
 
         name = f"{key}/{fingerprint(index)[:16]}"
-        usable = partial(is_based_on, clean=clean)
+
+        def usable(arrays: Mapping[str, np.ndarray]) -> bool:
+            return is_based_on(arrays, clean) and arrays.keys() >= {*self._image_facts}
+
         arrays, made = self.execution.get_or_make("adversarial", name, make, usable)
-        facts = {name: arrays[name] for name in (*_IMAGE_FACTS, *_EFFORT_FACTS)}
+        facts = {name: arrays[name] for name in (*self._image_facts, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(decode(arrays, clean)), facts, made)
 
     def _generate(self, view: View, index: np.ndarray, batches: Iterator[slice]) -> dict[str, np.ndarray]:
@@ -188,8 +200,10 @@ class Crafting:
         instrumented = InstrumentedVerifier(view.verifier, batch.index, self.goal, view.queries)
         result = self.attack(replace(view, verifier=instrumented), batch, self.goal, budget)
         images, broken, exceeded = enforce_budget(self.attack, result, batch.probe, budget)
+        images = images.contiguous()
         arrays = {
-            "images": images.contiguous(),
+            "images": images,
+            **(_sizes(batch.probe, images) if self.with_sizes else {}),
             "achieved": result.achieved & ~broken,
             "broken": broken,
             "exceeded": exceeded,
@@ -204,7 +218,7 @@ class Crafting:
         rows = torch.arange(len(index))
         facts = {
             name: np.stack([block.facts[name] for block in blocks])[choice.numpy(), rows.numpy()]
-            for name in _IMAGE_FACTS
+            for name in self._image_facts
         }
         facts |= {name: np.sum([block.facts[name] for block in blocks], axis=0) for name in _EFFORT_FACTS}
         images = torch.stack([block.images for block in blocks])[choice, rows]
@@ -236,6 +250,10 @@ class Enforced(NamedTuple):
     images: Images
     broken: Tensor
     exceeded: Tensor
+
+
+def _sizes(clean: Images, adversarial: Images) -> dict[str, Tensor]:
+    return sizes(clean, adversarial) | changed_shares(clean, adversarial)
 
 
 def enforce_budget(attack: Attack, result: AttackResult, clean: Images, budget: Budget) -> Enforced:

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,19 @@ class Postprocessing(Protocol):
     def __call__(self, images: Images) -> Postprocessed: ...
 
 
+@runtime_checkable
+class AlignsFaces(Postprocessing, Protocol):
+    """A transform that detects the face, which is slow, and aligns the image to its landmarks, which is fast.
+
+    Landmarks are float64 (N, 5, 2), x then y in pixels, NaN where no face is found. They depend only on the images
+    rounded to 8 bits.
+    """
+
+    def locate(self, images: Images) -> np.ndarray: ...
+
+    def align(self, images: Images, landmarks: np.ndarray) -> Postprocessed: ...
+
+
 @dataclass(frozen=True)
 class Png:
     """PNG file, lossless up to 8 bits: ``round(255 x) / 255``."""
@@ -47,7 +60,7 @@ class Png:
     version = 1
 
     def __call__(self, images: Images) -> Postprocessed:
-        return _each(images, lambda pixels: _through_file(pixels, "PNG", compress_level=1))
+        return _found(np.ascontiguousarray(to_bytes(images)), images)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,12 @@ class JpegFile:
     quality: JpegQuality
 
     def __call__(self, images: Images) -> Postprocessed:
-        return _each(images, lambda pixels: _through_file(pixels, "JPEG", quality=self.quality))
+        return _each(images, self._through_file)
+
+    def _through_file(self, pixels: np.ndarray) -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=self.quality)
+        return np.asarray(Image.open(file))
 
 
 @dataclass(frozen=True)
@@ -89,11 +107,9 @@ class Resized:
 def _each(images: Images, transform: Callable[[np.ndarray], np.ndarray]) -> Postprocessed:
     """``transform`` each image, as uint8 (H, W, 3); a face is found in all."""
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        stack = np.stack(list(pool.map(transform, to_bytes(images))))
+        return _found(np.stack(list(pool.map(transform, to_bytes(images)))), images)
+
+
+def _found(stack: np.ndarray, images: Images) -> Postprocessed:
+    """The images uint8 (N, H, W, 3) in the dtype of ``images``; a face is found in all."""
     return Postprocessed(from_bytes(stack, images), torch.ones(len(images), dtype=torch.bool, device=images.device))
-
-
-def _through_file(pixels: np.ndarray, kind: str, **options: Any) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return np.asarray(Image.open(file))

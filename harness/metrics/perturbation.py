@@ -12,6 +12,7 @@ from frbench.harness.core.contracts import Images, Mask
 GRAY_LEVELS = 255
 _WINDOW, _SIGMA = 11, 1.5  # Gaussian window of SSIM
 _C1, _C2 = 0.01**2, 0.03**2
+_CHANGED = 1e-6  # least change of a value that counts
 
 
 def linf(clean: Images, adversarial: Images) -> Tensor:
@@ -170,3 +171,15 @@ def sizes(clean: Images, adversarial: Images, achieved: Mask | None = None) -> d
         return measured
     worst = {"linf": torch.inf, "l2": torch.inf, "rms": torch.inf, "ssim": -torch.inf}
     return {name: value.masked_fill(~achieved, worst[name]) for name, value in measured.items()}
+
+
+def changed_shares(clean: Images, adversarial: Images) -> dict[str, Tensor]:
+    """Per image (n,): the share of values at 0 or 1, and the shares of these and of the other values that changed."""
+    changed = ((adversarial - clean).abs() > _CHANGED).flatten(1).float()
+    saturated = ((clean == 0) | (clean == 1)).flatten(1).float()
+    inner = 1 - saturated
+    return {
+        "saturated": saturated.mean(dim=1),
+        "saturated_moved": (changed * saturated).sum(dim=1) / saturated.sum(dim=1).clamp_min(1),
+        "inner_moved": (changed * inner).sum(dim=1) / inner.sum(dim=1).clamp_min(1),
+    }

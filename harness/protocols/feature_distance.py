@@ -29,8 +29,9 @@ from frbench.harness.core.verifiers import lifted
 from frbench.harness.evaluation.calibration import Calibration
 from frbench.harness.evaluation.cell import Cell, Outcome
 from frbench.harness.evaluation.execution import Execution
-from frbench.harness.evaluation.judge import Judge, References, median_over_draws
+from frbench.harness.evaluation.judge import Judge, median_over_draws
 from frbench.harness.evaluation.shards import Filled, Shard
+from frbench.harness.evaluation.victim_scores import References
 from frbench.harness.metrics.perturbation import sizes
 from frbench.harness.protocols.feature_distance_crafting import DistanceBlock, DistanceCrafting
 from frbench.harness.protocols.pair_common import (
@@ -160,8 +161,8 @@ def judge_blocks(
 def _rows(judge: Judge, block: DistanceBlock, distances: Sequence[float]) -> pd.DataFrame:
     """``success`` for float images, ``success_8bit`` after rounding to 8 bits; False where no image was reached."""
     batch = judge.pairs.batch(block.index, judge.execution.device)
-    references = judge.enroll(batch)
-    clean = judge.clean(batch, references)
+    found = judge.victim_scores.clean_block(block.index)
+    references, clean = found.references, found.scores
     pairs = pd.DataFrame(
         {
             "index": block.index,

@@ -161,7 +161,7 @@ class Verification:
 def _crafting(cell: Cell, execution: Execution, calibration: Calibration, victim: Verifier) -> Crafting:
     assert cell.attack is not None
     views = cell.threat.views(threat_victim(cell, calibration))
-    return Crafting(cell.pairs, views, victim, cell.attack, cell.goal, cell.budget, execution)
+    return Crafting(cell.pairs, views, victim, cell.attack, cell.goal, cell.budget, execution, with_sizes=True)
 
 
 def _check(cell: Cell) -> None:

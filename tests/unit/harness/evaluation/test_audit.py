@@ -83,7 +83,7 @@ def audited(linear: Callable, pair_set: Callable, tmp_path: Path) -> Callable[..
         seen = Averaged(look, draws) if draws else look
         run = Execution(ResultStore(tmp_path / "results"), 0, 16, torch.device("cpu"))
         views = views or {"look": View(seen, torch.from_numpy(thresholds).float())}
-        crafting = Crafting(pairs, views, judged, attack, goal, budget, run)
+        crafting = Crafting(pairs, views, judged, attack, goal, budget, run, with_sizes=True)
         judge = Judge(judged, pairs, goal, budget, attack.bounded, thresholds, clean, 5, {}, run)
         index = np.flatnonzero(goal.eligible(torch.from_numpy(pairs.same)).numpy())
         (block,) = crafting.blocks(index)

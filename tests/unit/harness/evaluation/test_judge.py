@@ -62,6 +62,7 @@ def judged(
 ) -> pd.DataFrame:
     """The table of images made by ``images`` of the clean probes of all genuine pairs."""
     scores = np.full(COUNT, 1.0, np.float32) if clean is None else clean
+    run = Execution(ResultStore(folder), 0, 64, CPU)
     judge = Judge(
         victim=victim,
         pairs=pairs,
@@ -72,12 +73,12 @@ def judged(
         clean_scores=scores,
         num_draws=draws,
         postprocessing=postprocessing or {},
-        execution=Execution(ResultStore(folder), 0, 64, CPU),
+        execution=run,
     )
     index = np.flatnonzero(pairs.same)
     attack = Given(images)
     views = {"look": View(victim, torch.full((COUNT,), 0.3))}
-    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, Execution(ResultStore(folder), 0, 64, CPU))
+    crafting = Crafting(pairs, views, victim, attack, Dodging(), budget, run, with_sizes=True)
     return pd.concat([judge.table(block) for block in crafting.blocks(index)], ignore_index=True)
 
 
