@@ -5,7 +5,9 @@ The method: docs/methods/evaluation.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -17,6 +19,7 @@ from frbench.harness.core.errors import FrbenchError
 Interval = tuple[float, float]
 _UNKNOWN: Interval = (float("nan"), float("nan"))
 _CHUNK = 4_000_000  # bootstrap weights in memory at once
+_KEPT = 10_000_000  # bootstrap counts that are kept, in bytes, for each of a few numbers of people
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class PairedDifference:
         return self.both + self.only_a + self.only_b + self.neither
 
 
+@lru_cache(maxsize=4096)
 def wilson(successes: int, total: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion (Wilson, JASA 22, 1927).
 
@@ -103,19 +107,40 @@ def clustered_bootstrap(
         return _UNKNOWN
     names, number = np.unique(people, return_inverse=True)
     number = number.reshape(people.shape)
-    one = number[:, 0] == number[:, -1]
-    draws, chance = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
-    step = max(1, _CHUNK // max(len(names), len(outcome)))
+    two = number[:, 0] != number[:, -1]
+    sides = np.stack([np.ones(len(outcome)), outcome])  # rows that sum the weights of all pairs, and of the successes
     shares = []
-    for start in range(0, resamples, step):
-        counts = draws.multinomial(len(names), chance, size=min(step, resamples - start))
-        first = counts[:, number[:, 0]]
-        weight = first * np.where(one, 1, counts[:, number[:, -1]])
-        total = weight.sum(axis=1)
-        shares.append(weight[total > 0][:, outcome].sum(axis=1) / total[total > 0])
+    for counts in _resampled(len(names), resamples, seed):
+        total, wins = np.zeros((2, counts.shape[1]))
+        step = max(1, _CHUNK // counts.shape[1])
+        for rows in (slice(first, first + step) for first in range(0, len(outcome), step)):
+            weight = counts[number[rows, 0]].astype(np.float64)  # whole numbers, whose sums are exact
+            weight[two[rows]] *= counts[number[rows, -1][two[rows]]]
+            found = sides[:, rows] @ weight
+            total, wins = total + found[0], wins + found[1]
+        shares.append(wins[total > 0] / total[total > 0])
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(shares), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _resampled(people: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
+    """How often each person is drawn: unsigned (people, r), for all resamples together, r at a time."""
+    kept = people * resamples <= _KEPT
+    return _kept_counts(people, resamples, seed) if kept else _drawn_counts(people, resamples, seed)
+
+
+@lru_cache(maxsize=16)  # cells with the same pairs, whatever the attack, have the same people
+def _kept_counts(people: int, resamples: int, seed: int) -> list[np.ndarray]:
+    return list(_drawn_counts(people, resamples, seed))
+
+
+def _drawn_counts(people: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    draws, chance = np.random.default_rng(seed), np.full(people, 1 / people)
+    step = max(1, _CHUNK // people)
+    for start in range(0, resamples, step):
+        counts = draws.multinomial(people, chance, size=min(step, resamples - start))
+        yield np.ascontiguousarray(counts.T.astype(np.min_scalar_type(counts.max())))
 
 
 def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:

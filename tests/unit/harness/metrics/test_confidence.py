@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
+from frbench.harness.metrics import confidence
 from frbench.harness.metrics.confidence import clustered_bootstrap, median_interval, paired_difference, wilson
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_wilson_is_the_closed_form(total: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, total))
@@ -103,3 +105,30 @@ def test_the_interval_of_a_median_is_the_textbooks_pair_of_order_statistics() ->
     assert median_interval([np.inf] * 30) == (np.inf, np.inf)
     assert np.isnan(median_interval([1.0, 2.0])).all()
     assert np.isnan(median_interval([])).all()
+
+
+def by_definition(success: np.ndarray, people: np.ndarray, resamples: int) -> tuple[float, float]:
+    """Each resample draws people; a pair counts as often as its people were drawn together."""
+    names, draws, shares = np.unique(people), np.random.default_rng(0), []
+    for _ in range(resamples):
+        drawn = dict(zip(names, draws.multinomial(len(names), np.full(len(names), 1 / len(names))), strict=True))
+        weights = [int(np.prod([drawn[person] for person in set(pair)])) for pair in people]
+        if sum(weights):
+            shares.append(sum(w for w, won in zip(weights, success, strict=True) if won) / sum(weights))
+    tail = (1 - 0.95) / 2
+    low, high = np.quantile(shares, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 2), st.integers(1, 30), st.integers(0, 2**32 - 1), st.booleans())
+def test_that_the_bootstrap_equals_its_definition_to_the_last_bit(
+    people: int, sides: int, pairs: int, seed: int, chunked: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    clusters, success = rng.integers(0, people, (pairs, sides)), rng.random(pairs) < 0.5
+    with pytest.MonkeyPatch.context() as patch:
+        if chunked:  # as for more people and pairs than fit into memory
+            patch.setattr(confidence, "_CHUNK", 40)
+            patch.setattr(confidence, "_KEPT", 0)
+        assert clustered_bootstrap(success, clusters, 50) == by_definition(success, clusters, 50)
