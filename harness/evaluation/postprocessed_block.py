@@ -12,10 +12,30 @@ import numpy as np
 import torch
 
 from frbench.harness.core.contracts import Images
+from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.images.eight_bit import to_bytes
 from frbench.harness.images.postprocessing import AlignsFaces, Postprocessed, Postprocessing
+
+_WORKING: set[str] = set()  # fingerprints of transforms that this process has tried
+
+
+def available(
+    transforms: Mapping[str, Postprocessing], image: Images
+) -> tuple[dict[str, Postprocessing], dict[str, str]]:
+    """The transforms that work here, tried on ``image`` (1, 3, H, W), and the reason why not for the others."""
+    working, missing = {}, {}
+    for name, transform in transforms.items():
+        key = fingerprint(transform)
+        try:
+            if key not in _WORKING:
+                transform(image)
+            _WORKING.add(key)
+            working[name] = transform
+        except FrbenchError as error:
+            missing[name] = str(error)
+    return working, missing
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 
 from frbench.harness.core.contracts import Verifier
 from frbench.harness.core.domains import AtLeastTwo, NonNegativeInt, OddCount, OpenFraction
-from frbench.harness.core.errors import ConfigError, FrbenchError
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.core.flags import Flag
 from frbench.harness.core.verifiers import lifted
@@ -27,6 +26,7 @@ from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, Outcome
 from frbench.harness.evaluation.crafting import Crafting
 from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.judge import Judge, sample_images
+from frbench.harness.evaluation.postprocessed_block import available
 from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.images.postprocessing import Postprocessing
 from frbench.harness.protocols.pair_common import (
@@ -83,7 +83,7 @@ class Verification:
         measurements: dict[str, Any] = {"clean": clean_measurements(clean, cell.pairs, self.far_levels), "attack": None}
         if cell.attack is None:
             return Outcome(plain(measurements), flags, None)
-        transforms, missing = self._available(cell.pairs, cell.device)
+        transforms, missing = available(self.postprocessing or {}, cell.pairs.load(cell.pairs.probe[:1], cell.device))
         crafting = _crafting(cell, execution, calibration, victim)
         judge = make_judge(cell, execution, victim, clean, self.num_draws, cell.attack.bounded, transforms)
         table, generated = self._judge_all(cell, store, crafting, judge)
@@ -132,18 +132,6 @@ class Verification:
             **queries_measurements(table, crafting.views),
             "draws": draws_measurements(table),
         }
-
-    def _available(self, pairs: PairSet, device: torch.device) -> tuple[dict[str, Postprocessing], dict[str, str]]:
-        """The transforms that work here, tried on one image, and the reason why for the others."""
-        available, missing = {}, {}
-        image = pairs.load(pairs.probe[:1], device)
-        for name, transform in (self.postprocessing or {}).items():
-            try:
-                transform(image)
-                available[name] = transform
-            except FrbenchError as error:
-                missing[name] = str(error)
-        return available, missing
 
     def _judge_all(self, cell: Cell, store: ResultStore, crafting: Crafting, judge: Judge) -> tuple[pd.DataFrame, bool]:
         """One row per attacked pair, and whether this run made any image."""
