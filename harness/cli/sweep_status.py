@@ -24,7 +24,7 @@ _LISTED = 20  # cells of a state that are listed
 
 def status(words: Sequence[str]) -> int:
     """``frbench status [SWEEP]``: the state of each cell; 0 all done, 1 some failed, 3 some unfinished."""
-    given = parse(words, plain=("--json",))
+    given = parse("status", words)
     folder = find_sweep(given.results, given.sweep)
     found = current_status(folder)
     print(json.dumps(_json(folder, found)) if "--json" in given.flags else _text(folder, found))
@@ -33,7 +33,7 @@ def status(words: Sequence[str]) -> int:
 
 def cancel(words: Sequence[str]) -> int:
     """``frbench cancel SWEEP``: stop its workers at the next block and cancel its jobs, no others."""
-    given = parse(words)
+    given = parse("cancel", words)
     if given.sweep is None:
         raise ConfigError("frbench cancel needs the id of a sweep; frbench status shows the latest")
     folder = find_sweep(given.results, given.sweep)

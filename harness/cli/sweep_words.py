@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from frbench.harness.core.errors import ConfigError
 
 _RESULTS = "paths.results"
+# Of each verb: its settings besides the results folder, its flags with a value, its flags without one.
+_ACCEPTED: Mapping[str, tuple[Sequence[str], Sequence[str], Sequence[str]]] = {
+    "work": (("fail_fast", "images", "timeout_min"), ("--group",), ()),
+    "status": ((), (), ("--json",)),
+    "cancel": ((), (), ()),
+}
 
 
 @dataclass(frozen=True)
@@ -28,19 +34,13 @@ class SweepWords:
     flags: dict[str, str]
 
 
-def parse(
-    words: Sequence[str], settings: Sequence[str] = (), valued: Sequence[str] = (), plain: Sequence[str] = ()
-) -> SweepWords:
-    """Parse ``words``.
-
-    Args:
-        settings: keys besides ``paths.results`` that the verb has.
-        valued: flags with a value.
-        plain: flags without one.
+def parse(verb: str, words: Sequence[str]) -> SweepWords:
+    """Parse the ``words`` after ``verb``, one of work, status and cancel.
 
     Raises:
         ConfigError: an unknown key or flag, a flag without its value, or two sweeps.
     """
+    settings, valued, plain = _ACCEPTED[verb]
     sweeps: list[str] = []
     given: dict[str, str] = {}
     flags: dict[str, str] = {}

@@ -92,7 +92,7 @@ def plan(words: Sequence[str]) -> int:
 
 def work(words: Sequence[str]) -> int:
     """``frbench work SWEEP [--group N]``: one worker of a sweep."""
-    given = parse(words, settings=("fail_fast", "images", "timeout_min"), valued=("--group",))
+    given = parse("work", words)
     folder = find_sweep(given.results, given.sweep)
     group = _group(folder, given.flags.get("--group"))
     changed = changed_code(folder.code)

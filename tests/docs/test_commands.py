@@ -15,6 +15,7 @@ from support.documents import ROOT, blocks, documents, name_of, without_blocks
 from frbench.harness.cli import data
 from frbench.harness.cli.craft import split_shard
 from frbench.harness.cli.main import main
+from frbench.harness.cli.sweep_words import parse
 from frbench.harness.config.compose import compose
 from frbench.harness.config.conf_files import known_options
 from frbench.harness.photo_cloaking.photo_files import split_arguments
@@ -85,13 +86,17 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
         if arguments:
             data._parser().parse_args(arguments)
         return
+    if verb in ("work", "status", "cancel"):
+        parse(verb, arguments)
+        return
     if verb == "cloak" and arguments:
         _, arguments = split_arguments(arguments)
     if verb == "craft":
         _, arguments = split_shard(arguments)
+    arguments = [word for word in arguments if word != "--no-timing"]
     paths = [f"paths.{name}={tmp_path / name}" for name in PATHS]
     first = [word for word in first_cell(arguments) if word != "-m"]
-    config = "run" if verb in ("fit", "craft") else verb
+    config = "run" if verb in ("plan", "fit", "craft") else verb
     OmegaConf.to_container(compose(config, [*first, *paths]).cfg, resolve=True)
 
 
@@ -106,4 +111,5 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
-    assert shown == {"run", "fit", "craft", "report", "serve", "cloak", "gc", "options", "data"}
+    sweeps = {"run", "plan", "work", "status", "cancel"}
+    assert shown == {*sweeps, "fit", "craft", "report", "serve", "cloak", "gc", "options", "data"}

@@ -11,15 +11,15 @@ from frbench.harness.core.errors import ConfigError
 
 
 def test_that_words_may_come_in_any_order() -> None:
-    found = parse(["--group", "3", "demo-12", "paths.results='a b'", "fail_fast=true"], ("fail_fast",), ("--group",))
+    found = parse("work", ["--group", "3", "demo-12", "paths.results='a b'", "fail_fast=true"])
     assert (found.sweep, found.results, found.settings, found.flags) == (
         "demo-12",
         Path("a b"),
         {"fail_fast": "true"},
         {"--group": "3"},
     )
-    assert parse([]).results == Path("results")
-    assert parse(["--group=3"], valued=("--group",)).flags == {"--group": "3"}
+    assert parse("status", []).results == Path("results")
+    assert parse("work", ["--group=3"]).flags == {"--group": "3"}
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ def test_that_words_may_come_in_any_order() -> None:
     [
         (["--grop", "3"], "unknown flag --grop; available flags: --group"),
         (["--group"], "--group needs a value"),
-        (["attack=pgd"], "unknown setting attack; available: paths.results"),
+        (["attack=pgd"], "unknown setting attack; available: paths.results, fail_fast"),
         (["a", "b"], "expected one sweep, got a and b"),
     ],
 )
 def test_that_wrong_words_are_named(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse(words, valued=("--group",))
+        parse("work", words)
