@@ -120,7 +120,12 @@ def _matches(record: Record, key: str, value: str) -> bool:
 
 def reason(record: Record) -> str:
     """Why a cell was refused or crashed, in one line, the last of a traceback."""
-    lines = [line.strip() for line in (record["reason"] or "").splitlines() if line.strip()]
+    return last_line(record["reason"])
+
+
+def last_line(text: str | None) -> str:
+    """The last line of ``text`` that is not empty, such as the message of a traceback."""
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 

@@ -91,7 +91,7 @@ class ResultStore:
 
     def finished_keys(self) -> set[str]:
         """Keys of the cells that have run, from the index and the names of files; their content is not verified."""
-        table = self._index.table(["name", "status", "files"])
+        table = self.index.table(["name", "status", "files"])
         scored = {path.stem for path in (self.root / "scores").glob("*.parquet")}
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         return {key for key, status, files in rows if status in FINISHED and (_SCORES not in files or key in scored)}
@@ -101,7 +101,7 @@ class ResultStore:
 
         Records of another schema are counted on stderr and left out. Nothing in the records may be changed.
         """
-        return record_index.records(self._index.table())
+        return record_index.records(self.index.table())
 
     def write_record(self, record: Record) -> Record:
         """Store ``record``. Returns it with its checksum and the list of its ``files``.
@@ -179,7 +179,8 @@ class ResultStore:
         return self.files.remove_stale_temporaries()
 
     @cached_property
-    def _index(self) -> RecordIndex:
+    def index(self) -> RecordIndex:
+        """The index of the records."""
         return RecordIndex(self.files)
 
     @cached_property

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from frbench.harness.storage.records import last_line
+
 
 class FailureKind(StrEnum):
     """The kinds of failure."""
@@ -37,8 +39,7 @@ class Failure:
     @property
     def reason(self) -> str:
         """The reason in one line, the last of a traceback."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        return lines[-1] if lines else str(self.kind)
+        return last_line(self.text) or str(self.kind)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from frbench.harness.storage.records import reason
-from frbench.harness.storage.result_store import ResultStore
+from frbench.harness.storage.records import last_line
+from frbench.harness.storage.result_store import FINISHED, ResultStore
 
 
 class Finished(NamedTuple):
@@ -18,9 +18,11 @@ class Finished(NamedTuple):
 
 
 def finished_records(store: ResultStore) -> Mapping[str, Finished]:
-    """All cells with a record, by their keys."""
-    found = {}
-    for record in store.records():
-        path = store.root / "runs" / f"{record['fingerprint']}.json"
-        found[str(record["fingerprint"])] = Finished(record["status"], reason(record), path.stat().st_mtime)
-    return found
+    """All cells with a record, by their keys; not those whose scores are gone, which must run again."""
+    table = store.index.table(["fingerprint", "status", "reason", "mtime_ns"])
+    whole = store.finished_keys()
+    return {
+        row["fingerprint"]: Finished(row["status"], last_line(row["reason"]), row["mtime_ns"] / 1e9)
+        for row in table.to_pylist()
+        if row["status"] not in FINISHED or row["fingerprint"] in whole
+    }

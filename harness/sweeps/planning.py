@@ -15,7 +15,6 @@ from frbench.harness.config.running import CellConfig, WrongCell
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.fingerprints import own_source_digest
 from frbench.harness.storage.result_store import ResultStore
-from frbench.harness.sweeps.finished import finished_records
 from frbench.harness.sweeps.grouping import grouped
 from frbench.harness.sweeps.launchers.base import Launcher
 from frbench.harness.sweeps.plan import Plan, PlannedCell
@@ -41,8 +40,8 @@ class PlannedSweep:
     controls: Mapping[str, Any]
 
     def ended(self) -> set[int]:
-        """Numbers of the cells that have a record."""
-        finished = finished_records(self.store)
+        """Numbers of the cells that need not run: done or refused."""
+        finished = self.store.finished_keys()
         return {cell.number for cell in self.plan.cells if cell.key in finished}
 
 
