@@ -45,7 +45,7 @@ CANCEL_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
 # GraceTime: seconds between the signal and the requeue of a preempted job. KillWait: seconds from SIGTERM to SIGKILL.
-# cred_expire is also the time that a requeued job waits before it starts again; Slurm's default is 120 s.
+# cred_expire is also the time that a requeued job waits before it starts again: 120 s by default, 5 s at least.
 CONFIG = """\
 ClusterName=frbench
 SlurmctldHost={host}(127.0.0.1)
@@ -53,7 +53,7 @@ SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire={cred_expire}
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -97,7 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=2, help="number of nodes, each with one CPU")
     parser.add_argument("--memory", type=int, default=2000, help="memory of each node in MB")
     parser.add_argument("--max-array-size", type=int, default=1001, help="Slurm's MaxArraySize")
-    parser.add_argument("--cred-expire", type=int, default=5, help="seconds before a requeued job can start again")
     options = parser.parse_args(arguments)
     folder = options.folder.absolute()
     try:
@@ -160,7 +159,6 @@ def write_files(folder: Path, options: argparse.Namespace) -> list[str]:
         host=host,
         port=port,
         user=USER,
-        cred_expire=options.cred_expire,
         max_array_size=options.max_array_size,
         nodes="\n".join(lines),
     )

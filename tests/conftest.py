@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.slurm_cluster import SlurmCluster, running_slurm
 from torch import Tensor
 
 from frbench.harness.core.contracts import Draw, Images, View
@@ -45,6 +46,21 @@ def _cache_of_the_session(image_cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRBENCH_CACHE", str(image_cache.parent))
         yield
+
+
+@pytest.fixture(scope="session")
+def _slurm_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with running_slurm(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(_slurm_of_the_session: SlurmCluster) -> SlurmCluster:
+    """A real Slurm of two idle nodes without jobs."""
+    cluster = _slurm_of_the_session
+    cluster.cancel_all()
+    assert cluster.node_states() == ["idle", "idle"]
+    return cluster
 
 
 def pytest_collection_finish() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from frbench.harness.sweeps.slurm_queue import SlurmQueue
 from frbench.harness.sweeps.sweep_folder import SweepFolder
 
 
@@ -20,7 +21,7 @@ class Scheduler(Protocol):
         ...
 
 
-SCHEDULERS: Mapping[str, Scheduler] = {}
+SCHEDULERS: Mapping[str, Scheduler] = {"slurm": SlurmQueue()}
 
 
 def live_jobs(folder: SweepFolder) -> set[str]:

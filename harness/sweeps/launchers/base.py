@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from frbench.harness.sweeps.plan import Wave
@@ -36,6 +36,10 @@ class Submission:
         which = [] if group is None else ["--group", str(group)]
         results = f"paths.results={self.folder.results.absolute()}"
         return [sys.executable, "-m", "frbench.harness.cli.main", "work", self.folder.id, results, *self.flags, *which]
+
+    def limited(self, minutes: int) -> Submission:
+        """The same jobs, which know their time limit."""
+        return replace(self, flags=(*self.flags, f"timeout_min={minutes}"))
 
     def line(self, variable: str) -> str:
         """The command for a shell, with the group in a shell variable such as ``GROUP``."""
