@@ -36,6 +36,10 @@ def test_a_full_disk_ends_the_sweep_and_with_room_it_is_finished(
         assert len(statuses(results)) < 4
         assert set(statuses(results)) <= {"done"}
         assert not list(results.rglob(".*.tmp"))
+        filler.write_bytes(b"x" * (filler.stat().st_size + shutil.disk_usage(tmp_path / "disk").free))
+        assert main(["gc", f"paths.results={results}", "older_than=0s", "delete=true"]) == 0, (
+            "room is made on a full disk"
+        )
         filler.unlink()
         assert main(words) == 0
         assert statuses(results) == ["done"] * 4

@@ -47,7 +47,7 @@ def test_a_dry_run_deletes_nothing_and_says_what_it_would(results: Path, capfd: 
     before = files(results)
     assert main(["gc", f"paths.results={results}", "older_than=0s"]) == 0
     out = capfd.readouterr().out
-    assert files(results) == before
+    assert before <= files(results)
     assert "cached arrays" in out
     assert "frbench gc delete=true deletes them" in out
     assert main(["gc", f"paths.results={results}"]) == 0
