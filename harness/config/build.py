@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from frbench.harness.config import auto_preprocessing
 from frbench.harness.config.cell_labels import FACES
 from frbench.harness.config.checks import TOP_LEVEL, check_fields, check_names, check_targets, check_values
+from frbench.harness.config.object_memo import remembered
 from frbench.harness.config.ratio_values import with_numbers
 from frbench.harness.core.contracts import (
     Attack,
@@ -75,20 +74,28 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def instantiate(config: Mapping[str, Any], where: str) -> Any:
     """The object that ``config`` describes, checked against the contract of the group ``where``.
 
+    An equal config gives the same object again where it has no state; see ``object_memo``.
+
     Raises ConfigError: the object cannot be built, or a field has a wrong value; FrbenchError: the class breaks the
     contract.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate as build
-
-    check_names(config, where)
     for place in auto_preprocessing.places(config, where):
         raise ConfigError(
             f"{place}.preprocessing=auto works in frbench run only: run it once with attack=none, then set the fields "
             "that it prints"
         )
+    plain = auto_preprocessing.without(config)
+    stateless = Recognizer in _CONTRACTS.get(where, ())  # equal images have equal embeddings
+    return remembered(plain, where, lambda: _built(plain, where), stateless)
+
+
+def _built(config: Mapping[str, Any], where: str) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build
+
+    check_names(config, where)
     try:
-        built = build(auto_preprocessing.without(config), _convert_="all")
+        built = build(config, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, FrbenchError):
             raise error.__cause__ from error
@@ -119,13 +126,6 @@ def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
-
-
-@lru_cache(maxsize=4)
-def cached_recognizer(text: str) -> Recognizer | Comparer:
-    """The recognizer of a config (as JSON), built once in a process, so that a sweep loads its weights once."""
-    recognizer: Recognizer | Comparer = instantiate(json.loads(text), "recognizer")
-    return recognizer
 
 
 def check_folders(config: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -58,7 +59,7 @@ def resolve(config: Mapping[str, Any], choices: Mapping[str, str], settings: Map
     build.instantiate(plain["dataset"], "dataset")
     attack = build.instantiate(plain["attack"], "attack") if plain["attack"]["_target_"] else None
     others = {noun: build.instantiate(plain[noun], noun) for noun in ("goal", "budget", "threat", "protocol", "audit")}
-    recognizer = build.cached_recognizer(json.dumps(plain["recognizer"]))
+    recognizer = build.instantiate(plain["recognizer"], "recognizer")
     defense = build.make_defense(plain)
     build.fit_recognizer(defense, recognizer)
     device = resolve_device(config["device"])
@@ -115,7 +116,7 @@ def _tuned(spec: Spec, pairs: TestSet) -> tuple[Spec, dict[str, Any]]:
 
 def _embedder(text: str) -> Recognizer:
     """The recognizer of a config (as JSON) with preprocessing fields; only recognizers with embeddings have them."""
-    recognizer = build.cached_recognizer(text)
+    recognizer: Recognizer | Comparer = build.instantiate(json.loads(text), "recognizer")
     assert not compares(recognizer)
     return recognizer
 
@@ -188,10 +189,17 @@ class Fit:
         return replace(cell, defense=defense, flags=tuple(dict.fromkeys(flags)), facts=facts)
 
 
+_latest_faces: deque[tuple[FaceSource, Path, FaceSet]] = deque(maxlen=2)  # a source need not be hashable
+
+
 def open_faces(source: FaceSource, cache: Path) -> FaceSet:
-    """The faces of an identities option. Raises FrbenchError: it opens to something else."""
+    """The faces of an identities option, opened once in a process. Raises FrbenchError: it opens to something else."""
+    for earlier, folder, faces in _latest_faces:
+        if type(earlier) is type(source) and earlier == source and folder == cache:
+            return faces
     faces = source.open(cache)
     check_faces(source, faces)
+    _latest_faces.append((source, cache, faces))
     return faces
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from frbench.harness.config import auto_preprocessing, build
+from frbench.harness.config import build
 from frbench.harness.config.cells import open_faces, open_test_set
 from frbench.harness.config.compose import compose
 from frbench.harness.config.option import Option, RunSettings
 from frbench.harness.config.option_words import run_words, top_groups
-from frbench.harness.core.contracts import Attack, Recognizer
+from frbench.harness.core.contracts import Attack
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet
-from frbench.harness.core.verifiers import Comparer
 
 Config = Mapping[str, Any]
 
@@ -37,12 +35,6 @@ def group_object(config: Config, group: str) -> Any:
     return build.instantiate(config[group], group) if make is None else make(config)
 
 
-def _recognizer(config: Config) -> Recognizer | Comparer:
-    given = config["recognizer"]
-    untuned = any(auto_preprocessing.places(given))  # refused when it is built
-    return build.cached_recognizer(json.dumps(given if untuned else auto_preprocessing.without(given)))
-
-
 def _attack(config: Config) -> Attack | None:
     found: Attack | None = build.instantiate(config["attack"], "attack") if config["attack"]["_target_"] else None
     return found
@@ -54,7 +46,6 @@ def _identities(config: Config) -> FaceSet:
 
 _MAKERS: Mapping[str, Callable[[Config], Any]] = {
     "dataset": open_test_set,
-    "recognizer": _recognizer,
     "attack": _attack,
     "defense": build.make_defense,
     "identities": _identities,
