@@ -26,7 +26,7 @@ def fit(words: list[str]) -> int:
     for composed in composed_cells(words):
         distributed.init_distributed()
         try:
-            config = build.plain(composed.cfg)
+            config = build.plain(composed.config)
             build.check_folders(config)
             if "training" in config:
                 fit_verb.train(config, composed.choices)
@@ -48,7 +48,7 @@ def report(words: list[str]) -> int:
 
     if printed("report", words):
         return 0
-    config = build.plain(compose("report", words).cfg)
+    config = build.plain(compose("report", words).config)
     out = Path(config["out"]).expanduser()
     if config["format"] == "files":
         check_writable(out, "out")
@@ -72,7 +72,7 @@ def serve(words: list[str]) -> int:
     if printed("serve", words):
         return 0
     composed = compose("serve", words)
-    config = build.plain(composed.cfg)
+    config = build.plain(composed.config)
     serving: CompareServer = build.instantiate(config["server"], "server")
     name, verifier = build.protected(config)
     title = f"{name}, defense {composed.choices['defense']}"
@@ -88,7 +88,7 @@ def cloak(words: list[str]) -> int:
     source, overrides = split_arguments(words)
     if printed("cloak", overrides):
         return 0
-    return build.cloak_photos(build.plain(compose("cloak", overrides).cfg), source)
+    return build.cloak_photos(build.plain(compose("cloak", overrides).config), source)
 
 
 def _option_page(file: Traversable, option: str, words: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ def gc(words: list[str]) -> int:
     """Exit code: 0, or 1 where a file could not be deleted."""
     if printed("gc", words):
         return 0
-    config = build.plain(compose("gc", words).cfg)
+    config = build.plain(compose("gc", words).config)
     store, now, most = build.store(config), time.time(), config["cache_at_most"]
     _check_is_store(store.root)
     sweeps = _sweeps(store, now)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from frbench.harness.config import auto_preprocessing
 from frbench.harness.config.cell_labels import FACES
-from frbench.harness.config.checks import TOP_LEVEL, check_fields, check_names, check_targets, check_values
+from frbench.harness.config.checks import check_fields, check_names
 from frbench.harness.config.object_memo import remembered
-from frbench.harness.config.ratio_values import with_numbers
+from frbench.harness.config.resolution import plain as plain
 from frbench.harness.core.contracts import (
     Attack,
     Budget,
@@ -49,26 +47,6 @@ _CONTRACTS: Mapping[str, tuple[type, ...]] = {
     "protocol": (EvaluationProtocol,),
     "training": (Recipe,),
 }
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """``cfg`` resolved to plain Python: targets and top-level settings checked, ratios such as 8/255 as numbers.
-
-    Raises ConfigError: a setting without a value, an untrusted ``_target_``, a top-level setting out of range.
-    """
-    try:
-        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        key = error.full_key
-        raise ConfigError(f"{key} has no default and was not given; add {key}=VALUE") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-    assert isinstance(resolved, dict)
-    config = {str(key): value for key, value in resolved.items()}
-    check_targets(config, config.get("trust", ()))
-    config = with_numbers(config, TOP_LEVEL)
-    check_values(config, TOP_LEVEL, "")
-    return config
 
 
 def instantiate(config: Mapping[str, Any], where: str) -> Any:

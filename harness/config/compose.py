@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import hydra
@@ -15,17 +16,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from frbench.harness.config.changed_settings import Defaults, changed_settings
+from frbench.harness.config.changed_settings import changed_settings
 from frbench.harness.config.checks import check_targets
-from frbench.harness.config.conf_files import leaves, packaged
+from frbench.harness.config.conf_files import known_options, leaves, packaged
 from frbench.harness.config.hydra_errors import explaining, one_line, unknown_name
 from frbench.harness.config.hydra_state import CONF, VERSION, composed, initialized, own_hydra
+from frbench.harness.config.identity_memo import IdentityMemo
 from frbench.harness.config.overrides import SWEEP_FLAGS, own_folder, tidied
+from frbench.harness.config.shared_composition import SharedComposition, Tree, links_of
 from frbench.harness.config.sweep_expansion import Words, expand
 from frbench.harness.core.errors import ConfigError
 
 _PRINTING = ("--cfg", "--info", "--help", "-h", "--hydra-help")  # flags that print something in place of a run
-_PACKAGED: dict[tuple[str, ...], Defaults] = {}  # of packaged options, composed once in a process
+_PACKAGED: dict[Words, Tree] = {}  # choices of packaged options, composed once in a process
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,18 @@ class Composed:
 
     Attributes:
         words: the overrides.
-        cfg: without the node ``hydra``, interpolations unresolved.
+        config: without the node ``hydra``, interpolations unresolved.
         choices: the option of each group.
     """
 
     words: Words
-    cfg: DictConfig
+    config: Mapping[str, Any]
     choices: Mapping[str, str]
+
+    @property
+    def cfg(self) -> DictConfig:
+        """``config`` as OmegaConf has it."""
+        return OmegaConf.create(dict(self.config))
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ def compose(name: str, words: Sequence[str]) -> Composed:
     if set(SWEEP_FLAGS) & set(words):
         raise ConfigError(f"frbench {name} does not sweep; leave out -m and choose one value for each option")
     with explaining(name, words), initialized(own_folder(words)) as loader:
-        return _composed(name, tuple(words), loader)
+        tree = _tree(name, tuple(words), loader)
+        return Composed(tuple(words), tree.config, tree.chosen)
 
 
 def composed_cell(words: Sequence[str]) -> ComposedCell:
@@ -82,35 +91,43 @@ def composed_cells(words: Sequence[str]) -> list[ComposedCell]:
 def _cells(cells: Sequence[Words], words: Sequence[str]) -> list[ComposedCell]:
     """words: of the command, for messages."""
     own = own_folder(tidied(words))
-    usual = _PACKAGED if own is None else {}  # files of a user may change
+    links = links_of(known_options(own))
     with explaining("run", tidied(words)), initialized(own) as loader:
+        of_hydra = tuple(word for word in cells[0] if word.startswith("hydra."))
+        memo = IdentityMemo()
+        shared = SharedComposition(lambda each: _tree("run", each, loader), _place_of, links)
+        kept = {} if own or of_hydra else _PACKAGED  # files of a user may change
 
-        def defaults(overrides: Sequence[str]) -> Defaults:
-            if tuple(overrides) not in usual:
-                cfg = loader.load_configuration("run", list(overrides), RunMode.RUN)
-                usual[tuple(overrides)] = Defaults(_choices(cfg), leaves(cfg))
-            return usual[tuple(overrides)]
+        def defaults(options: Words) -> Tree:
+            if options not in kept:
+                kept[options] = _tree("run", (*of_hydra, *options), loader)
+            return kept[options]
 
-        found = (_composed("run", each, loader) for each in cells)
+        usual = SharedComposition(defaults, _place_of, links)
         return [
-            ComposedCell(each.words, each.cfg, each.choices, changed_settings(each.cfg, each.choices, defaults))
-            for each in found
+            ComposedCell(each, tree.config, tree.chosen, changed_settings(tree, usual, memo))
+            for each, tree in zip(cells, shared.all(cells), strict=True)
         ]
 
 
-def _composed(name: str, words: Words, loader: ConfigLoader) -> Composed:
+@lru_cache(maxsize=10_000)
+def _place_of(word: str) -> str:
+    """The top-level place that an override concerns: ``threat`` of ``recognizer@threat.surrogate=tiny``."""
+    key = word.partition("=")[0].lstrip("+~")
+    group, _, package = key.partition("@")
+    return (package or group).partition(".")[0]
+
+
+def _tree(name: str, words: Words, loader: ConfigLoader) -> Tree:
     cfg = loader.load_configuration(name, [word for word in words if not word.startswith("-")], RunMode.RUN)
-    choices = {group: option for group, option in _choices(cfg).items() if option != "None"}
+    choices = {str(group): None if each is None else str(each) for group, each in cfg.hydra.runtime.choices.items()}
     _resolve_hydra(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
         cfg.pop("grids", None)
     check_keys(cfg, name)
-    return Composed(words, cfg, {group: option for group, option in choices.items() if not group.startswith("hydra/")})
-
-
-def _choices(cfg: DictConfig) -> dict[str, str]:
-    return {str(group): str(option) for group, option in cfg.hydra.runtime.choices.items()}
+    config: Any = OmegaConf.to_container(cfg, resolve=False)
+    return Tree(config, {group: option for group, option in choices.items() if not group.startswith("hydra/")})
 
 
 def _resolve_hydra(cfg: DictConfig) -> None:

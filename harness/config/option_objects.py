@@ -26,7 +26,7 @@ def loaded(option: Option, run: RunSettings) -> Any:
 
 def composed_config(options: Mapping[str, object], run: RunSettings) -> Config:
     """The resolved config of a run with ``options`` by group. Raises ConfigError: an option or a setting is wrong."""
-    return build.plain(compose("run", run_words(options, run)).cfg)
+    return build.plain(compose("run", run_words(options, run)).config)
 
 
 def group_object(config: Config, group: str) -> Any:

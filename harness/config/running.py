@@ -12,6 +12,8 @@ import numpy as np
 from frbench.harness.config import build
 from frbench.harness.config.cells import prepare, resolve
 from frbench.harness.config.compose import ComposedCell, composed_cell, composed_cells
+from frbench.harness.config.identity_memo import IdentityMemo
+from frbench.harness.config.resolution import plain_config
 from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.evaluation.cell import Cell, ImagesOfPairs, ShowsImages, run_cell
 from frbench.harness.storage.records import Record
@@ -75,9 +77,10 @@ def cell_configs(words: Sequence[str]) -> list[CellConfig | WrongCell]:
         ConfigError: options that do not compose, in any cell, or a folder that is not writable.
     """
     found: list[CellConfig | WrongCell] = []
+    memo = IdentityMemo()
     for composed in composed_cells(words):
         try:
-            found.append(cell_config(composed))
+            found.append(cell_config(composed, memo))
         except FrbenchError as error:
             found.append(WrongCell(composed.words, error))
     cells = [each for each in found if isinstance(each, CellConfig)]
@@ -88,9 +91,9 @@ def cell_configs(words: Sequence[str]) -> list[CellConfig | WrongCell]:
     return found
 
 
-def cell_config(composed: ComposedCell) -> CellConfig:
-    """The cell that ``conf`` composes to. Raises ConfigError: a setting is wrong."""
-    config = build.plain(composed.cfg)
+def cell_config(composed: ComposedCell, memo: IdentityMemo) -> CellConfig:
+    """The cell that ``conf`` composes to. Raises ConfigError: a setting is wrong. memo: of the other cells."""
+    config = plain_config(composed.config, memo)
     if "training" in config or config["out"] is not None:
         raise ConfigError(f"training= and out= are options of frbench fit; {_TRAINED}")
     controls = {name: config.pop(name) for name in RUN_CONTROLS if name in config}
@@ -100,7 +103,7 @@ def cell_config(composed: ComposedCell) -> CellConfig:
 
 def single_cell(words: Sequence[str]) -> CellConfig:
     """The cell of ``frbench run`` with the overrides ``words``, not a sweep. Raises ConfigError: one is wrong."""
-    cell = cell_config(composed_cell(words))
+    cell = cell_config(composed_cell(words), IdentityMemo())
     check_folders([cell])
     return cell
 
