@@ -103,10 +103,11 @@ def _cells(cells: Sequence[Words], words: Sequence[str]) -> list[ComposedCell]:
                 kept[options] = _tree("run", (*of_hydra, *options), loader)
             return kept[options]
 
-        usual = SharedComposition(defaults, _place_of, links)
+        usual = SharedComposition(defaults, _place_of, links, shared.parts)
+        trees = shared.all(cells)
         return [
             ComposedCell(each, tree.config, tree.chosen, changed_settings(tree, usual, memo))
-            for each, tree in zip(cells, shared.all(cells), strict=True)
+            for each, tree in zip(cells, trees, strict=True)
         ]
 
 

@@ -105,13 +105,14 @@ class SharedComposition:
     Attributes:
         compose: by Hydra, raises what Hydra and frbench raise on wrong overrides.
         place_of: the top-level place that an override concerns.
+        parts: what overrides say at their places, for other compositions to begin with; None where they say more.
     """
 
     compose: Callable[[Words], Tree]
     place_of: Callable[[str], str]
     links: Links
+    parts: dict[tuple[frozenset[str], Words], Tree | None] = field(default_factory=dict)
     _first: tuple[Mapping[str, Words], Tree] | None = None
-    _parts: dict[tuple[frozenset[str], Words], Tree | None] = field(default_factory=dict)
 
     def all(self, cells: Sequence[Words]) -> list[Tree]:
         """The config of each of ``cells``. The last one is composed by Hydra too: if it differs, all are."""
@@ -150,15 +151,15 @@ class SharedComposition:
         assert self._first is not None
         usual, first = self._first
         here = tuple(word for place in sorted(places) for word in given.get(place, ()))
-        if (places, here) not in self._parts:
+        if (places, here) not in self.parts:
             rest = tuple(word for place, words in usual.items() if place not in places for word in words)
             try:
                 whole = self.compose((*rest, *here))
             except Exception:  # an error of this cell, which composing it as a whole reports
                 return None
             inside, outside = _split(whole, places)
-            self._parts[places, here] = inside if outside == _split(first, places)[1] else None
-        return self._parts[places, here]
+            self.parts[places, here] = inside if outside == _split(first, places)[1] else None
+        return self.parts[places, here]
 
 
 def _joined(sets: Iterable[frozenset[str] | None]) -> list[frozenset[str]] | None:

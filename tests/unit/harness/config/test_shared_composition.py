@@ -61,7 +61,8 @@ def random_cells(seed: int, count: int) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("seed", range(2))
 def test_that_configs_choices_and_settings_are_those_of_hydra(seed: int, loader: ConfigLoader) -> None:
     hydra, links, memo = Counted(loader), links_of(known_options()), IdentityMemo()
-    cells, defaults = (SharedComposition(hydra, compose._place_of, links) for _ in range(2))
+    cells = SharedComposition(hydra, compose._place_of, links)
+    defaults = SharedComposition(hydra, compose._place_of, links, cells.parts)
     for words in random_cells(seed, 5):
         expected = hydra(words)
         found = cells(words)
