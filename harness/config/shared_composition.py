@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
-import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
 
 from frbench.harness.config.conf_files import NESTED
 
@@ -83,9 +83,11 @@ def _choices_of(text: str) -> Iterable[tuple[str, str | None]]:
 
     The place is None for one inside the option, and empty where it depends on other choices.
     """
-    if "defaults:" not in text:
+    block = re.search(r"^defaults:.*?(?=^[^\s#-]|\Z)", text, re.MULTILINE | re.DOTALL)
+    if block is None:
         return
-    for entry in yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("defaults") or ():
+    written: Any = OmegaConf.to_container(OmegaConf.create(block[0]), resolve=False)
+    for entry in written["defaults"] or ():
         for key, value in entry.items() if isinstance(entry, Mapping) else [(str(entry), "")]:
             group, _, package = str(key).removeprefix("override ").removeprefix("optional ").partition("@")
             if "${" in f"{key} {value}":
