@@ -33,6 +33,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_defenses.py
 	$(BIN)/python scripts/bench_cloaks.py
 	$(BIN)/python scripts/bench_training.py
+	$(BIN)/python scripts/bench_sweeps.py
 
 docs: $(MKDOCS)
 	$(MKDOCS) build --strict
