@@ -183,11 +183,32 @@ def _sources(root: Path) -> Iterator[Path]:
 
 
 def _with_imports(file: Path) -> dict[str, Path]:
-    """``file`` and the modules of its folder that it imports, by their paths inside the folder."""
-    finder = ModuleFinder(path=[str(file.parent)])
+    """``file`` and the modules of its folder that it imports, by their paths inside the folder.
+
+    Of a folder without ``__init__.py`` that it imports from, all files count.
+    """
+    finder = _Finder(path=[str(file.parent)])
     finder.run_script(str(file))
     paths = [Path(found) for each in finder.modules.values() if (found := getattr(each, "__file__", None))]
+    paths += [path for folder in finder.folders for path in _sources(folder)]
     return {path.relative_to(file.parent).as_posix(): path for path in paths}
+
+
+class _Finder(ModuleFinder):
+    """Also finds folders without ``__init__.py``, at which ``ModuleFinder`` of Python 3.11 and 3.12 fails."""
+
+    def __init__(self, path: list[str]) -> None:
+        super().__init__(path)
+        self.folders = set[Path]()
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        for place in map(Path, self.path if path is None else path):
+            if (place / f"{name}.py").exists() or (place / name / "__init__.py").exists():
+                break
+            if (place / name).is_dir():
+                self.folders.add(place / name)
+                raise ImportError(name, name=name)
+        return super().find_module(name, path, parent)
 
 
 def _installed_version(top: str, places: Sequence[Path]) -> str | None:

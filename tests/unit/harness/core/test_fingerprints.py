@@ -131,6 +131,14 @@ def test_that_an_edited_module_beside_an_own_file_changes_its_key_where_it_is_im
     assert own.key("mine", {"mine_helper.py": "STEP = 2\n"}) != first
 
 
+def test_that_an_own_file_may_import_from_a_folder_without_init(own: OwnPart) -> None:
+    """All files of such a folder count, since Python does not say which of them are imported."""
+    text = f"from mine_helper.steps import STEP\n{FIELDS}"
+    first = own.key("mine", {"mine.py": text, "mine_helper/steps.py": "STEP = 1\n"})
+    assert own.key("mine", {"mine_helper/__pycache__/steps.pyc": ""}) == first
+    assert own.key("mine", {"mine_helper/steps.py": "STEP = 2\n"}) != first
+
+
 def test_that_an_installed_package_counts_by_its_version() -> None:
     assert fingerprints.package_digest("torch.nn") == f"torch=={metadata.version('torch')}"
 
