@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from frbench.harness.core.atomic import disk_full_named
 from frbench.harness.core.errors import DiskFull, FrbenchError, shortened, warn_once
 from frbench.harness.evaluation.cell import CalibratesVictim, Cell, crash_record, evaluate
-from frbench.harness.evaluation.smaller_batches import fitted
+from frbench.harness.evaluation.smaller_batches import fitted, with_smaller_batches
 from frbench.harness.runtime import interrupts
 from frbench.harness.storage.records import Record, reason
 from frbench.harness.storage.result_store import ResultStore
@@ -195,7 +196,8 @@ class Worker:
             return
         self.heartbeat.starts(planned)
         try:
-            cell = fitted(cell)
+            with disk_full_named(self.store.root):
+                cell = fitted(cell)
         except DiskFull:
             raise
         except FrbenchError as error:
@@ -209,8 +211,9 @@ class Worker:
 
     def _calibrate(self, planned: PlannedCell, cell: Cell) -> None:
         try:
-            if isinstance(cell.protocol, CalibratesVictim):
-                cell.protocol.calibrate(cell, self.store)
+            protocol = cell.protocol
+            if isinstance(protocol, CalibratesVictim):
+                with_smaller_batches(cell, lambda each: protocol.calibrate(each, self.store))
         except DiskFull:
             raise
         except Exception as error:  # each cell with this defense meets it again, and its record says so

@@ -13,7 +13,7 @@ import torch
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.harness.core.contracts import AttackResult, Budget, Draw, Goal, Template, Verifier, View
 from frbench.harness.core.counter_rng import normal
-from frbench.harness.core.errors import ConfigError, FrbenchError, Refused
+from frbench.harness.core.errors import ConfigError, Refused
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier, Wrapping
 from frbench.harness.evaluation import crafting as module
@@ -199,10 +199,14 @@ def test_that_a_random_judge_compares_views_in_the_mean_of_several_draws(craft: 
     assert (each[0] - each[1]).abs().max() > 0.1
 
 
-def test_a_damaged_cache_file_is_one_clear_error(craft: Callable, tmp_path: Path) -> None:
+def test_a_damaged_block_is_named_and_made_again(
+    craft: Callable, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     crafting = craft(Counting(lambda pairs: pairs.probe))
-    list(crafting.blocks(np.arange(4)))
+    (made,) = crafting.blocks(np.arange(4))
     (file,) = (tmp_path / "results" / "cache" / "adversarial").rglob("*.zst")
     file.write_bytes(file.read_bytes()[:50])
-    with pytest.raises(FrbenchError, match="damaged.*delete it"):
-        list(crafting.blocks(np.arange(4)))
+    (again,) = crafting.blocks(np.arange(4))
+    assert again.generated
+    assert torch.equal(again.images, made.images)
+    assert f"{file} is damaged" in capfd.readouterr().err
