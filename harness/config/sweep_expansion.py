@@ -6,7 +6,7 @@ Hydra's basic sweeper, of the values that an experiment sweeps, and of the ``gri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,9 +76,11 @@ def _refuse_plugins(given: Sequence[Override]) -> None:
 
 def _chosen(given: Sequence[Override], loader: ConfigLoader) -> _Chosen:
     """What the chosen experiment and the overrides of ``hydra.*`` say about the sweep."""
-    kept = [each for each in given if not each.is_sweep_override() and _decides(each, loader)]
-    if not any(each.is_hydra_override() or each.key_or_group == "experiment" for each in kept):
+    chosen = [each for each in given if not each.is_sweep_override()]
+    if not any(each.is_hydra_override() or each.key_or_group == "experiment" for each in chosen):
         return _Chosen()
+    groups = loader.list_groups("")
+    kept = [each for each in chosen if _decides(each, groups)]
     config = loader.load_configuration("run", [str(each.input_line) for each in kept], RunMode.MULTIRUN)
     for kind, advice in _PLUGINS.items():
         if config.hydra.runtime.choices[f"hydra/{kind}"] != _BASIC:
@@ -89,10 +91,9 @@ def _chosen(given: Sequence[Override], loader: ConfigLoader) -> _Chosen:
     return _Chosen(config.hydra.mode == RunMode.MULTIRUN, [f"{key!s}={value}" for key, value in params.items()], grids)
 
 
-def _decides(override: Override, loader: ConfigLoader) -> bool:
-    """Whether ``override`` chooses an option of a top-level group, or sets something of Hydra."""
-    group = override.key_or_group
-    return override.is_hydra_override() or (override.package is None and group in loader.list_groups(""))
+def _decides(override: Override, groups: Collection[str]) -> bool:
+    """Whether ``override`` chooses an option of one of the top-level ``groups``, or sets something of Hydra."""
+    return override.is_hydra_override() or (override.package is None and override.key_or_group in groups)
 
 
 def _cells(given: Sequence[Override], chosen: _Chosen, loader: ConfigLoader) -> list[Words]:
