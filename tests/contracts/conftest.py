@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import hydra
 import pytest
 
 from frbench.harness.config import build
+from frbench.harness.config.conf_files import known_options
 
 # What has no default, because only the user can know it.
 GIVEN = {
@@ -25,10 +27,21 @@ GIVEN = {
 }
 
 
+# Groups whose options do not change those of another group: one option of each is composed at a time.
+TOGETHER = ("attack", "budget", "defense", "goal", "recognizer", "threat")
+
+
+def rounds() -> dict[str, tuple[str, ...]]:
+    """``attack=pgd`` -> the options, one of each group, that it is composed with."""
+    options = [[f"{group}={option}" for option in known_options()[group]] for group in TOGETHER]
+    found = [tuple(word for word in together if word) for together in zip_longest(*options)]
+    return {word: together for together in found for word in together}
+
+
 @pytest.fixture(scope="session")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
-    """``composed("attack=pgd")``: the resolved config of that run, away from any data."""
-    folder = tmp_path_factory.mktemp("brought")
+    """``composed("attack=pgd")``: the resolved config of a run with that option, away from any data."""
+    folder, together = tmp_path_factory.mktemp("brought"), rounds()
     for name in ("a.pth", "b.pth"):
         (folder / name).write_text(name)
 
@@ -38,7 +51,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
             return build.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
 
-    return compose
+    return lambda *words: compose(*together.get(words[0], words)) if len(words) == 1 else compose(*words)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """A record of each defense on rendered faces, attacked by one that looks through the defense alone."""
     folder = tmp_path_factory.mktemp("zoo")
     words = f"-m goal=impersonation attack=bim attack.steps=6 protocol.bootstrap=20 budget=linf_8 threat=adaptive \
-        threat.include_oblivious=false audit=full audit.sample=4 dataset.limit=16 \
-        dataset.people=30 dataset.photos_per_person=4 dataset.pairs=120 \
+        threat.include_oblivious=false audit=full audit.sample=4 dataset.limit=10 \
+        dataset.people=30 dataset.photos_per_person=2 dataset.pairs=60 \
         ~protocol.postprocessing paths.results={folder}"
     assert main(["run", *words.split(), f"defense={','.join((*ZOO, *HONEST))}"]) == 0
     assert main(["run", *words.split()[1:], "defense=pca", "defense.components=100", "identities.people=30"]) == 0

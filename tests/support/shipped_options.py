@@ -23,9 +23,9 @@ def options(group: str) -> list[str]:
 
 def config(group: str, option: str, data: Path | str = "no_data") -> dict[str, Any]:
     """The resolved config of an option; what a user must give is ``???``."""
-    composed = OmegaConf.create(OmegaConf.to_container(_composed(group), resolve=False))
+    composed = _composed(group)
     composed.paths.data = str(data)
-    shown = OmegaConf.to_container(composed, resolve=True)["shown"][_key(option)]  # type: ignore[call-overload, index]
+    shown = OmegaConf.to_container(composed.shown[_key(option)], resolve=True)
     return auto_preprocessing.without(with_numbers(shown))
 
 

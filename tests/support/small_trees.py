@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import pickle
 from collections.abc import Callable
@@ -97,7 +96,7 @@ SMALLER: dict[str, list[str]] = {"cfp_users_distant_targets": ["dataset.target_p
 
 def composed(group: str, option: str, data: Path) -> dict[str, Any]:
     """The option as shipped, with the data folder ``data``, as ``build`` hands it to Hydra."""
-    whole = copy.deepcopy(_composed(group, option))
+    whole = _composed(group, option)
     whole.paths.data = str(data)
     return auto_preprocessing.without(OmegaConf.to_container(whole[group], resolve=True))
 

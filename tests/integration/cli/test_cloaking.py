@@ -17,7 +17,7 @@ def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     """``frbench VERB`` in this process on few rendered users, with all its paths below ``tmp_path``."""
 
     def run(verb: str, *words: str) -> tuple[int, str, str]:
-        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results")]
         small = [] if "dataset.people=30" in words else ["dataset.people=5", "dataset.photos_per_person=4"]
         code = main([verb, *words, *folders, *([*small, "device=cpu"] if verb == "run" else [])])
         return (code, *capfd.readouterr())

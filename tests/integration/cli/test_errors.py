@@ -37,7 +37,7 @@ def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
     """``frbench run`` in this process, with all its paths below ``tmp_path``."""
 
     def run(*words: str) -> Answer:
-        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+        folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results")]
         code = main(["run", *words, *folders, "device=cpu"])
         return Answer(code, *capfd.readouterr())
 

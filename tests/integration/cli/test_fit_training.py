@@ -38,7 +38,7 @@ class Shell:
 
     def __call__(self, verb: str, *words: str) -> tuple[int, str, str]:
         self.capture.readouterr()
-        paths = [f"paths.{name}={self.folder / name}" for name in ("data", "results", "cache")]
+        paths = [f"paths.{name}={self.folder / name}" for name in ("data", "results")]
         code = main([verb, *SMALL, *words, *paths])
         return code, *self.capture.readouterr()
 

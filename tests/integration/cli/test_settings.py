@@ -110,7 +110,7 @@ def test_that_a_network_is_taken_out_of_all_swept_trainings(tmp_path: Path) -> N
 
 
 def test_that_a_misspelt_null_of_a_swept_option_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results")]
     words = ["run", "-m", "defense=blur,jpeg", "defense.sigmma=null", "attack=none", "device=cpu"]
     assert (
         main(

@@ -140,13 +140,14 @@ def test_attack_none_evaluates_clean_accuracy_alone(tmp_path: Path) -> None:
     assert record["attack"] == "none" and record["asr"] is None and record["clean_accuracy"] > 0.8
 
 
-def test_bad_input_to_one_cell_loses_no_other(tmp_path: Path) -> None:
+def test_bad_input_to_one_cell_loses_no_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     people = {"people": 30, "photos_per_person": 4, "pairs": 80, "limit": 40, "name": "few"}
     (tmp_path / "own" / "dataset").mkdir(parents=True)
     own = {"_target_": "frbench.datasets.synthetic.dataset.Synthetic", **people}
     (tmp_path / "own" / "dataset" / "few.yaml").write_text(json.dumps(own))
     words = [f"--config-dir={tmp_path / 'own'}", "dataset=lfw,few", "paths.data=nowhere", "attack=none"]
-    process = start(tmp_path, "run", "-m", *words, "recognizer.min_clean_accuracy=null", "device=cpu")
-    _, err = process.communicate(timeout=200)
-    assert process.returncode == 2 and "lfw" in err and "Traceback" not in err
+    words += ["recognizer.min_clean_accuracy=null", "device=cpu", f"paths.results={tmp_path}"]
+    assert main(["run", "-m", *words]) == 2
+    err = capfd.readouterr().err
+    assert "lfw" in err and "Traceback" not in err
     assert [r["dataset"] for r in records(tmp_path)] == ["few"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ MASKED = [name for name in ZOO if name != "random_resize"]  # the attack fails b
 GOAL, BUDGET = Dodging(), Linf(8 / 255)
 
 
+@cache
 def composed(*words: str) -> dict[str, Any]:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         return build.plain(hydra.compose("run", [*words, "device=cpu"]))
@@ -257,7 +259,7 @@ def test_that_the_purifiers_of_the_zoo_work_on_the_sides_that_they_are_given(
 
 @pytest.fixture(scope="module")
 def real(real_data: Path, image_cache: Path) -> Stage:
-    words = ("dataset=lfw", "dataset.limit=60", "recognizer=foamliu_mobilefacenet", f"paths.data={real_data}")
+    words = ("dataset=lfw", "dataset.limit=40", "recognizer=foamliu_mobilefacenet", f"paths.data={real_data}")
     config = composed(*words)
     pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(image_cache)
     bare = CosineVerifier(build.instantiate(config["recognizer"], "recognizer"))

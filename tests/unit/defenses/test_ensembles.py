@@ -212,7 +212,7 @@ def test_that_the_command_line_puts_recognizers_together(tmp_path: Path, capfd: 
         ),
         *("defense=zoo_ensemble", "+recognizer@defense.members.a=tiny", "+recognizer@defense.members.b=tiny"),
         *("defense.members.b.bgr=true", "device=cpu", "budget=linf_8"),
-        *(f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")),
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "results")),
     ]
     code = main(words)
     assert code == 0, capfd.readouterr()

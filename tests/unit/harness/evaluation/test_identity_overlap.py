@@ -127,7 +127,7 @@ def words(tmp_path: Path) -> list[str]:
         *("run", "dataset=synthetic", "dataset.pairs=20", "identities=synthetic", "attack=none"),
         *(f"{group}.{each}" for group in ("dataset", "identities") for each in small),
         *("defense=pca", "defense.components=20", "device=cpu"),
-        *(f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")),
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "results")),
     ]
 
 

@@ -205,7 +205,7 @@ def test_that_a_run_with_nobody_there_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, quick: list[float]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+    folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "results")]
     small = ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=20"]
     words = ["run", "recognizer=service", "recognizer.url=http://127.0.0.1:9/compare", *small, *folders]
     assert main([*words, "device=cpu"]) == 2
