@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from frbench.harness.core.quarantine import Damaged
+from frbench.harness.storage import sealed_json
 
 Record = dict[str, Any]
 SCHEMA = 3
@@ -20,11 +19,6 @@ class OtherSchema(Exception):
         self.schema = schema
 
 
-def sealed(record: Record) -> Record:
-    """``record`` with its checksum. Raises ValueError: it holds NaN or infinity."""
-    return {**record, "checksum": checksum(record)}
-
-
 def parsed(data: bytes) -> Record:
     """The record in the bytes of a file.
 
@@ -32,24 +26,9 @@ def parsed(data: bytes) -> Record:
         Damaged: it is no record, or its checksum is missing or differs.
         OtherSchema: another version of frbench wrote it.
     """
-    try:
-        record = json.loads(data)
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise Damaged(f"it is not a run record: {error}") from error
-    if not isinstance(record, dict):
-        raise Damaged("it is not a run record")
-    found = record.get("checksum")
-    if found is not None and found != checksum(record):
-        raise Damaged("its checksum differs")
+    record = sealed_json.decoded(data)
     if record.get("schema") != SCHEMA:
         raise OtherSchema(record.get("schema"))
-    if found is None:
+    if record.get("checksum") is None:
         raise Damaged("it has no checksum")
     return record
-
-
-def checksum(record: Record) -> str:
-    """SHA-256 (hex) of the canonical JSON of ``record`` without its checksum."""
-    rest = {key: value for key, value in record.items() if key != "checksum"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from frbench.harness.storage import array_files, record_files, record_index, score_tables
+from frbench.harness.storage import array_files, record_files, record_index, score_tables, sealed_json
 from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
 from frbench.harness.storage.record_index import RecordIndex
 from frbench.harness.storage.sample_files import SampleFiles
@@ -110,7 +110,7 @@ class ResultStore:
         """
         fingerprint = record["fingerprint"]
         files = [_SCORES] if record["status"] == "done" and self._scores(fingerprint).exists() else []
-        sealed = record_files.sealed({**record, "files": files})
+        sealed = sealed_json.sealed({**record, "files": files})
         text = json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False)
         self.files.write(self._run(fingerprint), text.encode(), durable=True)
         return sealed
@@ -174,9 +174,10 @@ class ResultStore:
         """Store an artifact: safetensors, signed (see ``sealed_files.sign``)."""
         self.files.write(self.artifact(key), data, durable=True)
 
-    def remove_stale_temporaries(self) -> int:
-        """Delete temporary files of dead processes of this host, and those older than an hour. Returns their number."""
-        return self.files.remove_stale_temporaries()
+    def remove_left_overs(self) -> None:
+        """Delete temporary files and leases of dead processes of this host, and temporary files older than an hour."""
+        self.files.remove_stale_temporaries()
+        self.files.remove_stale_leases()
 
     @cached_property
     def index(self) -> RecordIndex:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from frbench.harness.core.atomic import create_atomically, remove_stale_temporaries, write_atomically
-from frbench.harness.core.errors import CorruptFile, FrbenchError
+from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.leases import LEASE_SECONDS, lease
 from frbench.harness.core.quarantine import Damaged, place_of, set_aside
+from frbench.harness.storage import sealed_json
 
 LAYOUT = 1
 _SETTINGS, _STAGING = "store.json", "tmp"
+_DEFAULTS = {"layout": LAYOUT, "lease_seconds": LEASE_SECONDS}
+_LEASES, _LEASE = "leases", ".lease"
 _CHANGED_MEANWHILE = 3  # reads of a damaged file that another process replaces at the same time
 T = TypeVar("T")
 
@@ -31,26 +33,28 @@ class StoreFiles:
 
     @cached_property
     def lease_seconds(self) -> float:
-        """The duration of leases that all processes of this store obey, from ``store.json``, written on first use."""
+        """The duration of leases that all processes of this store obey, from ``store.json``, written on first use.
+
+        A damaged file is set aside, and the duration is the default again. The checksum in it can be left out.
+        """
         path = self.root / _SETTINGS
-        if not path.exists():
-            text = json.dumps({"layout": LAYOUT, "lease_seconds": LEASE_SECONDS}, indent=1) + "\n"
+        found = self.read(path, _lease_seconds)
+        if found is None:
             try:
-                create_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+                create_atomically(path, lambda temporary: temporary.write_bytes(sealed_json.written(_DEFAULTS)))
             except FileExistsError:  # another process was faster
-                pass
+                found = self.read(path, _lease_seconds)
             except PermissionError:
-                return LEASE_SECONDS
+                pass
             except OSError as error:
-                if error.errno == errno.EROFS:
-                    return LEASE_SECONDS
-                raise
-        return _lease_seconds(path)
+                if error.errno != errno.EROFS:
+                    raise
+        return LEASE_SECONDS if found is None else found
 
     @contextmanager
     def lease(self, name: str, wait: bool = True) -> Iterator[bool]:
         """Hold the lease ``name``. Yields whether this process may do the work: always, if it waits."""
-        with lease(self.root / "leases" / f"{name}.lease", self.lease_seconds, wait) as may_work:
+        with lease(self.root / _LEASES / f"{name}{_LEASE}", self.lease_seconds, wait) as may_work:
             yield may_work
 
     def read(self, path: Path, reader: Callable[[Path], T]) -> T | None:
@@ -82,6 +86,12 @@ class StoreFiles:
             path, lambda temporary: temporary.write_bytes(data), durable=durable, staging=self.root / _STAGING
         )
 
+    def remove_stale_leases(self) -> None:
+        """Delete the leases of dead processes of this host."""
+        for marker in (self.root / _LEASES).glob(f"*{_LEASE}"):
+            with lease(marker, self.lease_seconds, wait=False):  # takes over from a dead owner, and deletes the marker
+                pass
+
     def was_set_aside(self, path: Path) -> bool:
         """Whether ``path`` was damaged and has not been made again."""
         return not path.exists() and place_of(path, self.root).exists()
@@ -102,15 +112,15 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 def _lease_seconds(path: Path) -> float:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = sealed_json.decoded(path.read_bytes())
         layout, seconds = settings["layout"], float(settings["lease_seconds"])
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFile(f"{path} is damaged ({error}); delete it while no process uses the store") from error
+        raise Damaged(f"it is not the settings of a store: {error!r}") from error
     if layout != LAYOUT:
         raise FrbenchError(
             f"{path} has layout {layout} and this frbench reads layout {LAYOUT}: take the frbench that made this "
             "folder, or another folder with paths.results=NEW_FOLDER"
         )
     if not 0 < seconds < float("inf"):
-        raise CorruptFile(f"{path}: lease_seconds={seconds} must be positive; correct it")
+        raise ConfigError(f"{path}: lease_seconds={seconds} must be positive; correct it")
     return seconds

@@ -1,12 +1,13 @@
 """The plan of a sweep: its cells, the groups that share work, and the file that every worker reads.
 
-A plan is written once, as ``sweeps/<id>/plan.jsonl``: a line about the sweep, then a line for each cell. The parts of
-the configs that several cells share, such as the options of one attack, are stored once. The id of a sweep is a
-digest of the configs of its cells, so that the same command gives the same sweep.
+A plan is written once, as ``sweeps/<id>/plan.jsonl``: a line about the sweep, a line for each cell, and the SHA-256 of
+these lines. The parts of the configs that several cells share, such as the options of one attack, are stored once. The
+id of a sweep is a digest of the configs of its cells, so that the same command gives the same sweep.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,9 +15,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from frbench.harness.core.errors import CorruptFile
+from frbench.harness.core.quarantine import Damaged
 
-_LAYOUT = 1  # of the file of a plan
+_LAYOUT = 2  # of the file of a plan
 
 
 class Wave(StrEnum):
@@ -113,20 +114,30 @@ def to_lines(plan: Plan) -> str:
     head = {"layout": _LAYOUT, "id": plan.id, "command": plan.command, "parts": plan.parts}
     groups = [asdict(each) for each in plan.groups]
     lines = [{**head, "groups": groups, "cells": len(plan.cells)}, *(asdict(each) for each in plan.cells)]
-    return "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    return f"{text}{_checksum(text)}\n"
 
 
-def from_lines(text: str, where: object) -> Plan:
-    """The plan that ``to_lines`` wrote. where: the file, for errors. Raises CorruptFile: ``text`` is no whole plan."""
-    try:
-        head, *cells = (json.loads(line) for line in text.splitlines())
-        if head["layout"] != _LAYOUT or head["cells"] != len(cells):
-            raise ValueError(f"layout {head['layout']} with {len(cells)} of {head['cells']} cells")
-        groups = (Group(each["number"], Wave(each["wave"]), tuple(each["cells"])) for each in head["groups"])
-        found = (PlannedCell(**{**each, "words": tuple(each["words"])}) for each in cells)
-        return Plan(head["id"], tuple(head["command"]), tuple(found), tuple(groups), head["parts"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFile(f"{where} is not a whole plan ({error}); run the same command again to write it") from error
+def from_lines(text: str) -> Plan:
+    """The plan that ``to_lines`` wrote. Raises Damaged: ``text`` is no whole plan."""
+    check_lines(text)
+    head, *cells = map(json.loads, text.splitlines()[:-1])
+    groups = (Group(each["number"], Wave(each["wave"]), tuple(each["cells"])) for each in head["groups"])
+    found = (PlannedCell(**{**each, "words": tuple(each["words"])}) for each in cells)
+    return Plan(head["id"], tuple(head["command"]), tuple(found), tuple(groups), head["parts"])
+
+
+def check_lines(text: str) -> None:
+    """Raises Damaged: ``text`` is not what ``to_lines`` returned, or another version of frbench wrote it."""
+    *lines, end = text.splitlines(keepends=True) or [""]
+    if end != f"{_checksum(''.join(lines))}\n":
+        raise Damaged("it is not a whole plan: its checksum differs")
+    if (layout := json.loads(lines[0])["layout"]) != _LAYOUT:
+        raise Damaged(f"it has layout {layout}, and this frbench reads layout {_LAYOUT}")
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_cells(plan: Plan, cells: Iterable[PlannedCell], groups: Iterable[Group]) -> Plan:

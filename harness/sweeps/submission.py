@@ -29,12 +29,17 @@ _RETRIED: Mapping[Retry, Collection[FailureKind]] = {
 
 
 def opened(plan: Plan, store: ResultStore, retry: Retry) -> SweepFolder:
-    """The folder of the sweep of ``plan``, ready to run: failed cells that ``retry`` names count as missing again."""
+    """The folder of the sweep of ``plan``, ready to run: failed cells that ``retry`` names count as missing again.
+
+    Files of dead processes are deleted. Earlier starts without progress are forgotten: whoever ran the sweep may have
+    killed them.
+    """
     folder = sweep_folder(store.root, plan.id)
     folder.write_plan(plan, code_facts())
     folder.clear_stop()
     folder.clear_failures(_RETRIED[retry])
-    store.remove_stale_temporaries()
+    folder.clear_starts()
+    store.remove_left_overs()
     return folder
 
 

@@ -10,11 +10,13 @@ failed/<digest>.json        why a cell failed
 failed/fit-<key>.json       why the fit of the artifact of that key failed
 logs/                       output of jobs
 stop                        present: workers stop at the next block; its text is the reason
+
+Each file but the logs and ``stop`` has a checksum, and so has each line of ``jobs.jsonl`` and ``keys.jsonl``. A damaged
+file is named on stderr, set aside and counts as missing; a damaged line is named and left out.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,10 +24,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.core.atomic import write_atomically
-from frbench.harness.core.errors import DataMissing
+from frbench.harness.core.atomic import disk_full_named
+from frbench.harness.core.errors import CorruptFile, DataMissing, warn_once
+from frbench.harness.core.quarantine import Damaged
+from frbench.harness.storage import sealed_json
+from frbench.harness.storage.store_files import StoreFiles
 from frbench.harness.sweeps.failures import Failure, FailureKind, failure_from
-from frbench.harness.sweeps.plan import Plan, PlannedCell, from_lines, to_lines
+from frbench.harness.sweeps.plan import Plan, PlannedCell, check_lines, from_lines, to_lines
 
 _FOLDER = "sweeps"
 _FIT = "fit-"  # before the key of an artifact, in place of the digest of a cell
@@ -52,22 +57,31 @@ class SweepFolder:
 
     @cached_property
     def plan(self) -> Plan:
-        """Raises CorruptFile: the plan is damaged."""
-        path = self.root / "plan.jsonl"
-        return from_lines(path.read_text(encoding="utf-8"), path)
+        """Raises CorruptFile: the plan is damaged; it is set aside."""
+        text = self._plan_text()
+        if text is None:
+            raise CorruptFile(f"{self.root} has no plan; run the same command again to write it")
+        return from_lines(text)
 
     def write_plan(self, plan: Plan, code: Mapping[str, Any]) -> None:
         """Write the plan, and facts about the code that made it, where they differ from what is there."""
         text = to_lines(plan)
-        path = self.root / "plan.jsonl"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        if self._plan_text() != text:
+            self._files.write(self._plan_file, text.encode())
         if self.code != code:
             self._write("code.json", code)
 
+    def _plan_text(self) -> str | None:
+        """The verified text of the plan; None where it is missing, or damaged and set aside."""
+        return self._files.read(self._plan_file, _checked_text)
+
+    @property
+    def _plan_file(self) -> Path:
+        return self.root / "plan.jsonl"
+
     @property
     def code(self) -> dict[str, Any]:
-        return _read(self.root / "code.json") or {}
+        return self._read("code.json") or {}
 
     def keys(self) -> dict[str, str]:
         """Digest of a cell -> key of its record, as the last worker computed it."""
@@ -104,16 +118,15 @@ class SweepFolder:
         """Forget the failures of these kinds, so that workers try the cells again."""
         for name, failure in self.failures().items():
             if failure.kind in kinds:
-                for folder in ("failed", "starts"):
-                    (self.root / folder / f"{name}.json").unlink(missing_ok=True)
+                (self.root / "failed" / f"{name}.json").unlink(missing_ok=True)
 
     def _failure(self, name: str) -> Failure | None:
-        entry = _read(self.root / "failed" / f"{name}.json")
+        entry = self._read(f"failed/{name}.json")
         return None if entry is None else failure_from(entry)
 
     def starts(self, cell: PlannedCell) -> int:
         """How often ``cell`` was started since its last progress."""
-        return int((_read(self.root / "starts" / f"{cell.digest}.json") or {}).get("starts", 0))
+        return int((self._read(f"starts/{cell.digest}.json") or {}).get("starts", 0))
 
     def write_starts(self, cell: PlannedCell, starts: int) -> None:
         """0: the cell made progress."""
@@ -121,6 +134,11 @@ class SweepFolder:
             self._write(f"starts/{cell.digest}.json", {"starts": starts})
         else:
             (self.root / "starts" / f"{cell.digest}.json").unlink(missing_ok=True)
+
+    def clear_starts(self) -> None:
+        """Forget the starts of all cells."""
+        for path in (self.root / "starts").glob("*.json"):
+            path.unlink(missing_ok=True)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Name of a worker -> its last heartbeat."""
@@ -136,56 +154,67 @@ class SweepFolder:
     def stop(self) -> str | None:
         """Why workers must stop, or None."""
         try:
-            return (self.root / "stop").read_text(encoding="utf-8").strip() or "stopped"
+            return (self.root / "stop").read_text("utf-8", "replace").strip() or "stopped"
         except FileNotFoundError:
             return None
 
     def write_stop(self, reason: str) -> None:
-        write_atomically(self.root / "stop", lambda path: path.write_text(f"{reason}\n", encoding="utf-8"))
+        self._files.write(self.root / "stop", f"{reason}\n".encode())
 
     def clear_stop(self) -> None:
         (self.root / "stop").unlink(missing_ok=True)
 
+    @cached_property
+    def _files(self) -> StoreFiles:
+        return StoreFiles(self.results)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """The content of a small file; None where it is missing, or damaged, which loses a hint and no result."""
+        return self._files.read(self.root / name, sealed_json.read)
+
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
-        text = json.dumps(value, indent=1, sort_keys=True) + "\n"
-        write_atomically(self.root / name, lambda path: path.write_text(text, encoding="utf-8"))
+        self._files.write(self.root / name, sealed_json.written(value))
 
     def _append(self, name: str, value: Mapping[str, Any]) -> None:
-        """One line in one write, which processes that append at once do not mix up."""
+        """One line in one write, which keeps lines of several processes apart. Raises DiskFull: there is no room."""
         self.root.mkdir(parents=True, exist_ok=True)
-        line = (json.dumps(value, sort_keys=True) + "\n").encode()
-        file = os.open(self.root / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(file, line)
-        finally:
-            os.close(file)
+        path = self.root / name
+        with disk_full_named(path):
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                size = os.fstat(file).st_size
+                was_cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+                line = b"\n" * was_cut + sealed_json.line(value)
+                written = os.write(file, line)
+                if written < len(line):
+                    os.write(file, line[written:])  # fails, and says why the rest was not written
+            finally:
+                os.close(file)
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """The whole lines of a file; a line that is not whole was cut when its writer was killed."""
+        """The whole lines of a file. One that is not whole was damaged, or cut when its writer was killed."""
         try:
-            text = (self.root / name).read_text(encoding="utf-8")
+            data = (self.root / name).read_bytes()
         except FileNotFoundError:
             return
-        for line in text.splitlines():
+        for number, line in enumerate(data.split(b"\n"), start=1):
             try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+                if line:
+                    yield sealed_json.parsed(line)
+            except Damaged as error:
+                warn_once(f"{self.root / name}, line {number}, is damaged ({error}) and left out")
 
     def _entries(self, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for path in sorted((self.root / folder).glob("*.json")):
-            entry = _read(path)
+            entry = self._read(f"{folder}/{path.name}")
             if entry is not None:
                 yield path.stem, entry
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The content of a small JSON file; None where it is missing, or damaged, which loses a hint and no result."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError):
-        return None
+def _checked_text(path: Path) -> str:
+    text = path.read_text("utf-8", "replace")
+    check_lines(text)
+    return text
 
 
 def sweep_folder(results: Path, sweep: str) -> SweepFolder:

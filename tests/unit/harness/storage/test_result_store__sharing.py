@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import pytest
 from support.file_systems import dead_process, small
 
 from frbench.harness.core.atomic import temporary_name
-from frbench.harness.core.errors import CorruptFile, DiskFull, FrbenchError
+from frbench.harness.core.errors import DiskFull, FrbenchError
+from frbench.harness.storage import sealed_json
 from frbench.harness.storage.result_store import SCHEMA, ResultStore
 
 FORK = multiprocessing.get_context("fork")
@@ -57,28 +59,35 @@ def test_cached_arrays_are_read_without_a_lease(tmp_path: Path) -> None:
 def test_the_duration_of_leases_is_that_of_the_store(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     with store.lease("x"):
-        assert json.loads((tmp_path / "store.json").read_text()) == {"layout": 1, "lease_seconds": 120.0}
+        assert sealed_json.read(tmp_path / "store.json") == {"layout": 1, "lease_seconds": 120.0}
     (tmp_path / "store.json").write_text('{"layout": 1, "lease_seconds": 7}')
     with ResultStore(tmp_path).lease("x"):
         assert "7.0" in (tmp_path / "leases" / "x.lease").read_text()
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "named"),
-    [
-        ('{"layout": 2, "lease_seconds": 120}', FrbenchError, "layout 2"),
-        ('{"layout": 1, "lease_seconds": 0}', CorruptFile, "positive"),
-        ('{"layout": 1}', CorruptFile, "damaged"),
-        ("", CorruptFile, "damaged"),
-    ],
+    ("text", "named"),
+    [('{"layout": 2, "lease_seconds": 120}', "layout 2"), ('{"layout": 1, "lease_seconds": 0}', "positive")],
 )
-def test_settings_that_cannot_be_obeyed_are_one_line(
-    text: str, kind: type[FrbenchError], named: str, tmp_path: Path
-) -> None:
+def test_settings_that_cannot_be_obeyed_are_one_line(text: str, named: str, tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text(text)
-    with pytest.raises(kind, match=named) as error, ResultStore(tmp_path).lease("x"):
+    with pytest.raises(FrbenchError, match=named) as error, ResultStore(tmp_path).lease("x"):
         pass
     assert "store.json" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"layout": 1}', "", '{"layout": 1, "lease_seconds": 7, "checksum": "0"}', "[]", "\xff"]
+)
+def test_damaged_settings_are_set_aside_and_written_again(
+    text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "store.json"
+    path.write_text(text, "latin-1")
+    assert ResultStore(tmp_path).files.lease_seconds == 120.0
+    assert sealed_json.read(path) == {"layout": 1, "lease_seconds": 120.0}
+    assert f"{path} is damaged" in capfd.readouterr().err
+    assert (tmp_path / "quarantine" / "store.json").read_text("latin-1") == text
 
 
 def test_every_file_has_the_rights_of_the_umask(tmp_path: Path) -> None:
@@ -128,12 +137,31 @@ def test_a_full_disk_is_one_line_and_the_store_works_when_there_is_room(tmp_path
 
 def test_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
-    assert store.remove_stale_temporaries() == 0
+    assert store.files.remove_stale_temporaries() == 0
     store.write_record({"schema": SCHEMA, "fingerprint": "a", "status": "done"})
     mine = temporary_name()
     for folder in ("tmp", "artifacts", "runs"):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / mine).write_text("being written")
         (tmp_path / folder / mine.replace(f"-{os.getpid()}-", f"-{dead_process()}-")).write_text("left over")
-    assert store.remove_stale_temporaries() == 3
+    assert store.files.remove_stale_temporaries() == 3
     assert len(list(tmp_path.rglob("*.tmp"))) == 3 and store.record("a") is not None
+
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from frbench.harness.storage import sealed_json
+from frbench.harness.storage.result_store import ResultStore
+with ResultStore(Path(sys.argv[1])).lease("cell-a"):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_leases_of_dead_processes_are_removed_and_others_stay(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], check=False)
+    store = ResultStore(tmp_path)
+    assert [path.name for path in (tmp_path / "leases").iterdir()] == ["cell-a.lease"]
+    with store.lease("cell-b"):
+        store.remove_left_overs()
+        assert [path.name for path in (tmp_path / "leases").iterdir()] == ["cell-b.lease"]
