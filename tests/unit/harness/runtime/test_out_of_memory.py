@@ -29,3 +29,9 @@ def test_the_error_of_the_cpu_allocator_is_recognised() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(error.value)
+
+
+def test_the_errors_of_onnx_runtime_are_told_apart() -> None:
+    errors = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    assert is_out_of_memory(errors.RuntimeException("Failed to allocate memory for requested buffer of size 1024"))
+    assert not is_out_of_memory(errors.RuntimeException("Got invalid dimensions for input: image"))
