@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from frbench.harness.config.running import cell_configs
 from frbench.harness.evaluation.cell import Cell
 from frbench.harness.runtime import interrupts
 from frbench.harness.storage.records import Record
@@ -17,23 +16,10 @@ from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.sweeps.failures import Failure, FailureKind
 from frbench.harness.sweeps.heartbeat import Heartbeat
 from frbench.harness.sweeps.plan import PlannedCell
-from frbench.harness.sweeps.planning import plan_sweep
 from frbench.harness.sweeps.submission import Retry, opened
 from frbench.harness.sweeps.sweep_folder import SweepFolder
 from frbench.harness.sweeps.worker import Controls, Worker
-
-SMALL = (
-    "dataset.people=30",
-    "dataset.photos_per_person=2",
-    "dataset.pairs=60",
-    "dataset.limit=8",
-    "recognizer.min_clean_accuracy=null",
-    "protocol.bootstrap=20",
-    "protocol.num_samples=0",
-    "~protocol.postprocessing",
-    "attack=fgsm",
-    "device=cpu",
-)
+from tests.support.small_sweeps import FITTED, small_sweep
 
 
 @dataclass
@@ -63,8 +49,7 @@ class Swept:
 
 
 def swept(results: Path, *words: str) -> Swept:
-    command = ("-m", *SMALL, *words, f"paths.results={results}")
-    sweep = plan_sweep(command, cell_configs(command))
+    sweep = small_sweep(results, *words)
     return Swept(opened(sweep.plan, sweep.store, Retry.FAILED))
 
 
@@ -182,19 +167,10 @@ def built_defenses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return fitted
 
 
-FITTED: Sequence[str] = (
-    "defense=pca",
-    "identities=synthetic",
-    "identities.people=30",
-    "identities.photos_per_person=2",
-    "goal=dodging,impersonation",
-)
-
-
 def test_that_a_fit_that_crashes_is_tried_once_and_every_cell_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = swept(tmp_path, *FITTED)
+    sweep = swept(tmp_path, *FITTED, "goal=dodging,impersonation")
     fits = built_defenses(monkeypatch)
     assert sweep.work() == 1
     assert fits == ["dodging"]

@@ -1,0 +1,68 @@
+"""The launcher of several processes; its workers are small scripts here, and real ones in the integration tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from frbench.harness.sweeps.launchers.base import Submission
+from frbench.harness.sweeps.launchers.processes import Processes
+from tests.support.small_plans import small_folder
+
+
+@dataclass(frozen=True)
+class Scripts(Submission):
+    """Jobs that run a line of Python."""
+
+    script: str = "pass"
+
+    def command(self, group: int | str | None = None) -> list[str]:
+        return [sys.executable, "-c", self.script]
+
+
+def scripts(results: Path, script: str) -> Scripts:
+    return Scripts(small_folder(results), {}, (), work=lambda: 0, show_progress=lambda: None, script=script)
+
+
+def test_that_each_worker_has_its_share_of_the_threads_and_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    script = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES'])"
+    jobs = scripts(tmp_path, script)
+    assert Processes(workers=3).launch(jobs) == 0
+    threads = max(1, len(os.sched_getaffinity(0)) // 3)
+    logs = [(jobs.folder.logs / f"worker-{number}.log").read_text() for number in range(3)]
+    assert logs == [f"{threads} {gpu}\n" for gpu in (4, 7, 4)]
+    assert len(jobs.folder.jobs()[0]["ids"]) == 3
+
+
+@pytest.mark.parametrize(("script", "code"), [("raise SystemExit(1)", 1), ("import os; os.kill(os.getpid(), 9)", 137)])
+def test_that_the_exit_code_is_the_worst_of_the_workers(tmp_path: Path, script: str, code: int) -> None:
+    assert Processes(workers=2).launch(scripts(tmp_path, script)) == code
+
+
+def test_that_a_signal_reaches_the_workers_and_the_launcher_waits_for_them(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    script = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(75)); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+
+    def interrupt() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    before = signal.getsignal(signal.SIGTERM)
+    assert Processes(workers=1).launch(scripts(tmp_path, script)) == 75
+    assert signal.getsignal(signal.SIGTERM) == before
