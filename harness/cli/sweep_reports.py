@@ -6,12 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from rich.filesize import decimal
 
-from frbench.harness.cli.summary_line import summary
+from frbench.harness.cli.summary_line import counted, duration, summary
 from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.records import Record
 from frbench.harness.sweeps.estimate import Estimate
@@ -53,14 +52,15 @@ def plan_text(plan: Plan, ended: Collection[int], cost: Estimate | None) -> str:
     done = {cell.images for cell in plan.cells if cell.number in ended}
     images = {cell.images for cell in left if cell.images is not None} - done
     fits = {cell.fit for cell in left if cell.fit is not None}
+    shared = sum(cell.images in images for cell in left)
     groups = Counter(group.wave for group in plan.groups)
-    to_fit = f", {len(fits)} defenses that are fitted" if fits else ""
+    to_fit = f"; {counted(len(fits), 'defense')} to fit" if fits else ""
     lines = [
-        f"{plan.id}: {len(plan.cells)} cells, {len(plan.cells) - len(left)} done, {len(left)} to run",
+        f"{plan.id}: {counted(len(plan.cells), 'cell')}, {len(plan.cells) - len(left)} done, {len(left)} to run",
         f"jobs: {', '.join(f'{groups[wave]} {wave}' for wave in Wave if groups[wave])}{to_fit}",
-        f"adversarial images: {len(images)} sets to make, for {sum(cell.images in images for cell in left)} cells",
+        f"adversarial images: {counted(len(images), 'set')} to make, for {counted(shared, 'cell')}",
     ]
-    lines += _reasons("cells whose data cannot be opened", [each.unknown for each in left if each.unknown])
+    lines += _reasons("whose data cannot be opened", [each.unknown for each in left if each.unknown])
     if cost is not None:
         lines += _cost_lines(cost)
     return "\n".join(lines)
@@ -68,13 +68,12 @@ def plan_text(plan: Plan, ended: Collection[int], cost: Estimate | None) -> str:
 
 def _cost_lines(cost: Estimate) -> list[str]:
     total = cost.cost
-    time = timedelta(seconds=round(total.seconds))
     lines = [
         f"estimate for one process on this machine: {total.images:,.0f} images to make, {total.forwards:,.0f} forward "
-        f"and {total.backwards:,.0f} backward passes, {time} hours, {decimal(round(total.bytes))} of images"
+        f"and {total.backwards:,.0f} backward passes, {duration(total.seconds / 3600)}, {decimal(round(total.bytes))} of images"
     ]
-    return lines + _reasons("cells without an estimate", list(cost.untimed.values()))
+    return lines + _reasons("without an estimate", list(cost.untimed.values()))
 
 
 def _reasons(what: str, reasons: list[str]) -> list[str]:
-    return [f"{count} {what}: {reason}" for reason, count in Counter(reasons).most_common(_LISTED)]
+    return [f"{counted(count, 'cell')} {what}: {reason}" for reason, count in Counter(reasons).most_common(_LISTED)]

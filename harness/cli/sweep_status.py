@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
+from frbench.harness.cli.summary_line import counted, duration
 from frbench.harness.cli.sweep_words import parse
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.storage.result_store import ResultStore
@@ -39,7 +39,9 @@ def cancel(words: Sequence[str]) -> int:
     folder = find_sweep(given.results, given.sweep)
     folder.write_stop("frbench cancel")
     count = cancel_jobs(folder)
-    print(f"{folder.id}: {count} jobs cancelled; workers stop at their next block, and finished work is kept")
+    print(
+        f"{folder.id}: {counted(count, 'job')} cancelled; workers stop at their next block, and finished work is kept"
+    )
     return 0
 
 
@@ -77,16 +79,12 @@ class Follower:
 def status_line(status: Status) -> str:
     """Such as "6 done, 2 running, 16 waiting; 1.5 h left"."""
     counts = [f"{count} {state}" for state, count in status.counts.items() if count]
-    left = "" if status.hours_left is None else f"; about {_duration(status.hours_left)} left"
+    left = "" if status.hours_left is None else f"; about {duration(status.hours_left)} left"
     return (", ".join(counts) or "no cells") + left
 
 
-def _duration(hours: float) -> str:
-    return str(timedelta(seconds=round(hours * 3600)))
-
-
 def _text(folder: SweepFolder, status: Status) -> str:
-    lines = [f"{status.sweep}: {len(status.cells)} cells: {status_line(status)}"]
+    lines = [f"{status.sweep}: {counted(len(status.cells), 'cell')}: {status_line(status)}"]
     if folder.stop is not None:
         lines.append(f"stopped: {folder.stop}; the same frbench run command continues")
     lines += [f"working: {each}" for each in status.preparing]
@@ -99,7 +97,7 @@ def _listed(folder: SweepFolder, state: State, cells: Sequence[CellState]) -> li
     """The cells of one state with their details; refused ones by reason, because many share one."""
     if state is State.REFUSED:
         reasons = Counter(each.detail for each in cells)
-        return [f"{state}: {count} cells: {reason}" for reason, count in reasons.most_common(_LISTED)]
+        return [f"{state}: {counted(count, 'cell')}: {reason}" for reason, count in reasons.most_common(_LISTED)]
     lines = []
     for each in cells[:_LISTED]:
         log = f" (log: {each.log})" if each.log else ""
