@@ -24,8 +24,9 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(foreach package,$(CODE),-p $(package))
 
+# Compiled tests are kept, whatever the environment says: to compile them again takes each worker several seconds.
 unit: $(VENV)/.test $(MKDOCS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 40
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 40
 
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py

@@ -18,6 +18,7 @@ from torch import Tensor
 from frbench.harness.core.contracts import Draw, Images, View
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
+from frbench.harness.reporting.figures import style
 from frbench.harness.runtime.memory import keep_freed_memory
 
 keep_freed_memory()  # as frbench does
@@ -180,3 +181,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
     return waits
+
+
+@pytest.fixture
+def coarse_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few dots, and fonts that are quick to embed: ``test_plots.py`` saves figures as they are shipped."""
+    monkeypatch.setattr(style, "_DPI", 50)
+    monkeypatch.setitem(style._STYLE, "pdf.fonttype", 3)

@@ -30,7 +30,7 @@ BUDGETS = {path.stem.partition("_")[0]: path.stem for path in sorted((CONF / "bu
 GOALS = [Dodging(), Impersonation()]
 # Fawkes' published change of variables leaves black and white pixels unchanged.
 HOLDING = {option for option in ATTACKS if option.startswith("fawkes")}
-LONGEST = {"steps": 100, "queries": 300}  # what an attack of more promises is seen in so many
+LONGEST = {"steps": 50, "queries": 200}  # what an attack of more promises is seen in so many
 BUDGET = Linf(8 / 255)
 COUNT = 11
 

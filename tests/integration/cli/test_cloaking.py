@@ -25,6 +25,7 @@ def frbench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
+@pytest.mark.usefixtures("coarse_figures")
 def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: Path) -> None:
     words = ("protocol=cloaking", "attack.steps=4", "protocol.bootstrap=100", "budget=linf_16")
     trackers = "tracker@protocol.tracker=nearest,linear"

@@ -45,6 +45,7 @@ def people_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     return [f"--config-dir={tmp_path / 'own'}", *words, "paths.results=results", "device=cpu"]
 
 
+@pytest.mark.usefixtures("coarse_figures")
 def test_it_runs_from_one_end_to_the_other_and_what_is_asked_for_is_what_is_done(
     people_of_ones_own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

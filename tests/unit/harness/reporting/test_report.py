@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
 
 
 @pytest.fixture
-def drawn() -> None:
+def drawn(coarse_figures: None) -> None:
     """Figures too."""
 
 
