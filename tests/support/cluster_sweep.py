@@ -1,4 +1,4 @@
-"""A sweep of 24 cells on rendered faces for tests of launchers: 23 that take a second, one that crashes."""
+"""A sweep of 24 cells on rendered faces for tests of launchers. One cell crashes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from frbench.harness.cli.main import main
 from frbench.harness.sweeps.sweep_folder import SweepFolder, sweep_folders
 
-# The attack waits without using the CPU, so that a test has the time to disturb its jobs.
-MODULE = """\
+SECONDS = "CLUSTER_PARTS_SECONDS"  # how long the attack waits, so that a test has the time to disturb its jobs
+
+MODULE = f"""\
+import os
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -23,7 +25,6 @@ from frbench.harness.core.contracts import AttackResult
 @dataclass(frozen=True)
 class Shift:
     by: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    seconds: Annotated[float, Interval(ge=0, le=9)] = 0.7
     needs_gradient = False
     bounded = True
     stops_early = False
@@ -32,7 +33,7 @@ class Shift:
     def __call__(self, view, pairs, goal, budget):
         if self.by == 1:
             raise RuntimeError("broken on purpose")
-        time.sleep(self.seconds)
+        time.sleep(float(os.environ.get("{SECONDS}", 0)))
         images = budget.project(pairs.probe + self.by, pairs.probe)
         scores = view.score(images, view.enroll(pairs))
         return AttackResult(images, goal.achieved(scores, view.aim(goal, pairs.index)), torch.ones(len(pairs)).long())
@@ -42,7 +43,6 @@ ATTACK = """\
 # Paper: none; for a test.
 _target_: cluster_parts.Shift
 by: 0.1
-seconds: 0.7
 """
 EXPERIMENT = """\
 # @package _global_

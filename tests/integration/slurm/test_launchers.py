@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cluster_sweep import beating, own_parts, run_sweep, status, tables, the_sweep
+from support.cluster_sweep import SECONDS, beating, own_parts, run_sweep, status, tables, the_sweep
 from support.slurm_cluster import SlurmCluster, wait_for
 
 
@@ -28,7 +28,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def expected(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The tables of a run in this process, without waits."""
+    """The tables of a run in this process."""
     results = tmp_path_factory.mktemp("here")
     assert run_sweep(parts, results) == 1
     found = tables(results)
@@ -44,8 +44,9 @@ def restarts(slurm: SlurmCluster, job: str) -> str:
 @pytest.mark.slurm
 @pytest.mark.timeout(240)
 def test_that_requeued_preempted_and_killed_tasks_change_no_table(
-    slurm: SlurmCluster, parts: Path, expected: dict[str, bytes], tmp_path: Path
+    slurm: SlurmCluster, parts: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(SECONDS, "0.7")
     words = ["launcher=slurm", "launcher.cpus_per_task=1", "launcher.mem_gb=0.9", "launcher.cells_per_job=4"]
     assert run_sweep(parts, tmp_path, *words) == 0
     jobs = [job for each in the_sweep(tmp_path).jobs() if each["wave"] == "cells" for job in each["ids"]]
@@ -84,6 +85,7 @@ def test_that_a_loop_in_a_shell_over_the_array_script_gives_the_same_tables(
 def test_that_a_ray_cluster_that_loses_a_node_gives_the_same_tables(
     parts: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(SECONDS, "0.5")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes a file there
     pytest.importorskip("ray", reason='Ray is not installed; to run this test: pip install -e ".[ray]"')
