@@ -35,6 +35,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_cloaks.py
 	$(BIN)/python scripts/bench_training.py
 	$(BIN)/python scripts/bench_sweeps.py
+	$(BIN)/python scripts/bench_defense_sweeps.py
 
 docs: $(MKDOCS)
 	$(MKDOCS) build --strict
