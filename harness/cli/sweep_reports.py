@@ -68,9 +68,10 @@ def plan_text(plan: Plan, ended: Collection[int], cost: Estimate | None) -> str:
 
 def _cost_lines(cost: Estimate) -> list[str]:
     total = cost.cost
+    time, size = duration(total.seconds / 3600), decimal(round(total.bytes))
     lines = [
         f"estimate for one process on this machine: {total.images:,.0f} images to make, {total.forwards:,.0f} forward "
-        f"and {total.backwards:,.0f} backward passes, {duration(total.seconds / 3600)}, {decimal(round(total.bytes))} of images"
+        f"and {total.backwards:,.0f} backward passes, {time}, {size} of images"
     ]
     return lines + _reasons("without an estimate", list(cost.untimed.values()))
 
