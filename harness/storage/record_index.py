@@ -90,7 +90,8 @@ class RecordIndex:
     def _refreshed(self, states: Mapping[str, tuple[int, int, int]]) -> pa.Table:
         """The whole index, with the rows of changed files made anew; written if that is possible."""
         stored = self._stored(None)
-        kept = _COLUMNS.empty_table() if stored is None else stored.filter(pa.array(_unchanged(stored, states)))
+        unchanged = None if stored is None else pa.array(_unchanged(stored, states), pa.bool_())
+        kept = _COLUMNS.empty_table() if stored is None else stored.filter(unchanged)
         known = set(kept.column("name").to_pylist())
         changed = [name for name in states if name not in known]
         fresh = [

@@ -22,7 +22,7 @@ def test_that_a_plan_runs_nothing_and_names_what_a_run_would_do(
     assert main(["plan", *words(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith(": 2 cells, 0 done, 2 to run")
-    assert printed[1:3] == ["jobs: 2 clean, 1 cell", "adversarial images: 1 set to make, for 2 cells"]
+    assert printed[1:3] == ["jobs: 2 clean, 1 cells", "adversarial images: 1 set to make, for 2 cells"]
     assert printed[3].startswith("estimate for one process on this machine: 4 images to make, ")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
