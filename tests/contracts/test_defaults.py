@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-import hydra
 import pytest
-from omegaconf import OmegaConf
+from support import shipped_options
 
-from frbench.harness.config.conf_files import known_options, packaged
-from frbench.harness.config.ratio_values import with_numbers
+from frbench.harness.config.conf_files import known_options
 
 NEUTRAL = {  # values that change nothing, beside null, false, 0 and empty ones
     "TorchRecognizer": {"std": 1.0},  # with a mean of 0: images are not normalised
@@ -45,27 +43,11 @@ def parts(node: Any, where: str) -> Iterator[tuple[str, Place]]:
 def places() -> dict[str, list[Place]]:
     """Class -> the places in conf/ that name it, with the fields that are set there."""
     found: dict[str, list[Place]] = {}
-    top_level = {key for each in packaged("run.yaml")["defaults"] if isinstance(each, dict) for key in each}
-    with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        for chosen in rounds():
-            words = [f"{g}={option}" if g in top_level else f"+{g}@shown.{g}={option}" for g, option in chosen.items()]
-            cfg = hydra.compose("run", overrides=words)
-            for group, option in chosen.items():
-                node = OmegaConf.to_container(cfg[group] if group in top_level else cfg.shown[group], resolve=False)
-                for target, place in parts(with_numbers(node), f"{group}={option}"):
-                    found.setdefault(target, []).append(place)
+    for group in known_options().keys() - {"experiment", "paths"}:
+        for option, config in shipped_options.unresolved(group).items():
+            for target, place in parts(config, f"{group}={option}"):
+                found.setdefault(target, []).append(place)
     return found
-
-
-def rounds() -> Iterator[dict[str, str]]:
-    """One option of each group at a time, so that few compositions show all; a data set chooses ``identities``."""
-    groups = {
-        group: list(options) for group, options in known_options().items() if group not in ("experiment", "paths")
-    }
-    alone = groups.pop("identities")
-    for number in range(max(map(len, groups.values()))):
-        yield {group: options[number] for group, options in groups.items() if number < len(options)}
-    yield from ({"identities": option} for option in alone)
 
 
 def defaults(kind: type[Any]) -> dict[str, Any]:

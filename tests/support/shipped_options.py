@@ -29,6 +29,12 @@ def config(group: str, option: str, data: Path | str = "no_data") -> dict[str, A
     return auto_preprocessing.without(with_numbers(shown))
 
 
+def unresolved(group: str) -> dict[str, Any]:
+    """Option -> its config, interpolations unresolved."""
+    shown: Any = OmegaConf.to_container(_composed(group), resolve=False)
+    return {option: with_numbers(shown["shown"][_key(option)]) for option in options(group)}
+
+
 def built(config: dict[str, Any], group: str) -> Any:
     """The object of a config, or None for an option that stands for none."""
     return build.instantiate(config, group) if config["_target_"] else None

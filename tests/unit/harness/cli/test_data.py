@@ -38,6 +38,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 class Web(SimpleHTTPRequestHandler):
+    """Keeps connections open between files, as the servers of data sets do."""
+
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+
     def log_message(self, *parts: object) -> None:
         return
 
