@@ -43,6 +43,7 @@ def fit(words: list[str]) -> int:
 
 def report(words: list[str]) -> int:
     """``frbench report``: tables and figures, or the records as JSON lines."""
+    from frbench.harness.cli.sweep_status import warn_of_failures
     from frbench.harness.config import build
     from frbench.harness.reporting import report as reporting
 
@@ -60,6 +61,7 @@ def report(words: list[str]) -> int:
         tables = len(written) - figures
         print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")
         print(f"start with {out / 'tables' / 'report.md'}")
+        warn_of_failures(build.store(config))
     return 0
 
 

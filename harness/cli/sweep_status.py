@@ -11,15 +11,16 @@ from typing import Any
 
 from frbench.harness.cli.summary_line import counted, duration
 from frbench.harness.cli.sweep_words import parse
-from frbench.harness.core.errors import ConfigError
+from frbench.harness.core.errors import ConfigError, warn_once
 from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.sweeps.finished import finished_records
 from frbench.harness.sweeps.ledger import CellState, State, Status, status_of
 from frbench.harness.sweeps.schedulers import cancel_jobs, live_jobs
-from frbench.harness.sweeps.sweep_folder import SweepFolder, find_sweep
+from frbench.harness.sweeps.sweep_folder import SweepFolder, find_sweep, sweep_folders
 
 _PERIOD = 5.0  # seconds between two looks at a sweep that runs elsewhere
 _LISTED = 20  # cells of a state that are listed
+_OTHERS = 5  # other sweeps that are named, the latest first
 
 
 def status(words: Sequence[str]) -> int:
@@ -27,7 +28,13 @@ def status(words: Sequence[str]) -> int:
     given = parse("status", words)
     folder = find_sweep(given.results, given.sweep)
     found = current_status(folder)
-    print(json.dumps(_json(folder, found)) if "--json" in given.flags else _text(folder, found))
+    if "--json" in given.flags:
+        print(json.dumps(_json(folder, found)))
+        return found.exit_code
+    print(_text(folder, found))
+    others = [each.id for each in sweep_folders(given.results) if each.id != folder.id]
+    if given.sweep is None and others:
+        print(f"other sweeps: {', '.join(others[: -_OTHERS - 1 : -1])}{', …' if len(others) > _OTHERS else ''}")
     return found.exit_code
 
 
@@ -43,6 +50,18 @@ def cancel(words: Sequence[str]) -> int:
         f"{folder.id}: {counted(count, 'job')} cancelled; workers stop at their next block, and finished work is kept"
     )
     return 0
+
+
+def warn_of_failures(store: ResultStore) -> None:
+    """Say on stderr which sweeps of a store have failed cells without a record, which no table can show."""
+    folders, finished = sweep_folders(store.root), finished_records(store)
+    for folder in folders if any(folder.failures() for folder in folders) else ():
+        states = status_of(folder, finished, (), time.time()).cells
+        lost = [each for each in states if each.state is State.FAILED and each.key not in finished]
+        if lost:
+            warn_once(
+                f"{counted(len(lost), 'cell')} of {folder.id} failed without a record: frbench status {folder.id}"
+            )
 
 
 def current_status(folder: SweepFolder) -> Status:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from frbench.harness.cli.main import main
+from frbench.harness.storage.records import plain
+from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.sweeps.failures import Failure, FailureKind
 from frbench.harness.sweeps.sweep_folder import SweepFolder
-from tests.support.small_plans import small_folder
+from tests.support.fake_records import sweep
+from tests.support.small_plans import small_folder, small_plan
 
 
 @pytest.fixture
@@ -63,3 +68,21 @@ def test_that_status_imports_no_torch(folder: SweepFolder) -> None:
         f"main(['status', 'paths.results={folder.results}']); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_that_the_latest_sweep_is_shown_and_others_are_named(
+    folder: SweepFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(folder.root / "plan.jsonl", (1, 1))
+    small_folder(folder.results, replace(small_plan(), id="demo-1"))
+    assert main(["status", f"paths.results={folder.results}"]) == 3
+    assert capsys.readouterr().out == "demo-1: 4 cells: 4 missing\nother sweeps: sweep-0123abcd\n"
+
+
+def test_that_a_report_says_which_cells_it_cannot_show(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ResultStore(folder.results)
+    for record in sweep(("fgsm",), ("linf_2",)).records():
+        store.write_record(plain(record))
+    words = ["report", "figures=false", f"paths.results={folder.results}"]
+    assert main(words) == 0
+    assert "1 cell of sweep-0123abcd failed without a record: frbench status sweep" in capsys.readouterr().err
