@@ -36,6 +36,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_training.py
 	$(BIN)/python scripts/bench_sweeps.py
 	$(BIN)/python scripts/bench_defense_sweeps.py
+	$(BIN)/python scripts/bench_store.py
 
 docs: $(MKDOCS)
 	$(MKDOCS) build --strict

@@ -18,6 +18,7 @@ from frbench.harness.core.errors import FrbenchError
 
 Interval = tuple[float, float]
 _UNKNOWN: Interval = (float("nan"), float("nan"))
+_CACHED = 50_000  # intervals of counts in memory
 _CHUNK = 4_000_000  # bootstrap weights in memory at once
 _KEPT = 10_000_000  # bootstrap counts that are kept, in bytes, for each of a few numbers of people
 
@@ -50,7 +51,7 @@ class PairedDifference:
         return self.both + self.only_a + self.only_b + self.neither
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(_CACHED)
 def wilson(successes: int, total: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion (Wilson, JASA 22, 1927).
 
@@ -190,7 +191,13 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Paired
     total = len(first)
     both, only_a = int((first & second).sum()), int((first & ~second).sum())
     only_b = int((second & ~first).sum())
-    neither = total - both - only_a - only_b
+    return difference_of_counts(both, only_a, only_b, total - both - only_a - only_b, level)
+
+
+@lru_cache(_CACHED)
+def difference_of_counts(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> PairedDifference:
+    """``paired_difference`` of the counts of a 2x2 table."""
+    total = both + only_a + only_b + neither
     if not total:
         return PairedDifference(float("nan"), *_UNKNOWN, 0, 0, 0, 0)
     share_a, share_b = (both + only_a) / total, (both + only_b) / total

@@ -42,7 +42,8 @@ class Findings:
 
     def all_flags(self, record: Record) -> list[str]:
         """Flags of the record and of its comparisons, sorted."""
-        return sorted({*record["flags"], *self.flags.get(record["fingerprint"], {})})
+        found = self.flags.get(record["fingerprint"])
+        return sorted({*record["flags"], *(found or ())})
 
     def doubts(self, record: Record) -> list[str]:
         """Flags that must be explained before the values of the record are believed."""

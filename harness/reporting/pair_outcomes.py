@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frbench.harness.metrics.confidence import PairedDifference, paired_difference
+from frbench.harness.metrics.confidence import PairedDifference, difference_of_counts, paired_difference
+from frbench.harness.storage.pair_index import Decisions, decisions_of
 from frbench.harness.storage.records import Record
 
 Scores = Callable[[str], pd.DataFrame | None]
@@ -49,12 +50,13 @@ class Outcomes:
 
     Args:
         scores: from a fingerprint to the per-pair scores, or None if there are none.
+        decisions: the same for the decisions of a store that knows them without reading the scores.
     """
 
-    def __init__(self, scores: Scores) -> None:
-        def success(fingerprint: str) -> pd.Series | None:
+    def __init__(self, scores: Scores, decisions: Callable[[str], Decisions | None] | None = None) -> None:
+        def decided(fingerprint: str) -> Decisions | None:
             frame = scores(fingerprint)
-            return None if frame is None else attacked(frame).set_index("index")["success"].astype(bool)
+            return None if frame is None else decisions_of(frame)  # type: ignore[arg-type]
 
         def size(fingerprint: str) -> pd.Series | None:
             frame = scores(fingerprint)
@@ -62,16 +64,42 @@ class Outcomes:
                 return None
             return pd.Series(sizes(frame, "l2"), index=attacked(frame)["index"].to_numpy())
 
-        self._success, self._size = lru_cache(_CACHED)(success), lru_cache(_CACHED)(size)
+        self._decided, self._size = lru_cache(_CACHED)(decisions or decided), lru_cache(_CACHED)(size)
 
     def difference(self, a: Record, b: Record) -> PairedDifference | None:
         """ASR of ``a`` minus ASR of ``b`` on the pairs attacked in both; None if there are none."""
-        common = _common(self._success(a["fingerprint"]), self._success(b["fingerprint"]))
-        return paired_difference(*common) if common else None
+        first, second = self._decided(a["fingerprint"]), self._decided(b["fingerprint"])
+        if first is None or second is None:
+            return None
+        if first.pairs is not second.pairs and not np.array_equal(first.pairs, second.pairs):
+            common = _common(_success(first), _success(second))
+            return paired_difference(*common) if common else None
+        common_bits = first.attacked & second.attacked
+        total = _ones(common_bits)
+        if not total:
+            return None
+        in_a, in_b = first.success & common_bits, second.success & common_bits
+        both = _ones(in_a & in_b)
+        only_a, only_b = _ones(in_a) - both, _ones(in_b) - both
+        return difference_of_counts(both, only_a, only_b, total - both - only_a - only_b)
 
     def sizes(self, a: Record, b: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """L2 perturbation sizes of both, (N,) each, on the pairs attacked in both; None if there are none."""
         return _common(self._size(a["fingerprint"]), self._size(b["fingerprint"]))
+
+
+_ONES_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], np.int64)
+
+
+def _ones(bits: NDArray[Any]) -> int:
+    return int(_ONES_IN_BYTE[bits].sum())
+
+
+def _success(found: Decisions) -> pd.Series:
+    """Success of the attacked pairs, by their numbers."""
+    count = len(found.pairs)
+    chosen = np.unpackbits(found.attacked, count=count).astype(bool)
+    return pd.Series(np.unpackbits(found.success, count=count).astype(bool)[chosen], index=found.pairs[chosen])
 
 
 def _common(a: pd.Series | None, b: pd.Series | None) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -5,6 +5,7 @@ Seconds, dates and other facts of a run are in no table, so that the same record
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -88,10 +89,12 @@ def report(
     }
     if format not in writers:
         raise ConfigError(f"unknown format={format}; choose from {', '.join(writers)}")
-    records = select(store.records(), where)
-    return writers[format](
-        store, records, compare(records, Outcomes(store.scores)), Path(out), top if figures else None
-    )
+    records, outcomes = select(store.records(), where), _outcomes(store)
+    return writers[format](store, records, compare(records, outcomes), Path(out), top if figures else None)
+
+
+def _outcomes(store: Store) -> Outcomes:
+    return Outcomes(store.scores, getattr(store, "decisions", None))
 
 
 def _print_lines(store: Store, records: list[Record], findings: Findings, out: Path, top: int | None) -> list[Path]:
@@ -105,7 +108,7 @@ def _write_files(store: Store, records: list[Record], findings: Findings, out: P
         raise DataMissing("no records to report on; run `frbench run` first")
     frame = tidy(records, findings)
     sections = _sections(store, records, findings)
-    summary = summarize(records, findings, Outcomes(store.scores))
+    summary = summarize(records, findings, _outcomes(store))
     drawings: list[Drawing] = []
     if top is not None:
         from frbench.harness.reporting.figures import collect
@@ -117,7 +120,7 @@ def _write_files(store: Store, records: list[Record], findings: Findings, out: P
 
 def _sections(store: Store, all_records: list[Record], findings: Findings) -> dict[str, list[Table]]:
     """Tables by the title of their section."""
-    verification, outcomes = of_kind(all_records, Kind.VERIFICATION), Outcomes(store.scores)
+    verification, outcomes = of_kind(all_records, Kind.VERIFICATION), _outcomes(store)
     distance = of_kind(all_records, Kind.FEATURE_DISTANCE)
     sections = {
         "Clean accuracy": clean_tables(of_kind(all_records, Kind.VERIFICATION, Kind.FEATURE_DISTANCE)),
@@ -140,23 +143,32 @@ def _sections(store: Store, all_records: list[Record], findings: Findings) -> di
 
 def tidy(records: Sequence[Record], findings: Findings) -> pd.DataFrame:
     """One row per record: labels, status, all measurements, flags."""
-    return pd.DataFrame([tidy_row(record, findings.all_flags(record)) for record in records])
+    columns: dict[str, list[Any]] = {}
+    for number, record in enumerate(records):  # by column: rows of many records take much more memory
+        for name, value in tidy_row(record, findings.all_flags(record)).items():
+            column = columns.setdefault(name, [])
+            column += [math.nan] * (number - len(column))
+            column.append(value)
+    for column in columns.values():
+        column += [math.nan] * (len(records) - len(column))
+    return pd.DataFrame(columns)
 
 
 def _write_tables(sections: Mapping[str, Sequence[Table]], frame: pd.DataFrame, document: str, out: Path) -> list[Path]:
-    folder = out / "tables"
-    texts = {"cells.csv": cells_csv(frame)}
-    for table in (table for tables in sections.values() for table in tables):
-        texts |= {
-            f"{table.slug}.md": markdown(table),
-            f"{table.slug}.tex": latex(table),
-            f"{table.slug}.csv": table_csv(table),
-        }
-    texts["report.md"] = document
+    folder, written = out / "tables", []
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
+
+    def write(name: str, text: str) -> None:
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    return [folder / name for name in texts]
+        written.append(folder / name)
+
+    write("cells.csv", cells_csv(frame))
+    for table in (table for tables in sections.values() for table in tables):
+        write(f"{table.slug}.md", markdown(table))
+        write(f"{table.slug}.tex", latex(table))
+        write(f"{table.slug}.csv", table_csv(table))
+    write("report.md", document)
+    return written
 
 
 def _note_on_figures(records: Sequence[Record]) -> str:
@@ -208,13 +220,15 @@ def _shown(table: Table, shown: Table) -> str:
 
 
 def cells_csv(frame: pd.DataFrame) -> str:
-    return csv_text(list(frame.columns), [[_csv_value(v) for v in row] for row in frame.itertuples(index=False)])
+    """The tidy table as CSV text: empty for null, ten significant digits for floats."""
+    columns = [list(map(_csv_value, frame.iloc[:, number].tolist())) for number in range(frame.shape[1])]
+    return csv_text(list(frame.columns), list(zip(*columns, strict=True)))
 
 
 def _csv_value(value: Any) -> str:
     """A value as text: empty for null, ten significant digits for floats."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.10g}"
+    if value is None:
         return ""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    return str(bool(value)).lower() if isinstance(value, bool | np.bool_) else str(value)

@@ -8,7 +8,6 @@ processes that refresh it at once each write a whole file.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,8 +22,8 @@ import pyarrow.compute as pc
 from frbench.harness.core.errors import DiskFull, warn_once
 from frbench.harness.storage import record_files, score_tables
 from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
-from frbench.harness.storage.records import NOUNS
-from frbench.harness.storage.store_files import StoreFiles
+from frbench.harness.storage.records import NOUNS, LabelledRecord
+from frbench.harness.storage.store_files import State, StoreFiles, states_of
 
 _FILE = {"name": pa.string(), "inode": pa.uint64(), "size": pa.int64(), "mtime_ns": pa.int64(), "schema": pa.string()}
 _STATE = {"status": pa.string(), "files": pa.string()}
@@ -56,11 +55,12 @@ class RecordIndex:
 
     @property
     def path(self) -> Path:
+        """The file of the index."""
         return self.files.root / "index" / "records.parquet"
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of all records that can be read, by name, after a refresh; columns: only these."""
-        states = self._states()
+        states = states_of(self.files.root / "runs", ".json")
         wanted = None if columns is None else list(dict.fromkeys([*_FILE, *columns]))
         found = self._stored(wanted)
         if found is None or not _is_current(found, states):
@@ -69,17 +69,6 @@ class RecordIndex:
         found = found.filter(pc.equal(found.column("schema"), str(SCHEMA)))
         return found if columns is None else found.select(list(columns))
 
-    def _states(self) -> dict[str, tuple[int, int, int]]:
-        """Inode, size and time of change of each record."""
-        found = {}
-        with suppress(FileNotFoundError), os.scandir(self.files.root / "runs") as entries:
-            for entry in entries:
-                if entry.name.endswith(".json"):
-                    with suppress(FileNotFoundError):
-                        status = entry.stat()
-                        found[entry.name.removesuffix(".json")] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        return found
-
     def _stored(self, columns: Sequence[str] | None) -> pa.Table | None:
         try:
             found = self.files.read(self.path, partial(score_tables.read, columns=columns))
@@ -87,7 +76,7 @@ class RecordIndex:
             return None
         return found if found is None or columns is not None or found.schema.equals(_COLUMNS) else None
 
-    def _refreshed(self, states: Mapping[str, tuple[int, int, int]]) -> pa.Table:
+    def _refreshed(self, states: Mapping[str, State]) -> pa.Table:
         """The whole index, with the rows of changed files made anew; written if that is possible."""
         stored = self._stored(None)
         unchanged = None if stored is None else pa.array(_unchanged(stored, states), pa.bool_())
@@ -105,10 +94,10 @@ class RecordIndex:
             self.files.write(self.path, score_tables.packed(table))
         return table
 
-    def _rows(self, names: Iterable[str], states: Mapping[str, tuple[int, int, int]]) -> list[dict[str, Any]]:
+    def _rows(self, names: Iterable[str], states: Mapping[str, State]) -> list[dict[str, Any]]:
         return [row for name in names if (row := self._row(name, states[name])) is not None]
 
-    def _row(self, name: str, state: tuple[int, int, int]) -> dict[str, Any] | None:
+    def _row(self, name: str, state: State) -> dict[str, Any] | None:
         """The row of a record; None where it is damaged."""
         file = dict(zip(_FILE, (name, *state), strict=False))
         try:
@@ -127,7 +116,7 @@ def records(table: pa.Table) -> list[Record]:
     for batch in table.to_batches(_BATCH):
         rows = batch.to_pylist()
         attacks = json.loads(f"[{','.join(row['attack'] for row in rows)}]")  # at once, so that keys are shared
-        found += [_record(row, attack) for row, attack in zip(rows, attacks, strict=True)]
+        found += [LabelledRecord(_record(row, attack)) for row, attack in zip(rows, attacks, strict=True)]
     return found
 
 
@@ -177,12 +166,12 @@ def _parsed(path: Path) -> Record:
     return record_files.parsed(path.read_bytes())
 
 
-def _unchanged(table: pa.Table, states: Mapping[str, tuple[int, int, int]]) -> list[bool]:
+def _unchanged(table: pa.Table, states: Mapping[str, State]) -> list[bool]:
     columns = (table.column(name).to_pylist() for name in ("name", "inode", "size", "mtime_ns"))
     return [states.get(name) == tuple(state) for name, *state in zip(*columns, strict=True)]
 
 
-def _is_current(table: pa.Table, states: Mapping[str, tuple[int, int, int]]) -> bool:
+def _is_current(table: pa.Table, states: Mapping[str, State]) -> bool:
     return len(table) == len(states) and all(_unchanged(table, states))
 
 

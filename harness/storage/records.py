@@ -13,12 +13,24 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.ratios import as_number
 
 Record = Mapping[str, Any]
+
+
+class LabelledRecord(dict[str, Any]):
+    """A record that nobody changes, so that its labels are made once."""
+
+    __slots__ = ("labels",)
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record)
+        self.labels: dict[str | tuple[str, ...], str] = {}
 
 
 class Kind(StrEnum):
@@ -34,6 +46,7 @@ NULL = "none"  # the option of a group that does nothing; sorted first
 _NUMBER = re.compile(r"(\d+(?:[.p]\d+)?)")
 
 
+@lru_cache(50_000)
 def natural(text: str) -> tuple[Any, ...]:
     """Sort key: the null option first, then by words, with numbers by value (linf_5p1 between 4 and 8)."""
     words = _NUMBER.split(text)
@@ -41,8 +54,18 @@ def natural(text: str) -> tuple[Any, ...]:
     return (text.split("(")[0] != NULL, tuple(parts))
 
 
-def label(record: Record, noun: str, without: Iterable[str] = ()) -> str:
+def label(record: Record, noun: str, without: tuple[str, ...] = ()) -> str:
     """The option with its changed settings, such as ``pgd(steps=40)``; empty where the record has no such noun."""
+    if not isinstance(record, LabelledRecord):
+        return _label(record, noun, without)
+    key = (noun, *without) if without else noun
+    found = record.labels.get(key)
+    if found is None:
+        found = record.labels[key] = intern(_label(record, noun, without))
+    return found
+
+
+def _label(record: Record, noun: str, without: tuple[str, ...]) -> str:
     name = record["names"].get(noun) or ""
     own = {k: v for k, v in record["settings"].items() if k.startswith(f"{noun}.") and k not in without}
     return f"{name}({_written(own, len(noun) + 1)})" if own else name
@@ -55,6 +78,15 @@ def of_kind(records: Iterable[Record], *kinds: Kind) -> list[Record]:
 
 def rest(record: Record) -> str:
     """Settings that belong to no noun, such as ``seed=1``."""
+    if not isinstance(record, LabelledRecord):
+        return _rest(record)
+    found = record.labels.get("")
+    if found is None:
+        found = record.labels[""] = intern(_rest(record))
+    return found
+
+
+def _rest(record: Record) -> str:
     other = {k: v for k, v in record["settings"].items() if k.split(".")[0] not in NOUNS or "." not in k}
     return _written(other, 0)
 
@@ -156,7 +188,10 @@ def json_line(record: Record, flags: Sequence[str]) -> str:
     flat |= {key: attack.get(key) for key in ("asr", "asr_low", "asr_high", "asr_denominator")}
     flat |= {key: card.get(key) for key in ("seconds", "forwards", "backwards", "attack_generated")}
     flat |= {"flags": list(flags), "settings": record["settings"], "measurements": record["measurements"]}
-    return json.dumps(plain(flat), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(flat, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # not from a file: NumPy scalars, NaN
+        return json.dumps(plain(flat), ensure_ascii=False, allow_nan=False)
 
 
 def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:

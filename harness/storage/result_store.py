@@ -6,7 +6,7 @@
     sample_images/<fingerprint>.safetensors.zst   its sample images; equal stacks share one file below images/
     cache/<kind>/<key>.safetensors.zst  arrays that can be computed again
     artifacts/<key>.safetensors         fitted defenses
-    index/records.parquet               what reports read of the records; can be deleted
+    index/                              what reports read of records and scores; can be deleted
     leases/                             markers of work in progress, deleted at its end
     tmp/                                files that are being written
     quarantine/                         damaged files that were set aside
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from frbench.harness.storage import array_files, record_files, record_index, score_tables, sealed_json
+from frbench.harness.storage.pair_index import Decisions, PairIndex
 from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
 from frbench.harness.storage.record_index import RecordIndex
 from frbench.harness.storage.sample_files import SampleFiles
@@ -120,6 +121,10 @@ class ResultStore:
         found = self.files.read(self._scores(fingerprint), partial(score_tables.read, columns=columns))
         return None if found is None else found.to_pandas()
 
+    def decisions(self, fingerprint: str) -> Decisions | None:
+        """The attacked pairs of a cell and their outcomes, from an index of all scores; None if it has none."""
+        return self._pair_index.decisions(fingerprint)
+
     def write_scores(self, fingerprint: str, table: pd.DataFrame) -> None:
         """Store the scores of a cell."""
         self.files.write(self._scores(fingerprint), score_tables.written(table), durable=True)
@@ -183,6 +188,10 @@ class ResultStore:
     def index(self) -> RecordIndex:
         """The index of the records."""
         return RecordIndex(self.files)
+
+    @cached_property
+    def _pair_index(self) -> PairIndex:
+        return PairIndex(self.files)
 
     @cached_property
     def _samples(self) -> SampleFiles:

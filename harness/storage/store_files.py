@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ _DEFAULTS = {"layout": LAYOUT, "lease_seconds": LEASE_SECONDS}
 _LEASES, _LEASE = "leases", ".lease"
 _CHANGED_MEANWHILE = 3  # reads of a damaged file that another process replaces at the same time
 T = TypeVar("T")
+State = tuple[int, int, int]  # inode, size and time of change (ns) of a file: another one means another content
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,25 @@ class StoreFiles:
         return sum(map(remove_stale_temporaries, folders))
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def states_of(folder: Path, ending: str) -> dict[str, State]:
+    """The states of the files in ``folder`` with this ending, by their names without it."""
+    found = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(ending) and not entry.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    found[entry.name.removesuffix(ending)] = _state_in(entry.stat())
+    return found
+
+
+def _state(path: Path) -> State | None:
     try:
-        status = path.stat()
+        return _state_in(path.stat())
     except OSError:
         return None
+
+
+def _state_in(status: os.stat_result) -> State:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

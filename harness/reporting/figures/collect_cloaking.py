@@ -29,7 +29,7 @@ def amplification_figures(records: Sequence[Record]) -> Iterator[FigureSpec]:
     done = [(r, k) for r in records if measured(r, "attack") and (k := amplification(r)) is not None]
     settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record, k in done:
-        defense = label(record, "defense", without=[".".join(_AMPLIFICATION)])
+        defense = label(record, "defense", without=(".".join(_AMPLIFICATION),))
         key = (*(label(record, noun) for noun in _SETTING), defense, rest(record))
         settings.setdefault(key, []).append(_point(record, k))
     for key, points in sorted(settings.items(), key=lambda each: [natural(part) for part in each[0]]):

@@ -7,6 +7,7 @@ before and after a change of weights, data or code, are shown side by side with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
@@ -161,6 +162,7 @@ def realised_far(found: Mapping[str, Any]) -> Cell:
     return Cell(percent(found["far"], 3), f"{interval(found, 'far', 3)} {counts}, {calibration}")
 
 
+@lru_cache(50_000)
 def percent(share: float | None, digits: int = 1) -> str:
     """A proportion in percent, or the sign of a missing value."""
     return MISSING if share is None else f"{100 * share:.{digits}f}"

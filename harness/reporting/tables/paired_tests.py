@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, groupby
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from frbench.harness.metrics.confidence import PairedDifference
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.tables.layout import groups, percent, setting, settings_caption, signed, slug
-from frbench.harness.reporting.tables.rendering import Cell, Table
+from frbench.harness.reporting.tables.rendering import Cell, Table, plain
 from frbench.harness.storage.records import NULL, Record, label, measured, natural
 
 
@@ -129,10 +130,16 @@ def _row(found: Comparison, p: float, corrected: float) -> tuple[Cell, ...]:
     shares = (percent((gap.both + gap.only_a) / gap.total), percent((gap.both + gap.only_b) / gap.total))
     result = "=" if corrected > LEVEL else f"{'A' if gap.difference > 0 else 'B'} higher"
     texts = (found.budget, found.fixed, found.a, found.b, str(gap.total), *shares, str(gap.only_a), str(gap.only_b))
-    difference = Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
-    return (*(Cell(text) for text in texts), difference, Cell(p_value(p)), Cell(p_value(corrected)), Cell(result))
+    difference = _difference(gap)
+    return (*map(plain, texts), difference, *map(plain, (p_value(p), p_value(corrected), result)))
 
 
+@lru_cache(50_000)
+def _difference(gap: PairedDifference) -> Cell:
+    return Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
+
+
+@lru_cache(50_000)
 def p_value(p: float) -> str:
     """A p-value with four decimals, or in scientific notation if it is below 0.001."""
     return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from string import ascii_lowercase
@@ -16,7 +17,7 @@ NO_RESULT = frozenset({MISSING, "n/a", "="})  # values of cells without a result
 CLEAN, DOUBTED = "✓", "⚠"  # badges: audited without a doubt; a flag must be explained first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A cell of a table.
 
@@ -34,7 +35,15 @@ class Cell:
 
     @property
     def text(self) -> str:
+        if not (self.detail or self.badge):
+            return self.value
         return " ".join(part for part in (self.value, self.detail, self.badge) if part)
+
+
+@lru_cache(100_000)
+def plain(value: str) -> Cell:
+    """A cell with this value alone; equal ones are one object, which saves memory in long tables."""
+    return Cell(value)
 
 
 @dataclass(frozen=True)
@@ -129,8 +138,9 @@ def markdown(table: Table) -> str:
 
 
 def _markdown(cell: Cell, marks: dict[str, str]) -> str:
-    mark = ",".join(marks[note] for note in cell.notes)
-    return _piped(cell.text) + (f" <sup>{mark}</sup>" if mark else "")
+    if not cell.notes:
+        return _piped(cell.text)
+    return f"{_piped(cell.text)} <sup>{','.join(marks[note] for note in cell.notes)}</sup>"
 
 
 def _piped(text: str) -> str:
@@ -167,6 +177,7 @@ _LATEX = str.maketrans(
 )
 
 
+@lru_cache(50_000)
 def latex_escape(text: str) -> str:
     """``text`` with the special characters of LaTeX escaped."""
     return text.translate(_LATEX)
@@ -203,7 +214,7 @@ def latex(table: Table) -> str:
 
 
 def _latex(cell: Cell, marks: dict[str, str]) -> str:
-    mark = ",".join(marks[note] for note in cell.notes)
+    mark = ",".join(marks[note] for note in cell.notes) if cell.notes else ""
     badge = rf"\,{latex_escape(cell.badge)}" if cell.badge else ""
     value = latex_escape(cell.value) + badge + (rf"\textsuperscript{{{mark}}}" if mark else "")
     if not cell.detail:

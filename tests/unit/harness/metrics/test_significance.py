@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
 from frbench.harness.metrics.significance import exact_mcnemar, holm
 
@@ -35,8 +36,14 @@ def test_that_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-@settings(max_examples=15, deadline=None)  # statsmodels collects garbage at each call
+@settings(max_examples=15, deadline=None)
 def test_that_holm_lies_between_no_correction_and_bonferroni(p: list[float]) -> None:
     corrected = holm(p)
     assert all(raw - 1e-12 <= each <= min(1, len(p) * raw) + 1e-12 for raw, each in zip(p, corrected, strict=True))
     assert min(corrected) == pytest.approx(min(1, len(p) * min(p)))
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 1.0]), min_size=1, max_size=30))
+@settings(max_examples=15, deadline=None)  # statsmodels collects garbage at each call
+def test_that_holm_is_that_of_statsmodels(p: list[float]) -> None:
+    assert holm(p) == multipletests(p, method="holm")[1].tolist()

@@ -301,3 +301,14 @@ def test_that_settings_are_in_the_label_and_a_seed_has_its_own_table(tmp_path: P
     assert "pgd(steps=40)" in tables(tmp_path)
     assert "adaptive attacker, seed=1" in tables(tmp_path)
     assert (tmp_path / "tables" / "asr-lfw_limit_240-tiny-verification-dodging-adaptive-seed_1.md").exists()
+
+
+def test_that_a_report_without_figures_has_the_same_tables(tmp_path: Path) -> None:
+    store = sweep(attacks=("fgsm",), budgets=("linf_2",))
+    report(store, tmp_path / "with")
+    report(store, tmp_path / "without", figures=False)
+    assert not (tmp_path / "without" / "figures").exists()
+    for path in (tmp_path / "with" / "tables").iterdir():
+        if path.name != "report.md":
+            assert path.read_bytes() == (tmp_path / "without" / "tables" / path.name).read_bytes()
+    assert "](../figures/" not in tables(tmp_path / "without")
