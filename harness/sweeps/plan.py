@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -93,6 +93,16 @@ class Plan:
     def config(self, cell: PlannedCell) -> dict[str, Any]:
         """The resolved config of ``cell``."""
         return {name: self.parts[digest] for name, digest in cell.parts.items()}
+
+    def groups_with_work(self, ended: Collection[int]) -> list[Group]:
+        """The groups that are needed for the cells that have not ended. ended: numbers of cells."""
+        left = {cell.fit for cell in self.cells if cell.number not in ended}
+        needed: Mapping[Wave, Callable[[Group], bool]] = {
+            Wave.FIT: lambda group: self.cells[group.cells[0]].fit in left,
+            Wave.CLEAN: lambda group: bool(left),
+            Wave.CELLS: lambda group: any(number not in ended for number in group.cells),
+        }
+        return [group for group in self.groups if needed[group.wave](group)]
 
     @cached_property
     def varying(self) -> frozenset[str]:

@@ -48,16 +48,9 @@ def remaining(folder: SweepFolder, status: Status, live: Collection[str]) -> dic
     plan = folder.plan
     ended = {each.cell.number for each in status.cells if each.state in ENDED or each.state is State.RUNNING}
     covered = _groups_of(folder, live)
-    left = {cell.fit for cell in plan.cells if cell.number not in ended}
     waves: dict[Wave, list[int]] = {wave: [] for wave in Wave}
-    for group in plan.groups:
-        if group.wave is Wave.FIT:
-            needed = plan.cells[group.cells[0]].fit in left
-        elif group.wave is Wave.CLEAN:
-            needed = bool(left)
-        else:
-            needed = any(number not in ended for number in group.cells)
-        if needed and group.number not in covered:
+    for group in plan.groups_with_work(ended):
+        if group.number not in covered:
             waves[group.wave].append(group.number)
     return waves if waves[Wave.CELLS] else {wave: [] for wave in Wave}
 

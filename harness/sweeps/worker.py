@@ -90,8 +90,10 @@ class Worker:
         """
         groups = self.plan.groups if group is None else (self.plan.groups[group],)
         with self.heartbeat.beating():
-            for each in groups:
-                if each.wave is not Wave.CELLS:
+            finished = self.store.finished_keys()
+            ended = {cell.number for cell in self.plan.cells if cell.key in finished}
+            for each in self.plan.groups_with_work(ended):
+                if each in groups and each.wave is not Wave.CELLS:
                     self._prepare(each)
             own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
             self._evaluate_all(own, own=True)

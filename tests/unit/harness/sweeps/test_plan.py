@@ -34,3 +34,10 @@ def test_that_a_flipped_bit_of_a_plan_is_noticed(place: int, bit: int) -> None:
 def test_that_only_overrides_that_vary_name_a_cell() -> None:
     plan = small_plan()
     assert plan.differing(plan.cells[3]) == ["attack.steps=3"]
+
+
+def test_that_only_what_the_remaining_cells_need_is_work() -> None:
+    plan = small_plan()
+    assert [group.number for group in plan.groups_with_work(())] == [0, 1, 2, 3]
+    assert [group.number for group in plan.groups_with_work((0, 1))] == [0, 1, 3]
+    assert plan.groups_with_work((0, 1, 2, 3)) == []
