@@ -1,4 +1,4 @@
-"""Sample images of cells: a small file for each cell, and stacks of images that cells share by their digest."""
+"""Sample images of cells: a small file for each cell, and stacks of 8-bit images that cells share by their digest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from frbench.harness.storage import array_files
+from frbench.harness.storage import array_files, image_coding
 from frbench.harness.storage.store_files import StoreFiles
 
 _IMAGES = "images/"  # prefix of a stack of images that is stored under its digest
+_BASE = "base/"  # prefix of the name of the images that a stack is a change of
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,20 @@ class SampleFiles:
     files: StoreFiles
 
     def write(self, fingerprint: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store sample images. Arrays (n, H, W, 3) are images; cells with equal ones share a file."""
-        kept = {}
-        for name, array in arrays.items():
-            if array.ndim == 4:
-                kept[_IMAGES + name] = np.frombuffer(self._write_stack(array), np.uint8)
+        """Store sample images. Arrays (n, H, W, 3) are images in [0, 1]; cells with equal ones share a file."""
+        kept = {name: array for name, array in arrays.items() if array.ndim != 4}
+        images = {name: np.asarray(array, np.float32) for name, array in arrays.items() if array.ndim == 4}
+        levels = {name: image_coding.in_gray_levels(each) for name, each in images.items()}
+        exact = {name: each for name, each in images.items() if levels[name] is not None}
+        for name, each in images.items():
+            base = None if name in exact else image_coding.nearest(each, exact)
+            if base is not None:
+                stack = image_coding.change(each, exact[base])
+                kept[_BASE + name] = np.frombuffer(base.encode(), np.uint8)
             else:
-                kept[name] = array
+                found = levels[name]
+                stack = {"images": each if found is None else found}
+            kept[_IMAGES + name] = np.frombuffer(self._write_stack(stack), np.uint8)
         self.files.write(self._path(fingerprint), array_files.written(kept))
 
     def read(self, fingerprint: str) -> dict[str, np.ndarray] | None:
@@ -36,15 +44,17 @@ class SampleFiles:
         kept = self.files.read(self._path(fingerprint), array_files.read)
         if kept is None:
             return None
-        found = {}
-        for name, array in kept.items():
-            if name.startswith(_IMAGES):
-                stack = self.files.read(self._stack(array), array_files.read)
-                if stack is None:
-                    return None
-                found[name.removeprefix(_IMAGES)] = stack["images"]
-            else:
-                found[name] = array
+        stacks = {}
+        for name in (name.removeprefix(_IMAGES) for name in kept if name.startswith(_IMAGES)):
+            stack = self.files.read(self._stack(kept[_IMAGES + name]), array_files.read)
+            if stack is None:
+                return None
+            stacks[name] = stack
+        found = {name: array for name, array in kept.items() if not name.startswith((_IMAGES, _BASE))}
+        found |= {name: _whole(stack["images"]) for name, stack in stacks.items() if "images" in stack}
+        for name, stack in stacks.items():
+            if "change" in stack:
+                found[name] = image_coding.changed(found[kept[_BASE + name].tobytes().decode()], stack)
         return found
 
     def are_damaged(self, fingerprint: str) -> bool:
@@ -69,11 +79,17 @@ class SampleFiles:
     def _stack(self, digest: np.ndarray) -> Path:
         return self._path(f"images/{digest.tobytes().hex()}")
 
-    def _write_stack(self, images: np.ndarray) -> bytes:
-        """Store ``images`` once. Returns their digest."""
-        facts = f"{images.dtype.str} {images.shape}".encode()
-        digest = sha256(facts + np.ascontiguousarray(images).tobytes()).digest()
-        target = self._path(f"images/{digest.hex()}")
+    def _write_stack(self, stack: Mapping[str, np.ndarray]) -> bytes:
+        """Store ``stack`` once. Returns its digest."""
+        whole = sha256()
+        for name, array in sorted(stack.items()):
+            whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            whole.update(np.ascontiguousarray(array).tobytes())
+        target = self._path(f"images/{whole.hexdigest()}")
         if not target.exists():
-            self.files.write(target, array_files.written({"images": images}))
-        return digest
+            self.files.write(target, array_files.written(stack))
+        return whole.digest()
+
+
+def _whole(images: np.ndarray) -> np.ndarray:
+    return image_coding.from_gray_levels(images) if images.dtype == np.uint8 else images
