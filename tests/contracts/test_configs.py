@@ -50,6 +50,7 @@ PROMISED = {
     "maker": "fawkes fawkes_v03 lowkey lowkey_proxy_lpips pgd",
     "tracker": "nearest linear finetuned",
     "audit": "basic full",
+    "launcher": "here processes slurm slurm_gpu script ray",
     "experiment": "demo lfw_quickstart ensembles_whitebox ensembles_blackbox",
 }
 

@@ -55,6 +55,11 @@ class Array:
     parallel: int
     after: Sequence[str]
 
+    @property
+    def limit(self) -> str:
+        """``%N`` where fewer tasks may run at once than there are."""
+        return f"%{self.parallel}" if self.parallel < self.count else ""
+
 
 class ArrayScript(Protocol):
     """How a scheduler runs an array script. index: the shell variable with the number of a task, from 1."""
@@ -101,7 +106,7 @@ class SlurmScript:
         return [f"#SBATCH {word}" for word in words]
 
     def submit(self, array: Array, name: str, script: str) -> str:
-        words = ["sbatch", "--parsable", f"--array=1-{array.count}%{array.parallel}"]
+        words = ["sbatch", "--parsable", f"--array=1-{array.count}{array.limit}"]
         words += [f"--export=ALL,FRBENCH_OFFSET={array.offset}"]
         words += ["--dependency=afterany:" + ":".join(f"${each}" for each in array.after)] if array.after else []
         return " ".join([*words, script])
@@ -123,7 +128,7 @@ class PbsScript:
 
     def submit(self, array: Array, name: str, script: str) -> str:
         words = ["qsub", "-v", f"FRBENCH_OFFSET={array.offset}"]
-        words += ["-J", f"1-{array.count}%{array.parallel}"] if array.count > 1 else []  # an array has two jobs or more
+        words += ["-J", f"1-{array.count}{array.limit}"] if array.count > 1 else []  # an array has two jobs or more
         words += ["-W", "depend=afterany:" + ":".join(f"${each}" for each in array.after)] if array.after else []
         return " ".join([*words, script])
 
@@ -165,7 +170,7 @@ class LsfScript:
         return [f"#BSUB {line}" for line in lines]
 
     def submit(self, array: Array, name: str, script: str) -> str:
-        words = ["bsub", "-J", f'"{name}[1-{array.count}]%{array.parallel}"']
+        words = ["bsub", "-J", f'"{name}[1-{array.count}]{array.limit}"']
         words += ["-env", f'"all, FRBENCH_OFFSET={array.offset}"']
         words += ["-w", '"' + " && ".join(f"ended(${each})" for each in array.after) + '"'] if array.after else []
         return " ".join([*words, "<", script, "|", "grep", "-o", "'[0-9]*'", "|", "head", "-1"])

@@ -68,33 +68,33 @@ SUBMITTED = {
     "slurm": (
         "$number",
         [
-            "--parsable --array=1-1%256 --export=ALL,FRBENCH_OFFSET=0 SCRIPT",
-            "--parsable --array=1-2%256 --export=ALL,FRBENCH_OFFSET=1 --dependency=afterany:1 SCRIPT",
-            "--parsable --array=1-1%256 --export=ALL,FRBENCH_OFFSET=3 --dependency=afterany:1 SCRIPT",
+            "--parsable --array=1-1 --export=ALL,FRBENCH_OFFSET=0 SCRIPT",
+            "--parsable --array=1-2%1 --export=ALL,FRBENCH_OFFSET=1 --dependency=afterany:1 SCRIPT",
+            "--parsable --array=1-1 --export=ALL,FRBENCH_OFFSET=3 --dependency=afterany:1 SCRIPT",
         ],
     ),
     "pbs": (
         "$number[].server",
         [
             "-v FRBENCH_OFFSET=0 SCRIPT",
-            "-v FRBENCH_OFFSET=1 -J 1-2%256 -W depend=afterany:1[].server SCRIPT",
+            "-v FRBENCH_OFFSET=1 -J 1-2%1 -W depend=afterany:1[].server SCRIPT",
             "-v FRBENCH_OFFSET=3 -W depend=afterany:1[].server SCRIPT",
         ],
     ),
     "sge": (
         "$number.1-2:1",
         [
-            "-terse -t 1-1 -tc 256 -v FRBENCH_OFFSET=0 SCRIPT",
-            "-terse -t 1-2 -tc 256 -v FRBENCH_OFFSET=1 -hold_jid 1 SCRIPT",
-            "-terse -t 1-1 -tc 256 -v FRBENCH_OFFSET=3 -hold_jid 1 SCRIPT",
+            "-terse -t 1-1 -tc 1 -v FRBENCH_OFFSET=0 SCRIPT",
+            "-terse -t 1-2 -tc 1 -v FRBENCH_OFFSET=1 -hold_jid 1 SCRIPT",
+            "-terse -t 1-1 -tc 1 -v FRBENCH_OFFSET=3 -hold_jid 1 SCRIPT",
         ],
     ),
     "lsf": (
         "Job <$number> is submitted to queue <normal9>.",
         [
-            "-J frbench-toy-1[1-1]%256 -env all, FRBENCH_OFFSET=0",
-            "-J frbench-toy-1[1-2]%256 -env all, FRBENCH_OFFSET=1 -w ended(1)",
-            "-J frbench-toy-1[1-1]%256 -env all, FRBENCH_OFFSET=3 -w ended(1)",
+            "-J frbench-toy-1[1-1] -env all, FRBENCH_OFFSET=0",
+            "-J frbench-toy-1[1-2]%1 -env all, FRBENCH_OFFSET=1 -w ended(1)",
+            "-J frbench-toy-1[1-1] -env all, FRBENCH_OFFSET=3 -w ended(1)",
         ],
     ),
 }
@@ -105,7 +105,7 @@ def test_that_each_wave_is_submitted_to_start_after_the_last(
     scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer, expected = SUBMITTED[scheduler]
-    sweep, script = written(tmp_path, Script(scheduler, array_size=2))  # type: ignore[arg-type]
+    sweep, script = written(tmp_path, Script(scheduler, array_size=2, parallel=1))  # type: ignore[arg-type]
     log = tmp_path / "submitted"
     for name in ("sbatch", "qsub", "bsub"):
         program = tmp_path / "bin" / name
