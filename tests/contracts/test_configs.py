@@ -27,7 +27,7 @@ CONF = Path(frbench.conf.__file__).parent
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
 }
-BUILT = (*CELL_GROUPS, "identities")
+BUILT = (*CELL_GROUPS, "identities", "launcher")
 OPTIONS = [(group, option) for group in BUILT for option in GROUPS[group] if (group, option) != ("attack", "none")]
 FINGERPRINTED = ("attack", "goal", "budget", "threat", "defense", "protocol")  # the others are known by a digest
 
