@@ -214,13 +214,21 @@ def test_heads_and_losses_are_in_single_precision_under_autocast(name: str) -> N
     assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.05) and not torch.equal(loss, exact)
 
 
+SHORT = replace(RECIPES["diverse"], members=2, schedule=replace(SCHEDULE, epochs=7))
+
+
+@cache
+def trained_without_a_stop() -> Artifact:
+    with TemporaryDirectory() as folder:
+        return SHORT.fit(lesson(FACES, Path(folder) / "unfinished"))
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 9, 10, 34])
 def test_what_was_stopped_goes_on_to_the_same_bits(
     stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
-    recipe = replace(RECIPES["diverse"], members=2, schedule=replace(SCHEDULE, epochs=7))
-    whole = recipe.fit(lesson(FACES, tmp_path / "whole.unfinished"))
+    whole = trained_without_a_stop()
     go_on = students.RecognizerLearner.after_step
 
     def stop(self: students.RecognizerLearner, steps: int) -> None:
@@ -231,10 +239,10 @@ def test_what_was_stopped_goes_on_to_the_same_bits(
     unfinished = tmp_path / "stopped.unfinished"
     monkeypatch.setattr(students.RecognizerLearner, "after_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        recipe.fit(lesson(FACES, unfinished))
+        SHORT.fit(lesson(FACES, unfinished))
     monkeypatch.setattr(students.RecognizerLearner, "after_step", go_on)
     assert unfinished.exists() == (stop_after > 1)
-    assert same(recipe.fit(lesson(FACES, unfinished)), whole)
+    assert same(SHORT.fit(lesson(FACES, unfinished)), whole)
 
 
 def test_fine_tuned_members_share_all_but_a_freshly_drawn_end() -> None:
