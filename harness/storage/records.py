@@ -205,7 +205,7 @@ def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:
 def _columns(nested: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for key, value in nested.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             columns |= _columns(value, f"{prefix}{key}_")
         else:
             columns[f"{prefix}{key}"] = ";".join(map(str, value)) if isinstance(value, list) else value

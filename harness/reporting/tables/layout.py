@@ -54,7 +54,8 @@ def grid(
     attacks = sorted({label(r, "attack") for r in group}, key=natural)
     rows = []
     for (budget, defense), row in by_labels(group, ("budget", "defense")).items():
-        cells = [cell([r for r in row if label(r, "attack") == attack]) for attack in attacks]
+        found = by_labels(row, ("attack",))
+        cells = [cell(found.get((attack,), [])) for attack in attacks]
         rows.append((Cell(budget), Cell(defense), *(extra(row) for extra in extra_columns.values()), *cells))
     return ("budget", "defense", *extra_columns, *attacks), tuple(rows)
 
