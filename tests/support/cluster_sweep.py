@@ -55,11 +55,9 @@ budget: {radius: 0.25}
 device: cpu
 grids:
   - attack: shift
-    attack.by: 0.02,0.05,0.08,0.11,0.14
-    goal: dodging,impersonation
+    attack.by: 0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.10,0.11,0.12
     defense: none,blur
   - attack: none
-    defense: none,blur,jpeg
   - attack: shift
     attack.by: "1.0"
 """

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.cluster_sweep import SECONDS, beating, own_parts, run_sweep, status, tables, the_sweep
 from support.slurm_cluster import SlurmCluster, wait_for
+
+from frbench.harness.sweeps.sweep_folder import sweep_folders
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,33 @@ def test_that_requeued_preempted_and_killed_tasks_change_no_table(
     assert tables(tmp_path) == expected
 
 
+def after(condition: Callable[[], object], action: Callable[[], object]) -> threading.Thread:
+    """A started thread that waits for ``condition``, then does ``action``."""
+
+    def wait_and_act() -> None:
+        wait_for(condition, "what the thread waits for")
+        action()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread
+
+
+def test_that_processes_one_of_which_is_killed_give_the_same_tables(
+    parts: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SECONDS, "0.2")
+
+    def workers() -> list[int]:
+        return [beat["pid"] for each in sweep_folders(tmp_path) for beat in each.workers().values() if beat["cell"]]
+
+    killing = after(lambda: len(workers()) == 2, lambda: os.kill(workers()[0], signal.SIGKILL))
+    assert run_sweep(parts, tmp_path, "launcher=processes", "launcher.workers=2") == 128 + signal.SIGKILL
+    killing.join(60)
+    assert run_sweep(parts, tmp_path) == 1
+    assert tables(tmp_path) == expected
+
+
 def test_that_a_loop_in_a_shell_over_the_array_script_gives_the_same_tables(
     parts: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -96,12 +125,10 @@ def test_that_a_ray_cluster_that_loses_a_node_gives_the_same_tables(
     try:
         node = cluster.add_node(num_cpus=1)
 
-        def lose() -> None:
-            wait_for(lambda: len(list(results.glob("sweeps/*/workers/*.json"))) == 2, "two workers")
-            cluster.remove_node(node, allow_graceful=False)
-
-        loss = threading.Thread(target=lose)
-        loss.start()
+        loss = after(
+            lambda: len(list(results.glob("sweeps/*/workers/*.json"))) == 2,
+            lambda: cluster.remove_node(node, allow_graceful=False),
+        )
         words = ["launcher=ray", f"launcher.address={cluster.address}", "launcher.cells_per_job=8"]
         assert run_sweep(parts, results, *words) == 1
         loss.join(60)
