@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.sweeps.plan import Wave
 from frbench.harness.sweeps.sweep_folder import SweepFolder
 
@@ -37,8 +38,16 @@ class Submission:
         results = f"paths.results={self.folder.results.absolute()}"
         return [sys.executable, "-m", "frbench.harness.cli.main", "work", self.folder.id, results, *self.flags, *which]
 
-    def limited(self, minutes: int) -> Submission:
-        """The same jobs, which know their time limit."""
+    def limited(self, minutes: int, finish_s: int) -> Submission:
+        """The same jobs, which know their time limit.
+
+        Raises ConfigError: they would be asked to finish in the first half of their time.
+        """
+        if finish_s > minutes * 30:
+            raise ConfigError(
+                f"launcher.finish_s={finish_s} is more than half of launcher.timeout_min={minutes}; ask for more "
+                f"minutes, or set launcher.finish_s={minutes * 30} or less"
+            )
         return replace(self, flags=(*self.flags, f"timeout_min={minutes}"))
 
     def line(self, variable: str) -> str:

@@ -75,7 +75,7 @@ class Script:
 
     def launch(self, submission: Submission) -> int:
         """Write ``jobs.sh`` and ``submit.sh`` into the folder of the sweep, and print the lines of the latter."""
-        submission = submission.limited(self.timeout_min)
+        submission = submission.limited(self.timeout_min, self.finish_s)
         folder = submission.folder
         folder.logs.mkdir(parents=True, exist_ok=True)
         scheduler = ARRAY_SCRIPTS[self.scheduler]

@@ -57,7 +57,7 @@ class Slurm:
 
     def launch(self, submission: Submission) -> int:
         """Submit one array for each wave, or several where ``MaxArraySize`` asks for it. Each starts after the last."""
-        submission = submission.limited(self.timeout_min)
+        submission = submission.limited(self.timeout_min, self.finish_s)
         executor = self._executor(submission.folder.logs)
         size = max_array_size()
         before: list[str] = []

@@ -11,6 +11,7 @@ import pytest
 from support.slurm_cluster import SlurmCluster, wait_for
 from support.toy_sweeps import ToySweep, toy_sweep
 
+from frbench.harness.core.errors import ConfigError
 from frbench.harness.sweeps.launchers.array_scripts import ARRAY_SCRIPTS
 from frbench.harness.sweeps.launchers.script import Script
 from frbench.harness.sweeps.plan import Wave
@@ -62,6 +63,12 @@ def test_that_a_signalled_script_finishes_its_step_and_exits_with_75(tmp_path: P
     job.send_signal(signal.SIGUSR2)
     assert job.wait(30) == 75
     assert 1 <= sweep.made()[2] < 50
+
+
+def test_that_a_job_needs_time_to_work_before_it_is_asked_to_finish(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"finish_s=120 is more than half of launcher\.timeout_min=3;"):
+        Script(timeout_min=3).launch(toy_sweep(tmp_path, WAVES))
+    assert not (tmp_path / "sweeps" / "toy-1" / "jobs.sh").exists()
 
 
 SUBMITTED = {
