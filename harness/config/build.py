@@ -58,6 +58,7 @@ def instantiate(config: Mapping[str, Any], where: str) -> Any:
     contract.
     """
     for place in auto_preprocessing.places(config, where):
+        check_names(config, where)  # a class without the field says where to set it
         raise ConfigError(
             f"{place}.preprocessing=auto works in frbench run only: run it once with attack=none, then set the fields "
             "that it prints"

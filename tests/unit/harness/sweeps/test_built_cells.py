@@ -14,7 +14,7 @@ from tests.support.small_sweeps import small_sweep
 
 def test_that_a_plan_from_a_file_builds_the_same_cell(tmp_path: Path) -> None:
     plan = small_sweep(tmp_path, "attack.steps=1,2").plan
-    again = from_lines(to_lines(plan), "plan.jsonl")
+    again = from_lines(to_lines(plan))
     assert built(again, again.cells[1]).fingerprint() == plan.cells[1].key
 
 
