@@ -37,6 +37,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_sweeps.py
 	$(BIN)/python scripts/bench_defense_sweeps.py
 	$(BIN)/python scripts/bench_store.py
+	$(BIN)/python scripts/bench_workers.py
 
 docs: $(MKDOCS)
 	$(MKDOCS) build --strict

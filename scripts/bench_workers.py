@@ -19,6 +19,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from _common import run_script, table_row, write_result
 
@@ -27,7 +28,7 @@ from frbench.harness.evaluation import cell as cells_module
 from frbench.harness.sweeps import worker
 
 LEAST_GAIN = 1.7
-_MOST = 50  # milliseconds of CPU time a cell
+MOST = 50  # milliseconds of CPU time a cell
 _FACES = ("dataset.people=60", "dataset.photos_per_person=4", "dataset.pairs=200", "recognizer=tiny")
 _QUICK = ("~protocol.postprocessing", "protocol.bootstrap=20", "recognizer.min_clean_accuracy=null", "device=cpu")
 
@@ -59,28 +60,29 @@ def overhead(cells: int, folder: Path) -> float:
         finally:
             inside += time.process_time() - started
 
-    worker.evaluate = timed  # type: ignore[attr-defined]
     beyond = []
-    for count in (1, 2, cells + 2):  # the first imports what the others use
-        inside, started = 0.0, time.process_time()
-        with redirect_stdout(StringIO()):
+    with patch.object(worker, "evaluate", timed), redirect_stdout(StringIO()):
+        for count in (1, 2, cells + 2):  # the first imports what the others use
+            inside, started = 0.0, time.process_time()
             frbench(_sweep(count, "attack=fgsm", "dataset.limit=8", f"paths.results={folder / str(count)}"))
-        beyond.append(time.process_time() - started - inside)
+            beyond.append(time.process_time() - started - inside)
     return (beyond[2] - beyond[1]) / cells
 
 
 def markdown(result: Mapping[str, Any]) -> str:
+    """A table with the limits."""
+    gain, cost = result["gain"], 1000 * result["overhead"]
     rows = [
         ("one worker, seconds", f"{result['one']:.1f}", ""),
         ("two workers, seconds", f"{result['two']:.1f}", ""),
-        ("gain", f"{result['gain']:.2f}", f"at least {LEAST_GAIN}"),
-        (
-            "CPU milliseconds a cell beside its work",
-            f"{1000 * result['overhead']:.1f}",
-            f"at most {_MOST}",
-        ),
+        ("gain", f"{gain:.2f}", f"at least {LEAST_GAIN}: {_met(gain >= LEAST_GAIN)}"),
+        ("CPU milliseconds a cell beside its work", f"{cost:.1f}", f"at most {MOST}: {_met(cost <= MOST)}"),
     ]
-    return "\n".join([table_row(["", "measured", "limit"]), table_row(["---", "---:", "---:"]), *map(table_row, rows)])
+    return "\n".join([table_row(["", "measured", "limit"]), table_row(["---", "---:", "---"]), *map(table_row, rows)])
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "MISSED"
 
 
 def run(options: argparse.Namespace) -> None:

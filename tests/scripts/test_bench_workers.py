@@ -1,0 +1,32 @@
+"""The benchmark of workers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def bench_workers() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        yield importlib.import_module("bench_workers")
+
+
+def test_that_the_cost_of_a_cell_is_what_its_evaluation_does_not_take(
+    bench_workers: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 < bench_workers.overhead(2, tmp_path) < 5
+    assert capsys.readouterr().out == ""
+
+
+def test_that_a_missed_limit_is_named(bench_workers: ModuleType) -> None:
+    rows = bench_workers.markdown({"one": 30.0, "two": 20.0, "gain": 1.5, "overhead": 0.02}).splitlines()
+    assert rows[4] == "| gain | 1.50 | at least 1.7: MISSED |"
+    assert rows[5] == "| CPU milliseconds a cell beside its work | 20.0 | at most 50: met |"
