@@ -64,7 +64,7 @@ def damage(bench: Bench, rng: random.Random, count: int) -> Result:
         damaged = store.damage(rng, count // rounds + (number < count % rounds))
         ended = store.run()
         for each in damaged:
-            what = _fate(each, ended.err)
+            what = fate(each, ended.err)
             result.count(what)
             result.check(what != "NOT NOTICED", f"{each.how}, and not noticed: {each.path}")
             kinds[store.kind(each.path)] += 1
@@ -79,7 +79,7 @@ def damage(bench: Bench, rng: random.Random, count: int) -> Result:
     return result
 
 
-def _fate(damaged: Damaged, said: str) -> str:
+def fate(damaged: Damaged, said: str) -> str:
     """Whether a file is named, was not read, holds hints alone, or was used unnoticed."""
     path = damaged.path
     named = (f"{path} is damaged", f"{path}, line", f"{path.parent} is damaged")
@@ -134,7 +134,7 @@ class _Store:
         chosen: list[Path] = []
         while len(chosen) < count and any(kinds.values()):
             chosen += [paths.pop() for paths in kinds.values() if paths]
-        return [_damaged(path, rng) for path in chosen[:count]]
+        return [damaged_file(path, rng) for path in chosen[:count]]
 
     def kind(self, path: Path) -> str:
         """Such as ``cache/clean .zst``."""
@@ -152,7 +152,7 @@ class _Store:
         return replace(self.bench, images=self.images).sweep(self.results)
 
 
-def _damaged(path: Path, rng: random.Random) -> Damaged:
+def damaged_file(path: Path, rng: random.Random) -> Damaged:
     data = path.read_bytes()
     how = rng.choice(KINDS)
     path.write_bytes(how(data, rng))

@@ -11,9 +11,9 @@ STOPPED = 75  # exit code
 
 
 def stops(bench: Bench, rng: random.Random, count: int) -> Result:
-    """Sweeps that are stopped while they run, and continued by the same command."""
+    """Sweeps that are stopped while they run, and continued by the same command. count: of worker processes."""
     result = Result("stops")
-    _terminated(bench, result, bench.results("processes"), "launcher=processes", "launcher.workers=2")
+    _terminated(bench, result, bench.results("processes"), "launcher=processes", f"launcher.workers={count}")
     _terminated(bench, result, bench.results("here"))
     _terminated_worker(bench, result)
     _cancelled(bench, result)

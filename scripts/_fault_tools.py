@@ -83,8 +83,7 @@ class Child:
         if self.process.exitcode is None:
             self.process.kill()
             raise TooLong(f"{self.log}: no end after {seconds:.0f} s")
-        texts = [Path(f"{self.log}.{suffix}").read_text("utf-8", "replace") for suffix in ("out", "err")]
-        return Ended(self.process.exitcode, *texts)
+        return Ended(self.process.exitcode, *(path.read_text("utf-8", "replace") for path in _outputs(self.log)))
 
 
 @dataclass
@@ -206,9 +205,16 @@ class Bench:
     def _started(self, target: Callable[[list[str], str], None], words: list[str]) -> Child:
         log = self.folder / "logs" / f"{next(self._numbers)}-{words[0].strip('-')}"
         log.parent.mkdir(exist_ok=True)
+        for name in _outputs(log):
+            name.touch()
         process = _CONTEXT.Process(target=target, args=(words, str(log)))
         process.start()
         return Child(process, log)
+
+
+def _outputs(log: Path) -> tuple[Path, Path]:
+    """Standard output and standard error."""
+    return Path(f"{log}.out"), Path(f"{log}.err")
 
 
 def _frbench(words: list[str], log: str) -> None:
@@ -229,8 +235,8 @@ def _plan(words: list[str], log: str) -> None:
 
 
 def _redirect(log: str) -> None:
-    for number, suffix in ((1, "out"), (2, "err")):
-        file = os.open(f"{log}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, path in enumerate(_outputs(Path(log)), start=1):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, tuple[Section, int, int]] = {  # with the number of fault
     "disk": (disk, 20, 4),
     "images": (images, 1, 1),
     "sharing": (sharing, 1, 1),
-    "stops": (stops, 1, 1),
+    "stops": (stops, 2, 1),
 }
 CELLS = ("attack=fgsm,pgd", "goal=dodging,impersonation", "defense=none,blur,jpeg,bitdepth,small_pca,small_pin")
 FEW_CELLS = ("attack=fgsm", "goal=dodging,impersonation", "defense=none,blur,small_pca,small_pin")

@@ -99,12 +99,13 @@ def remove_stale_temporaries(folder: Path) -> int:
 def _is_stale(path: Path) -> bool:
     host, _, process = path.name.removesuffix(_SUFFIX).rpartition("-")[0].rpartition("-")
     if host.removeprefix(".") == platform.node() and process.isdecimal():
-        return not _is_alive(int(process))
+        return not is_alive(int(process))
     newest = max(each.lstat().st_mtime for each in (path, *path.glob("*")))
     return newest < time.time() - _STALE_SECONDS
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this host has this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -7,16 +7,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from frbench.harness.core.atomic import is_alive
+from frbench.harness.core.errors import DiskFull
 from frbench.harness.runtime import activity, interrupts
 from frbench.harness.sweeps.failures import Failure
 from frbench.harness.sweeps.plan import PlannedCell
 from frbench.harness.sweeps.sweep_folder import SweepFolder
 
 INTERVAL = 30.0  # seconds between heartbeats
+_LOOK = 5.0  # seconds between two looks for the file ``stop``
 LOG = "FRBENCH_LOG"  # environment variable: the file with the output of this process
 FRESH = 4 * INTERVAL  # seconds after which a worker counts as lost; more than the attribute cache of NFS keeps
 _JOB = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # job ids of schedulers
@@ -96,18 +99,25 @@ class Heartbeat:
         thread.join()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self.interval):
-            try:
-                self.write()
-                if self.folder.stop is not None:
-                    interrupts.request(f"the sweep is stopped: {self.folder.stop}")
-            except OSError:  # a full disk or a lost mount: the work itself reports it
-                continue
+        due = time.monotonic() + self.interval
+        while not self._ended.wait(min(_LOOK, self.interval)):
+            with suppress(OSError, DiskFull):  # a full disk or a lost mount: the work itself reports it
+                self.obey_stop()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + self.interval
+                    self.write()
+
+    def obey_stop(self) -> None:
+        """Ask this process to stop if the sweep is stopped."""
+        if self.folder.stop is not None:
+            interrupts.request(f"the sweep is stopped: {self.folder.stop}")
 
 
 def is_fresh(beat: Mapping[str, Any], now: float) -> bool:
-    """Whether the worker of this heartbeat is alive, as far as its file says."""
-    return beat.get("state") == "running" and now - float(beat.get("time", 0)) < FRESH
+    """Whether the worker of this heartbeat is alive, as far as its file says, and this host if it ran here."""
+    if beat["host"] == socket.gethostname() and not is_alive(beat["pid"]):
+        return False
+    return bool(beat["state"] == "running" and now - beat["time"] < FRESH)
 
 
 def _words(now: activity.Activity) -> str | None:

@@ -136,6 +136,11 @@ class Worker:
                 self._run(planned, cell)
             return True
 
+    def _check_stop(self) -> None:
+        """Raises Interrupted: the sweep is stopped, or a signal came."""
+        self.heartbeat.obey_stop()
+        interrupts.check()
+
     def _found(self, planned: PlannedCell, record: Record) -> None:
         if not self._silent:
             self.reports.cell(planned, record, found=True)
@@ -166,6 +171,7 @@ class Worker:
 
     def _run(self, planned: PlannedCell, cell: Cell) -> None:
         """Evaluate a cell that no other worker evaluates, and store its record."""
+        self._check_stop()
         guard = ProgressGuard(self.folder)
         failure = self.folder.fit_failure(planned)
         if failure is None and not guard.may_start(planned):
@@ -191,7 +197,7 @@ class Worker:
 
     def _prepare(self, group: Group) -> None:
         """Fit the defense, or compute the clean scores, of the cell that stands for ``group``."""
-        interrupts.check()
+        self._check_stop()
         planned = self.plan.cells[group.cells[0]]
         cell = None if self.folder.fit_failure(planned) else self._built(planned)
         if cell is None:
@@ -229,8 +235,7 @@ class Worker:
             self.reports.failure(planned, failure)
         if self.controls.fail_fast:
             self.folder.write_stop(f"fail_fast=true, and {' '.join(self.plan.differing(planned))} failed")
-            interrupts.request(self.folder.stop or "")
-            interrupts.check()
+            self._check_stop()
 
 
 def _fit_failed(text: object) -> str:

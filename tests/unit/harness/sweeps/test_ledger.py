@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
+
+from support.file_systems import dead_process
 
 from frbench.harness.sweeps.failures import Failure, FailureKind
 from frbench.harness.sweeps.finished import Finished
@@ -79,3 +83,14 @@ def test_that_the_time_left_follows_from_the_cells_since_the_submission(tmp_path
     found = status_of(folder, {**finished(0), **finished(1)}, (), NOW)
     assert found.per_hour == 4 and found.hours_left == 0.5
     assert status_of(folder, {key: each for n in range(4) for key, each in finished(n).items()}, (), NOW).exit_code == 0
+
+
+def test_that_a_dead_process_of_this_host_is_lost_at_once(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path)
+    facts = {"state": "running", "time": NOW, "since": NOW, "activity": None, "job": None, "log": None}
+    host = socket.gethostname()
+    folder.write_heartbeat("dead", {**facts, "cell": "d0", "host": host, "pid": dead_process()})
+    folder.write_heartbeat("alive", {**facts, "cell": "d1", "host": host, "pid": os.getpid()})
+    folder.write_heartbeat("elsewhere", {**facts, "cell": "d2", "host": f"not-{host}", "pid": dead_process()})
+    running = [State.MISSING, State.RUNNING, State.RUNNING, State.MISSING]
+    assert states(status_of(folder, {}, (), NOW)) == running

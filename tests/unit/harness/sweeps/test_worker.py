@@ -185,3 +185,11 @@ def test_that_images_go_when_no_cell_of_the_plan_needs_them(tmp_path: Path) -> N
     sweep.work(sweep.folder.plan.groups[-1].number, keep_images=False)
     assert not any(images.rglob("*.zst"))
     assert swept(tmp_path, "defense=none,blur").work(keep_images=False) == 0
+
+
+def test_that_a_stopped_sweep_starts_no_further_cell(tmp_path: Path) -> None:
+    sweep = swept(tmp_path, "goal=dodging,impersonation")
+    sweep.folder.write_stop("frbench cancel")
+    with pytest.raises(interrupts.Interrupted, match="frbench cancel"):
+        sweep.work()
+    assert not list((tmp_path / "runs").glob("*"))
