@@ -63,8 +63,9 @@ def damage(bench: Bench, rng: random.Random, count: int) -> Result:
         store.copy()
         damaged = store.damage(rng, count // rounds + (number < count % rounds))
         ended = store.run()
+        named = {_cell(each.path) for each in damaged if fate(each, ended.err) == "named"}
         for each in damaged:
-            what = fate(each, ended.err)
+            what = fate(each, ended.err, made_again=_cell(each.path) in named)
             result.count(what)
             result.check(what != "NOT NOTICED", f"{each.how}, and not noticed: {each.path}")
             kinds[store.kind(each.path)] += 1
@@ -79,16 +80,27 @@ def damage(bench: Bench, rng: random.Random, count: int) -> Result:
     return result
 
 
-def fate(damaged: Damaged, said: str) -> str:
-    """Whether a file is named, was not read, holds hints alone, or was used unnoticed."""
+def fate(damaged: Damaged, said: str, made_again: bool = False) -> str:
+    """Whether a file is named, was not read, holds hints alone, or was used unnoticed.
+
+    made_again: a damaged file of the same cell is named, so that all files of the cell were written anew.
+    """
     path = damaged.path
     named = (f"{path} is damaged", f"{path}, line", f"{path.parent} is damaged")
     if any(text in said for text in named):
         return "named"
     status = path.stat() if path.exists() else None
-    if status is not None and (status.st_ino, status.st_size) == damaged.state and status.st_atime == 0:
+    same = status is not None and (status.st_ino, status.st_size) == damaged.state
+    if status is not None and same and status.st_atime == 0:
         return "not read"
+    if status is not None and not same and made_again:
+        return "made again with their cell"
     return "hints" if {path.name, path.parent.name} & set(HINTS) else "NOT NOTICED"
+
+
+def _cell(path: Path) -> str:
+    """The key of the cell whose record, scores or sample images are in ``path``."""
+    return path.name.partition(".")[0] if path.parent.name in ("runs", "scores", "sample_images") else str(path)
 
 
 @dataclass

@@ -24,7 +24,7 @@ with ResultStore(Path(sys.argv[1])).lease(sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
-_MOST_TRIES = 60
+_SIZE, _MOST_TRIES = 5 << 20, 60  # of the file system in bytes; sweeps on it
 
 
 class NotPermitted(Exception):
@@ -98,30 +98,25 @@ def disk(bench: Bench, rng: random.Random, count: int) -> Result:
     result = Result("disk")
     folder = bench.results("disk").parent
     with _small(folder):
-        results, filler = folder / "results", folder / "filler"
-        room = 100_000
+        results, filler, room = folder / "results", folder / "filler", 0
         for _ in range(_MOST_TRIES):
+            room = min(room + rng.randrange(2 * _SIZE // count), _SIZE)
             filler.unlink(missing_ok=True)
-            with filler.open("wb") as file:
-                file.write(bytes(max(0, shutil.disk_usage(folder).free - room)))
+            disk = shutil.disk_usage(folder)
+            filler.write_bytes(bytes(disk.total - max(room, disk.used)))
             ended = bench.sweep(results)
             if ended.code == 0:
                 break
             lines = [line for line in ended.err.splitlines() if line]
             one = len(lines) == 1 and "make room" in lines[0]
             result.check(ended.code == 2 and one, f"exit code {ended.code}: {ended.err}")
-            result.check(not any(_temporaries(results)), f"temporary files are left: {list(_temporaries(results))}")
+            result.none("temporary files", [str(path) for path in results.rglob(".*.tmp")])
             result.count("times full")
-            room = rng.randrange(50_000, 50_000 + 2 * 5_000_000 // max(count, 1))
         else:
-            raise TooLong(f"the sweep did not end with {_MOST_TRIES} times a little more room")
+            raise TooLong(f"the sweep did not end within {_MOST_TRIES} times")
         result.count("cells", len(cards(results)))
         bench.check_finished(result, results, ended)
     return result
-
-
-def _temporaries(results: Path) -> Iterator[Path]:
-    return results.rglob(".*.tmp")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from _fault_tools import LIMIT, Bench, Child, Result, Watch, records
 
 WORKERS = 4
-SLOWER = 1.5  # time of all kills as a multiple of that of an undisturbed sweep
+PAUSES = (0.1, 5.0)  # mean seconds between two kills, at least and at most
 WRITING = 0.5  # seconds to wait for a file that is being written
 
 
@@ -20,7 +20,7 @@ def kills(bench: Bench, rng: random.Random, count: int) -> Result:
         result.count(what, 0)
     while int(str(result.facts["killed"])) < count and result.holds:
         results = bench.results("kills")
-        disturbed = _Disturbed(bench, results, rng, pause=SLOWER * bench.reference.seconds / count)
+        disturbed = _Disturbed(bench, results, rng)
         result.count("killed", disturbed.kill(count - int(str(result.facts["killed"]))))
         result.count("while writing", disturbed.while_writing)
         result.count("sweeps")
@@ -34,11 +34,11 @@ def kills(bench: Bench, rng: random.Random, count: int) -> Result:
 class _Disturbed:
     """A sweep whose workers are killed. One of them is ``frbench run``, which starts failed cells again.
 
-    pause: mean seconds between two kills.
+    The pauses between kills become longer while nothing new is stored, and shorter otherwise.
     """
 
-    def __init__(self, bench: Bench, results: Path, rng: random.Random, pause: float) -> None:
-        self._bench, self._results, self._rng, self._pause = bench, results, rng, pause
+    def __init__(self, bench: Bench, results: Path, rng: random.Random) -> None:
+        self._bench, self._results, self._rng, self._pause = bench, results, rng, 1.0
         self._sweep = bench.plan(results)
         self.watch = Watch(results)
         self.while_writing = 0
@@ -51,7 +51,8 @@ class _Disturbed:
             number = self._victim(workers)
             killed += workers[number].kill()
             workers[number] = self._start(number)
-            self.watch.look()
+            factor = 0.75 if self.watch.look() else 1.3
+            self._pause = min(max(factor * self._pause, PAUSES[0]), PAUSES[1])
         for worker in workers:
             worker.kill()
         self.watch.look()

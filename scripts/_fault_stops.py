@@ -60,7 +60,7 @@ def _fail_fast(bench: Bench, result: Result) -> None:
     results = bench.results("fail-fast")
     cells = ("attack=fgsm", "defense=none", "goal=dodging", "budget.radius=0.01,-1,0.02,0.03")
     ended = bench.sweep(results, "fail_fast=true", cells=cells)
-    result.check(ended.code != 0 and "Traceback" not in ended.err, f"exit code {ended.code}: {ended.err}")
+    result.check(ended.code == 2 and "Traceback" not in ended.err, f"exit code {ended.code}: {ended.err}")
     result.check(len(records(results)) == 1, f"{len(records(results))} cells ran with fail_fast")
     result.facts["exit code of fail_fast"] = ended.code
 

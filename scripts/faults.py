@@ -38,7 +38,7 @@ SECTIONS: Mapping[str, tuple[Section, int, int]] = {  # with the number of fault
     "stops": (stops, 2, 1),
 }
 CELLS = ("attack=fgsm,pgd", "goal=dodging,impersonation", "defense=none,blur,jpeg,bitdepth,small_pca,small_pin")
-FEW_CELLS = ("attack=fgsm", "goal=dodging,impersonation", "defense=none,blur,small_pca,small_pin")
+FEW_CELLS = ("attack=fgsm", "goal=dodging,impersonation", "defense=none,blur,small_pin")
 
 
 def run(bench: Bench, names: Sequence[str], seed: int, short: bool) -> bool:

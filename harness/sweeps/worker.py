@@ -7,7 +7,7 @@ started twice, or run beside others on one store.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,20 +86,27 @@ class Worker:
 
         Raises:
             DiskFull: nothing can be stored.
-            Interrupted: after a signal, or when the sweep is stopped.
+            Interrupted: after a signal, or when the sweep is stopped, but by a failure of this worker.
         """
         groups = self.plan.groups if group is None else (self.plan.groups[group],)
-        with self.heartbeat.beating():
-            finished = self.store.finished_keys()
-            ended = {cell.number for cell in self.plan.cells if cell.key in finished}
-            for each in self.plan.groups_with_work(ended):
-                if each in groups and each.wave is not Wave.CELLS:
-                    self._prepare(each)
-            own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
-            self._evaluate_all(own, own=True)
-            if own:
-                self._evaluate_all(self._others(own), own=False)
+        try:
+            with self.heartbeat.beating():
+                self._do(groups)
+        except interrupts.Interrupted:
+            if not (self.controls.fail_fast and self.code):
+                raise
         return self.code
+
+    def _do(self, groups: Sequence[Group]) -> None:
+        finished = self.store.finished_keys()
+        ended = {cell.number for cell in self.plan.cells if cell.key in finished}
+        for each in self.plan.groups_with_work(ended):
+            if each in groups and each.wave is not Wave.CELLS:
+                self._prepare(each)
+        own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
+        self._evaluate_all(own, own=True)
+        if own:
+            self._evaluate_all(self._others(own), own=False)
 
     def _others(self, own: list[int]) -> list[int]:
         """The other cells of the sweep, beginning after the own ones, so that workers do not all try the same."""

@@ -14,6 +14,7 @@ from types import FrameType
 import torch
 
 from frbench.harness.core.domains import NonNegativeInt
+from frbench.harness.runtime.interrupts import EXIT_CODE
 from frbench.harness.runtime.threads import cpus
 from frbench.harness.sweeps.heartbeat import LOG
 from frbench.harness.sweeps.launchers.base import Submission
@@ -54,7 +55,10 @@ class Processes:
             while any(each.poll() is None for each in running):
                 submission.show_progress()
                 time.sleep(_POLL)
-        return max(_exit_code(each.returncode) for each in running)
+        codes = [_exit_code(each.returncode) for each in running]
+        if EXIT_CODE in codes and submission.folder.stop is None:
+            return EXIT_CODE  # after a signal
+        return max([code for code in codes if code not in (0, EXIT_CODE)] or codes)
 
     def _count(self) -> int:
         return self.workers or torch.cuda.device_count() or cpus(2)
