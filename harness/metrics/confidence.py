@@ -196,7 +196,19 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Paired
 
 @lru_cache(_CACHED)
 def difference_of_counts(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> PairedDifference:
-    """``paired_difference`` of the counts of a 2x2 table."""
+    """``paired_difference`` of the counts of a 2x2 table.
+
+    Args:
+        both: pairs on which both succeed.
+        only_a: pairs on which ``a`` alone succeeds.
+        only_b: pairs on which ``b`` alone succeeds.
+        neither: pairs on which none succeeds.
+        level: confidence level in (0, 1).
+
+    >>> found = difference_of_counts(both=2, only_a=4, only_b=0, neither=2)
+    >>> print(f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+    +0.500 [+0.018, +0.752]
+    """
     total = both + only_a + only_b + neither
     if not total:
         return PairedDifference(float("nan"), *_UNKNOWN, 0, 0, 0, 0)

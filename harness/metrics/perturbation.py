@@ -174,7 +174,17 @@ def sizes(clean: Images, adversarial: Images, achieved: Mask | None = None) -> d
 
 
 def changed_shares(clean: Images, adversarial: Images) -> dict[str, Tensor]:
-    """Per image (n,): the share of values at 0 or 1, and the shares of these and of the other values that changed."""
+    """Per image (n,): the share of values at 0 or 1, and the shares of these and of the other values that changed.
+
+    Args:
+        clean: float32 (n, 3, H, W) in [0, 1].
+        adversarial: as ``clean``.
+
+    >>> clean = torch.tensor([0.0, 0.5, 0.5, 1.0]).view(1, 1, 2, 2)
+    >>> adversarial = torch.tensor([0.1, 0.6, 0.5, 1.0]).view(1, 1, 2, 2)
+    >>> {name: share.item() for name, share in changed_shares(clean, adversarial).items()}
+    {'saturated': 0.5, 'saturated_moved': 0.5, 'inner_moved': 0.5}
+    """
     changed = ((adversarial - clean).abs() > _CHANGED).flatten(1).float()
     saturated = ((clean == 0) | (clean == 1)).flatten(1).float()
     inner = 1 - saturated

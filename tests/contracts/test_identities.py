@@ -29,7 +29,8 @@ def targets(config: Any) -> Iterator[str]:
             yield from targets(each)
 
 
-FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path not in COMMANDS]
+LAUNCHERS = CONF / "launcher"  # how a sweep runs, which is part of no result
+FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path not in COMMANDS and path.parent != LAUNCHERS]
 TARGETS = {
     (path.relative_to(CONF).with_suffix("").as_posix(), target)
     for path in FILES
