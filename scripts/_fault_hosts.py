@@ -14,7 +14,7 @@ from pathlib import Path
 
 from _fault_tools import Bench, Result, TooLong, cards, records
 
-LEASE = 4.0  # seconds
+LEASE = 3.0  # seconds
 _CELL = ("attack=fgsm", "goal=dodging", "defense=none")
 _HOLD = """
 import sys
@@ -55,13 +55,13 @@ def hosts(bench: Bench, rng: random.Random, count: int) -> Result:
     results = _with_short_lease(bench)
     with _owner(results, key) as owner:
         child = bench.start(["run", *bench.words(results, cells=_CELL)])
-        time.sleep(usual + 3 * LEASE)
+        time.sleep(usual + 2 * LEASE)
         result.check(child.alive and not records(results), "the cell of a live owner was taken")
         assert owner.stdin is not None
         owner.stdin.close()
         ended = child.wait()
     result.check(ended.code == 0 and len(records(results)) == 1, ended.err)
-    result.facts["live owner kept it for s"] = round(usual + 3 * LEASE)
+    result.facts["live owner kept it for s"] = round(usual + 2 * LEASE)
     return result
 
 

@@ -38,7 +38,7 @@ class _Disturbed:
     """
 
     def __init__(self, bench: Bench, results: Path, rng: random.Random) -> None:
-        self._bench, self._results, self._rng, self._pause = bench, results, rng, 1.0
+        self._bench, self._results, self._rng, self._pause = bench, results, rng, 0.5
         self._sweep = bench.plan(results)
         self.watch = Watch(results)
         self.while_writing = 0

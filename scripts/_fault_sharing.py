@@ -6,21 +6,19 @@ import random
 
 from _fault_tools import Bench, Result, cards, left_over, records
 
-PROCESSES = 8
-_SAME_IMAGES = ("attack=pgd", "goal=dodging", "defense=none,blur,jpeg,bitdepth,gray,wavelet,bilateral,small_pca")
+_DEFENSES = ("none", "blur", "jpeg", "bitdepth", "gray", "small_pca", "wavelet", "tv")
 
 
 def images(bench: Bench, rng: random.Random, count: int) -> Result:
-    """Processes that start at once and want the same adversarial images; one of them makes the images."""
-    result = Result("images")
-    results = bench.results("images")
-    sweep = bench.plan(results, cells=_SAME_IMAGES)
-    workers = [bench.start(["work", sweep, f"paths.results={results}"]) for _ in range(PROCESSES)]
+    """``count`` processes that start at once and want the same adversarial images; one of them makes the images."""
+    result, results = Result("images"), bench.results("images")
+    sweep = bench.plan(results, cells=["attack=pgd", "goal=dodging", f"defense={','.join(_DEFENSES[:count])}"])
+    workers = [bench.start(["work", sweep, f"paths.results={results}"]) for _ in range(count)]
     for ended in [worker.wait() for worker in workers]:
         result.check(ended.code == 0, ended.err)
     made = sum(bool(card["attack_generated"]) for card in cards(results))
     blocks = len(list(results.glob("cache/adversarial/*/*")))
-    result.facts = {"processes": PROCESSES, "cells": len(records(results)), "made by": made, "blocks": blocks}
+    result.facts = {"processes": count, "cells": len(records(results)), "made by": made, "blocks": blocks}
     result.check(made == blocks == 1, f"{made} cells made {blocks} blocks")
     result.none("left over", left_over(results))
     return result

@@ -11,10 +11,11 @@ STOPPED = 75  # exit code
 
 
 def stops(bench: Bench, rng: random.Random, count: int) -> Result:
-    """Sweeps that are stopped while they run, and continued by the same command. count: of worker processes."""
+    """Sweeps that are stopped while they run and continued. count: of processes with ``launcher=processes``."""
     result = Result("stops")
     _terminated(bench, result, bench.results("processes"), "launcher=processes", f"launcher.workers={count}")
-    _terminated(bench, result, bench.results("here"))
+    if count > 1:
+        _terminated(bench, result, bench.results("here"))
     _terminated_worker(bench, result)
     _cancelled(bench, result)
     _fail_fast(bench, result)
@@ -27,7 +28,7 @@ def _terminated(bench: Bench, result: Result, results: Path, *launcher: str) -> 
     _wait_for_a_record(results, child)
     child.stop()
     _check_stopped(result, results, child.wait())
-    bench.check_finished(result, results, bench.sweep(results, *launcher))
+    bench.check_finished(result, results, bench.sweep(results))
 
 
 def _terminated_worker(bench: Bench, result: Result) -> None:

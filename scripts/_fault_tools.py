@@ -33,12 +33,12 @@ _CONTEXT.set_forkserver_preload(
 )
 _CONF = {
     "defense/small_pca.yaml": "defaults: [pca, _self_]\ncomponents: 10\n",
-    "defense/small_pin.yaml": "defaults: [pin, _self_]\n"
+    "defense/small_pin.yaml": "defaults: [pin, _self_]\nmask: threshold_half\n"
     "recipe:\n  components: 10\n  width: 4\n  hidden: 32\n  mask_samples: 2\n"
     "  denoiser: {width: 4, schedule: {epochs: 2, batch_size: 12}}\n  schedule: {epochs: 2, batch_size: 12}\n",
 }
 _SIZES = ("dataset=synthetic", "recognizer=tiny", "dataset.people=30", "dataset.photos_per_person=2")
-_SIZES += ("dataset.pairs=60", "dataset.limit=12", "identities.people=12", "identities.photos_per_person=3")
+_SIZES += ("dataset.pairs=60", "dataset.limit=8", "identities.people=8", "identities.photos_per_person=3")
 _QUICK = ("attack.steps=2", "~protocol.postprocessing", "protocol.bootstrap=20", "protocol.num_samples=2", "device=cpu")
 Tables = Mapping[str, bytes]
 

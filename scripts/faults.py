@@ -33,12 +33,12 @@ SECTIONS: Mapping[str, tuple[Section, int, int]] = {  # with the number of fault
     "damage": (damage, 300, 30),
     "hosts": (hosts, 1, 1),
     "disk": (disk, 20, 4),
-    "images": (images, 1, 1),
+    "images": (images, 8, 4),
     "sharing": (sharing, 1, 1),
     "stops": (stops, 2, 1),
 }
 CELLS = ("attack=fgsm,pgd", "goal=dodging,impersonation", "defense=none,blur,jpeg,bitdepth,small_pca,small_pin")
-FEW_CELLS = ("attack=fgsm", "goal=dodging,impersonation", "defense=none,blur,small_pin")
+FEW_CELLS = ("attack=fgsm", "goal=dodging,impersonation", "defense=none,small_pin")
 
 
 def run(bench: Bench, names: Sequence[str], seed: int, short: bool) -> bool:
