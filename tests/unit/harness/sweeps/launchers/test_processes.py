@@ -50,6 +50,19 @@ def test_that_the_exit_code_is_the_worst_of_the_workers(tmp_path: Path, script: 
     assert Processes(workers=2).launch(scripts(tmp_path, script)) == code
 
 
+@pytest.mark.parametrize(("reason", "code"), [("fail_fast=true, and a cell failed", 1), (None, 75)])
+def test_that_a_stopped_sweep_has_the_code_of_the_failure_and_a_signal_its_own(
+    tmp_path: Path, reason: str | None, code: int
+) -> None:
+    first = tmp_path / "first"
+    jobs = scripts(
+        tmp_path, f"import os, sys\ntry: os.mkdir({str(first)!r})\nexcept OSError: sys.exit(75)\nsys.exit(1)"
+    )
+    if reason is not None:
+        jobs.folder.write_stop(reason)
+    assert Processes(workers=2).launch(jobs) == code
+
+
 def test_that_a_signal_reaches_the_workers_and_the_launcher_waits_for_them(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     script = (
