@@ -50,6 +50,20 @@ def test_that_the_exit_code_is_the_worst_of_the_workers(tmp_path: Path, script: 
     assert Processes(workers=2).launch(scripts(tmp_path, script)) == code
 
 
+def test_that_the_last_message_of_failed_workers_is_printed_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jobs = scripts(tmp_path, "import sys; print('frbench: an earlier run', file=sys.stderr); sys.exit(2)")
+    Processes(workers=1).launch(jobs)
+    capfd.readouterr()
+    jobs = scripts(tmp_path, "import sys; print('frbench: the disk is full', file=sys.stderr); sys.exit(2)")
+    assert Processes(workers=2).launch(jobs) == 2
+    assert capfd.readouterr().err == "frbench: the disk is full\n"
+    assert Processes(workers=1).launch(scripts(tmp_path, "raise SystemExit(2)")) == 2
+    log = jobs.folder.logs / "worker-0.log"
+    assert capfd.readouterr().err == f"frbench: a worker ended with exit code 2; its output is in {log}\n"
+
+
 @pytest.mark.parametrize(("reason", "code"), [("fail_fast=true, and a cell failed", 1), (None, 75)])
 def test_that_a_stopped_sweep_has_the_code_of_the_failure_and_a_signal_its_own(
     tmp_path: Path, reason: str | None, code: int
