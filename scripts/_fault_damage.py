@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from _fault_tools import Bench, Ended, Result, wait_until
+from _fault_tools import Bench, Ended, Result, TooLong, wait_until
 
 from frbench.harness.sweeps.failures import Failure, FailureKind
 from frbench.harness.sweeps.sweep_folder import find_sweep
@@ -25,6 +25,7 @@ A_ROUND = 50  # damaged files
 # Names of files or their folders that hold no result and may go unnoticed: what was verified last time, lists that
 # workers add to, of which an empty one cannot be told from a new one, and starts, which ``frbench run`` deletes unread.
 HINTS = ("verified", "jobs.jsonl", "keys.jsonl", "starts")
+_TRIES = 5
 _DEAD = 2**22 + 1  # the number of no process
 
 
@@ -174,10 +175,15 @@ def damaged_file(path: Path, rng: random.Random) -> Damaged:
 
 
 def _checkpoint(bench: Bench) -> Path:
-    """The checkpoint of a fit of small_pin that was killed."""
-    results = bench.results("checkpoint")
+    """The checkpoint of a fit of small_pin that was killed. Raises TooLong: each fit ended before it was killed."""
+    for _ in range(_TRIES):
+        for found in _killed_fit(bench, bench.results("checkpoint")):
+            return found
+    raise TooLong(f"{_TRIES} fits ended before they were killed")
+
+
+def _killed_fit(bench: Bench, results: Path) -> list[Path]:
     child = bench.start(["fit", *bench.words(results, cells=["defense=small_pin"])[1:]])
     wait_until(lambda: list(results.glob("artifacts/*.unfinished")) or not child.alive, "a checkpoint")
     child.kill()
-    (found,) = results.glob("artifacts/*.unfinished")
-    return found
+    return list(results.glob("artifacts/*.unfinished"))

@@ -89,7 +89,7 @@ def _check_images(folder: Path, facts: Mapping[str, Any]) -> None:
         if hashlib.file_digest(file, "sha256").hexdigest() != facts["pixels_sha256"]:
             raise Damaged(f"the checksum of the pixels in {IMAGES} differs")
     with suppress(OSError):  # on a read-only file system the pixels are verified again next time
-        write_atomically(known, lambda temporary: temporary.write_text(state, encoding="utf-8"))
+        write_atomically(known, lambda temporary: temporary.write_text(state, "utf-8"), staging=folder.parent)
 
 
 def _sha256(path: Path) -> str:
