@@ -15,6 +15,8 @@ from support.slurm_cluster import SlurmCluster, wait_for
 
 from frbench.harness.sweeps.sweep_folder import sweep_folders
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -97,8 +97,12 @@ def test_a_thread_handles_no_signals() -> None:
 
 
 def test_ctrl_c_interrupts_at_once() -> None:
-    with handling_signals(), pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
+    try:
+        with handling_signals(), pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_process_that_waits_for_the_lease_of_another_stops_too(tmp_path: Path) -> None:
