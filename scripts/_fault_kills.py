@@ -32,9 +32,10 @@ def kills(bench: Bench, rng: random.Random, count: int) -> Result:
 
 
 class _Disturbed:
-    """A sweep whose workers are killed. One of them is ``frbench run``, which starts failed cells again.
+    """A sweep whose workers are killed. One of them is ``frbench run``, and all are while cells have failed.
 
-    The pauses between kills become longer while nothing new is stored, and shorter otherwise.
+    Cells fail that started twice without progress; ``frbench run`` tries these again. The pauses between kills become
+    longer while nothing new is stored, and shorter otherwise.
     """
 
     def __init__(self, bench: Bench, results: Path, rng: random.Random) -> None:
@@ -59,14 +60,14 @@ class _Disturbed:
         return killed
 
     def _start(self, number: int) -> Child:
-        if number == 0:
+        if number == 0 or any(self._results.glob("sweeps/*/failed/*")):
             return self._bench.start(["run", *self._bench.words(self._results)])
         return self._bench.start(["work", self._sweep, f"paths.results={self._results}"])
 
     def _victim(self, workers: list[Child]) -> int:
         """The worker to kill, after a random time; every other time one that is writing a file, if there is one."""
         time.sleep(self._rng.uniform(0, 2 * self._pause))
-        number = self._rng.randrange(len(workers))
+        number = self._rng.choice([number for number, each in enumerate(workers) if each.alive] or [0])
         if self._rng.random() < 0.5:
             return number
         numbers = {str(worker.process.pid): number for number, worker in enumerate(workers)}
