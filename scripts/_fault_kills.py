@@ -9,7 +9,7 @@ from pathlib import Path
 from _fault_tools import LIMIT, Bench, Child, Result, Watch, records
 
 WORKERS = 4
-PAUSES = (0.1, 5.0)  # mean seconds between two kills, at least and at most
+PAUSES = (0.1, 2.0)  # mean seconds between two kills, at least and at most
 WRITING = 0.5  # seconds to wait for a file that is being written
 
 
