@@ -33,7 +33,7 @@ def test_that_the_time_inside_a_cell_is_left_out(
         return evaluate(*arguments)
 
     monkeypatch.setattr(bench_workers.cells_module, "evaluate", slow)
-    assert abs(bench_workers.overhead(2, tmp_path)) < 0.8
+    assert abs(bench_workers.overhead(1, tmp_path)) < 0.8
     assert capsys.readouterr().out == ""
 
 
