@@ -28,7 +28,7 @@ types: $(VENV)/.test
 unit: $(VENV)/.test $(MKDOCS)
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 40 \
 		-m "not slurm and not cluster"
-	@echo "Tests of launchers on a real Slurm, and whole sweeps through each launcher: make cluster"
+	@echo "Tests of launchers on a real Slurm, and whole sweeps that are killed and damaged: make cluster"
 
 # Needs slurm-wlm and munge (Debian), and for one test the extra ray; what is missing is skipped with the reason.
 cluster: $(VENV)/.test

@@ -34,6 +34,7 @@ def test_that_every_section_is_tested(script: ModuleType) -> None:
     assert tuple(script.SECTIONS) == SECTIONS
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("name", SECTIONS)
 def test_that_a_section_holds(script: ModuleType, bench: Any, name: str) -> None:
     section, _, few = script.SECTIONS[name]
