@@ -99,7 +99,8 @@ class Estimator:
                 total += self._cost(planned, planned.images is not None and planned.images not in made)
             except FrbenchError as error:
                 untimed[planned.number] = str(error)
-            made.add(planned.images)
+            else:
+                made.add(planned.images)
         return Estimate(total, untimed)
 
     def _cost(self, planned: PlannedCell, makes_images: bool) -> Cost:

@@ -34,6 +34,12 @@ def test_that_a_defense_that_is_not_fitted_leaves_its_cells_without_an_estimate(
     assert Estimator(sweep.plan, sweep.store).estimate(()).untimed == {0: "its defense is not fitted yet"}
 
 
+def test_that_images_are_counted_although_the_first_cell_that_shares_them_has_no_estimate(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path, *FITTED[1:], "defense=pca,none")
+    found = Estimator(sweep.plan, sweep.store).estimate(())
+    assert list(found.untimed) == [0] and found.cost.images == 4
+
+
 def test_that_nothing_is_left_in_the_results_folder(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path, "goal=dodging")
     Estimator(sweep.plan, sweep.store).estimate(())
