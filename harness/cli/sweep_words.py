@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,16 @@ from frbench.harness.core.errors import ConfigError
 
 _RESULTS = "paths.results"
 # Of each verb: its settings besides the results folder, its flags with a value, its flags without one.
-_ACCEPTED: Mapping[str, tuple[Sequence[str], Sequence[str], Sequence[str]]] = {
-    "work": (("fail_fast", "images", "timeout_min"), ("--group",), ()),
-    "status": ((), (), ("--json",)),
-    "cancel": ((), (), ()),
+_ACCEPTED: Mapping[str, tuple[Mapping[str, str], Sequence[str], Sequence[str]]] = {
+    "work": (
+        {"fail_fast": "true or false", "images": "keep or until_judged", "timeout_min": "a number of minutes above 0"},
+        ("--group",),
+        (),
+    ),
+    "status": ({}, (), ("--json",)),
+    "cancel": ({}, (), ()),
 }
+_VALUES = {"fail_fast": "true|false", "images": "keep|until_judged", "timeout_min": "0*[1-9][0-9]*"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ def parse(verb: str, words: Sequence[str]) -> SweepWords:
     """Parse the ``words`` after ``verb``, one of work, status and cancel.
 
     Raises:
-        ConfigError: an unknown key or flag, a flag without its value, or two sweeps.
+        ConfigError: an unknown key or flag, a wrong value, a flag without its value, or two sweeps.
     """
     settings, valued, plain = _ACCEPTED[verb]
     sweeps: list[str] = []
@@ -58,6 +64,8 @@ def parse(verb: str, words: Sequence[str]) -> SweepWords:
             raise ConfigError(f"unknown flag {word}; available flags: {', '.join((*valued, *plain)) or 'none'}")
         elif equals and name in (_RESULTS, *settings):
             given[name] = _unquoted(value)
+            if name in settings and not re.fullmatch(_VALUES[name], given[name]):
+                raise ConfigError(f"{word} is wrong; {name} takes {settings[name]}")
         elif equals:
             raise ConfigError(f"unknown setting {name}; available: {', '.join((_RESULTS, *settings))}")
         else:

@@ -28,6 +28,9 @@ def test_that_words_may_come_in_any_order() -> None:
         (["--grop", "3"], "unknown flag --grop; available flags: --group"),
         (["--group"], "--group needs a value"),
         (["attack=pgd"], "unknown setting attack; available: paths.results, fail_fast"),
+        (["fail_fast=yes"], "fail_fast=yes is wrong; fail_fast takes true or false"),
+        (["images=until_jugded"], "images takes keep or until_judged"),
+        (["timeout_min=0"], "timeout_min takes a number of minutes above 0"),
         (["a", "b"], "expected one sweep, got a and b"),
     ],
 )
