@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -103,6 +103,14 @@ class Plan:
             Wave.CELLS: lambda group: any(number not in ended for number in group.cells),
         }
         return [group for group in self.groups if needed[group.wave](group)]
+
+    @cached_property
+    def sharing(self) -> Mapping[str | None, Sequence[PlannedCell]]:
+        """The cells that share adversarial images, by ``PlannedCell.images``."""
+        found: dict[str | None, list[PlannedCell]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.images, []).append(cell)
+        return found
 
     @cached_property
     def varying(self) -> frozenset[str]:

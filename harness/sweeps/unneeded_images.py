@@ -21,6 +21,6 @@ class UnneededImages:
     def drop(self, cell: PlannedCell, record: Record) -> None:
         """Delete the images of ``cell``, which has this record, if all cells that share them have records."""
         keys = (record["card"] or {}).get("adversarial_images") or []
-        alike = [each for each in self.folder.plan.cells if each.images == cell.images and each.number != cell.number]
+        alike = [each for each in self.folder.plan.sharing[cell.images] if each.number != cell.number]
         if keys and all(each.key is not None and self.store.finished(each.key) for each in alike):
             drop_images(self.store, keys)

@@ -75,7 +75,6 @@ class Worker:
     reports: Reports
     controls: Controls = field(default_factory=Controls)
     code: int = 0
-    _silent: bool = False  # about cells of other groups that have a record
 
     @property
     def plan(self) -> Plan:
@@ -86,7 +85,7 @@ class Worker:
 
         Raises:
             DiskFull: nothing can be stored.
-            Interrupted: after a signal, or when the sweep is stopped, but by a failure of this worker.
+            Interrupted: after a signal, or when the sweep is stopped for another reason than a failure here.
         """
         groups = self.plan.groups if group is None else (self.plan.groups[group],)
         try:
@@ -104,23 +103,22 @@ class Worker:
             if each in groups and each.wave is not Wave.CELLS:
                 self._prepare(each)
         own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
-        self._evaluate_all(own, own=True)
-        if own:
-            self._evaluate_all(self._others(own), own=False)
-
-    def _others(self, own: list[int]) -> list[int]:
-        """The other cells of the sweep, beginning after the own ones, so that workers do not all try the same."""
-        count, mine = len(self.plan.cells), set(own)
-        after = [(own[-1] + 1 + step) % count for step in range(count)]
-        return [number for number in after if number not in mine]
-
-    def _evaluate_all(self, numbers: Iterable[int], own: bool) -> None:
-        """Evaluate cells; those that another worker evaluates come last, or are left to it if they are not ``own``."""
-        cells = [self.plan.cells[number] for number in numbers]
-        self._silent = not own
-        busy = [cell for cell in cells if not self._evaluate(cell, wait=False)]
-        for cell in busy if own else ():
+        busy = [cell for cell in self._cells(own) if not self._evaluate(cell, wait=False)]
+        for cell in busy:  # another worker evaluates it
             self._evaluate(cell, wait=True)
+        for cell in self._others(own):
+            self._evaluate(cell, wait=False)
+
+    def _cells(self, numbers: Iterable[int]) -> list[PlannedCell]:
+        return [self.plan.cells[number] for number in numbers]
+
+    def _others(self, own: Sequence[int]) -> list[PlannedCell]:
+        """Cells of other groups without a record, beginning after ``own``, so that workers do not all try the same."""
+        if not own:
+            return []
+        finished, mine, count = self.store.finished_keys(), set(own), len(self.plan.cells)
+        after = self._cells((own[-1] + 1 + step) % count for step in range(count))
+        return [cell for cell in after if cell.number not in mine and cell.key not in finished]
 
     def _evaluate(self, planned: PlannedCell, wait: bool) -> bool:
         """Evaluate one cell, unless it is done or failed. False: another worker evaluates it."""
@@ -128,7 +126,7 @@ class Worker:
         if self.folder.failure(planned) is not None:
             return True
         if planned.key is not None and (record := self.store.finished(planned.key)):
-            self._found(planned, record)
+            self.reports.cell(planned, record, found=True)
             return True
         cell = self._built(planned)
         if cell is None:
@@ -138,7 +136,7 @@ class Worker:
             if not mine:
                 return False
             if record := self.store.finished(key):
-                self._found(planned, record)
+                self.reports.cell(planned, record, found=True)
             else:
                 self._run(planned, cell)
             return True
@@ -147,10 +145,6 @@ class Worker:
         """Raises Interrupted: the sweep is stopped, or a signal came."""
         self.heartbeat.obey_stop()
         interrupts.check()
-
-    def _found(self, planned: PlannedCell, record: Record) -> None:
-        if not self._silent:
-            self.reports.cell(planned, record, found=True)
 
     def _built(self, planned: PlannedCell) -> Cell | None:
         """The cell with its objects; None for one that failed."""
@@ -172,7 +166,7 @@ class Worker:
             if planned.key is not None:
                 warn_once(
                     f"code, data or weights changed since {self.folder.id} was planned: some cells have other keys; "
-                    "give the same command again to plan anew"
+                    "run the same command again to update the plan"
                 )
         return key
 
@@ -231,7 +225,7 @@ class Worker:
                 with_smaller_batches(cell, lambda each: protocol.calibrate(each, self.store))
         except DiskFull:
             raise
-        except Exception as error:  # each cell with this defense meets it again, and its record says so
+        except Exception as error:  # its cells fail in the same way, and their records say so
             warn_once(f"clean scores of {' '.join(self.plan.differing(planned))}: {shortened(error)}")
 
     def _fail(self, planned: PlannedCell, failure: Failure) -> None:

@@ -75,6 +75,8 @@ def test_that_a_worker_takes_cells_of_other_groups_after_its_own(tmp_path: Path)
     last = len(sweep.folder.plan.groups) - 1
     assert sweep.work(last) == 0
     assert sweep.printed.lines == [(1, "done"), (0, "done")]
+    assert sweep.work(last) == 0
+    assert sweep.printed.lines == [(1, "found")], "finished cells of other groups are not read again"
 
 
 def test_that_a_wrong_value_of_one_cell_is_kept_and_stops_no_other(tmp_path: Path) -> None:
