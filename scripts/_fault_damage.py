@@ -1,7 +1,7 @@
 """Section ``damage`` of scripts/faults.py: files that are flipped in a bit, cut short, or emptied.
 
 A copy of an undisturbed sweep is damaged, and the same command runs again. Every damaged file must be named on stderr,
-or not be read at all: the time of access says so. In every other round the records are deleted first, so that all cells
+or not be read at all, as its access time shows. In every other round the records are deleted first, so that all cells
 run and read the caches.
 """
 
@@ -22,8 +22,8 @@ from frbench.harness.sweeps.failures import Failure, FailureKind
 from frbench.harness.sweeps.sweep_folder import find_sweep
 
 A_ROUND = 50  # damaged files
-# Names of files or their folders that hold no result and may go unnoticed: what was verified last time, lists that
-# workers add to, of which an empty one cannot be told from a new one, and starts, which ``frbench run`` deletes unread.
+# Files without results, whose damage may go unnoticed: the note of the last verification, lists to which workers append
+# (an empty list looks like a new one), and starts, which ``frbench run`` deletes unread.
 HINTS = ("verified", "jobs.jsonl", "keys.jsonl", "starts")
 _TRIES = 5
 _DEAD = 2**22 + 1  # the number of no process

@@ -149,7 +149,7 @@ class SharedComposition:
         return found
 
     def _part(self, places: frozenset[str], given: Mapping[str, Words]) -> Tree | None:
-        """What ``given`` says at ``places``; None if it cannot be told apart from the rest."""
+        """The config that ``given`` sets at ``places``; None if the overrides also change other places."""
         assert self._first is not None
         usual, first = self._first
         here = tuple(word for place in sorted(places) for word in given.get(place, ()))

@@ -39,7 +39,7 @@ def lease(marker: Path, seconds: float = LEASE_SECONDS, wait: bool = True) -> It
 
     Args:
         marker: the file of the lease; its folder is made.
-        seconds: without a sign of life for this long, other hosts take the owner for dead. All processes must agree.
+        seconds: without a renewal for this long, other hosts treat the owner as dead. All processes must agree.
         wait: whether to wait for another owner. If not, the body must check whether it has the lease.
 
     Yields:

@@ -1,4 +1,4 @@
-"""Damaged files, named on stderr and set aside, so that what they held is made again."""
+"""Damaged files: named on stderr and moved aside, so that their content is computed again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def set_aside(path: Path, root: Path, reason: object) -> bool:
     except OSError as error:
         _release(place)
         return _left(path, reason, error)
-    warn_once(f"{path} is damaged ({reason}); moved to {place}, to be made again")
+    warn_once(f"{path} is damaged ({reason}); moved to {place}; its content will be computed again")
     return True
 
 

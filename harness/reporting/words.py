@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from frbench.harness.storage.records import NULL
 
 NO_DEFENSE = "no defense"
-_DEPTH = 4  # parts of a path that tell two files apart at most
+_DEPTH = 4  # most parts of a path that are shown to distinguish two files
 _NEXT = re.compile(r", (?=[\w.@]+=)")
 _RATIO = re.compile(r"[\d.]+/[\d.]+")
 _ENDING = r"\.(?:onnx|pth|pt|safetensors|ckpt|bin|npz)\b"

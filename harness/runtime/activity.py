@@ -62,7 +62,7 @@ def reached(title: str, done: int, total: int | None) -> None:
     """The loop ``title`` has finished ``done`` of ``total`` units.
 
     Raises:
-        Interrupted: the process was asked to stop.
+        Interrupted: a stop was requested.
     """
     now = time.monotonic()
     _state.first = _state.first or (now, done)

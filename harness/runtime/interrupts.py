@@ -21,7 +21,7 @@ EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
 class Interrupted(BaseException):
-    """The work stopped at a border because a signal asked for it. No ``Exception``: nobody may record it as a crash."""
+    """The work stopped at a border after a signal. Not an ``Exception``, so that no handler records it as a crash."""
 
 
 class _State:
@@ -68,19 +68,19 @@ def request(reason: str) -> None:
 
 
 def requested() -> bool:
-    """Whether the work was asked to stop."""
+    """Whether a stop was requested."""
     return _state.reason is not None
 
 
 def check() -> None:
-    """Raises Interrupted: the work was asked to stop. Call it where everything finished so far is kept."""
+    """Raises Interrupted: a stop was requested. Call it where all finished work is stored."""
     if _state.reason is not None and not _state.deferred:
         raise Interrupted(_state.reason)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within this block ``check`` does nothing, for loops that stop at borders of their own."""
+    """Within this block ``check`` does nothing, for loops that call it at their own borders."""
     _state.deferred += 1
     try:
         yield

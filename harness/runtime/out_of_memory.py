@@ -1,4 +1,4 @@
-"""Recognises that a device ran out of memory, whichever library says so."""
+"""Recognises the out-of-memory errors of PyTorch, CUDA and ONNX Runtime."""
 
 from __future__ import annotations
 

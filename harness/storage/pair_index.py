@@ -61,7 +61,7 @@ class PairIndex:
     _shared: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def decisions(self, fingerprint: str) -> Decisions | None:
-        """The decisions of a cell, as its scores were when the first were asked for; None if it has none."""
+        """The decisions of a cell, from its scores at the first call; None if it has no scores."""
         found = self._found.get(fingerprint)
         if found is None:
             return None

@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 
 
 class LabelledRecord(dict[str, Any]):
-    """A record that nobody changes, so that its labels are made once."""
+    """An immutable record, whose labels are computed once."""
 
     __slots__ = ("labels",)
 

@@ -1,4 +1,4 @@
-"""Schedulers of clusters, asked for the jobs of a sweep. They add detail: what is done stands in the store."""
+"""Schedulers of clusters. They say which jobs of a sweep wait or run; the store says which cells are done."""
 
 from __future__ import annotations
 

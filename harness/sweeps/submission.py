@@ -31,8 +31,8 @@ _RETRIED: Mapping[Retry, Collection[FailureKind]] = {
 def opened(plan: Plan, store: ResultStore, retry: Retry) -> SweepFolder:
     """The folder of the sweep of ``plan``, ready to run: failed cells that ``retry`` names count as missing again.
 
-    Files of dead processes are deleted. Earlier starts without progress are forgotten: whoever ran the sweep may have
-    killed them.
+    Files of dead processes are deleted. The count of starts without progress begins again, because the user may have
+    killed those workers.
     """
     folder = sweep_folder(store.root, plan.id)
     folder.write_plan(plan, code_facts())

@@ -52,7 +52,7 @@ def train(learner: nn.Module, schedule: Schedule, context: FitContext, title: st
     Raises:
         FrbenchError: A step needs more faces than there are, a loss or weight is not finite, or the checkpoint belongs
             to another network.
-        Interrupted: A signal asked for it; the checkpoint has every finished step.
+        Interrupted: After a signal; the checkpoint has every finished step.
     """
     keep_freed_memory()
     run = _Run(learner.to(context.device).train(), schedule, context)

@@ -22,7 +22,7 @@ class FigureSpec:
     Attributes:
         kind: what it shows, the start of its file name, such as ``asr_by_budget``.
         subject: labels of the options in its file name; empty ones are skipped.
-        other: settings that are in the file name only if the options alone do not tell two figures apart.
+        other: settings, in the file name only if the options alone do not distinguish two figures.
         title: what it shows, in plain words.
         setting: models, data and other settings that hold for all of it.
         caption: what to see, in one sentence.
@@ -65,7 +65,7 @@ def file_names(specs: Sequence[FigureSpec]) -> list[str]:
 
 
 def _suffixes(group: Sequence[FigureSpec]) -> Iterator[str]:
-    """What tells figures of one name apart: settings that not all of them have."""
+    """Settings that distinguish figures of one name: those that not all of them have."""
     shared = set.intersection(*(set(spec.settings) for spec in group))
     for spec in group:
         own = [_spelled(_last_word(each)) for each in spec.settings if each not in shared]

@@ -40,5 +40,5 @@ def subject(key: Key, *more: str) -> Key:
 
 
 def others(key: Key) -> Key:
-    """Protocol and other settings, for figures that the subject does not tell apart."""
+    """Protocol and other settings, for figures that the subject does not distinguish."""
     return (key[2], key[4])

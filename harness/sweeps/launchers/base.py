@@ -41,7 +41,7 @@ class Submission:
     def limited(self, minutes: int, finish_s: int) -> Submission:
         """The same jobs, which know their time limit.
 
-        Raises ConfigError: they would be asked to finish in the first half of their time.
+        Raises ConfigError: the signal would come in the first half of their time.
         """
         if finish_s > minutes * 30:
             raise ConfigError(

@@ -55,7 +55,7 @@ class Script:
         array_size: number of jobs of an array; a wave with more jobs is cut.
         header: further lines of the head of the script, such as ``#SBATCH --partition=gpu``.
         setup: shell lines to run before each job, such as ``module load cuda``.
-        finish_s: seconds before the time limit at which a job is asked to finish its block of images.
+        finish_s: seconds before the time limit at which a job gets the signal to finish its block of images.
         cells_per_job: groups of fewer cells are put together.
     """
 

@@ -37,7 +37,7 @@ class Slurm:
         parallel: number of tasks that may run at once.
         setup: shell lines to run before each task, such as ``module load cuda``.
         sbatch: further options of sbatch, such as ``{qos: long}``.
-        finish_s: seconds before the time limit at which a task is asked to finish its block of images.
+        finish_s: seconds before the time limit at which a task gets the signal to finish its block of images.
         cells_per_job: groups of fewer cells are put together.
     """
 
@@ -128,7 +128,9 @@ def _submit(executor: Any, tasks: Sequence[SlurmTask], noted: Sequence[str]) -> 
         for path in _unsubmitted(executor.folder) - before:
             path.unlink(missing_ok=True)
         done = f"arrays {', '.join(noted)} are submitted and run" if noted else "nothing is submitted"
-        raise FrbenchError(f"sbatch refused the jobs: {joined(str(error))}; {done}; mend it and run again") from error
+        raise FrbenchError(
+            f"sbatch refused the jobs: {joined(str(error))}; {done}; correct the cause and run again"
+        ) from error
 
 
 def _unsubmitted(logs: Path) -> set[Path]:

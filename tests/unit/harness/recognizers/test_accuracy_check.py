@@ -45,7 +45,7 @@ def test_what_is_below_its_floor_may_be_allowed_and_is_told(floor: float | None)
 
 
 def test_photos_of_users_are_verified_as_pairs() -> None:
-    """By hand: three users with two photos each and one with a single one, told apart perfectly or not at all."""
+    """Three users with two photos and one with a single photo; the embeddings separate all users, or none."""
     users = np.array([5, 2, 5, 9, 2, 7, 9])
     apart = torch.eye(4)[torch.tensor([0, 1, 0, 2, 1, 3, 2])]
     assert pair_accuracy(users, apart) == 1

@@ -21,7 +21,7 @@ from frbench.harness.storage.result_store import Record, ResultStore
 
 @dataclass(frozen=True)
 class Slow(NearestNeighbour):
-    """A tracker that remembers whom it was trained for, and is killed in the training number ``dies_in``."""
+    """A tracker that lists the users of each training and is killed in training number ``dies_in``."""
 
     identity = "tracker.slow"
     version = 1

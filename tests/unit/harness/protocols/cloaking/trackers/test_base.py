@@ -22,7 +22,7 @@ from support.fake_services import told
 from torch import nn
 
 import frbench.conf
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.errors import Refused
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.protocols.cloaking.trackers.base import Predictions, Scenario, SplitData, ranked
@@ -41,7 +41,7 @@ TRACKERS = sorted(path.stem for path in (CONF / "tracker").glob("*.yaml"))
 def option(request: pytest.FixtureRequest) -> dict[str, Any]:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         words = ["protocol=cloaking", f"tracker@protocol.tracker={request.param}"]
-        return build.plain(hydra.compose("run", [*words, "paths.data=no_data"]))["protocol"]["tracker"]
+        return resolution.plain(hydra.compose("run", [*words, "paths.data=no_data"]))["protocol"]["tracker"]
 
 
 def test_that_an_option_builds_a_frozen_tracker_and_names_all_that_can_be_set(option: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ def test_that_a_recognizer_without_a_network_is_refused_by_who_would_train_it(li
 
 def test_that_the_network_to_train_is_a_new_one_with_the_recognizers_own_embeddings() -> None:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(hydra.compose("run", ["recognizer=tiny", "device=cpu"]))
+        config = resolution.plain(hydra.compose("run", ["recognizer=tiny", "device=cpu"]))
     tiny = build.instantiate(config["recognizer"], "recognizer")
     assert isinstance(tiny, Trainable)
     images = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
