@@ -13,7 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 
-from frbench.harness.config import build
+from frbench.harness.config import build, folders, resolution
 from frbench.harness.core.errors import ConfigError, FrbenchError
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
@@ -49,7 +49,7 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     """
     try:
         with initialize_config_module("frbench.conf", version_base="1.3"):
-            return build.plain(compose("run", list(overrides)))
+            return resolution.plain(compose("run", list(overrides)))
     except HydraException as error:
         raise ConfigError(f"{str(error).splitlines()[0]} See: frbench options") from error
 
@@ -73,7 +73,7 @@ def torch_recognizer(config: Mapping[str, Any]) -> TorchRecognizer:
 
 def open_pairs(config: Mapping[str, Any]) -> PairSet:
     """Open the dataset of ``config``."""
-    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(build.image_cache(config))
+    pairs: PairSet = build.instantiate(config["dataset"], "dataset").open(folders.image_cache(config))
     return pairs
 
 

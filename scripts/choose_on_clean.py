@@ -24,7 +24,7 @@ from frbench.datasets.io.image_store import Stack
 from frbench.datasets.io.pair_lists import PairList, assemble
 from frbench.datasets.io.pair_subsets import Subset
 from frbench.defenses.subspace.eigenfaces import Eigenspace, gray
-from frbench.harness.config import build
+from frbench.harness.config import build, folders
 from frbench.harness.core.contracts import Draw, Fittable
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.core.face_data import FaceSet, PairSet
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
     if not isinstance(defense, Fittable):
         raise ConfigError("expected a defense that is fitted; use one, such as defense=pin")
     values = {one: configured([*words, f"defense.{options.option}={one}"]) for one in options.values.split(",")}
-    cache = build.image_cache(config)
+    cache = folders.image_cache(config)
     fit, held = halves(defense.faces.open(cache))
     pairs = pairs_of(held, options.pairs)
     print(
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"| {options.option} | kept | clean accuracy % |\n|---:|---:|---:|")
     for value, one in values.items():
         thing = replace(build.instantiate(one["defense"], "defense"), faces=Opened(fit))
-        ready = fitting.fitted(thing, recognizer, build.store(config), cache, config["fit_seed"], device)
+        ready = fitting.fitted(thing, recognizer, folders.store(config), cache, config["fit_seed"], device)
         if "basis" not in ready.artifact.tensors:
             raise ConfigError(
                 f"{type(defense).__name__} keeps no eigenfaces; use defense=pin, ais or one of their baselines"

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from _common import compose_config, run_script
 
-from frbench.harness.config import build
+from frbench.harness.config import folders
 from frbench.harness.core.errors import DataMissing
 from frbench.harness.reporting.figures.plots import asr_curves
 from frbench.harness.reporting.figures.style import save
@@ -46,7 +46,7 @@ def points(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def run(options: argparse.Namespace) -> None:
-    store = build.store(compose_config(options.overrides))
+    store = folders.store(compose_config(options.overrides))
     frame = pd.DataFrame(points(store.records()))
     if frame.empty:
         raise DataMissing(f"{store.root} holds no cells of the figure; run the experiments at the top of this file")

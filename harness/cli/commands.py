@@ -17,7 +17,7 @@ from frbench.harness.storage.output_folders import check_writable
 def fit(words: list[str]) -> int:
     """``frbench fit``: train the recognizer of ``training``, or else fit the defense, unless that is done already."""
     from frbench.harness.cli import fit as fit_verb
-    from frbench.harness.config import build
+    from frbench.harness.config import folders, resolution
     from frbench.harness.runtime import distributed
 
     if printed("run", words):
@@ -26,8 +26,8 @@ def fit(words: list[str]) -> int:
     for composed in composed_cells(words):
         distributed.init_distributed()
         try:
-            config = build.plain(composed.config)
-            build.check_folders(config)
+            config = resolution.plain(composed.config)
+            folders.check_folders(config)
             if "training" in config:
                 fit_verb.train(config, composed.choices)
             else:
@@ -44,37 +44,37 @@ def fit(words: list[str]) -> int:
 def report(words: list[str]) -> int:
     """``frbench report``: tables and figures, or the records as JSON lines."""
     from frbench.harness.cli.sweep_status import warn_of_failures
-    from frbench.harness.config import build
+    from frbench.harness.config import folders, resolution
     from frbench.harness.reporting import report as reporting
 
     if printed("report", words):
         return 0
-    config = build.plain(compose("report", words).config)
+    config = resolution.plain(compose("report", words).config)
     out = Path(config["out"]).expanduser()
     if config["format"] == "files":
         check_writable(out, "out")
     written = reporting.report(
-        build.store(config), out, config["format"], config["where"], config["top"], config["figures"]
+        folders.store(config), out, config["format"], config["where"], config["top"], config["figures"]
     )
     if written:
         figures = sum(path.suffix in (".png", ".pdf") for path in written)
         tables = len(written) - figures
         print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")
         print(f"start with {out / 'tables' / 'report.md'}")
-        warn_of_failures(build.store(config))
+        warn_of_failures(folders.store(config))
     return 0
 
 
 def serve(words: list[str]) -> int:
     """``frbench serve``: the recognizer behind its defense as an HTTP service, until interrupted."""
-    from frbench.harness.config import build
+    from frbench.harness.config import build, resolution
     from frbench.harness.recognizers.inference import resolve_device
     from frbench.harness.serving.app import CompareServer, ServedModel
 
     if printed("serve", words):
         return 0
     composed = compose("serve", words)
-    config = build.plain(composed.config)
+    config = resolution.plain(composed.config)
     serving: CompareServer = build.instantiate(config["server"], "server")
     name, verifier = build.protected(config)
     title = f"{name}, defense {composed.choices['defense']}"
@@ -84,13 +84,13 @@ def serve(words: list[str]) -> int:
 
 def cloak(words: list[str]) -> int:
     """``frbench cloak FOLDER``: cloaked copies of a user's own photos."""
-    from frbench.harness.config import build
+    from frbench.harness.config import build, resolution
     from frbench.harness.photo_cloaking.photo_files import split_arguments
 
     source, overrides = split_arguments(words)
     if printed("cloak", overrides):
         return 0
-    return build.cloak_photos(build.plain(compose("cloak", overrides).config), source)
+    return build.cloak_photos(resolution.plain(compose("cloak", overrides).config), source)
 
 
 def _option_page(file: Traversable, option: str, words: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frbench.harness.config import build
+from frbench.harness.config import build, folders
 from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.contracts import Artifact, Fittable, Fitted, Recipe, Recognizer
 from frbench.harness.core.errors import ConfigError
@@ -37,7 +37,7 @@ def fit_defense(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         raise ConfigError(f"defense={choices['defense']} needs no fitting; choose another defense, or training=NAME")
     assert defense.artifact is not None
     artifact = defense.artifact
-    print(f"{choices['defense']}: {build.store(config).artifact(artifact.key)}")
+    print(f"{choices['defense']}: {folders.store(config).artifact(artifact.key)}")
     _print_metrics(artifact)
 
 
@@ -51,7 +51,7 @@ def train(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     out = _output_file(config["out"])
     recipe: Recipe = build.instantiate(config["training"], "training")
     recognizer = _recognizer_to_train(config) if recipe.needs_recognizer else None
-    cache, store = build.image_cache(config), build.store(config)
+    cache, store = folders.image_cache(config), folders.store(config)
     source, tested = (build.instantiate(config[noun], noun) for noun in ("identities", "dataset"))
     faces = source.open(cache)
     check_faces(source, faces)
@@ -103,7 +103,7 @@ def _overlap_flags(config: Mapping[str, Any], recipe: Recipe, faces: FaceSet, te
 
     Raises ConfigError: they share some, and ``allow_overlap`` is false.
     """
-    cache, allowed = build.image_cache(config), config["allow_overlap"]
+    cache, allowed = folders.image_cache(config), config["allow_overlap"]
     sets = [tested, *(recipe.validation.values() if isinstance(recipe, HasValidationPairs) else ())]
     return sorted({flag for each in sets for flag in overlap_flags(faces, each.open(cache), allowed)})
 

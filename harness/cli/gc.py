@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from frbench.harness.config import build
+from frbench.harness.config import folders, resolution
 from frbench.harness.config.compose import compose, printed
 from frbench.harness.core.errors import CorruptFile, DataMissing, shortened
 from frbench.harness.core.units import seconds, size_in_bytes
@@ -25,8 +25,8 @@ def gc(words: list[str]) -> int:
     """Exit code: 0, or 1 where a file could not be deleted."""
     if printed("gc", words):
         return 0
-    config = build.plain(compose("gc", words).config)
-    store, now, most = build.store(config), time.time(), config["cache_at_most"]
+    config = resolution.plain(compose("gc", words).config)
+    store, now, most = folders.store(config), time.time(), config["cache_at_most"]
     _check_is_store(store.root)
     sweeps = _sweeps(store, now)
     limits = Limits(

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from frbench.harness.config import auto_preprocessing
+from frbench.harness.config import auto_preprocessing, folders
 from frbench.harness.config.cell_labels import FACES
 from frbench.harness.config.checks import check_fields, check_names
 from frbench.harness.config.object_memo import remembered
-from frbench.harness.config.resolution import plain as plain
 from frbench.harness.core.contracts import (
     Attack,
     Budget,
@@ -31,8 +30,6 @@ from frbench.harness.core.verifiers import Comparer, compares, lifted
 from frbench.harness.evaluation.cell import EvaluationProtocol
 from frbench.harness.photo_cloaking.cloaker import Cloaker
 from frbench.harness.recognizers.inference import resolve_device
-from frbench.harness.storage.output_folders import check_writable
-from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.training import artifacts
 
 _CONTRACTS: Mapping[str, tuple[type, ...]] = {
@@ -107,20 +104,6 @@ def _root_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def check_folders(config: Mapping[str, Any]) -> None:
-    """Raises ConfigError: the folder of the results or of cached images is not writable."""
-    for name in ("results", "cache"):
-        check_writable(Path(config["paths"][name]).expanduser(), f"paths.{name}")
-
-
-def store(config: Mapping[str, Any]) -> ResultStore:
-    return ResultStore(Path(config["paths"]["results"]).expanduser())
-
-
-def image_cache(config: Mapping[str, Any]) -> Path:
-    return Path(config["paths"]["cache"]).expanduser() / "images"
-
-
 def make_defense(config: Mapping[str, Any]) -> Defense:
     """The defense of ``config``, unfitted. The faces to fit on are checked too, under the name ``identities``."""
     instantiate(config[FACES], FACES)
@@ -148,7 +131,9 @@ def fitted_defense(
 ) -> Defense:
     """``defense``, fitted if it needs fitting."""
     embedder = fit_recognizer(defense, recognizer)
-    return artifacts.fitted(defense, embedder, store(config), image_cache(config), config["fit_seed"], device)
+    return artifacts.fitted(
+        defense, embedder, folders.store(config), folders.image_cache(config), config["fit_seed"], device
+    )
 
 
 def protected(config: Mapping[str, Any]) -> tuple[str, Verifier]:

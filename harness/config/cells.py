@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from frbench.harness.config import auto_preprocessing, build
+from frbench.harness.config import auto_preprocessing, build, folders
 from frbench.harness.config.cell_labels import CELL_GROUPS, FACES, accuracy_floors, option_names, split_faces
 from frbench.harness.core.contracts import Attack, Budget, Defense, Fittable, Fitted, Goal, Recognizer, ThreatModel
 from frbench.harness.core.errors import ConfigError
@@ -98,7 +98,7 @@ def open_test_set(config: Mapping[str, Any]) -> TestSet:
         from frbench.harness.data_preparation.prepare import ensure_dataset
 
         ensure_dataset(config["dataset"]["name"], Path(config["paths"]["data"]).expanduser())
-    return _opened(json.dumps(config["dataset"]), build.image_cache(config))
+    return _opened(json.dumps(config["dataset"]), folders.image_cache(config))
 
 
 def _tuned(spec: Spec, pairs: TestSet) -> tuple[Spec, dict[str, Any]]:
@@ -108,7 +108,7 @@ def _tuned(spec: Spec, pairs: TestSet) -> tuple[Spec, dict[str, Any]]:
             f"{spec.untuned[0]}.preprocessing=auto needs pairs, and dataset {pairs.name} has users; run once with "
             "protocol=verification attack=none and a data set of pairs, then set the fields that it prints"
         )
-    store = build.store(spec.config)
+    store = folders.store(spec.config)
     search = auto_preprocessing.Search(pairs, _embedder, store, spec.config["batch_size"], spec.device)
     config, settings, trials = auto_preprocessing.replaced(spec.config, spec.settings, spec.untuned, search)
     return resolve(config, spec.choices, settings), trials
@@ -159,10 +159,12 @@ def _cell(spec: Spec, data: TestSet) -> Cell:
 
 def _to_fit(spec: Spec, defense: Fittable, cell: Cell) -> Cell:
     """``cell`` with the key that its defense will have when it is fitted, and with how to fit it."""
-    cache = build.image_cache(spec.config)
+    cache = folders.image_cache(spec.config)
     faces = open_faces(defense.faces, cache)
     recognizer = build.fit_recognizer(spec.defense, spec.recognizer)  # not metered, so that fit and run share a key
-    builder = ArtifactBuilder(faces, recognizer, build.store(spec.config), spec.config["fit_seed"], spec.device, cache)
+    builder = ArtifactBuilder(
+        faces, recognizer, folders.store(spec.config), spec.config["fit_seed"], spec.device, cache
+    )
     unfitted = Fitted(builder.key(defense.recipe), "", {})
     remarks = {**cell.facts["remarks"], FACES: _nonzero(faces.remarks)}
     fit = Fit(defense, builder, spec.config["allow_overlap"])

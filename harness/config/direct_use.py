@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from frbench.harness.config import build
+from frbench.harness.config import build, folders
 from frbench.harness.config.option import Option, RunSettings
 from frbench.harness.config.option_objects import composed_config, group_object
 from frbench.harness.core.contracts import Embeddings, Recognizer
@@ -72,7 +72,7 @@ def _execution(config: Mapping[str, Any], recognizer: object, run: RunSettings) 
     """An object stays on the device that it is on, the CPU unless ``device`` is given."""
     named = isinstance(recognizer, Option | str) or "device" in run
     device = resolve_device(config["device"] if named else "cpu")
-    return Execution(build.store(config), config["seed"], config["batch_size"], device)
+    return Execution(folders.store(config), config["seed"], config["batch_size"], device)
 
 
 def _pairs(data: object, images: Sides, goal: Any) -> GivenPairs | PairSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from frbench.harness.config import build
+from frbench.harness.config import build, folders, resolution
 from frbench.harness.config.cells import open_faces, open_test_set
 from frbench.harness.config.compose import compose
 from frbench.harness.config.option import Option, RunSettings
@@ -26,7 +26,7 @@ def loaded(option: Option, run: RunSettings) -> Any:
 
 def composed_config(options: Mapping[str, object], run: RunSettings) -> Config:
     """The resolved config of a run with ``options`` by group. Raises ConfigError: an option or a setting is wrong."""
-    return build.plain(compose("run", run_words(options, run)).config)
+    return resolution.plain(compose("run", run_words(options, run)).config)
 
 
 def group_object(config: Config, group: str) -> Any:
@@ -41,7 +41,7 @@ def _attack(config: Config) -> Attack | None:
 
 
 def _identities(config: Config) -> FaceSet:
-    return open_faces(build.instantiate(config["identities"], "identities"), build.image_cache(config))
+    return open_faces(build.instantiate(config["identities"], "identities"), folders.image_cache(config))
 
 
 _MAKERS: Mapping[str, Callable[[Config], Any]] = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frbench.harness.config import build
+from frbench.harness.config import folders
 from frbench.harness.config.cells import prepare, resolve
 from frbench.harness.config.compose import ComposedCell, composed_cell, composed_cells
 from frbench.harness.config.identity_memo import IdentityMemo
@@ -43,7 +43,7 @@ class CellConfig:
 
     @property
     def store(self) -> ResultStore:
-        return build.store(self.config)
+        return folders.store(self.config)
 
     def cell(self) -> Cell:
         """The cell with its objects built and its data opened."""
@@ -111,7 +111,7 @@ def single_cell(words: Sequence[str]) -> CellConfig:
 def check_folders(cells: Iterable[CellConfig]) -> None:
     """Raises ConfigError: a folder of results or of cached images is not writable."""
     for paths in {tuple(cell.config["paths"].items()) for cell in cells}:
-        build.check_folders({"paths": dict(paths)})
+        folders.check_folders({"paths": dict(paths)})
 
 
 def finish(config: CellConfig) -> Finished:

@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 import pytest
 
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.config.conf_files import known_options
 
 # What has no default, because only the user can know it.
@@ -49,7 +49,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str
     def compose(*words: str) -> dict[str, Any]:
         asked = [each.format(folder=folder) for word in words if word in GIVEN for each in GIVEN[word].split()]
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-            return build.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
+            return resolution.plain(hydra.compose("run", [*words, *asked, "paths.data=no_data", "device=cpu"]))
 
     return lambda *words: compose(*together.get(words[0], words)) if len(words) == 1 else compose(*words)
 

@@ -15,7 +15,7 @@ import pytest
 
 import frbench.conf
 from frbench.harness.cli.main import main
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.typed_values import accepts, hints_of, schema
 
@@ -200,7 +200,7 @@ def test_that_a_number_that_belongs_to_no_option_has_a_domain_too(config: str) -
             wrong = copy.copy(composed)
             wrong[name] = value
             with pytest.raises(FrbenchError, match=f"^{name}="):
-                build.plain(wrong)
+                resolution.plain(wrong)
 
 
 @pytest.mark.parametrize(

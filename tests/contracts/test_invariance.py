@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import Attack, View
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.verifiers import CosineVerifier
@@ -71,7 +71,7 @@ def faces(real_data: Path, image_cache: Path) -> Faces:
 
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         words = ["dataset=lfw", "recognizer=foamliu_mobilefacenet", "dataset.limit=100", "device=cpu"]
-        config = build.plain(hydra.compose("run", words))
+        config = resolution.plain(hydra.compose("run", words))
     pairs = build.instantiate(config["dataset"], "dataset").open(image_cache)
     verifier = CosineVerifier(build.instantiate(config["recognizer"], "recognizer"))
     index = pairs.attacked[pairs.same[pairs.attacked]]
@@ -82,7 +82,9 @@ def made(words: str) -> Any:
     import hydra
 
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        return build.instantiate(build.plain(hydra.compose("run", [*words.split(), "device=cpu"]))["attack"], "attack")
+        return build.instantiate(
+            resolution.plain(hydra.compose("run", [*words.split(), "device=cpu"]))["attack"], "attack"
+        )
 
 
 def batches(index: np.ndarray, size: int) -> list[np.ndarray]:

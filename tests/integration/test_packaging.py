@@ -115,9 +115,9 @@ def test_that_the_installed_wheel_is_found_and_answers(installed: Path, tmp_path
 def test_that_the_installed_wheel_composes_and_builds_its_own_options(installed: Path, tmp_path: Path) -> None:
     code = """
 import hydra, frbench.conf
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-    config = build.plain(hydra.compose("run", ["attack=mifgsm", "defense=pca", "experiment=demo"]))
+    config = resolution.plain(hydra.compose("run", ["attack=mifgsm", "defense=pca", "experiment=demo"]))
 print(build.instantiate(config["attack"], "attack"), build.instantiate(config["defense"], "defense"))
 recognizer = build.instantiate(config["recognizer"], "recognizer")
 print(len(recognizer.digest), frbench.conf.__file__)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from frbench.datasets.synthetic.dataset import Synthetic
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.recognizers.architecture_metadata import architecture_config
 from frbench.harness.recognizers.architectures.tiny import TinyNet
 from frbench.harness.recognizers.initialization import Architecture, member_names
@@ -60,7 +60,7 @@ def test_that_a_shipped_member_is_a_recognizer(script: ModuleType, tmp_path: Pat
     save_file(script.halved(states | {"head.rows": torch.zeros(3, 4)}), tmp_path / "two.safetensors", metadata)
     words = ["recognizer=trained", "recognizer.member=1", "device=cpu"]
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", [*words, f"recognizer.weights={tmp_path / 'two.safetensors'}"]))
+        config = resolution.plain(compose("run", [*words, f"recognizer.weights={tmp_path / 'two.safetensors'}"]))
     member, images = build.instantiate(config["recognizer"], "recognizer"), torch.rand(2, 3, 112, 112)
     with torch.no_grad():
         own = torch.nn.functional.normalize(nets[1](images * 2 - 1))

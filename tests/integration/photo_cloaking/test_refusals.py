@@ -13,7 +13,7 @@ from support.photo_folders import find, lines, photo_folder, toy_cloaker
 from frbench.attacks.cw import CarliniWagner
 from frbench.attacks.fawkes_v03 import FawkesTargeted
 from frbench.harness.cli.main import main
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import AttackResult, View
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
@@ -157,7 +157,7 @@ def test_that_help_of_the_verb_names_options_and_exit_codes(capsys: pytest.Captu
 
 def test_that_the_defaults_are_fawkes_and_goal_cloak() -> None:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(hydra.compose("cloak"))
+        config = resolution.plain(hydra.compose("cloak"))
     assert build.instantiate(config["attack"], "attack").max_pixel_change == 15
     assert build.instantiate(config["goal"], "goal") == Cloak()
     assert build.instantiate(config["job"], "cloak") == CloakingJob()

@@ -33,12 +33,12 @@ def victim(real_data: Path) -> Callable[[str], Any]:
     """A real recognizer behind a defense, as ``frbench serve`` puts it."""
     import hydra
 
-    from frbench.harness.config import build
+    from frbench.harness.config import build, resolution
 
     def protected(defense: str) -> Any:
         words = ["recognizer=foamliu_mobilefacenet", f"defense={defense}", f"paths.data={real_data}", "device=cpu"]
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-            return build.protected(build.plain(hydra.compose("serve", words)))[1]
+            return build.protected(resolution.plain(hydra.compose("serve", words)))[1]
 
     return protected
 

@@ -16,7 +16,7 @@ from frbench.attacks.deepfool import DeepFool
 from frbench.attacks.minimal import Minimal
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.datasets.lfw import read_pairs
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import Attack, Goal, Images, Scores, Template, View
 from frbench.harness.core.face_data import PairBatch, load_images
 from frbench.harness.core.verifiers import CosineVerifier
@@ -145,7 +145,7 @@ def faces(root: Path, goal: Goal) -> tuple[View, PairBatch]:
 
     words = ["recognizer=foamliu_mobilefacenet", f"paths.data={root}", "device=cpu"]
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(hydra.compose("run", words))
+        config = resolution.plain(hydra.compose("run", words))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     pairs = listed(root / "lfw", first=0 if goal == Dodging() else 300, count=8)
     view = View(CosineVerifier(recognizer), torch.full((6000,), 0.27), margin=1e-3)

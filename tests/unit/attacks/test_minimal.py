@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frbench.attacks.minimal import Minimal
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import AttackResult, Budget, Goal, View
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.face_data import PairBatch
@@ -143,6 +143,8 @@ def test_it_is_what_its_inner_attack_is() -> None:
 @pytest.mark.parametrize("words", [(), ("attack@attack.inner=fgsm", "budget@attack.budget=l2_1")])
 def test_the_inner_attack_and_the_norm_are_options(words: tuple[str, ...]) -> None:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        attack = build.instantiate(build.plain(hydra.compose("run", ["attack=minimal", *words]))["attack"], "attack")
+        attack = build.instantiate(
+            resolution.plain(hydra.compose("run", ["attack=minimal", *words]))["attack"], "attack"
+        )
     budget: Budget = L2(1.0) if words else Linf(START)
     assert attack == Minimal(ProjectedDescent(steps=1, rel_stepsize=1.0, early_stop=True) if words else BIM, budget)

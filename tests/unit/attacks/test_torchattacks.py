@@ -16,7 +16,7 @@ from torch import Tensor
 from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.attacks.torchattacks import PairVerifier, TorchAttack
 from frbench.attacks.torchattacks_table import ATTACKS, VERSION
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import Budget, Draw, Goal, Images, Scores, Template, View
 from frbench.harness.core.errors import FrbenchError, Refused
 from frbench.harness.core.face_data import PairBatch
@@ -61,7 +61,7 @@ def test_that_the_table_names_every_attack_of_the_library_and_no_other() -> None
 )
 def test_name_and_parameters_come_from_the_command_line(words: list[str], params: dict[str, Any] | None) -> None:
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", ["attack=torchattacks", "attack.name=VMIFGSM", *words]))
+        config = resolution.plain(compose("run", ["attack=torchattacks", "attack.name=VMIFGSM", *words]))
     assert build.instantiate(config["attack"], "attack") == TorchAttack(config["attack"]["name"], params)
 
 

@@ -24,7 +24,7 @@ from frbench.attacks.projected_gradient_descent import ProjectedDescent
 from frbench.datasets.synthetic.dataset import Synthetic
 from frbench.defenses import broken
 from frbench.defenses.components.purifier import PurifierDefense
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import Defense, Draw, Images, Scores, Verifier, View
 from frbench.harness.core.face_data import PairBatch, PairSet
 from frbench.harness.core.fingerprints import fingerprint
@@ -42,7 +42,7 @@ GOAL, BUDGET = Dodging(), Linf(8 / 255)
 @cache
 def composed(*words: str) -> dict[str, Any]:
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-        return build.plain(hydra.compose("run", [*words, "device=cpu"]))
+        return resolution.plain(hydra.compose("run", [*words, "device=cpu"]))
 
 
 @dataclasses.dataclass(frozen=True)

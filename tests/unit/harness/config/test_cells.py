@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from frbench.harness.config import build
+from frbench.harness.config import resolution
 from frbench.harness.config.cells import Spec, prepare, resolve
 from frbench.harness.config.compose import composed_cell
 from frbench.harness.core.contracts import Fittable
@@ -17,7 +17,7 @@ def resolved(folder: Path, *words: str) -> Spec:
     """The spec of a run whose data and results folders do not exist."""
     paths = [f"paths.{name}={folder / name}" for name in ("data", "results", "cache")]
     cell = composed_cell([*words, *paths])
-    return resolve(build.plain(cell.config), cell.choices, cell.settings)
+    return resolve(resolution.plain(cell.config), cell.choices, cell.settings)
 
 
 def test_that_missing_data_is_found_by_prepare_and_not_by_resolve(tmp_path: Path) -> None:

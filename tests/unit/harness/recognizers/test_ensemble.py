@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.contracts import Recognizer
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
@@ -93,7 +93,7 @@ class Composed:
         import hydra
 
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-            return build.plain(hydra.compose("run", [*self.words, "paths.data=no_data", "device=cpu"]))
+            return resolution.plain(hydra.compose("run", [*self.words, "paths.data=no_data", "device=cpu"]))
 
 
 @pytest.mark.parametrize(

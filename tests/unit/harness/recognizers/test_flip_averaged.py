@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from frbench.harness.config import build, cell_labels
+from frbench.harness.config import build, cell_labels, resolution
 from frbench.harness.config.compose import composed_cell
 from frbench.harness.core.contracts import Images, Recognizer
 from frbench.harness.core.errors import FrbenchError
@@ -124,7 +124,7 @@ def test_that_the_shipped_recognizer_is_asked_about_mirror_images_too() -> None:
 
     with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
         words = ["recognizer=flip_averaged", "+recognizer@recognizer.recognizer=tiny", "device=cpu"]
-        config = build.plain(hydra.compose("run", words))
+        config = resolution.plain(hydra.compose("run", words))
     whole: Recognizer = build.instantiate(config["recognizer"], "recognizer")
     images = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     assert isinstance(whole, FlipAveraged) and whole.recognizer is not None

@@ -81,11 +81,11 @@ def made() -> Callable[..., Any]:
     """``made("defense", "jpeg", ...)``: the object of that option."""
     import hydra
 
-    from frbench.harness.config import build
+    from frbench.harness.config import build, resolution
 
     def make(group: str, option: str, *words: str) -> Any:
         with hydra.initialize_config_module("frbench.conf", version_base="1.3"):
-            config = build.plain(hydra.compose("run", [f"{group}={option}", "device=cpu", *words]))
+            config = resolution.plain(hydra.compose("run", [f"{group}={option}", "device=cpu", *words]))
         return build.instantiate(config[group], group)
 
     return make

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from safetensors import safe_open
 
 from frbench.datasets.synthetic.dataset import Synthetic
-from frbench.harness.config import build
+from frbench.harness.config import build, resolution
 from frbench.harness.core.face_data import PairSet
 from frbench.harness.metrics.verification import auc, kfold_accuracy
 from frbench.harness.recognizers import weight_files
@@ -21,7 +21,7 @@ from frbench.harness.recognizers.torch_recognizer import TorchRecognizer
 @pytest.fixture(scope="module")
 def tiny() -> TorchRecognizer:
     with initialize_config_module("frbench.conf", version_base="1.3"):
-        config = build.plain(compose("run", ["recognizer=tiny", "device=cpu"]))
+        config = resolution.plain(compose("run", ["recognizer=tiny", "device=cpu"]))
     recognizer = build.instantiate(config["recognizer"], "recognizer")
     assert isinstance(recognizer, TorchRecognizer)
     return recognizer
