@@ -99,8 +99,9 @@ class Worker:
     def _do(self, groups: Sequence[Group]) -> None:
         finished = self.store.finished_keys()
         ended = {cell.number for cell in self.plan.cells if cell.key in finished}
+        mine = {each.number for each in groups}
         for each in self.plan.groups_with_work(ended):
-            if each in groups and each.wave is not Wave.CELLS:
+            if each.wave is not Wave.CELLS and each.number in mine:
                 self._prepare(each)
         own = [number for each in groups if each.wave is Wave.CELLS for number in each.cells]
         busy = [cell for cell in self._cells(own) if not self._evaluate(cell, wait=False)]
