@@ -77,7 +77,7 @@ def test_that_the_figure_is_drawn_from_the_cells_of_most_pairs(
     for limit, budget in ((600, "linf_2"), (600, "linf_8"), (200, "linf_4")):
         store.add(CELL | {"budget": budget}, {"dataset.limit": limit}, measurements=FOUND)
     store.add(CELL | {"threat": "adaptive", "budget": "linf_4"}, ADAPTIVE, measurements=FOUND)
-    monkeypatch.setattr(script.build, "store", lambda config: store)
+    monkeypatch.setattr(script.folders, "store", lambda config: store)
     original = script.asr_curves
     monkeypatch.setattr(script, "asr_curves", lambda frame, *rest: seen.append(frame) or original(frame, *rest))
     assert script.main(["--out", str(tmp_path / "figure")]) == 0
@@ -91,7 +91,7 @@ def test_that_a_store_without_such_cells_is_a_one_line_error(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = SimpleNamespace(records=list, root="results")
-    monkeypatch.setattr(script.build, "store", lambda config: empty)
+    monkeypatch.setattr(script.folders, "store", lambda config: empty)
     assert script.main([]) == 2
     told = capsys.readouterr().err
     assert "results holds no cells of the figure; run the experiments" in told and told.count("\n") == 1
