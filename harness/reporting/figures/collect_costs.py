@@ -44,7 +44,7 @@ def size_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureS
                     _attacker(key),
                     "Share of attacked pairs that succeed with a perturbation of at most the size on the axis: the "
                     "further left a line rises, the smaller the perturbations.",
-                    partial(share_curves, pd.concat(frames)),
+                    partial(share_curves, pd.concat(frames), lines),
                 )
 
 
@@ -61,7 +61,7 @@ def query_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[Figure
                 _attacker(key),
                 "Share of attacked pairs that succeed within the number of queries on the axis: the further left a "
                 "line rises, the fewer queries the attack needs.",
-                partial(share_curves, _steps(costs, "queries per pair", *_query_range(costs)), xscale="log"),
+                partial(share_curves, _steps(costs, "queries per pair", *_query_range(costs)), "attack", xscale="log"),
             )
 
 

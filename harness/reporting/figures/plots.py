@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from frbench.harness.reporting.colours import Look, looks
 from frbench.harness.reporting.figures.style import (
     ALL,
     legend,
@@ -35,11 +36,11 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
     Args:
         frame: columns threat, goal, radius, asr, asr_low, asr_high and ``lines``; threat models, goals and lines appear
             in the order of the rows.
-        lines: column with a line per value.
+        lines: column with a line per value; the noun that the looks are for.
         xlabel: label of the radius.
         title: of the figure.
     """
-    names, radii = list(dict.fromkeys(frame[lines])), sorted(set(frame["radius"]))
+    drawn, radii = looks(lines, frame[lines]), sorted(set(frame["radius"]))
     with style():
         figure, places, free = panel_table(_threats_and_goals(frame), (3.3, 2.5), title)
         for (threat, goal), (panel, left, bottom) in zip(_threats_and_goals(frame), places, strict=True):
@@ -48,11 +49,11 @@ def asr_curves(frame: pd.DataFrame, lines: str, xlabel: str, title: str) -> Figu
             _curve_axes(panel, radii)
             panel.set_xlabel(xlabel if bottom else "")
             panel.set_ylabel("ASR, %" if left else "")
-            for k, name in enumerate(names):
+            for name, look in drawn.items():
                 chosen = here[here[lines] == name].sort_values("radius")
                 if len(chosen):  # an empty line has no finite extent, which breaks the layout
-                    rate_line(panel, chosen, "radius", k, name)
-        legend(figure, line_handles(names), free=free)
+                    rate_line(panel, chosen, "radius", look, name)
+        legend(figure, line_handles(drawn), free=free)
     return figure
 
 
@@ -80,16 +81,18 @@ def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:
     percent_axis(panel)
 
 
-def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Figure:
+def share_curves(frame: pd.DataFrame, lines: str, title: str, xscale: str = "linear") -> Figure:
     """ASR at a cost of at most x, as step curves: a row of panels per kind of cost, a column per goal.
 
     Args:
         frame: the corners of the steps; columns cost (label of the horizontal axis), goal, line, x, share, low and
             high. All lines of a row of panels should end at the same x.
+        lines: the noun of the lines, which the looks are for.
         title: of the figure.
         xscale: ``linear`` or ``log``.
     """
-    costs, goals, names = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal", "line"))
+    costs, goals = (list(dict.fromkeys(frame[c])) for c in ("cost", "goal"))
+    drawn = looks(lines, frame["line"])
     with style():
         figure, axes = panels(len(costs), len(goals), (3.3, 2.4), title)
         for (i, j), panel in np.ndenumerate(axes):
@@ -101,18 +104,18 @@ def share_curves(frame: pd.DataFrame, title: str, xscale: str = "linear") -> Fig
             panel.xaxis.set_major_formatter("{x:g}")
             panel.set_xlim(row["x"].min(), row["x"].max())
             percent_axis(panel)
-            for k, name in enumerate(names):
+            for name, look in drawn.items():
                 chosen = row[(row["goal"] == goals[j]) & (row["line"] == name)].sort_values("x", kind="stable")
                 if len(chosen):
-                    _steps(panel, chosen, line(k), name)
-        legend(figure, line_handles(names))
+                    _steps(panel, chosen, look, name)
+        legend(figure, line_handles(drawn))
     return figure
 
 
-def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: str) -> None:
+def _steps(panel: Axes, corners: pd.DataFrame, look: Look, name: str) -> None:
     x = corners["x"].to_numpy(float)
     share, low, high = (100 * corners[c].to_numpy(float) for c in ("share", "low", "high"))
-    panel.fill_between(x, low, high, step="post", color=look["color"], alpha=0.1, linewidth=0)
+    panel.fill_between(x, low, high, step="post", color=look.colour, alpha=0.1, linewidth=0)
     every = max(1, len(x) // 6)
     panel.plot(
         x,
@@ -123,7 +126,7 @@ def _steps(panel: Axes, corners: pd.DataFrame, look: Mapping[str, Any], name: st
         markersize=4,
         linewidth=1.4,
         clip_on=False,
-        **look,
+        **line(look),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from frbench.harness.reporting.colours import numbered_looks
 from frbench.harness.reporting.figures.style import legend, line_handles, panels, percent_axis, rate_line, style
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def amplification_curves(frame: pd.DataFrame, title: str) -> Figure:
         frame: columns attack (a column of panels each), line, k, asr, asr_low, asr_high, psnr_natural, psnr_cloaked.
         title: of the figure.
     """
-    attacks, lines = (list(dict.fromkeys(frame[column])) for column in ("attack", "line"))
+    attacks, drawn = list(dict.fromkeys(frame["attack"])), numbered_looks(frame["line"])
     with style():
         figure, axes = panels(2, len(attacks), (3.3, 2.3), title)
         for column, attack in enumerate(attacks):
@@ -34,14 +35,14 @@ def amplification_curves(frame: pd.DataFrame, title: str) -> Figure:
             axes[0, column].set_ylabel("success, %" if column == 0 else "")
             axes[1, column].set_ylabel("PSNR, dB" if column == 0 else "")
             axes[1, column].set_xlabel("amplification K")
-            for number, name in enumerate(lines):
+            for name, look in drawn.items():
                 points = here[here["line"] == name].sort_values("k")
                 if len(points):
-                    rate_line(axes[0, column], points, "k", number, name)
+                    rate_line(axes[0, column], points, "k", look, name)
             _fidelities(axes[1, column], here)
             for panel in axes[:, column]:
                 panel.set_xticks(sorted(set(frame["k"])))
-        legend(figure, line_handles(lines), _fidelity_handles())
+        legend(figure, line_handles(drawn), _fidelity_handles())
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from frbench.harness.reporting.colours import defense_looks
 from frbench.harness.reporting.figures.style import legend, line_handles, panels, percent_axis, rate_line, style
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ def distance_curves(frame: pd.DataFrame, title: str) -> Figure:
         frame: columns defense, distance, asr, asr_low, asr_high and reached; proportions in [0, 1].
         title: of the figure.
     """
-    names = list(dict.fromkeys(frame["defense"]))
+    drawn = defense_looks(frame["defense"])
     with style():
         figure, axes = panels(1, 1, (4.8, 3.0), title)
         panel = axes[0, 0]
         _axes(panel, sorted(set(frame["distance"])))
         reached = frame.drop_duplicates("distance").sort_values("distance")
         panel.plot(reached["distance"], 100 * reached["reached"], **_REACHED)
-        for number, name in enumerate(names):
-            rate_line(panel, frame[frame["defense"] == name].sort_values("distance"), "distance", number, name)
-        legend(figure, line_handles(names), [_reached_handle()])
+        for name, look in drawn.items():
+            rate_line(panel, frame[frame["defense"] == name].sort_values("distance"), "distance", look, name)
+        legend(figure, line_handles(drawn), [_reached_handle()])
     return figure
 
 

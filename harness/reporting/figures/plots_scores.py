@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import ALL, COLOURS, legend, panels, style
+from frbench.harness.reporting.colours import ATTACKED, CLEAN
+from frbench.harness.reporting.figures.style import ALL, legend, panels, style
 from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CLEAN: dict[str, Any] = {"color": COLOURS[5], "alpha": 0.55, "histtype": "stepfilled"}
-_ATTACKED: dict[str, Any] = {"color": COLOURS[2], "linewidth": 1.6, "histtype": "step"}
+_CLEAN: dict[str, Any] = {"color": CLEAN, "alpha": 0.55, "histtype": "stepfilled"}
+_ATTACKED: dict[str, Any] = {"color": ATTACKED, "linewidth": 1.6, "histtype": "step"}
 _THRESHOLD: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 _PAIRS = {True: "genuine", False: "impostor"}
 

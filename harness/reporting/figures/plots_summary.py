@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frbench.harness.reporting.figures.style import ALL, COLOURS, MARKERS, legend, panels, style
+from frbench.harness.reporting.colours import numbered_looks
+from frbench.harness.reporting.figures.style import ALL, legend, panels, style
 from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def asr_dots(frame: pd.DataFrame, attackers: Sequence[str], title: str) -> Figur
 
     goals, defenses = (list(dict.fromkeys(frame[column])) for column in ("goal", "defense"))
     names, common = short_labels(defenses)
-    dots: dict[str, Any] = {"markersize": 5.5, "linestyle": "none"}
-    looks = [{"color": COLOURS[k], "marker": MARKERS[k], **dots} for k in (1, 2)]
+    looks: list[dict[str, Any]] = [
+        {"color": look.colour, "marker": look.marker, "markersize": 5.5, "linestyle": "none"}
+        for look in numbered_looks(attackers).values()
+    ]
     with style():
         size = (3.3, 0.42 * len(defenses) + 0.7)
         title = f"{title}\n{ALL} defenses: {common}" if common else title

@@ -1,11 +1,8 @@
-"""Shared matplotlib style and layout: panels, legend, reproducible files. No pyplot, no global state.
-
-Colours are the colour-blind safe palette of Okabe and Ito; lines also differ by marker.
-"""
+"""Shared matplotlib style and layout: panels, legend, reproducible files. No pyplot, no global state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from textwrap import fill
@@ -14,15 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from frbench.harness.reporting.colours import Look
 from frbench.harness.reporting.words import short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", ":")
 ALL = "Settings of all"  # before settings that the names of a legend or of rows share
 _DPI = 150
 _WIDEST = 14.0  # inches of a figure with several panels
@@ -148,36 +143,32 @@ def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:
     return paths
 
 
-def line(number: int) -> dict[str, Any]:
-    """Colour, marker and dashes of line ``number``."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
-    }
+def line(look: Look) -> dict[str, Any]:
+    """Colour, marker and dashes as arguments of ``plot``."""
+    return {"color": look.colour, "marker": look.marker, "linestyle": look.dash}
 
 
-def line_handles(names: Sequence[str]) -> list[Any]:
-    """Legend handles of the lines ``names``, numbered from 0."""
+def line_handles(looks: Mapping[str, Look]) -> list[Any]:
+    """Legend handles of lines by their names."""
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(k)) for k, name in enumerate(names)]
+    return [Line2D([], [], label=name, markersize=4.5, linewidth=1.5, **line(look)) for name, look in looks.items()]
 
 
-def rate_line(panel: Axes, points: pd.DataFrame, x: str, number: int, name: str) -> None:
+def rate_line(panel: Axes, points: pd.DataFrame, x: str, look: Look, name: str) -> None:
     """Draw a rate in % with its interval band.
 
     Args:
         panel: where to draw.
         points: columns asr, asr_low and asr_high in [0, 1], and ``x``; in ascending order of ``x``.
         x: column of the horizontal axis.
-        number: of the line, for its colour and marker.
+        look: of the line.
         name: of the line.
     """
     rate, low, high = (100 * points[column].to_numpy(float) for column in ("asr", "asr_low", "asr_high"))
-    place, look = points[x].to_numpy(float), line(number)
-    panel.fill_between(place, low, high, color=look["color"], alpha=0.14, linewidth=0)
-    panel.plot(place, rate, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **look)
+    place = points[x].to_numpy(float)
+    panel.fill_between(place, low, high, color=look.colour, alpha=0.14, linewidth=0)
+    panel.plot(place, rate, label=name, markersize=4.5, linewidth=1.5, clip_on=False, zorder=3, **line(look))
 
 
 def percent_axis(panel: Axes) -> None:

@@ -93,8 +93,8 @@ def queries() -> pd.DataFrame:
 
 
 FIGURES = {
-    "security": lambda: plots.share_curves(corners(), "Title"),
-    "queries": lambda: plots.share_curves(queries(), "Title", "log"),
+    "security": lambda: plots.share_curves(corners(), "attack", "Title"),
+    "queries": lambda: plots.share_curves(queries(), "attack", "Title", "log"),
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
     "heat": lambda: plots.heat_map(heat(), "Title"),
     "scores": lambda: score_histograms(scores(), "Title"),
@@ -147,8 +147,8 @@ def test_no_texts_overlap(kind: str) -> None:
 @pytest.mark.parametrize("kind", FIGURES)
 def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
     one = {
-        "security": lambda: plots.share_curves(corners().query("goal == 'dodging'"), "Title " * 30),
-        "queries": lambda: plots.share_curves(queries().query("goal == 'dodging'"), "Title " * 30, "log"),
+        "security": lambda: plots.share_curves(corners().query("goal == 'dodging'"), "attack", "Title " * 30),
+        "queries": lambda: plots.share_curves(queries().query("goal == 'dodging'"), "attack", "Title " * 30, "log"),
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
         "heat": lambda: plots.heat_map(heat().query("goal == 'dodging' and attack == 'a8'"), "Title " * 30),
         "scores": lambda: score_histograms(scores().query("goal == 'dodging'"), "Title " * 30),
@@ -243,11 +243,6 @@ def test_dots_show_both_attackers_of_each_defense_in_percent_with_intervals() ->
     assert sorted(segment[:, 0].tolist() for segment in panel.collections[0].get_segments())[2] == pytest.approx(
         [75, 85]
     )
-
-
-def test_that_more_lines_than_colours_still_differ() -> None:
-    looks = [style.line(k) for k in range(21)]
-    assert len({tuple(look.values()) for look in looks}) == 21
 
 
 def test_a_heat_map_prints_values_denominators_and_what_is_missing() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support.fake_records import FakeStore, printed, rate, tables
 
+from frbench.harness.reporting.colours import UNDEFENDED, defense_look
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
-from frbench.harness.reporting.figures.style import COLOURS
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.report import report
 from frbench.harness.reporting.tables.feature_distance import distance_tables
@@ -135,7 +135,7 @@ def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at
     assert list(reached.get_ydata()) == pytest.approx([40, 100, 100])
     assert list(none.get_ydata()) == pytest.approx([37.5, 75, 12.5])
     assert list(diverse.get_xdata()) == [0.1, 0.5, 1.2]
-    assert (none.get_color(), diverse.get_color()) == COLOURS[:2]
+    assert (none.get_color(), diverse.get_color()) == (UNDEFENDED, defense_look("diverse_ensemble").colour)
     assert len(panel.collections) == 2
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "no defense",
