@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from frbench.harness.reporting.figures.collect import Drawing
 
 _LONG = 100  # rows from which report.md links a table instead of showing it
+_ROWS = 500  # rows of cells.csv that are written at a time
 
 
 class Store(CellFiles, Protocol):
@@ -221,8 +222,14 @@ def _shown(table: Table, shown: Table) -> str:
 
 def cells_csv(frame: pd.DataFrame) -> str:
     """The tidy table as CSV text: empty for null, ten significant digits for floats."""
-    columns = [list(map(_csv_value, frame.iloc[:, number].tolist())) for number in range(frame.shape[1])]
-    return csv_text(list(frame.columns), list(zip(*columns, strict=True)))
+    return csv_text(list(frame.columns), _csv_rows(frame))
+
+
+def _csv_rows(frame: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for first in range(0, len(frame), _ROWS):  # in parts: the text of all cells at once takes much memory
+        part = frame.iloc[first : first + _ROWS]
+        columns = [map(_csv_value, part.iloc[:, number].tolist()) for number in range(part.shape[1])]
+        yield from zip(*columns, strict=True)
 
 
 def _csv_value(value: Any) -> str:

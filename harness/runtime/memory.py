@@ -1,9 +1,12 @@
-"""Tune glibc's malloc: keep freed memory for the next tensor, or return it to the system."""
+"""Tune glibc's malloc (keep freed memory for the next tensor, or return it) and the garbage collector."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # mallopt(3)
 _MOST = 2**31 - 1
@@ -28,3 +31,15 @@ def give_back_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Pause the search for reference cycles, whose time grows with the number of objects in memory."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -198,15 +198,14 @@ def tidy_row(record: Record, flags: Sequence[str]) -> dict[str, Any]:
     """One row of the tidy table: labels, status, and every measurement under a flat name, without the card."""
     row: dict[str, Any] = {noun: label(record, noun) for noun in NOUNS}
     row |= {"settings": rest(record), "status": record["status"], "reason": reason(record)}
-    row |= _columns(measured(record, "clean"), "clean_") | _columns(measured(record, "attack"), "")
+    _flatten(measured(record, "clean"), "clean_", row)
+    _flatten(measured(record, "attack"), "", row)
     return row | {"flags": ";".join(flags), "fingerprint": record["fingerprint"]}
 
 
-def _columns(nested: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
+def _flatten(nested: Mapping[str, Any], prefix: str, columns: dict[str, Any]) -> None:
     for key, value in nested.items():
         if isinstance(value, dict):
-            columns |= _columns(value, f"{prefix}{key}_")
+            _flatten(value, f"{prefix}{key}_", columns)
         else:
-            columns[f"{prefix}{key}"] = ";".join(map(str, value)) if isinstance(value, list) else value
-    return columns
+            columns[prefix + key] = ";".join(map(str, value)) if isinstance(value, list) else value

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
 from string import ascii_lowercase
 
 MISSING = "–"
@@ -222,10 +222,10 @@ def _latex(cell: Cell, marks: dict[str, str]) -> str:
     return rf"\shortstack[r]{{{value}\\{{\scriptsize {latex_escape(cell.detail)}}}}}"
 
 
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """CSV text with newline endings."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    csv.writer(stream, lineterminator="\n").writerows(chain([header], rows))
     return stream.getvalue()
 
 

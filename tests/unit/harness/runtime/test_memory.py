@@ -1,12 +1,15 @@
-"""Freed memory is there for the next tensor."""
+"""Freed memory is there for the next tensor, and the garbage collector pauses."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from frbench.harness.runtime.memory import without_garbage_collection
 
 FAULTS = """
 import resource, torch
@@ -59,3 +62,17 @@ def test_that_what_is_kept_goes_back_when_asked_and_what_is_held_stays() -> None
     kept, left, whole = ended.stdout.split()
     assert int(kept) > 700 and int(left) < 200, "780 MiB, of which 52 are held"
     assert whole == "True"
+
+
+def test_that_the_garbage_collector_pauses_and_an_error_starts_it_again() -> None:
+    assert gc.isenabled()
+    paused = []
+
+    def failing() -> None:
+        paused.append(not gc.isenabled())
+        raise KeyError
+
+    with pytest.raises(KeyError), without_garbage_collection():
+        failing()
+    assert paused == [True]
+    assert gc.isenabled()
