@@ -162,6 +162,7 @@ def random_pair_set(count: int = 40, size: int = 8, seed: int = 0) -> PairSet:
         identity=np.concatenate([number, number]),
         attacked=number,
         digest=f"toy-{count}-{size}-{seed}",
+        photos=tuple(f"{each}.png" for each in range(2 * count)),
     )
 
 

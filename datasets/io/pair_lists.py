@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,10 +93,10 @@ def open_named(
         fold=np.array([pair.fold for pair in pairs], np.int64),
     )
     whose = {file[each]: person(each) for each in named_by}
-    kept = range(len(names)) if stack.kept is None else stack.kept
-    people, identity = np.unique([whose[names[i]] for i in kept], return_inverse=True)
+    photos = tuple(names) if stack.kept is None else tuple(names[i] for i in stack.kept)
+    people, identity = np.unique([whose[each] for each in photos], return_inverse=True)
     known = tuple(person_key(source or name, str(each)) for each in people)
-    return assemble(name, stack, listed, identity.astype(np.int64), subset, known)
+    return replace(assemble(name, stack, listed, identity.astype(np.int64), subset, known), photos=photos)
 
 
 def _files(named_by: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,9 @@ class Synthetic(Subset):
         self._check("dataset")
         stack = _photographs(self.name, self.people_seed, self.people, self.photos_per_person, cache)
         identity = np.repeat(np.arange(self.people), self.photos_per_person)
-        return assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
+        found = assemble(self.name, stack, self._pairs(), identity, self, _people(self.people_seed, self.people))
+        numbers = product(range(self.people), range(self.photos_per_person))
+        return replace(found, photos=tuple(f"person_{person}/photo_{photo}" for person, photo in numbers))
 
     def check_combination(self, where: str) -> None:
         super().check_combination(where)

@@ -101,6 +101,7 @@ class PairSet:
     people:   the people in the set, as ``person_key`` names them; empty if the source does not say.
     remarks:  how often the source was incomplete, altered or odd, by name, such as ``pairs_left_out``; kept in the
               record. ``REMARK_FLAGS`` lists those that raise a flag.
+    photos:   name (M,) of each image, such as its file relative to the folder of the set; empty if the source has none.
     """
 
     name: str
@@ -115,9 +116,15 @@ class PairSet:
     digest: str
     people: tuple[str, ...] = ()
     remarks: Mapping[str, int] = field(default_factory=dict)
+    photos: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.probe)
+
+    def photo_names(self, index: np.ndarray) -> dict[str, list[str]]:
+        """Names of ``probe`` and ``reference`` of the pairs numbered ``index``; empty if the source has none."""
+        columns = {"probe": self.probe, "reference": self.reference} if self.photos else {}
+        return {name: [self.photos[row] for row in rows[index]] for name, rows in columns.items()}
 
     def load(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Images:
         """Images ``rows`` as float32 (N, 3, H, W) in [0, 1], stored channels-last."""

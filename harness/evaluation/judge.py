@@ -75,6 +75,7 @@ class Judge:
         wins = self.goal.achieved(draws.double(), thresholds[:, None]) & fits[:, None]
         columns = {
             "index": index,
+            **self.pairs.photo_names(index),
             "fold": self.pairs.fold[index],
             "same": self.pairs.same[index],
             "clean_score": median_over_draws(clean_draws).numpy(),

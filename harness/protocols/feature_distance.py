@@ -166,6 +166,7 @@ def _rows(judge: Judge, block: DistanceBlock, distances: Sequence[float]) -> pd.
     pairs = pd.DataFrame(
         {
             "index": block.index,
+            **judge.pairs.photo_names(block.index),
             "fold": judge.pairs.fold[block.index],
             "same": judge.pairs.same[block.index],
             "clean_score": median_over_draws(clean).numpy(),

@@ -35,6 +35,10 @@ def test_that_pairs_folds_people_and_images_are_those_of_the_list(root: Path, tm
     assert len(opened.images) == 10, "only images that pairs name are decoded"
     assert len(set(opened.identity.tolist())) == 6
     np.testing.assert_array_equal(opened.identity[opened.probe] == opened.identity[opened.reference], opened.same)
+    assert opened.photo_names(np.array([6])) == {
+        "probe": ["A_1/A_1_0001.jpg"],
+        "reference": ["B_1/B_1_0002.jpg"],
+    }
     # the third pair of fold 1: A_1's first image (k=0) with B_1's second (k=1)
     np.testing.assert_allclose(opened.images[opened.probe[6]].mean((0, 1)), (80, 0, 100), atol=3)
     np.testing.assert_allclose(opened.images[opened.reference[6]].mean((0, 1)), (80, 60, 200), atol=3)
