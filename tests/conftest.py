@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.browser import OfflineBrowser, running_browser
 from support.slurm_cluster import SlurmCluster, running_slurm
 from torch import Tensor
 
@@ -62,6 +63,13 @@ def slurm(_slurm_of_the_session: SlurmCluster) -> SlurmCluster:
     cluster.cancel_all()
     assert cluster.node_states() == ["idle", "idle"]
     return cluster
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[OfflineBrowser]:
+    """Chromium without a network. For one module: while it runs, ``asyncio.run`` fails in tests of the same process."""
+    with running_browser() as running:
+        yield running
 
 
 def pytest_collection_finish() -> None:

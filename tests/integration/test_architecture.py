@@ -278,6 +278,7 @@ def test_that_optional_libraries_are_imported_only_where_they_are_used() -> None
     optional = {"art", "cv2", "foolbox", "insightface", "onnx", "onnx2torch", "onnxruntime", "torchattacks", "wandb"}
     optional |= {
         "fastapi",
+        "plotly",
         "python_multipart",
         "pywt",
         "ray",

@@ -76,11 +76,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_that_every_module_option_weight_and_type_marker_is_in_the_wheel(contents: set[str]) -> None:
-    kinds = (".py", ".yaml", ".safetensors", "py.typed")
+def test_that_every_module_option_weight_template_and_type_marker_is_in_the_wheel(contents: set[str]) -> None:
+    kinds = (".py", ".yaml", ".safetensors", "py.typed", ".html", ".css", ".js")
     wanted = {f"frbench/{name}" for name in tracked() if name.startswith(SHIPPED) and name.endswith(kinds)}
     assert {"frbench/conf/run.yaml", "frbench/conf/attack/pgd.yaml", "frbench/harness/py.typed"} <= wanted
     assert "frbench/harness/recognizers/tiny.safetensors" in wanted
+    assert {f"frbench/harness/reporting/html/templates/page.{kind}" for kind in ("html", "css", "js")} <= wanted
     assert not wanted - contents
 
 
