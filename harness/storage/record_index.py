@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from frbench.harness.core.errors import DiskFull, warn_once
+from frbench.harness.core.errors import DiskFull, shortened, warn_once
 from frbench.harness.storage import record_files, score_tables
-from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
+from frbench.harness.storage.record_files import SCHEMA, Record, Unreadable
 from frbench.harness.storage.records import NOUNS, LabelledRecord
 from frbench.harness.storage.store_files import State, StoreFiles, states_of
 
@@ -44,6 +44,7 @@ _COLUMNS = pa.schema(
     }
 )
 _CARD = ("started", "seconds", "forwards", "backwards", "attack_generated", "git", "device", "threads", "digests")
+_OURS = f"schema {SCHEMA}"  # in the column schema; any other text says why a record is left out
 _BATCH = 500  # records parsed at a time; keys are shared within a batch
 
 
@@ -60,14 +61,21 @@ class RecordIndex:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of all records that can be read, by name, after a refresh; columns: only these."""
+        found = self._current(columns)
+        _warn_of_left_out(self.files.root / "runs", _left_out(found))
+        found = found.filter(pc.equal(found.column("schema"), _OURS))
+        return found if columns is None else found.select(list(columns))
+
+    def left_out(self) -> dict[str, str]:
+        """Why this version of frbench does not read a record, by the name of its file without ending."""
+        return _left_out(self._current([]))
+
+    def _current(self, columns: Sequence[str] | None) -> pa.Table:
+        """The rows of all files, also of records that are left out, after a refresh."""
         states = states_of(self.files.root / "runs", ".json")
         wanted = None if columns is None else list(dict.fromkeys([*_FILE, *columns]))
         found = self._stored(wanted)
-        if found is None or not _is_current(found, states):
-            found = self._refreshed(states)
-        _warn_of_other_schemas(self.files.root / "runs", found.column("schema").to_pylist())
-        found = found.filter(pc.equal(found.column("schema"), str(SCHEMA)))
-        return found if columns is None else found.select(list(columns))
+        return found if found is not None and _is_current(found, states) else self._refreshed(states)
 
     def _stored(self, columns: Sequence[str] | None) -> pa.Table | None:
         try:
@@ -101,10 +109,10 @@ class RecordIndex:
         """The row of a record; None where it is damaged."""
         file = dict(zip(_FILE, (name, *state), strict=False))
         try:
-            record = self.files.read(self.files.root / "runs" / f"{name}.json", _parsed)
-        except OtherSchema as other:
-            return {**file, "schema": str(other.schema)}
-        return None if record is None else {**file, "schema": str(SCHEMA), **_row(record)}
+            record = self.files.read(self.files.root / "runs" / f"{name}.json", record_files.read_named)
+        except Unreadable as why:
+            return {**file, "schema": str(why)}
+        return None if record is None else {**file, "schema": _OURS, **_row(record)}
 
 
 def records(table: pa.Table) -> list[Record]:
@@ -162,10 +170,6 @@ def _shared(text: str) -> Any:
     return json.loads(text)
 
 
-def _parsed(path: Path) -> Record:
-    return record_files.parsed(path.read_bytes())
-
-
 def _unchanged(table: pa.Table, states: Mapping[str, State]) -> list[bool]:
     columns = (table.column(name).to_pylist() for name in ("name", "inode", "size", "mtime_ns"))
     return [states.get(name) == tuple(state) for name, *state in zip(*columns, strict=True)]
@@ -175,10 +179,16 @@ def _is_current(table: pa.Table, states: Mapping[str, State]) -> bool:
     return len(table) == len(states) and all(_unchanged(table, states))
 
 
-def _warn_of_other_schemas(folder: Path, schemas: Iterable[str]) -> None:
-    counts = Counter(schema for schema in schemas if schema != str(SCHEMA))
-    if counts:
-        listed = ", ".join(f"{count} of schema {schema}" for schema, count in sorted(counts.items()))
+def _left_out(table: pa.Table) -> dict[str, str]:
+    rows = zip(table.column("name").to_pylist(), table.column("schema").to_pylist(), strict=True)
+    return {name: why for name, why in rows if why != _OURS}
+
+
+def _warn_of_left_out(folder: Path, left_out: Mapping[str, str]) -> None:
+    if left_out:
+        first = {why: name for name, why in reversed(list(left_out.items()))}
+        counts = sorted(Counter(left_out.values()).items())
+        listed = ", ".join(f"{count} of {why} ({shortened(first[why])}.json)" for why, count in counts)
         warn_once(
             f"{folder}: left out records that this frbench, which reads schema {SCHEMA}, cannot read: {listed}; run "
             "their cells again, or use the frbench version that wrote them (its commit: card.git)"

@@ -16,11 +16,10 @@ from typing import Any
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, shortened
 from frbench.harness.core.quarantine import Damaged
 from frbench.harness.storage import record_files
-from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
+from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record, TooLarge
 from frbench.harness.storage.result_store import ResultStore
 
 SHORTEST = 8  # digits of a fingerprint that a user must give
-LARGEST = 5_000_000  # bytes; a record takes about 10 kB
 _TYPED = re.compile(r"[0-9a-f]+")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _LISTED = 5  # candidates in an error
@@ -99,11 +98,10 @@ def _record_files(store: ResultStore) -> dict[str, Path]:
 
 def _read(path: Path) -> Record:
     """The record in a file; nothing is moved to quarantine, because the file may be in no store."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise CorruptFile(f"{path} has {size / 1e6:.0f} MB, more than the {LARGEST / 1e6:.0f} MB of the largest record")
     try:
-        record = record_files.parsed(path.read_bytes())
+        record = record_files.read(path)
+    except TooLarge as large:
+        raise CorruptFile(f"{path} has {large}") from large
     except OtherSchema as other:
         raise CorruptFile(
             f"{path} has schema {shortened(other.schema)}, and this frbench reads schema {SCHEMA}: use the frbench "
@@ -120,8 +118,6 @@ def _check_fields(record: Mapping[str, Any], path: Path) -> None:
     for name, kind in _FIELDS.items():
         if not isinstance(record.get(name), kind):
             raise CorruptFile(f"{path} is no record of frbench: {name} is missing or has the wrong type")
-    if not all(isinstance(each, str) for each in (*record["flags"], *filter(None, record["names"].values()))):
-        raise CorruptFile(f"{path} is no record of frbench: a name or a flag is no text")
     found = record.get("fingerprint")
     if not isinstance(found, str) or not _FINGERPRINT.fullmatch(found):
         raise CorruptFile(f"{path} is no record of frbench: its fingerprint has not 64 hexadecimal digits")

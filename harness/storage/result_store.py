@@ -29,7 +29,7 @@ import numpy as np
 
 from frbench.harness.storage import array_files, record_files, record_index, score_tables, sealed_json
 from frbench.harness.storage.pair_index import Decisions, PairIndex
-from frbench.harness.storage.record_files import SCHEMA, OtherSchema, Record
+from frbench.harness.storage.record_files import SCHEMA, Record, Unreadable
 from frbench.harness.storage.record_index import RecordIndex
 from frbench.harness.storage.sample_files import SampleFiles
 from frbench.harness.storage.sealed_files import check_signed
@@ -74,8 +74,8 @@ class ResultStore:
     def record(self, fingerprint: str) -> Record | None:
         """The record of a cell, or None."""
         try:
-            return self.files.read(self._run(fingerprint), _record)
-        except OtherSchema:
+            return self.files.read(self._run(fingerprint), record_files.read_named)
+        except Unreadable:
             return None
 
     def finished(self, fingerprint: str) -> Record | None:
@@ -100,7 +100,8 @@ class ResultStore:
     def records(self) -> list[Record]:
         """All records by fingerprint, with what a report needs: without the config and with part of the card.
 
-        Records of another schema are counted on stderr and left out. Nothing in the records may be changed.
+        Records of another schema, and files too large for a record, are named on stderr and left out. Nothing in the
+        records may be changed.
         """
         return record_index.records(self.index.table())
 
@@ -202,10 +203,6 @@ class ResultStore:
 
     def _scores(self, fingerprint: str) -> Path:
         return self.root / "scores" / f"{fingerprint}.parquet"
-
-
-def _record(path: Path) -> Record:
-    return record_files.parsed(path.read_bytes())
 
 
 def _signed(path: Path) -> bytes:

@@ -110,7 +110,8 @@ def states_of(folder: Path, ending: str) -> dict[str, State]:
         for entry in entries:
             if entry.name.endswith(ending) and not entry.name.startswith("."):
                 with suppress(FileNotFoundError):
-                    found[entry.name.removesuffix(ending)] = _state_in(entry.stat())
+                    if entry.is_file():  # to read a named pipe would never end
+                        found[entry.name.removesuffix(ending)] = _state_in(entry.stat())
     return found
 
 

@@ -16,6 +16,7 @@ import pytest
 from support.fake_records import sweep
 from support.file_systems import read_only
 
+from frbench.harness.storage import sealed_json
 from frbench.harness.storage.result_store import ResultStore
 
 Damage = Callable[[Path], object]
@@ -161,3 +162,34 @@ def test_finished_keys_need_no_torch(store: ResultStore) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["13", "False"]
+
+
+def test_what_cannot_be_a_record_is_left_out_by_name_and_never_opened(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of a gigabyte, a named pipe, which would block, and a record of a newer frbench."""
+    runs = store.root / "runs"
+    with (runs / "huge.json").open("wb") as file:
+        file.truncate(2**30)
+    os.mkfifo(runs / "pipe.json")
+    (runs / "newer.json").write_text('{"schema": 99}')
+    for _ in range(2):  # without and with an index
+        found = again(store)
+        assert len(found.records()) == 13
+        assert found.index.left_out() == {
+            "huge": "1074 MB, more than the 5 MB of the largest record",
+            "newer": "schema 99",
+        }
+    assert (runs / "huge.json").stat().st_size == 2**30
+    said = capsys.readouterr().err
+    assert "1 of 1074 MB, more than the 5 MB of the largest record (huge.json), 1 of schema 99 (newer.json)" in said
+
+
+def test_a_record_never_names_files_outside_its_folder(store: ResultStore) -> None:
+    """Its fingerprint names scores and images, so it must be the name of its own file."""
+    path = sorted((store.root / "runs").iterdir())[0]
+    record = json.loads(path.read_text())
+    for fingerprint in ("../../outside", "/etc/passwd", "0" * 64):
+        path.write_bytes(sealed_json.written({**record, "fingerprint": fingerprint}))
+        assert len(again(store).records()) == 12
+        assert not path.exists()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from frbench.harness.core.errors import ConfigError, CorruptFile, DataMissing, FrbenchError
-from frbench.harness.storage import record_lookup, sealed_json
+from frbench.harness.storage import record_files, sealed_json
 from frbench.harness.storage.record_lookup import find_record
 from frbench.harness.storage.result_store import SCHEMA, ResultStore
 
@@ -111,6 +111,6 @@ def test_that_damaged_and_huge_files_are_named_and_left_where_they_are(
     path.write_bytes(path.read_bytes()[:-9])
     assert "no record of frbench" in message(store, str(path), CorruptFile)
     assert "damaged" in message(store, ONE[:8], DataMissing)
-    monkeypatch.setattr(record_lookup, "LARGEST", 100)
+    monkeypatch.setattr(record_files, "LARGEST", 100)
     assert "MB" in message(store, OTHER, CorruptFile)
     assert path.exists()
