@@ -15,6 +15,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   fit     [overrides]           train a recognizer (training=NAME), or fit a defense before a sweep
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
+  export  FORMAT [overrides]    write records and pairs as SQLite or Parquet for other tools
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
   cloak   FOLDER [overrides]    make cloaked copies of your own photos
@@ -149,6 +150,23 @@ Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin wit
   where.flag=not_converged     records with this flag
   +where.settings.seed=1       records of runs with this setting
   top=1                        pairs of each cell in the picture grids
+"""
+
+EXPORT = """\
+usage: frbench export sqlite|parquet [overrides]
+
+Write the recorded cells for other tools, such as Datasette, DuckDB and pandas.
+
+  frbench export sqlite    one database with the tables records (one row per record) and pairs (one row per record and
+                           pair): pairs.record is the number of the record
+  frbench export parquet   the same as records.parquet and pairs.parquet
+
+  out=PATH                 a file for sqlite, a folder for parquet; default: exports/ in the results folder
+  overwrite=true           replace files that exist
+  where.attack=pgd  where.status=done
+                           only these records, as in frbench report
+  paths.results=FOLDER     where the records are
+Exit code: 0 done, 2 wrong usage.
 """
 
 SERVE = f"""\

@@ -121,6 +121,12 @@ def _report(words: list[str]) -> int:
     return report(words)
 
 
+def _export(words: list[str]) -> int:
+    from frbench.harness.cli.export import export
+
+    return export(words)
+
+
 def _data(words: list[str]) -> int:
     from frbench.harness.cli.data import run
 
@@ -161,6 +167,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "fit": (_fit, help_texts.FIT),
     "craft": (_craft, help_texts.CRAFT),
     "report": (_report, help_texts.REPORT),
+    "export": (_export, help_texts.EXPORT),
     "data": (_data, None),
     "serve": (_serve, help_texts.SERVE),
     "gc": (_gc, help_texts.GC),

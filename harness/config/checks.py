@@ -30,6 +30,7 @@ TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of all verbs
     "retry": Literal["failed", "crashed", "none"],
     "fail_fast": bool,
     "images": Literal["keep", "until_judged"],
+    "overwrite": bool,
     "delete": bool,
     "alignment_jitter": BelowOne,
     "top": NonNegativeInt,

@@ -37,6 +37,7 @@ from frbench.harness.storage.store_files import StoreFiles
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = ["FINISHED", "SCHEMA", "Arrays", "Cached", "Record", "ResultStore"]
 
@@ -119,8 +120,16 @@ class ResultStore:
 
     def scores(self, fingerprint: str, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
         """Scores of a cell, one row per pair, or None. columns: only these; a KeyError names one that is not there."""
-        found = self.files.read(self._scores(fingerprint), partial(score_tables.read, columns=columns))
+        found = self.score_table(fingerprint, columns)
         return None if found is None else found.to_pandas()
+
+    def score_table(self, fingerprint: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """As ``scores``, as an Arrow table."""
+        return self.files.read(self._scores(fingerprint), partial(score_tables.read, columns=columns))
+
+    def score_schema(self, fingerprint: str) -> pa.Schema | None:
+        """Names and types of the columns of ``scores``, not verified; None where there are no scores."""
+        return self.files.read(self._scores(fingerprint), score_tables.schema)
 
     def decisions(self, fingerprint: str) -> Decisions | None:
         """The attacked pairs of a cell and their outcomes, from an index of all scores; None if it has none."""

@@ -56,6 +56,16 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return _verified(path, columns)
 
 
+def schema(path: Path) -> pa.Schema:
+    """Names and types of the columns, without verification. Raises FileNotFoundError, or Damaged: it is no table."""
+    try:
+        return pq.read_schema(path).remove_metadata()
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # its class depends on where the file is damaged
+        raise Damaged(shortened(error)) from error
+
+
 def check(path: Path) -> None:
     """Verify the whole file without decoding it. Raises as ``read``."""
     check_signed(path.read_bytes())

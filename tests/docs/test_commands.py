@@ -91,6 +91,8 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
         return
     if verb == "cloak" and arguments:
         _, arguments = split_arguments(arguments)
+    if verb == "export":
+        _, *arguments = arguments or [""]
     if verb == "craft":
         _, arguments = split_shard(arguments)
     arguments = [word for word in arguments if word != "--no-timing"]
@@ -112,4 +114,4 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
     sweeps = {"run", "plan", "work", "status", "cancel"}
-    assert shown == {*sweeps, "fit", "craft", "report", "serve", "cloak", "gc", "options", "data"}
+    assert shown == {*sweeps, "fit", "craft", "report", "export", "serve", "cloak", "gc", "options", "data"}

@@ -13,7 +13,7 @@ from frbench.harness.cli import help_texts
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import compose
 
-VERBS = ["run", "fit", "craft", "report", "serve", "cloak", "gc", "options"]
+VERBS = ["run", "fit", "craft", "report", "export", "serve", "cloak", "gc", "options"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "data"])
@@ -46,10 +46,11 @@ def shown(text: str) -> list[str]:
         ("run", help_texts.RUN),
         ("run", help_texts.FIT),
         ("report", help_texts.REPORT),
+        ("export", help_texts.EXPORT),
         ("serve", help_texts.SERVE),
         ("gc", help_texts.GC),
     ],
-    ids=["run", "fit", "report", "serve", "gc"],
+    ids=["run", "fit", "report", "export", "serve", "gc"],
 )
 def test_that_what_a_help_text_shows_can_be_typed(config: str, text: str, tmp_path: Path) -> None:
     words = shown(text)

@@ -1,0 +1,48 @@
+"""``frbench export``: where files go, what is printed, and what is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.stored_cells import few_cells, stored
+
+from frbench.harness.cli.main import main
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    stored(few_cells(), tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_that_exports_go_to_the_results_folder(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "sqlite", f"paths.results={results}"]) == 0
+    assert capsys.readouterr().out == f"3 records and 5 pairs in {results}/exports/frbench.sqlite\n"
+    assert main(["export", "parquet", f"paths.results={results}", "where.attack=fgsm"]) == 0
+    assert "1 records and 2 pairs" in capsys.readouterr().out
+    assert sorted(path.name for path in (results / "exports").rglob("*.*")) == [
+        "frbench.sqlite",
+        "pairs.parquet",
+        "records.parquet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "a format first, sqlite, parquet, got nothing"),
+        (["csv"], "got csv"),
+        (["sqlite", "where.attack=absent"], "matches no record"),
+        (["sqlite", "where.colour=red"], "colour"),
+        (["sqlite", "out=/proc/export/x.sqlite"], "not writable"),
+        (["sqlite", "overwrite=perhaps"], "overwrite"),
+    ],
+)
+def test_that_wrong_usage_is_refused_in_one_line(
+    words: list[str], said: str, results: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", *words, *([f"paths.results={results}"] if words else [])]) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
