@@ -16,6 +16,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
   export  FORMAT [overrides]    write records and pairs as SQLite or Parquet for other tools
+  diff    A B                   compare two recorded cells pair by pair
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
   cloak   FOLDER [overrides]    make cloaked copies of your own photos
@@ -167,6 +168,19 @@ Write the recorded cells for other tools, such as Datasette, DuckDB and pandas.
                            only these records, as in frbench report
   paths.results=FOLDER     where the records are
 Exit code: 0 done, 2 wrong usage.
+"""
+
+DIFF = """\
+usage: frbench diff A B [--json] [overrides]
+
+Compare two recorded cells pair by pair: what differs between the runs, on which pairs one attack alone succeeds, and
+the paired test. A and B are fingerprints (8 digits are enough; frbench report format=json shows them) or record files,
+also of other results folders. Runs on other images, or without a result, are explained and not compared.
+
+  paths.results=FOLDER   where fingerprints are looked up
+  top=20                 flipped pairs that are listed; all lists every one
+  --json                 everything as JSON, with all flipped pairs, their scores, thresholds, sizes and queries
+Exit code: 0 the pairs are compared, 2 they cannot be compared, or wrong usage.
 """
 
 SERVE = f"""\

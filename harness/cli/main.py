@@ -127,6 +127,12 @@ def _export(words: list[str]) -> int:
     return export(words)
 
 
+def _diff(words: list[str]) -> int:
+    from frbench.harness.cli.diff import diff
+
+    return diff(words)
+
+
 def _data(words: list[str]) -> int:
     from frbench.harness.cli.data import run
 
@@ -168,6 +174,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "craft": (_craft, help_texts.CRAFT),
     "report": (_report, help_texts.REPORT),
     "export": (_export, help_texts.EXPORT),
+    "diff": (_diff, help_texts.DIFF),
     "data": (_data, None),
     "serve": (_serve, help_texts.SERVE),
     "gc": (_gc, help_texts.GC),

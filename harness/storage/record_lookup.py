@@ -118,11 +118,11 @@ def _check_fields(record: Mapping[str, Any], path: Path) -> None:
     for name, kind in _FIELDS.items():
         if not isinstance(record.get(name), kind):
             raise CorruptFile(f"{path} is no record of frbench: {name} is missing or has the wrong type")
-    found = record.get("fingerprint")
-    if not isinstance(found, str) or not _FINGERPRINT.fullmatch(found):
+    key = record.get("fingerprint")
+    if not isinstance(key, str) or not _FINGERPRINT.fullmatch(key):
         raise CorruptFile(f"{path} is no record of frbench: its fingerprint has not 64 hexadecimal digits")
-    if _FINGERPRINT.fullmatch(path.stem) and path.stem != found:
-        raise CorruptFile(f"{path} has the record of {found}; rename the file to {found}{_ENDING}")
+    if _FINGERPRINT.fullmatch(path.stem) and path.stem != key:
+        raise CorruptFile(f"{path} has the record of {key}; rename the file to {key}{_ENDING}")
 
 
 def _latest(files: Mapping[str, Path]) -> list[str]:

@@ -91,6 +91,7 @@ def test_that_a_record_file_brings_its_own_store_or_none(store: ResultStore, tmp
         {"names": {"attack": ["pgd"]}},
         {"names": None},
         {"settings": []},
+        {"measurements": {"attack": []}},
         {"flags": [{}]},
         {"card": "text"},
         {"schema": 99},

@@ -1,0 +1,74 @@
+"""``frbench diff A B``: two runs compared pair by pair, in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from frbench.harness.cli.plain_words import Accepted, Setting, Words, parse_words
+from frbench.harness.cli.terminal_tables import terminal_text
+from frbench.harness.core.errors import ConfigError, shortened
+from frbench.harness.reporting.tables.rendering import Table
+from frbench.harness.reporting.views import comparison_tables as tables
+from frbench.harness.reporting.views.comparison import NAMES, Comparison, Side, compare
+from frbench.harness.reporting.views.comparison_data import comparison_data
+from frbench.harness.storage.record_lookup import FoundRecord, find_record
+from frbench.harness.storage.result_store import ResultStore
+
+ACCEPTED = Accepted(
+    {"top": Setting("0*[1-9][0-9]*|all", "a number above 0, or all")},
+    plain_flags=("--json",),
+)
+_TOP = "20"
+_REASON = 400  # characters of a reason on stderr
+
+
+def diff(words: Sequence[str]) -> int:
+    """Exit code: 0 if the pairs are compared, 2 if they cannot be."""
+    given = parse_words(words, ACCEPTED)
+    found = compare(*(_side(each) for each in two_records(given, "diff")))
+    if "--json" in given.flags:
+        print(json.dumps(comparison_data(found), ensure_ascii=False, allow_nan=False))
+    else:
+        top = given.settings.get("top", _TOP)
+        print(terminal_text(_parts(found, None if top == "all" else int(top))))
+    if found.obstacle:
+        sys.stdout.flush()
+        print(f"frbench: not compared pair by pair: {shortened(found.obstacle, _REASON)}", file=sys.stderr)
+    return 2 if found.obstacle else 0
+
+
+def two_records(given: Words, verb: str) -> tuple[FoundRecord, FoundRecord]:
+    """The records that ``frbench VERB A B`` names. Raises FrbenchError: not two, or one is not found."""
+    if len(given.names) != 2:
+        raise ConfigError(
+            f"expected two runs, got {len(given.names)}: frbench {verb} A B, each the beginning of a fingerprint (see "
+            "frbench report format=json) or a record file"
+        )
+    store = ResultStore(given.results)
+    first, second = (find_record(store, name) for name in given.names)
+    return first, second
+
+
+def _side(found: FoundRecord) -> Side:
+    record = found.record
+    return Side(record, found.store.scores(record["fingerprint"]) if found.store else None)
+
+
+def _parts(found: Comparison, top: int | None) -> list[str | Table]:
+    """What is printed: the runs, what differs, rates, and for paired runs the tests and the flipped pairs."""
+    runs = "\n".join(
+        f"{name}  {record['fingerprint'][:8]}  {tables.run_words(record)}"
+        for name, record in zip(NAMES, (found.a, found.b), strict=True)
+    )
+    parts: list[str | Table] = [runs, "", tables.differences_table(found), "", tables.rates_table(found), ""]
+    if found.obstacle:
+        return parts[:-1]
+    parts.append(tables.overlap_sentence(found))
+    for part in found.parts:
+        parts += ["", tables.counts_table(found, part), "", tables.test_sentence(part)]
+    parts += ["", sizes] if (sizes := tables.sizes_sentence(found)) else []
+    flipped = tables.flipped_table(found, top, tables.SHORT)
+    parts += ["", tables.flipped_sentence(found, len(flipped.rows))]
+    return [*parts, "", flipped] if flipped.rows else parts

@@ -1,0 +1,110 @@
+"""What differs between two runs: options, settings, data, code and machine. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from frbench.harness.storage.records import NOUNS, Record, label
+
+ABSENT = "–"
+_DIGITS = 12  # of a digest
+_WITHOUT_EFFECT = ("paths", "out", "fetch", "trust", "device")  # parts of a config that no result depends on
+_MACHINE = ("device", "threads", "batch_size")
+
+
+class Difference(NamedTuple):
+    """A fact that differs between two runs.
+
+    Attributes:
+        part: ``option``, ``setting``, ``data``, ``code`` or ``machine``.
+        name: such as ``defense`` or ``attack.steps``.
+        a: the value of the first run, ``ABSENT`` if it has none.
+        b: the value of the second run.
+    """
+
+    part: str
+    name: str
+    a: str
+    b: str
+
+
+def run_differences(a: Record, b: Record) -> list[Difference]:
+    """All facts that differ between two whole records, options first; nothing that both share.
+
+    The settings of a noun are compared only where both runs have the same option of that noun.
+    """
+    first, second = _card(a), _card(b)
+    options = {noun: (label(a, noun), label(b, noun)) for noun in NOUNS if _name(a, noun) != _name(b, noun)}
+    found = [Difference("option", noun, left or ABSENT, right or ABSENT) for noun, (left, right) in options.items()]
+    settings = (
+        {name: value for name, value in _settings(record).items() if name.split(".")[0] not in options}
+        for record in (a, b)
+    )
+    found += _differing("setting", *settings)
+    found += _differing("data", _digests(first), _digests(second))
+    found += _differing("code", _code(first), _code(second))
+    return found + _differing("machine", *({name: card.get(name) for name in _MACHINE} for card in (first, second)))
+
+
+def _differing(part: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+    pairs = {name: (_text(a.get(name)), _text(b.get(name))) for name in sorted({*a, *b})}
+    return [Difference(part, name, left, right) for name, (left, right) in pairs.items() if left != right]
+
+
+def _name(record: Record, noun: str) -> str:
+    return record["names"].get(noun) or ""
+
+
+def _card(record: Record) -> Mapping[str, Any]:
+    return record["card"] or {}
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Dotted settings of a run: those of its config that results depend on, else its changed ones."""
+    config = _card(record).get("config")
+    if not isinstance(config, Mapping):
+        return {"seed": record.get("seed"), **record["settings"]}
+    kept = {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
+    folder = _data_folder(config)
+    return {name: _without_folder(value, folder) for name, value in _flat(kept)}
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _data_folder(config: Mapping[str, Any]) -> str:
+    paths = config.get("paths")
+    folder = paths.get("data") if isinstance(paths, Mapping) else None
+    return folder.rstrip("/") if isinstance(folder, str) else ""
+
+
+def _without_folder(value: Any, folder: str) -> Any:
+    """A path below the data folder of a run without that folder, which differs between machines."""
+    inside = isinstance(value, str) and folder and value.startswith(f"{folder}/")
+    return value[len(folder) + 1 :] if inside else value
+
+
+def _digests(card: Mapping[str, Any]) -> dict[str, Any]:
+    found = card.get("digests")
+    if not isinstance(found, Mapping):
+        return {}
+    return {f"{name} digest": value[:_DIGITS] for name, value in found.items() if isinstance(value, str)}
+
+
+def _code(card: Mapping[str, Any]) -> dict[str, Any]:
+    versions = card.get("versions")
+    return {"commit": card.get("git"), **(versions if isinstance(versions, Mapping) else {})}
+
+
+def _text(value: Any) -> str:
+    """A value as a user would type it."""
+    if value is None:
+        return ABSENT
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
