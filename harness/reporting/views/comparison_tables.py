@@ -162,7 +162,7 @@ def flipped_rows(found: Comparison) -> pd.DataFrame:
 
 def flipped_table(found: Comparison, top: int | None = None, columns: Sequence[str] = tuple(_COLUMNS)) -> Table:
     """A row per flipped pair, at most ``top``: numbers, names of the photos, scores, thresholds, sizes, queries."""
-    rows = flipped_rows(found).head(top)
+    rows = flipped_rows(found).iloc[:top]
     shown: dict[str, Sequence[Any]] = {}
     for name in columns:
         sides = {f"{name}_{side}": f" {run}" for side, run in zip("ab", NAMES, strict=True)}

@@ -12,6 +12,7 @@ from frbench.harness.storage.records import Kind
 
 _SHARED = ("probe", "reference", "same")
 _OF_EACH = ("clean_score", "adversarial_score", "threshold", "l2", "linf", "rms", "ssim", "queries", "predicted")
+_SCORED = ("adversarial_score", "threshold")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _side(table: pd.DataFrame, key: list[str], suffix: str) -> pd.DataFrame:
     """The rows of one run. A pair counts if it is decided correctly without an attack and has an attacked score."""
     rows = table.set_index(key)
     found = rows[[name for name in _OF_EACH if name in rows]].copy()
-    if {"adversarial_score", "threshold"} <= set(rows):
+    if set(_SCORED) <= set(rows):
         found["margin"] = rows["adversarial_score"].astype(float) - rows["threshold"].astype(float)
     found["success"] = rows["success"].astype(bool) if "success" in rows else ~rows["recognised"].astype(bool)
     found["counts"] = rows["correct"].astype(bool) if "correct" in rows else True
