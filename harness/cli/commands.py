@@ -42,7 +42,7 @@ def fit(words: list[str]) -> int:
 
 
 def report(words: list[str]) -> int:
-    """``frbench report``: tables and figures, or the records as JSON lines."""
+    """``frbench report``: tables and figures, the records as JSON lines, or run cards."""
     from frbench.harness.cli.sweep_status import warn_of_failures
     from frbench.harness.config import folders, resolution
     from frbench.harness.reporting import report as reporting
@@ -52,13 +52,15 @@ def report(words: list[str]) -> int:
         return 0
     config = resolution.plain(compose("report", words).config)
     out = Path(config["out"]).expanduser()
-    if config["format"] == "files":
+    if config["format"] != "json":
         check_writable(out, "out")
     with without_garbage_collection():  # a sixth of the time of 10,000 records, which have no cycles
         written = reporting.report(
             folders.store(config), out, config["format"], config["where"], config["top"], config["figures"]
         )
-    if written:
+    if config["format"] != "files":
+        print("".join(f"{path}\n" for path in written), end="")
+    elif written:
         figures = sum(path.suffix in (".png", ".pdf") for path in written)
         tables = len(written) - figures
         print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")

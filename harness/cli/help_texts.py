@@ -143,10 +143,13 @@ usage: frbench report [overrides]
 Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin with results/tables/report.md.
 
   format=json                  print the records as JSON lines instead
+  format=card fingerprint=1f0c3a9b
+                               write a run card to attach to a paper, as JSON and Markdown, without paths
   paths.results=FOLDER         where the records are
   out=FOLDER                   where to write tables/ and figures/; default: the results folder
   where.attack=pgd             only these records; a list selects any of its values: 'where.attack=[pgd,mifgsm]'
                                also where.dataset, recognizer, protocol, goal, threat, surrogate, budget, defense
+  where.fingerprint=1f0c3a9b   the beginning of a fingerprint is enough
   where.status=crashed         done, refused or crashed
   where.flag=not_converged     records with this flag
   +where.settings.seed=1       records of runs with this setting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -67,10 +67,13 @@ def resolve(config: Mapping[str, Any], choices: Mapping[str, str], settings: Map
     return Spec(config, choices, settings, device=device, untuned=untuned, **objects)
 
 
-def prepare(spec: Spec) -> Cell:
+def prepare(spec: Spec, words: Sequence[str] = ()) -> Cell:
     """The cell of ``spec``: data downloaded where ``fetch=true``, opened and checked.
 
     The key of the cell is known now. A defense is fitted later, as the first step of ``run_cell``.
+
+    Args:
+        words: the overrides of ``frbench run`` that give the cell, for the run card.
 
     Raises:
         DataMissing: a data set or a weight file is not there.
@@ -78,10 +81,11 @@ def prepare(spec: Spec) -> Cell:
     """
     data = open_test_set(spec.config)
     if not spec.untuned:
-        return _cell(spec, data)
+        cell = _cell(spec, data)
+        return replace(cell, facts={**cell.facts, "overrides": list(words)})
     spec, trials = _tuned(spec, data)
     cell = _cell(spec, data)
-    facts = {**cell.facts, "preprocessing": trials}
+    facts = {**cell.facts, "overrides": list(words), "preprocessing": trials}
     return replace(cell, flags=(*cell.flags, Flag.PREPROCESSING_TUNED), facts=facts)
 
 

@@ -47,7 +47,7 @@ class CellConfig:
 
     def cell(self) -> Cell:
         """The cell with its objects built and its data opened."""
-        return prepare(resolve(self.config, self.choices, self.settings))
+        return prepare(resolve(self.config, self.choices, self.settings), self.words)
 
 
 class Finished(NamedTuple):

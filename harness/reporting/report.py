@@ -58,6 +58,10 @@ class Store(CellFiles, Protocol):
         """All records."""
         ...
 
+    def record(self, fingerprint: str) -> dict[str, Any] | None:
+        """A record with its config, or None."""
+        ...
+
 
 def report(
     store: Store,
@@ -72,7 +76,8 @@ def report(
     Args:
         store: where the records are.
         out: folder for ``tables`` and ``figures``.
-        format: ``files`` writes tables and figures; ``json`` prints the records as JSON lines.
+        format: ``files`` writes tables and figures; ``json`` prints the records as JSON lines;
+            ``card`` writes a run card of each.
         where: selects records, see ``storage.records.select``.
         top: pairs per cell in the image grids.
         figures: whether ``files`` draws figures, which take far longer than the tables.
@@ -87,6 +92,7 @@ def report(
     writers: dict[str, Callable[[Store, list[Record], Findings, Path, int | None], list[Path]]] = {
         "files": _write_files,
         "json": _print_lines,
+        "card": _write_cards,
     }
     if format not in writers:
         raise ConfigError(f"unknown format={format}; choose from {', '.join(writers)}")
@@ -102,6 +108,12 @@ def _print_lines(store: Store, records: list[Record], findings: Findings, out: P
     for record in records:
         sys.stdout.write(json_line(record, findings.all_flags(record)) + "\n")
     return []
+
+
+def _write_cards(store: Store, records: list[Record], findings: Findings, out: Path, top: int | None) -> list[Path]:
+    from frbench.harness.reporting.run_cards import write_cards
+
+    return write_cards(store, records, compare(store.records(), _outcomes(store)), out)
 
 
 def _write_files(store: Store, records: list[Record], findings: Findings, out: Path, top: int | None) -> list[Path]:

@@ -16,4 +16,4 @@ def built(plan: Plan, cell: PlannedCell) -> Cell:
     """
     if not cell.parts:
         raise ConfigError(cell.unknown or "an option is wrong")
-    return prepare(resolve(plan.config(cell), cell.choices, cell.settings))
+    return prepare(resolve(plan.config(cell), cell.choices, cell.settings), cell.words)
