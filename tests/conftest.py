@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from support.browser import OfflineBrowser, running_browser
 from support.slurm_cluster import SlurmCluster, running_slurm
 from torch import Tensor
@@ -22,6 +23,9 @@ from frbench.harness.core.verifiers import CosineVerifier
 from frbench.harness.reporting.figures import style
 from frbench.harness.runtime.memory import keep_freed_memory
 
+# A busy machine fails no test: nothing is asserted about time.
+settings.register_profile("frbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("frbench")
 keep_freed_memory()  # as frbench does
 torch.set_num_threads(1)  # test workers run side by side; threads of several processes fight for the cores
 

@@ -126,7 +126,7 @@ def test_that_the_message_quotes_a_path_with_special_characters(path: str, frben
     assert compose("run", ["recognizer=onnx", suggested]).cfg.recognizer.path == path
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\n\r", exclude_categories=["Cc", "Cs"])))
 def test_that_quoted_text_is_parsed_as_the_same_text(text: str) -> None:
     assume("$" not in text)  # of interpolations, which no quotes prevent

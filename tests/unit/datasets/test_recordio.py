@@ -115,7 +115,7 @@ def test_a_magic_number_within_an_image_is_cut_out_and_put_back(tmp_path: Path) 
     np.testing.assert_array_equal(faces.images[np.arange(3)], np.stack([pixels(plain)] * 3))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([WORD, b"a", b"bcde", WORD[:2], WORD[2:], bytes(4)]), max_size=12).map(b"".join))
 def test_any_bytes_come_back(data: bytes) -> None:
     file = BytesIO(b"before" + framed(record(3.0, data)) + framed(record(4.0, b"after")))

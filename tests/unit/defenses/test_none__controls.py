@@ -246,7 +246,7 @@ def test_that_total_variation_without_weight_is_refused() -> None:
         check_fields(TotalVariationDefense(weight=0.0), "defense")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**20), weight=st.floats(0.01, 3.0), keep=st.floats(0.1, 1.0))
 def test_that_total_variation_looks_at_kept_pixels_alone_and_never_leaves_their_range(
     seed: int, weight: float, keep: float

@@ -57,7 +57,7 @@ def test_that_matrices_and_crops_are_those_of_insightface(size: int) -> None:
         assert np.abs(theirs - norm_crop(image, points, size)).max() <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.1, 10), st.floats(-3.1, 3.1), st.floats(-500, 500), st.floats(-500, 500))
 def test_that_a_similarity_is_found_again_exactly(scale: float, angle: float, x: float, y: float) -> None:
     matrix = similarity(scale, angle, x, y)

@@ -17,7 +17,7 @@ from frbench.datasets.alignment.tiled_yunet import TiledYuNet
 pytest.importorskip("cv2")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.data())
 def test_that_every_face_no_larger_than_the_overlap_lies_whole_in_a_tile(
     height: int, width: int, data: st.DataObject

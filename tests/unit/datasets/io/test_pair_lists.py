@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frbench.datasets.io.image_store import Stack
@@ -24,7 +24,6 @@ def counts(same: np.ndarray, fold: np.ndarray, attacked: np.ndarray) -> np.ndarr
     return np.stack([np.bincount(fold[attacked[same[attacked] == kind]], minlength=folds) for kind in (True, False)])
 
 
-@settings(deadline=None)
 @given(folds=st.integers(2, 12), each=st.integers(1, 30), half=st.integers(1, 200), seed=st.integers(-5, 2**40))
 def test_that_the_subset_is_balanced_sorted_and_even_over_folds(folds: int, each: int, half: int, seed: int) -> None:
     same, fold = regular(folds, each)
@@ -36,7 +35,6 @@ def test_that_the_subset_is_balanced_sorted_and_even_over_folds(folds: int, each
     np.testing.assert_array_equal(per_fold[0], per_fold[1])
 
 
-@settings(deadline=None)
 @given(
     same=st.lists(st.booleans(), min_size=20, max_size=120),
     folds=st.integers(2, 10),
@@ -89,7 +87,6 @@ def pair_lists(draw: st.DrawFn) -> tuple[PairList, np.ndarray]:
     return PairList(probe, reference, identity[probe] == identity[reference], fold), identity
 
 
-@settings(deadline=None)
 @given(pairs_and_identity=pair_lists(), seed=st.integers(0, 2**31))
 def test_that_a_decoy_is_a_third_person_and_a_reference(
     pairs_and_identity: tuple[PairList, np.ndarray], seed: int
@@ -102,7 +99,6 @@ def test_that_a_decoy_is_a_third_person_and_a_reference(
     np.testing.assert_array_equal(decoy, draw_decoys("set", pairs, identity, seed))
 
 
-@settings(deadline=None)
 @given(each=st.integers(1, 5), seed=st.integers(0, 2**31))
 def test_that_a_decoy_comes_from_another_fold_where_identities_are_unknown(each: int, seed: int) -> None:
     same, fold = regular(10, each)

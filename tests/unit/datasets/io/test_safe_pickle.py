@@ -73,7 +73,6 @@ def test_that_numpy_arrays_are_read_flat(protocol: int, array: np.ndarray) -> No
     np.testing.assert_array_equal(value.values, array)
 
 
-@settings(deadline=None)
 @given(
     st.recursive(st.binary() | st.booleans() | st.integers(-(2**31), 2**31 - 1), st.lists), st.sampled_from(PROTOCOLS)
 )
@@ -219,7 +218,7 @@ def test_that_repeated_mentions_of_one_buffer_share_its_memory() -> None:
     assert len({id(item) for item in value[1]}) == 1
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 255))
 def test_that_no_mutation_raises_anything_but_a_refusal(tail: bytes, position: int, byte: int) -> None:
     good = bytearray(pickle.dumps(([b"ab", b"cd"], [np.bool_(True)]), 2))

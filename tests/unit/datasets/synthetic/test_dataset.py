@@ -129,7 +129,7 @@ def test_that_eyes_and_mouths_lie_where_the_template_has_them() -> None:
     assert abs(85 + red[85:104, 52:60].mean(axis=1).argmax() - 92.3) < 6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(group=st.integers(3, 9), shots=st.integers(2, 5), share=st.floats(0, 1), seed=st.integers(0, 99))
 def test_that_pairs_are_balanced_distinct_and_no_person_is_in_two_folds(
     group: int, shots: int, share: float, seed: int

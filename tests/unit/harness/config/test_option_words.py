@@ -22,7 +22,7 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) |
 VALUES = st.recursive(PLAIN, lambda each: st.lists(each, max_size=3) | st.dictionaries(KEYS, each, max_size=3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(VALUES)
 def test_that_hydra_reads_the_value_that_was_written(value: Any) -> None:
     assert OverridesParser.create().parse_override(word("x", value)).value() == value

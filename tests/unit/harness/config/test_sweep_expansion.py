@@ -60,7 +60,7 @@ VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(["+one", "+two", "++three", "+four"]), VALUES, max_size=3))
 def test_that_the_cells_and_their_order_are_those_of_hydra(
     tmp_path_factory: pytest.TempPathFactory, swept: dict[str, str]

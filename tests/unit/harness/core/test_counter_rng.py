@@ -36,7 +36,7 @@ def admissible_draws(generate: st.DrawFn) -> Draw:
     return Draw(generate(seeds), stream, generate(inside(stream.value.steps)), generate(inside(stream.value.draws)))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(one=admissible_draws(), other=admissible_draws())
 def test_streams_of_one_seed_share_no_counter(one: Draw, other: Draw) -> None:
     if one.stream.value.seed == other.stream.value.seed:
@@ -61,7 +61,7 @@ def test_no_two_streams_of_one_setting_overlap_anywhere() -> None:
             assert apart, f"{one.name} and {other.name} share counters"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(draw=admissible_draws(), step=st.integers(0, 10**6))
 def test_a_reference_never_has_the_noise_of_a_probe_whatever_the_step(draw: Draw, step: int) -> None:
     queried = Draw(draw.seed, Stream.QUERY, step)
@@ -104,7 +104,7 @@ def test_every_draw_in_the_source_names_its_stream_and_every_stream_is_drawn_fro
     assert named | references == {stream.name for stream in Stream}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(index=st.lists(st.integers(0, 10**9), min_size=1, max_size=9), draw=admissible_draws())
 def test_noise_of_a_pair_does_not_depend_on_its_batch(index: list[int], draw: Draw) -> None:
     together = uniform(torch.tensor(index), draw, (3, 4))

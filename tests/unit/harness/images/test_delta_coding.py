@@ -22,7 +22,7 @@ def faces(count: int = 8) -> np.ndarray:
     return (levels / np.float32(255)).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STACKS, STACKS)
 def test_that_every_image_comes_back_bit_for_bit(images: np.ndarray, clean: np.ndarray) -> None:
     found = decode(encode(images, clean), clean)

@@ -32,7 +32,7 @@ def smooth() -> torch.Tensor:
     return torch.from_numpy((noise - noise.min()) / (noise.max() - noise.min())).float()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1, width=32), min_size=48, max_size=48))
 def test_that_png_is_rounding_to_eight_bits_and_nothing_else(values: list[float]) -> None:
     images = torch.tensor(values, dtype=torch.float32).reshape(1, 3, 4, 4)

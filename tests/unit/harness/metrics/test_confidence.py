@@ -12,7 +12,6 @@ from frbench.harness.metrics import confidence
 from frbench.harness.metrics.confidence import clustered_bootstrap, median_interval, paired_difference, wilson
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_wilson_is_the_closed_form(total: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, total))
@@ -120,7 +119,7 @@ def by_definition(success: np.ndarray, people: np.ndarray, resamples: int) -> tu
     return float(low), float(high)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 2), st.integers(1, 30), st.integers(0, 2**32 - 1), st.booleans())
 def test_that_the_bootstrap_equals_its_definition_to_the_last_bit(
     people: int, sides: int, pairs: int, seed: int, chunked: bool

@@ -36,7 +36,7 @@ def test_that_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_that_holm_lies_between_no_correction_and_bonferroni(p: list[float]) -> None:
     corrected = holm(p)
     assert all(raw - 1e-12 <= each <= min(1, len(p) * raw) + 1e-12 for raw, each in zip(p, corrected, strict=True))
@@ -44,6 +44,6 @@ def test_that_holm_lies_between_no_correction_and_bonferroni(p: list[float]) -> 
 
 
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 1.0]), min_size=1, max_size=30))
-@settings(max_examples=15, deadline=None)  # statsmodels collects garbage at each call
+@settings(max_examples=15)  # statsmodels collects garbage at each call
 def test_that_holm_is_that_of_statsmodels(p: list[float]) -> None:
     assert holm(p) == multipletests(p, method="holm")[1].tolist()

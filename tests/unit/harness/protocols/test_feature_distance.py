@@ -52,7 +52,7 @@ def random_pairs(seed: int, count: int = 5, size: int = 8) -> PairBatch:
     return PairBatch(probe, reference, decoy, torch.zeros(count, dtype=torch.bool), index, index)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000), st.sampled_from(["max", "sign"]), st.integers(1, 30), st.booleans())
 def test_that_one_walk_finds_what_a_walk_to_each_distance_alone_finds(
     seed: int, direction: str, steps: int, dodging: bool

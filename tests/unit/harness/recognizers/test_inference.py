@@ -95,7 +95,7 @@ def test_the_prepared_network_is_frozen_and_the_given_one_untouched() -> None:
     assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in convolutions)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     kernel=st.sampled_from([1, 3]),
@@ -191,7 +191,7 @@ def test_a_network_that_cannot_be_traced_is_used_unfolded_with_a_warning() -> No
     assert torch.allclose(prepared(images), network(images), atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.sampled_from([(2, 3, 4, 5), (4, 3), (1, 3, 1, 1)]), slopes=st.sampled_from([1, 3]), seed=st.integers(0, 99)
 )

@@ -104,7 +104,7 @@ def test_a_finished_cell_is_found_and_no_attack_runs_again(cell: Callable, tmp_p
 # 2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 10_000))
 def test_that_each_pair_keeps_its_own_best_image(count: int, offers: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -22,7 +22,7 @@ def images(seed: int, size: int = 16, count: int = 4) -> tuple[torch.Tensor, tor
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: type(b).__name__)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_a_projected_image_fits_and_projecting_again_changes_nothing(budget: Budget, seed: int) -> None:
     clean, wild = images(seed)
@@ -33,7 +33,7 @@ def test_a_projected_image_fits_and_projecting_again_changes_nothing(budget: Bud
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: type(b).__name__)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_steps_and_starts_stay_in_the_budget(budget: Budget, seed: int) -> None:
     clean, wild = images(seed)

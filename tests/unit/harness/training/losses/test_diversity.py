@@ -118,7 +118,7 @@ def test_the_row_of_the_person_does_not_learn_of_residuals(kind: Kind) -> None:
     assert embeddings.grad is not None and bool((embeddings.grad != 0).any())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000))
 def test_the_volume_does_not_care_how_members_are_numbered_or_all_turned(seed: int) -> None:
     look = random_output(seed=seed)

@@ -72,7 +72,7 @@ def test_that_two_photos_which_are_nearly_alike_are_still_two() -> None:
     assert all(answer.train_correct.all() for answer in answers)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     people=st.integers(2, 7), shots=st.integers(4, 9), dim=st.integers(2, 6), seed=st.integers(0, 10**6), data=st.data()
 )
