@@ -230,7 +230,7 @@ def sweep(**lists: Any) -> Sweep:
     from frbench.harness.config.evaluations import swept
     from frbench.harness.reporting.crosscheck import compare
     from frbench.harness.reporting.pair_outcomes import Outcomes
-    from frbench.harness.reporting.report import tidy
+    from frbench.harness.reporting.tidy_table import tidy
 
     evaluations, errors = swept(lists)
     records, scores = [each.record for each in evaluations], {each.key: each for each in evaluations}

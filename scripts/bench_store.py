@@ -106,7 +106,7 @@ def as_json(store: ResultStore) -> None:
 
 
 def tables(store: ResultStore) -> None:
-    report(store, store.root, figures=False)
+    report(store, store.root, figures="none")
 
 
 MEASURED: dict[str, Callable[[ResultStore], None]] = {

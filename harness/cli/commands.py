@@ -56,7 +56,13 @@ def report(words: list[str]) -> int:
         check_writable(out, "out")
     with without_garbage_collection():  # a sixth of the time of 10,000 records, which have no cycles
         written = reporting.report(
-            folders.store(config), out, config["format"], config["where"], config["top"], config["figures"]
+            folders.store(config),
+            out,
+            config["format"],
+            config["where"],
+            config["top"],
+            config["figures"],
+            config["timing"],
         )
     if config["format"] != "files":
         print("".join(f"{path}\n" for path in written), end="")

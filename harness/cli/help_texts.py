@@ -140,7 +140,8 @@ Exit code: 0 done, 2 wrong options or set-up, 75 stopped by SIGTERM, SIGUSR1 or 
 REPORT = """\
 usage: frbench report [overrides]
 
-Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin with results/tables/report.md.
+Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin with results/tables/report.md, which opens
+with each defense against attackers who know more and more.
 
   format=json                  print the records as JSON lines instead
   format=card fingerprint=1f0c3a9b
@@ -153,6 +154,8 @@ Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin wit
   where.status=crashed         done, refused or crashed
   where.flag=not_converged     records with this flag
   +where.settings.seed=1       records of runs with this setting
+  figures=main                 all: also those of every single defense and attack; none: tables alone
+  timing=false                 no cost in ms, so that two runs of the same cells give the same tables
   top=1                        pairs of each cell in the picture grids
 """
 

@@ -87,6 +87,11 @@ class Outcomes:
         only_a, only_b = in_a.bit_count() - both, in_b.bit_count() - both
         return difference_of_counts(both, only_a, only_b, total - both - only_a - only_b)
 
+    def noise(self, record: Record) -> tuple[int, int] | None:
+        """Attacked pairs on which random noise of the size of the budget succeeds, and all of them; None if unknown."""
+        found = self._decided(record["fingerprint"])
+        return None if found is None or found.noise is None else (found.noise.bit_count(), found.attacked.bit_count())
+
     def sizes(self, a: Record, b: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """L2 perturbation sizes of both, (N,) each, on the pairs attacked in both; None if there are none."""
         return _common(self._size(a["fingerprint"]), self._size(b["fingerprint"]))
@@ -98,10 +103,12 @@ class _Bits(NamedTuple):
     pairs: NDArray[np.int64]
     attacked: int
     success: int
+    noise: int | None
 
 
 def _bits(found: Decisions) -> _Bits:
-    return _Bits(found.pairs, *(int.from_bytes(each.tobytes()) for each in (found.attacked, found.success)))
+    packed = (found.attacked, found.success, found.noise)
+    return _Bits(found.pairs, *(None if each is None else int.from_bytes(each.tobytes()) for each in packed))  # type: ignore[arg-type]
 
 
 def _success(found: _Bits) -> pd.Series:

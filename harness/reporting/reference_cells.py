@@ -11,7 +11,7 @@ import pandas as pd
 from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.reference_page import MEASURED
-from frbench.harness.reporting.report import cells_csv, tidy
+from frbench.harness.reporting.tidy_table import cells_csv, tidy
 from frbench.harness.storage.records import NOUNS, Record
 
 # What two rows with the same question have in common. ``against``: the other cell of a paired comparison.

@@ -7,7 +7,6 @@ adaptive attacks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from frbench.harness.metrics.confidence import PairedDifference, wilson
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
@@ -19,36 +18,17 @@ from frbench.harness.storage.records import NULL, Kind, Record, label, measured,
 _Reductions = list[tuple[Record, PairedDifference]]  # adaptive records, and their ASR minus the ASR without a defense
 _SETTING = ("dataset", "recognizer", "protocol")
 
-FIGURES = "summary_"  # start of the file names of its figures
 METHOD = "95 % confidence intervals. Significant: p ≤ 0.05 in an exact McNemar test with Holm's correction."
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a report says first.
-
-    Attributes:
-        sentences: up to three sentences, in Markdown.
-        records: the records of the setting that they are about.
-        lead: the adaptive record with the clearest significant gain over the oblivious attack, if there is one; records
-            of defenses that do not reduce the adaptive ASR come first.
-        false_security: whether the defense of ``lead`` does not significantly reduce the adaptive ASR.
-    """
-
-    sentences: tuple[str, ...]
-    records: tuple[Record, ...]
-    lead: Record | None
-    false_security: bool
-
-
-def summarize(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> Summary | None:
-    """The summary of ``records``; None if no pair was attacked."""
+def summarize(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> tuple[str, ...]:
+    """Up to three sentences in Markdown; none if no pair was attacked."""
     attacked = [r for r in of_kind(records, Kind.VERIFICATION) if measured(r, "attack").get("asr") is not None]
     settings: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(attacked, key=order):
         settings.setdefault((*(label(record, noun) for noun in _SETTING), rest(record)), []).append(record)
     if not settings:
-        return None
+        return ()
     chosen = max(settings.values(), key=lambda group: (len(_compared(group, findings)), len(group)))
     compared = _compared(chosen, findings)
     reductions = _reductions(chosen, compared, outcomes)
@@ -62,7 +42,7 @@ def summarize(records: Sequence[Record], findings: Findings, outcomes: Outcomes)
         _adaptive(compared, lead, gains, findings),
         _effective(reductions, effective, lead if false_security else None),
     )
-    return Summary(tuple(each for each in sentences if each), tuple(chosen), lead, false_security)
+    return tuple(each for each in sentences if each)
 
 
 def _compared(records: Iterable[Record], findings: Findings) -> list[Record]:

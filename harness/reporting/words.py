@@ -1,4 +1,4 @@
-"""Labels of options as words for titles, captions and legends: without folders and file endings. Pure."""
+"""Labels of options as plain words for titles, captions and legends: without folders and file endings. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from pathlib import PurePosixPath
 from frbench.harness.storage.records import NULL
 
 NO_DEFENSE = "no defense"
+_DATASETS = {
+    "synthetic": "synthetic faces",
+    "synthetic_users": "synthetic users",
+    "lfw": "LFW",
+    "lfw_bin": "LFW",
+    "cfp_fp": "CFP-FP",
+    "cfp_fp_bin": "CFP-FP",
+    "cfp_ff": "CFP-FF",
+    "cfp_users": "CFP users",
+    "cfp_users_distant_targets": "CFP users, distant targets",
+    "agedb_30": "AgeDB-30",
+    "agedb_30_bin": "AgeDB-30",
+}  # other options are known by the name that one types
+_PAIRS = re.compile(r"limit=(\d+)")
 _DEPTH = 4  # most parts of a path that are shown to distinguish two files
 _NEXT = re.compile(r", (?=[\w.@]+=)")
 _RATIO = re.compile(r"[\d.]+/[\d.]+")
@@ -37,9 +51,22 @@ def _name(path: str, parts: int) -> str:
     return "/".join([part for part in place.with_suffix("").parts if part != "/"][-parts:])
 
 
-def words(label: str) -> str:
-    """The label of an option for a title: ``lfw (limit=240)``."""
-    return without_folders(label).replace("(", " (", 1)
+def words(label: str, parts: int = 1) -> str:
+    """The label of an option for a title: ``LFW, 240 pairs`` or ``pgd (steps 40)``; paths as their last ``parts``."""
+    name, settings = split_label(label)
+    own = [_setting_words(each, parts) for each in settings]
+    if name in _DATASETS or not name:
+        return ", ".join(filter(None, (_DATASETS.get(name, ""), *own)))
+    return without_folders(name, parts) + (f" ({', '.join(own)})" if own else "")
+
+
+def _setting_words(setting: str, parts: int) -> str:
+    """``limit=240`` as ``240 pairs``, ``rel_stepsize=0.25`` as ``rel stepsize 0.25``, a file as its name."""
+    pairs = _PAIRS.fullmatch(setting)
+    if pairs:
+        return f"{pairs[1]} pairs"
+    key, equals, value = without_folders(setting, parts).partition("=")
+    return f"{re.sub('[._@]', ' ', key)} {value}" if equals else key
 
 
 def defense_words(label: str) -> str:
@@ -54,7 +81,7 @@ def short_labels(labels: Sequence[str]) -> tuple[list[str], str]:
         labels: of options, such as ``pgd(steps=40, restarts=1)``.
 
     Returns:
-        The labels without shared settings and folders, and the shared settings, empty if there are none.
+        The labels in words, without shared settings and folders, and the shared settings, empty if there are none.
     """
     split = [split_label(label) for label in labels]
     named = [settings for label, (_, settings) in zip(labels, split, strict=True) if label != NULL]
@@ -62,7 +89,7 @@ def short_labels(labels: Sequence[str]) -> tuple[list[str], str]:
     own = [(name, [each for each in settings if each not in shared]) for name, settings in split]
     whole = [f"{name}({', '.join(settings)})" if settings else name for name, settings in own]
     for parts in range(1, _DEPTH + 1):
-        short = [NO_DEFENSE if label == NULL else without_folders(label, parts) for label in whole]
+        short = [NO_DEFENSE if label == NULL else words(label, parts) for label in whole]
         if len(set(short)) == len(set(whole)):
             break
-    return short, without_folders(", ".join(shared))
+    return short, words(", ".join(shared))

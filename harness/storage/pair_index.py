@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from frbench.harness.storage import score_tables
 from frbench.harness.storage.store_files import State, StoreFiles, states_of
 
 _READ = ("index", "correct", "adversarial_score", "success")
+_NOISE = ("same", "noise_score", "threshold")  # tables of bounded attacks have them
 _ROWS = pa.schema(
     {"name": pa.string(), "inode": pa.uint64(), "size": pa.int64(), "mtime_ns": pa.int64(), "pairs": pa.string()}
-    | dict.fromkeys(("attacked", "success"), pa.binary())
+    | dict.fromkeys(("attacked", "success", "noise"), pa.binary())
 )
 _PAIRS = pa.schema({"name": pa.string(), "index": pa.binary()})
 
@@ -38,11 +39,13 @@ class Decisions:
         pairs: int64 (N,), the numbers of the pairs in the table; cells with equal pairs share the array.
         attacked: uint8 (N / 8,), a bit per pair: decided correctly without an attack, and attacked.
         success: uint8 (N / 8,), a bit per pair: attacked with success.
+        noise: uint8 (N / 8,), a bit per pair: attacked, and random noise of the same size succeeds; None if unknown.
     """
 
     pairs: NDArray[np.int64]
     attacked: NDArray[np.uint8]
     success: NDArray[np.uint8]
+    noise: NDArray[np.uint8] | None = None
 
 
 def decisions_of(table: Mapping[str, Any]) -> Decisions:
@@ -50,7 +53,16 @@ def decisions_of(table: Mapping[str, Any]) -> Decisions:
     columns = {name: np.asarray(table[name]) for name in _READ}
     attacked = columns["correct"].astype(bool) & ~np.isnan(columns["adversarial_score"].astype(float))
     success = attacked & columns["success"].astype(bool)
-    return Decisions(columns["index"].astype(np.int64), np.packbits(attacked), np.packbits(success))
+    noise = np.packbits(attacked & _noise_success(table)) if all(name in table for name in _NOISE) else None
+    return Decisions(columns["index"].astype(np.int64), np.packbits(attacked), np.packbits(success), noise)
+
+
+def _noise_success(table: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Whether the score with noise is on the wrong side of the threshold, which is above it for impostor pairs."""
+    same, noise, threshold = (np.asarray(table[name]) for name in _NOISE)
+    above = noise.astype(float) > threshold.astype(float)
+    found: NDArray[np.bool_] = (above != same.astype(bool)) & ~np.isnan(noise.astype(float))
+    return found
 
 
 @dataclass(frozen=True)
@@ -65,11 +77,16 @@ class PairIndex:
         found = self._found.get(fingerprint)
         if found is None:
             return None
-        pairs, attacked, success = found
-        return Decisions(self._shared[pairs], np.frombuffer(attacked, np.uint8), np.frombuffer(success, np.uint8))
+        pairs, attacked, success, noise = found
+        return Decisions(
+            self._shared[pairs],
+            np.frombuffer(attacked, np.uint8),
+            np.frombuffer(success, np.uint8),
+            None if noise is None else np.frombuffer(noise, np.uint8),
+        )
 
     @cached_property
-    def _found(self) -> dict[str, tuple[str, bytes, bytes]]:
+    def _found(self) -> dict[str, tuple[str, bytes, bytes, bytes | None]]:
         states = states_of(self.files.root / "scores", ".parquet")
         stored, arrays = (self._stored(name, schema) for name, schema in (("pairs", _ROWS), ("pair_numbers", _PAIRS)))
         known = set() if arrays is None else set(arrays.column("name").to_pylist())
@@ -81,22 +98,24 @@ class PairIndex:
         if changed or len(rows) < len(stored):
             rows += [row for name in changed if (row := self._row(name, states[name])) is not None]
             self._write(rows)
-        return {row["name"]: (row["pairs"], row["attacked"], row["success"]) for row in rows if row.get("pairs")}
+        values = ("pairs", "attacked", "success", "noise")
+        return {row["name"]: tuple(row.get(value) for value in values) for row in rows if row.get("pairs")}  # type: ignore[misc]
 
     def _row(self, name: str, state: State) -> dict[str, Any] | None:
         """The row of a table; without bits for one of another kind, None for a damaged one."""
         file = dict(zip(_ROWS.names, (name, *state), strict=False))
         path = self.files.root / "scores" / f"{name}.parquet"
         try:
-            table = self.files.read(path, partial(score_tables.read, columns=_READ))
+            table = self.files.read(path, _columns)
         except KeyError:
             return file
         if table is None:
             return None
-        found = decisions_of({each: table.column(each).to_numpy() for each in _READ})
+        found = decisions_of({name: table.column(name).to_numpy() for name in table.column_names})
         digest = hashlib.sha256(found.pairs.tobytes()).hexdigest()
         self._shared.setdefault(digest, found.pairs)
-        return {**file, "pairs": digest, "attacked": found.attacked.tobytes(), "success": found.success.tobytes()}
+        bits = {"attacked": found.attacked, "success": found.success, "noise": found.noise}
+        return {**file, "pairs": digest, **{name: each.tobytes() for name, each in bits.items() if each is not None}}
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         used: set[str] = {row["pairs"] for row in rows if row.get("pairs")}
@@ -111,6 +130,14 @@ class PairIndex:
 
     def _path(self, name: str) -> Path:
         return self.files.root / "index" / f"{name}.parquet"
+
+
+def _columns(path: Path) -> pa.Table:
+    """The columns of a table of scores that decisions are made of."""
+    try:
+        return score_tables.read(path, (*_READ, *_NOISE))
+    except KeyError:
+        return score_tables.read(path, _READ)
 
 
 def _state(row: Mapping[str, Any]) -> State:

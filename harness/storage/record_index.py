@@ -43,7 +43,8 @@ _COLUMNS = pa.schema(
         **{f"hyperparameters.{noun}": pa.string() for noun in _DESCRIBED},
     }
 )
-_CARD = ("started", "seconds", "forwards", "backwards", "attack_generated", "git", "device", "threads", "digests")
+_RUN = ("started", "seconds", "forwards", "backwards", "attack_generated", "ms_per_image")
+_CARD = (*_RUN, "git", "device", "threads", "digests")
 _OURS = f"schema {SCHEMA}"  # in the column schema; any other text says why a record is left out
 _BATCH = 500  # records parsed at a time; keys are shared within a batch
 

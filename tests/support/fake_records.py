@@ -21,10 +21,12 @@ from frbench.harness.metrics.verification import auc, eer, kfold_accuracy, tar_a
 from frbench.harness.protocols.pair_metrics import realised_far
 from frbench.harness.reporting.crosscheck import compare
 from frbench.harness.reporting.figures.collect import specify
-from frbench.harness.reporting.figures.figure_spec import FigureSpec, file_names
+from frbench.harness.reporting.figures.figure_spec import FigureSpec
+from frbench.harness.reporting.file_names import file_names
+from frbench.harness.reporting.headline import headlines
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.report import report, tidy
-from frbench.harness.reporting.summary import summarize
+from frbench.harness.reporting.report import Request, report
+from frbench.harness.reporting.tidy_table import tidy
 from frbench.harness.storage.records import Kind, select
 from frbench.harness.storage.result_store import SCHEMA
 
@@ -222,13 +224,16 @@ def with_pictures(store: FakeStore) -> FakeStore:
 NAMES = {"attack": "pgd", "defense": "jpeg", "goal": "dodging", "budget": "linf_8", "threat": "adaptive"}
 
 
-def figures(store: FakeStore, where: Mapping[str, Any] | None = None, top: int = 1) -> dict[str, FigureSpec]:
+def figures(
+    store: FakeStore, where: Mapping[str, Any] | None = None, top: int = 1, chosen: str = "all"
+) -> dict[str, FigureSpec]:
     """The figures of a report by file name, not drawn."""
     records, outcomes = select(store.records(), where), Outcomes(store.scores)
     findings = compare(records, outcomes)
-    summary = summarize(records, findings, outcomes)
-    specs = list(specify(store, records, tidy(records, findings), top, summary))
-    return dict(zip(file_names(specs), specs, strict=True))
+    found = headlines(records, findings, outcomes)
+    request = Request(store, records, findings, outcomes, Path("unused"), top, chosen)
+    specs = specify(request, tidy(records, findings), found)
+    return dict(zip(file_names([spec.file for spec in specs]), specs, strict=True))
 
 
 def tables(out: Path) -> str:

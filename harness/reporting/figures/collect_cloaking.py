@@ -12,9 +12,10 @@ from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures import plots_cloaking
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.image_grids import CloakRow, cloak_grid
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.tables.layout import phrase, threat_model
-from frbench.harness.reporting.words import defense_words, without_folders, words
+from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import Record, label, measured, natural, rest
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def amplification_figures(records: Sequence[Record]) -> Iterator[FigureSpec]:
         if frame["k"].nunique() > 1:
             dataset, protocol, threat, surrogate, defense, other = key
             yield FigureSpec(
-                "cloaks_by_amplification",
-                (dataset, threat, surrogate, f"defense_{defense}"),
-                (protocol, other),
+                FileName(
+                    "cloaks_by_amplification", (dataset, threat, surrogate, f"defense_{defense}"), (protocol, other)
+                ),
                 f"Success of cloaks against amplification, {defense_words(defense)}",
-                _listed(words(dataset), f"{words(threat)} cloaker", without_folders(other)),
+                _listed(words(dataset), f"{words(threat)} cloaker", words(other)),
                 "Success of cloaks (above) and PSNR of the purified photos (below) by the amplification that the "
                 "purifier was trained with: a good one has few successes and a high PSNR.",
                 partial(plots_cloaking.amplification_curves, frame),
@@ -79,7 +80,7 @@ def _finite(value: float | str | None) -> float:
 
 def embedding_figures(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureSpec]:
     """Embeddings of the first user among others, per attack and defense; the same for every tracker."""
-    for record in _with_samples(files, records):
+    for number, record in enumerate(_with_samples(files, records)):
         yield _spec(
             record,
             "cloak_embeddings",
@@ -87,6 +88,7 @@ def embedding_figures(files: CellFiles, records: Sequence[Record]) -> Iterator[F
             "One user's photos among those of others: the cloak works where the triangles leave the circles, and "
             "the defense where it brings them back.",
             partial(_scatter, files, record["fingerprint"]),
+            place="all" if number else "main",
         )
 
 
@@ -99,7 +101,7 @@ def _scatter(files: CellFiles, fingerprint: str, title: str) -> Figure:
 
 def cloak_grids(files: CellFiles, records: Sequence[Record], top: int) -> Iterator[FigureSpec]:
     """Photos, cloaks and purified photos of the first ``top`` users."""
-    for record in _with_samples(files, records) if top else ():
+    for number, record in enumerate(_with_samples(files, records) if top else ()):
         yield _spec(
             record,
             "cloaked_photos",
@@ -107,7 +109,8 @@ def cloak_grids(files: CellFiles, records: Sequence[Record], top: int) -> Iterat
             "A photo of each of the first users, its cloak, and the cloaked photo after the defense, with amplified "
             "differences from the original.",
             partial(_grid, files, record["fingerprint"], top),
-            ("png",),
+            endings=("png",),
+            place="all" if number else "main",
         )
 
 
@@ -135,16 +138,14 @@ def _key(record: Record) -> tuple[str, ...]:
     return (*(label(record, noun) for noun in nouns), rest(record))
 
 
-def _spec(record: Record, kind: str, title: str, caption: str, draw: Any, *endings: tuple[str, ...]) -> FigureSpec:
+def _spec(record: Record, kind: str, title: str, caption: str, draw: Any, **more: Any) -> FigureSpec:
     *subject, attack, budget, defense, other = _key(record)
     models = f"{phrase(record, 'recognizer')} on {phrase(record, 'dataset')}"
     return FigureSpec(
-        kind,
-        (*subject, attack, budget, f"defense_{defense}"),
-        (label(record, "protocol"), other),
+        FileName(kind, (*subject, attack, budget, f"defense_{defense}"), (label(record, "protocol"), other)),
         f"{title}, {words(attack)}, {budget_words(budget)}, {defense_words(defense)}",
-        _listed(f"{threat_model(record)} cloaker", models, without_folders(other)),
+        _listed(f"{threat_model(record)} cloaker", models, words(other)),
         caption,
         draw,
-        *endings,
+        **more,
     )

@@ -16,6 +16,7 @@ from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.grouping import Key, grouped, models, others, subject
 from frbench.harness.reporting.figures.plots import share_curves
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.pair_outcomes import CellFiles, attacked, sizes
 from frbench.harness.reporting.tables.perturbation_sizes import REACH, uses_queries
 from frbench.harness.reporting.words import defense_words, words
@@ -37,14 +38,13 @@ def size_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureS
             frames = [_steps(found, axis, 0, _widest(found), lines) for axis, found in costs if found]
             if frames and (fixed == "defense" or len({label(r, lines) for r in group}) > 1):
                 yield FigureSpec(
-                    "asr_by_size",
-                    subject(key, *key[-3:-1], f"{fixed}_{key[-1]}"),
-                    others(key),
+                    FileName("asr_by_size", subject(key, *key[-3:-1], f"{fixed}_{key[-1]}"), others(key)),
                     f"Attack success against perturbation size, {in_words(key[-1])}",
                     _attacker(key),
                     "Share of attacked pairs that succeed with a perturbation of at most the size on the axis: the "
                     "further left a line rises, the smaller the perturbations.",
                     partial(share_curves, pd.concat(frames), lines),
+                    place="main" if pd.concat(frames)["line"].nunique() > 1 else "all",
                 )
 
 
@@ -54,9 +54,7 @@ def query_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[Figure
         costs = _costs(files, group, "queries")
         if costs:
             yield FigureSpec(
-                "asr_by_queries",
-                subject(key, *key[-3:-1], f"defense_{key[-1]}"),
-                others(key),
+                FileName("asr_by_queries", subject(key, *key[-3:-1], f"defense_{key[-1]}"), others(key)),
                 f"Attack success against number of queries, {defense_words(key[-1])}",
                 _attacker(key),
                 "Share of attacked pairs that succeed within the number of queries on the axis: the further left a "

@@ -15,6 +15,7 @@ from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.grouping import grouped, models, others, subject
 from frbench.harness.reporting.figures.image_grids import PairRow, pair_grid
 from frbench.harness.reporting.figures.plots_scores import score_histograms
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import Record, label, measured, natural
@@ -38,14 +39,13 @@ def histograms(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureSp
         ]
         if frames:
             yield FigureSpec(
-                "scores",
-                subject(key, *key[-2:], f"attack_{attack}"),
-                others(key),
+                FileName("scores", subject(key, *key[-2:], f"attack_{attack}"), others(key)),
                 f"Scores before and after the attack, {words(attack)}, {budget_words(key[-1])}",
                 f"{words(key[-2])} attacker, {models(key)}",
                 "Cosine scores of the attacked pairs before and after the attack with the highest mean ASR: the "
                 "attack succeeds on the pairs that cross the threshold.",
                 partial(score_histograms, pd.concat(frames)),
+                place="all",
             )
 
 
@@ -59,6 +59,7 @@ def _strongest(records: Sequence[Record]) -> str:
 
 def pair_examples(files: CellFiles, records: Sequence[Record], top: int) -> Iterator[FigureSpec]:
     """Pages of sample images: all budgets and attacks of one goal, threat model and defense."""
+    first = True
     for key, group in grouped(records, ("goal", "threat", "defense")):
         rows = [(r, i) for r in group for i in range(_samples(files, r, top))]
         pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)]
@@ -66,16 +67,16 @@ def pair_examples(files: CellFiles, records: Sequence[Record], top: int) -> Iter
         for number, page in enumerate(pages, 1):
             which = (f"page_{number}",) if len(pages) > 1 else ()
             yield FigureSpec(
-                "examples",
-                subject(key, goal, threat, f"defense_{defense}", *which),
-                others(key),
+                FileName("examples", subject(key, goal, threat, f"defense_{defense}", *which), others(key)),
                 f"Attacked pairs, {words(goal)}, {defense_words(defense)}",
                 f"{words(threat)} attacker, {models(key)}",
                 "The first attacked pairs with the amplified difference, and the score of each image with the "
                 "reference: the attack succeeds if the score crosses the threshold.",
                 partial(_draw, files, page),
                 ("png",),
+                place="main" if first else "all",
             )
+            first = False
 
 
 def _samples(files: CellFiles, record: Record, top: int) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.plots_feature_distance import distance_curves
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.feature_distance import by_defense, groups_by_attack
 from frbench.harness.reporting.tables.layout import setting
 from frbench.harness.reporting.words import words
@@ -24,9 +25,11 @@ def distance_figures(records: Sequence[Record]) -> Iterator[FigureSpec]:
         if points:
             dataset, recognizer, protocol, goal, threat, surrogate, budget, attack, other = key
             yield FigureSpec(
-                "asr_by_feature_distance",
-                (dataset, recognizer, surrogate, goal, threat, budget, f"attack_{attack}"),
-                (protocol, other),
+                FileName(
+                    "asr_by_feature_distance",
+                    (dataset, recognizer, surrogate, goal, threat, budget, f"attack_{attack}"),
+                    (protocol, other),
+                ),
                 f"Attack success against feature distance, {words(attack)}, {words(goal)}",
                 setting(group[0]),
                 "ASR on each defense of images that the attack brings to feature distance q of the reference, nearer "

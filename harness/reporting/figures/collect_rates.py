@@ -12,6 +12,7 @@ from frbench.harness.reporting.budget_axis import AXES, budget_words, norm_and_r
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.grouping import SETTING, Key, models, others, subject
 from frbench.harness.reporting.figures.plots import asr_curves, heat_map
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import natural
 
@@ -62,13 +63,12 @@ def _curves(key: Key, group: pd.DataFrame, nouns: tuple[str, str], fixed: str, c
     noun, lines = nouns
     ranked = group.sort_values(lines, key=lambda column: column.map(_rank(column)), kind="stable")
     return FigureSpec(
-        "asr_by_budget",
-        subject(key, key[-2], f"{noun}_{key[-1]}"),
-        others(key),
+        FileName("asr_by_budget", subject(key, key[-2], f"{noun}_{key[-1]}"), others(key)),
         f"Attack success against perturbation budget, {fixed}",
         models(key),
         caption,
         partial(asr_curves, ranked, lines, AXES.get(key[-2], key[-2])),
+        place="main" if group[lines].nunique() > 1 else "all",
     )
 
 
@@ -79,14 +79,13 @@ def heat_maps(rows: pd.DataFrame) -> Iterator[FigureSpec]:
         for column in ("attack", "defense", "goal", "threat"):
             ranked = ranked.sort_values(column, key=lambda names: names.map(_rank(names)), kind="stable")
         yield FigureSpec(
-            "asr_heatmap",
-            subject(key, key[-1]),
-            others(key),
+            FileName("asr_heatmap", subject(key, key[-1]), others(key)),
             f"Attack success by defense and attack, {budget_words(key[-1])}",
             models(key),
             "ASR in %, above successes/attacked pairs: the darker a row, the weaker the defense; the darker a column, "
             "the stronger the attack.",
             partial(heat_map, ranked),
+            place="main" if group["attack"].nunique() > 1 else "all",
         )
 
 

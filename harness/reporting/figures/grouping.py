@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from frbench.harness.reporting.words import without_folders, words
+from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import Record, label, measured, rest
 
 SETTING = ("dataset", "recognizer", "protocol", "surrogate", "settings")  # the same in all panels of a figure
@@ -29,7 +29,7 @@ def models(key: Key) -> str:
     parts = [
         f"{words(recognizer)} on {words(dataset)}",
         f"surrogate {words(surrogate)}" if surrogate else "",
-        without_folders(settings),
+        words(settings),
     ]
     return ", ".join(part for part in parts if part)
 

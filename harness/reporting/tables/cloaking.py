@@ -23,7 +23,7 @@ from frbench.harness.reporting.tables.layout import (
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, file_name, joined
-from frbench.harness.reporting.words import without_folders, words
+from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
 # Mean success of cloaks without a defense and with PuFace, in percent, from the abstract of the PuFace paper.
@@ -84,7 +84,7 @@ def _groups(records: Iterable[Record]) -> list[tuple[_Key, list[Record]]]:
 
 def _setting(group: Sequence[Record]) -> str:
     first = group[0]
-    parts = (phrase(first, "dataset"), f"{threat_model(first)} cloaker", without_folders(rest(first)))
+    parts = (phrase(first, "dataset"), f"{threat_model(first)} cloaker", words(rest(first)))
     return ", ".join(part for part in parts if part)
 
 
@@ -228,7 +228,7 @@ def _without_cloaks(records: Sequence[Record]) -> list[Table]:
     for (dataset, protocol, other), group in _by_dataset(records).items():
         header, rows = _listed(group, ("recognizer", "tracker", "defense"), columns)
         named = f"Tracker accuracy without cloaks: {words(dataset)}"
-        title = ", ".join(part for part in (named, protocol, without_folders(other)) if part)
+        title = ", ".join(part for part in (named, protocol, words(other)) if part)
         name = file_name(["trackers", dataset, protocol, other])
         tables.append(Table(name, title, with_mixed_versions(_TRACKERS, group), header, rows, 3))
     return tables

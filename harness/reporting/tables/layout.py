@@ -12,7 +12,7 @@ from typing import Any
 
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
 from frbench.harness.reporting.tables.rendering import MISSING, Cell, file_name, joined
-from frbench.harness.reporting.words import without_folders, words
+from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import Record, label, measured, natural, reason, rest
 
 SEVERAL = (
@@ -90,20 +90,20 @@ def _table_key(record: Record) -> tuple[str, ...]:
 
 
 def phrase(record: Record, noun: str) -> str:
-    """The label of ``noun`` for a title: ``lfw (limit=240)``."""
+    """The label of ``noun`` for a title: ``LFW, 240 pairs``."""
     return words(label(record, noun))
 
 
 def setting(record: Record) -> str:
     """Recognizer, dataset, threat model and other settings, for a title."""
     parts = [f"{phrase(record, 'recognizer')} on {phrase(record, 'dataset')}", f"{threat_model(record)} attacker"]
-    return ", ".join(part for part in (*parts, without_folders(rest(record))) if part)
+    return ", ".join(part for part in (*parts, words(rest(record))) if part)
 
 
 def threat_model(record: Record) -> str:
     """The threat model, with its surrogate if it has one."""
     surrogate = label(record, "surrogate")
-    return without_folders(label(record, "threat") + (f" from {surrogate}" if surrogate else ""))
+    return words(label(record, "threat")) + (f" from {words(surrogate)}" if surrogate else "")
 
 
 def settings_caption(group: Sequence[Record]) -> str:

@@ -13,7 +13,8 @@ from itertools import chain, pairwise
 from string import ascii_lowercase
 
 MISSING = "–"
-NO_RESULT = frozenset({MISSING, "n/a", "="})  # values of cells without a result
+NO_VALUE = frozenset({MISSING, "n/a"})  # values of cells without a result
+NO_RESULT = NO_VALUE | {"="}  # the same, and no significant difference
 CLEAN, DOUBTED = "✓", "⚠"  # badges: audited without a doubt; a flag must be explained first
 
 
@@ -26,12 +27,14 @@ class Cell:
         detail: its interval and counts.
         notes: footnotes; equal ones are printed once.
         badge: ``CLEAN``, ``DOUBTED`` or empty.
+        bold: whether the value is printed in bold, as that of a leader.
     """
 
     value: str
     detail: str = ""
     notes: tuple[str, ...] = ()
     badge: str = ""
+    bold: bool = False
 
     @property
     def text(self) -> str:
@@ -92,6 +95,12 @@ def without_empty(table: Table) -> Table | None:
     )
 
 
+def has_values(table: Table) -> bool:
+    """Whether some result of the table is known, be it that two are equal."""
+    first = table.stub if table.results is None else len(table.header) - table.results
+    return any(cell.value not in NO_VALUE for row in table.rows for cell in row[first:])
+
+
 def left_out(table: Table, shown: Table) -> str:
     """One line on the rows and columns of ``table`` that ``shown`` does not have; empty if it has all."""
     rows = len(table.rows) - len(shown.rows)
@@ -138,6 +147,8 @@ def markdown(table: Table) -> str:
 
 
 def _markdown(cell: Cell, marks: dict[str, str]) -> str:
+    if cell.bold:
+        cell = replace(cell, value=f"**{cell.value}**")
     if not cell.notes:
         return _piped(cell.text)
     return f"{_piped(cell.text)} <sup>{','.join(marks[note] for note in cell.notes)}</sup>"
@@ -216,7 +227,8 @@ def latex(table: Table) -> str:
 def _latex(cell: Cell, marks: dict[str, str]) -> str:
     mark = ",".join(marks[note] for note in cell.notes) if cell.notes else ""
     badge = rf"\,{latex_escape(cell.badge)}" if cell.badge else ""
-    value = latex_escape(cell.value) + badge + (rf"\textsuperscript{{{mark}}}" if mark else "")
+    value = rf"\textbf{{{latex_escape(cell.value)}}}" if cell.bold else latex_escape(cell.value)
+    value += badge + (rf"\textsuperscript{{{mark}}}" if mark else "")
     if not cell.detail:
         return value
     return rf"\shortstack[r]{{{value}\\{{\scriptsize {latex_escape(cell.detail)}}}}}"
@@ -230,6 +242,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def table_csv(table: Table) -> str:
-    """CSV of the printed cells, with every row complete and the footnotes in a last column."""
+    """CSV of the printed cells, with every row complete, the footnotes in a last column, and the columns in bold."""
     rows = [[*(c.text for c in row), "; ".join(dict.fromkeys(n for c in row for n in c.notes))] for row in table.rows]
-    return csv_text((*table.header, "notes"), rows)
+    header = (*table.header, "notes")
+    if not any(cell.bold for row in table.rows for cell in row):
+        return csv_text(header, rows)
+    bold = ["; ".join(name for name, cell in zip(table.header, row, strict=True) if cell.bold) for row in table.rows]
+    return csv_text((*header, "bold"), [[*row, each] for row, each in zip(rows, bold, strict=True)])

@@ -37,7 +37,7 @@ def test_that_the_command_line_runs_and_reports_cloaks(frbench: Any, tmp_path: P
     text = (tmp_path / "out" / "tables" / "report.md").read_text("utf-8")
     assert "## Cloaking" in text and "tiny, nearest" in text and "published: PuFace" in text
     assert "Attack success" not in text
-    figures = {path.name.split("__")[0] for path in (tmp_path / "out" / "figures").iterdir()}
+    figures = {path.stem.split("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
     assert figures == {"cloak_embeddings", "cloaked_photos"}
 
 

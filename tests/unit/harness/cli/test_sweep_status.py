@@ -83,6 +83,6 @@ def test_that_a_report_says_which_cells_it_cannot_show(folder: SweepFolder, caps
     store = ResultStore(folder.results)
     for record in sweep(("fgsm",), ("linf_2",)).records():
         store.write_record(plain(record))
-    words = ["report", "figures=false", f"paths.results={folder.results}"]
+    words = ["report", "figures=none", f"paths.results={folder.results}"]
     assert main(words) == 0
     assert "1 cell of sweep-0123abcd failed without a record: frbench status sweep" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The summary of a report: three sentences whose numbers are the records', and two figures."""
+"""The summary of a report: three sentences whose numbers are the records'."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from support.fake_records import FakeStore, decided, sweep
 
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.crosscheck import compare
-from frbench.harness.reporting.figures.collect_summary import summary_figures
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.summary import Summary, summarize
+from frbench.harness.reporting.summary import summarize
 from frbench.harness.storage.records import select
 
 PAIRS = 40
-BOTH = "summary_oblivious_vs_adaptive"
 
 
-def summary_of(store: FakeStore) -> Summary | None:
+def summary_of(store: FakeStore) -> tuple[str, ...]:
     records, outcomes = select(store.records(), None), Outcomes(store.scores)
     return summarize(records, compare(records, outcomes), outcomes)
 
@@ -39,16 +37,14 @@ def test_that_the_sentences_have_the_numbers_of_the_records() -> None:
         won(store, hollow, "hollow", threat)
         won(store, firm, "firm", threat)
     summary = summary_of(store)
-    assert summary is not None and summary.lead is not None
-    undefended, adaptive, effective = summary.sentences
+    undefended, adaptive, effective = summary
     assert f"is pgd (dodging), ASR {rate(30)}." in undefended
     assert "in 1 of 2 paired comparisons" in adaptive and "pgd on hollow (dodging, linf_2)" in adaptive
     assert f"oblivious {rate(2)}, adaptive {rate(31)}, a difference of +72.5 percentage points [" in adaptive
     assert "hollow gives a false sense of security; " in effective and "in 1 of 2 paired comparisons" in effective
     assert f"pgd on firm (dodging, linf_2): {rate(10)} with the defense, {rate(30)} without" in effective
     assert "a difference of −50.0 percentage points [" in effective
-    assert not any("firm gives a false" in each for each in summary.sentences)
-    assert [spec.name for spec in summary_figures(summary)] == [BOTH, "summary_false_security"]
+    assert not any("firm gives a false" in each for each in summary)
 
 
 def test_that_an_effective_defense_gives_no_false_security() -> None:
@@ -58,20 +54,10 @@ def test_that_an_effective_defense_gives_no_false_security() -> None:
         won(store, 40, "none", threat)
         won(store, firm, "firm", threat)
     summary = summary_of(store)
-    assert summary is not None and summary.lead is not None and not summary.false_security
-    assert (
-        "false sense of security" not in " ".join(summary.sentences)
-        and "most clearly for pgd on firm" in summary.sentences[2]
-    )
-    assert [spec.name for spec in summary_figures(summary)] == [BOTH]
+    assert "false sense of security" not in " ".join(summary) and "most clearly for pgd on firm" in summary[2]
     for threat, hollow in (("oblivious", 20), ("adaptive", 39)):
         won(store, hollow, "hollow", threat)
-    summary = summary_of(store)
-    assert (
-        summary is not None
-        and summary.false_security
-        and "hollow gives a false sense of security" in summary.sentences[2]
-    )
+    assert "hollow gives a false sense of security" in summary_of(store)[2]
 
 
 def test_that_without_a_gain_no_defense_gives_false_security() -> None:
@@ -80,10 +66,8 @@ def test_that_without_a_gain_no_defense_gives_false_security() -> None:
         won(store, 30, "none", threat)
         won(store, 29, "plain", threat)
     summary = summary_of(store)
-    assert summary is not None and summary.lead is None
-    assert "no ASR is significantly above that of the oblivious attack (1 paired comparison)." in summary.sentences[1]
-    assert summary.sentences[2].startswith("**Defenses against adaptive attacks**: no defense reduces the ASR")
-    assert [spec.name for spec in summary_figures(summary)] == [BOTH]
+    assert "no ASR is significantly above that of the oblivious attack (1 paired comparison)." in summary[1]
+    assert summary[2].startswith("**Defenses against adaptive attacks**: no defense reduces the ASR")
 
 
 def test_that_a_store_without_adaptive_attacks_says_so_and_one_without_attacks_nothing() -> None:
@@ -91,16 +75,13 @@ def test_that_a_store_without_adaptive_attacks_says_so_and_one_without_attacks_n
     won(store, 30, "none", "oblivious")
     won(store, 3, "jpeg", "oblivious")
     summary = summary_of(store)
-    assert summary is not None and len(summary.sentences) == 2 and "threat=adaptive" in summary.sentences[1]
-    assert not list(summary_figures(summary))
+    assert len(summary) == 2 and "threat=adaptive" in summary[1]
     empty = FakeStore()
     empty.add({"attack": "none", "defense": "none", "goal": "dodging", "threat": "oblivious", "budget": "linf_2"})
-    assert summary_of(empty) is None and not list(summary_figures(None))
+    assert summary_of(empty) == ()
 
 
 def test_that_the_setting_with_the_most_comparisons_is_summarized() -> None:
     store = sweep(("pgd",), ("linf_2", "linf_8"))
     won(store, 40, "none", "oblivious", recognizer="another")
-    summary = summary_of(store)
-    assert summary is not None
-    assert {record["names"]["recognizer"] for record in summary.records} == {"tiny"}
+    assert summary_of(store)[0].startswith("**Without a defense**, tiny on")

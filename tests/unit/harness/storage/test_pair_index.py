@@ -103,3 +103,15 @@ def test_a_pair_counts_as_attacked_where_it_was_right_before_and_has_a_score(sto
     assert found is not None and found.pairs.tolist() == [4, 5, 6, 7]
     assert np.unpackbits(found.attacked, count=4).tolist() == [1, 0, 0, 1]
     assert np.unpackbits(found.success, count=4).tolist() == [1, 0, 0, 0]
+
+
+def test_that_successes_of_noise_are_those_of_the_scores(store: ResultStore) -> None:
+    key, frame = KEYS[0], FAKE.frames[KEYS[0]]
+    noise = np.where(np.arange(len(frame)) % 3 == 0, frame["threshold"], 2 * frame["same"] - 1.0)
+    store.write_scores("noisy", frame.assign(noise_score=noise))
+    attacked = frame["correct"] & frame["adversarial_score"].notna()
+    crossed = (noise > frame["threshold"]) != frame["same"]
+    for _ in range(2):
+        outcomes = Outcomes(store.scores, ResultStore(store.root).decisions)
+        assert outcomes.noise({"fingerprint": "noisy"}) == (int((crossed & attacked).sum()), int(attacked.sum()))
+        assert outcomes.noise({"fingerprint": key}) is None

@@ -16,7 +16,7 @@ from frbench.harness.core.errors import ConfigError, DataMissing, DiskFull
 from frbench.harness.reporting.crosscheck import compare
 from frbench.harness.reporting.export.export import export_parquet, export_sqlite
 from frbench.harness.reporting.pair_outcomes import Outcomes
-from frbench.harness.reporting.report import tidy
+from frbench.harness.reporting.tidy_table import tidy
 from frbench.harness.storage.records import select
 from frbench.harness.storage.result_store import ResultStore
 

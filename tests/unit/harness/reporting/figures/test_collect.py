@@ -9,9 +9,7 @@ ONNX = {"recognizer.path": "/home/me/models/w600k_r50.onnx"}
 
 def test_that_every_kind_comes_in_its_place_with_a_caption_of_one_sentence() -> None:
     found = figures(with_pictures(sweep()))
-    assert list(dict.fromkeys(spec.kind for spec in found.values())) == [
-        "summary_oblivious_vs_adaptive",
-        "summary_false_security",
+    assert list(dict.fromkeys(spec.file.kind for spec in found.values())) == [
         "asr_by_budget",
         "asr_heatmap",
         "scores",
@@ -28,16 +26,15 @@ def test_that_names_and_titles_have_no_paths_and_no_hashes() -> None:
         attacked(store, names, 8.0, 0.4, settings=ONNX | {"defense.weights": "/home/me/net.safetensors"})
     found = figures(with_pictures(store))
     assert list(found) == [
-        "summary_oblivious_vs_adaptive",
-        "asr_by_budget__lfw__onnx__linf__attack_pgd",
-        "asr_heatmap__lfw__onnx__linf_2",
-        "asr_heatmap__lfw__onnx__linf_8",
-        "scores__lfw__onnx__adaptive__linf_2__attack_pgd",
-        "scores__lfw__onnx__adaptive__linf_8__attack_pgd",
-        "examples__lfw__onnx__dodging__adaptive__defense_jpeg",
+        "asr_by_budget-lfw-onnx-linf-attack_pgd",
+        "asr_heatmap-lfw-onnx-linf_2",
+        "asr_heatmap-lfw-onnx-linf_8",
+        "scores-lfw-onnx-adaptive-linf_2-attack_pgd",
+        "scores-lfw-onnx-adaptive-linf_8-attack_pgd",
+        "examples-lfw-onnx-dodging-adaptive-defense_jpeg",
     ]
     shown = " ".join(f"{spec.title} {spec.setting} {spec.caption}" for spec in found.values())
-    assert "onnx (w600k_r50) on lfw (limit=240)" in shown
+    assert "onnx (w600k_r50) on LFW, 240 pairs" in shown
     assert "/home" not in shown and ".onnx" not in shown and ".safetensors" not in shown
 
 

@@ -21,12 +21,12 @@ def test_that_sizes_have_curves_by_defense_and_by_attack_on_several_defenses() -
     for defense in ("jpeg", "none"):
         boundary(store, "lots", defense)
     found = figures(store)
-    start = "asr_by_size__lfw__tiny__adaptive__unbounded__"
+    start = "asr_by_size-lfw-tiny-adaptive-unbounded-"
     assert [name for name in found if name.startswith("asr_by_size")] == [
         f"{start}{last}"
         for last in ("defense_none", "defense_jpeg", "attack_lots")  # cw met one defense alone
     ]
-    assert found[f"{start}defense_none"].setting == "adaptive attacker, unbounded, tiny on lfw (limit=240)"
+    assert found[f"{start}defense_none"].setting == "adaptive attacker, unbounded, tiny on LFW, 240 pairs"
     figure = found[f"{start}defense_jpeg"].figure()
     line = figure.axes[0].get_lines()[0]
     assert line.get_label() == "cw"
@@ -38,7 +38,7 @@ def test_that_query_attacks_have_curves_up_to_the_limit() -> None:
     limits = {"queries": {"mean": 50.0, "limit": 100}}
     for attack, won in (("square", WON), ("nes", [False] * 3)):
         decided(store, {"attack": attack, "threat": "query"}, won, queries, limits)
-    spec = figures(store)["asr_by_queries__lfw__tiny__query__linf_8__defense_jpeg"]
+    spec = figures(store)["asr_by_queries-lfw-tiny-query-linf_8-defense_jpeg"]
     assert spec.title == "Attack success against number of queries, defense jpeg"
     (panel,) = spec.figure().axes
     assert (panel.get_xscale(), panel.get_xlim()) == ("log", pytest.approx((10, 100)))

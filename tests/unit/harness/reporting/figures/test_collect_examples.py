@@ -8,7 +8,7 @@ from support.fake_records import STRENGTH, figures, sweep, with_pictures
 def test_that_histograms_show_the_strongest_attack_of_each_budget() -> None:
     found = figures(sweep(), {"threat": "adaptive"})
     names = [name for name in found if name.startswith("scores")]
-    assert names == [f"scores__lfw__tiny__adaptive__linf_{radius}__attack_pgd" for radius in (2, 8)]
+    assert names == [f"scores-lfw-tiny-adaptive-linf_{radius}-attack_pgd" for radius in (2, 8)]
     assert found[names[1]].title == "Scores before and after the attack, pgd, L∞ ≤ 8/255"
     assert len(found[names[1]].figure().axes) == 6  # three defenses, two goals
 
@@ -16,9 +16,9 @@ def test_that_histograms_show_the_strongest_attack_of_each_budget() -> None:
 def test_that_many_pairs_are_paged_and_their_number_is_chosen() -> None:
     where = {"goal": "dodging", "threat": "adaptive", "defense": "pca"}
     store = with_pictures(sweep(tuple(STRENGTH), ("linf_2", "linf_8")))
-    start = "examples__lfw__tiny__dodging__adaptive__defense_pca"
+    start = "examples-lfw-tiny-dodging-adaptive-defense_pca"
     names = [name for name in figures(store, where, top=2) if name.startswith("examples")]
-    assert names == [f"{start}__page_1", f"{start}__page_2"]  # 4 attacks x 2 budgets x 2 pairs, 8 on a page
+    assert names == [f"{start}-page_1", f"{start}-page_2"]  # 4 attacks x 2 budgets x 2 pairs, 8 on a page
     found = figures(store, where, top=1)
     assert [name for name in found if name.startswith("examples")] == [start]
     shown = {text.get_text() for text in found[start].figure().axes[0].texts}

@@ -8,7 +8,7 @@ from support.fake_records import NAMES, FakeStore, attacked, figures, sweep
 def test_that_each_attack_and_each_defense_has_its_curves() -> None:
     found = figures(sweep(), {"threat": "adaptive"})
     names = [name for name in found if name.startswith("asr_by_budget")]
-    start = "asr_by_budget__lfw__tiny__linf__"
+    start = "asr_by_budget-lfw-tiny-linf-"
     assert names == [f"{start}attack_{a}" for a in ("fgsm", "pgd")] + [
         f"{start}defense_{d}" for d in ("none", "jpeg", "pca")
     ]
@@ -19,7 +19,7 @@ def test_that_each_attack_and_each_defense_has_its_curves() -> None:
 def test_that_one_budget_or_one_attack_has_no_curves_of_a_defense() -> None:
     assert not [name for name in figures(sweep(budgets=("linf_8",))) if name.startswith("asr_by_budget")]
     one = figures(sweep(("pgd",)))
-    assert [name for name in one if name.startswith("asr_by_budget")] == ["asr_by_budget__lfw__tiny__linf__attack_pgd"]
+    assert [name for name in one if name.startswith("asr_by_budget")] == ["asr_by_budget-lfw-tiny-linf-attack_pgd"]
 
 
 def test_that_a_heat_map_shows_a_finished_cell_in_the_place_of_a_crashed_one() -> None:

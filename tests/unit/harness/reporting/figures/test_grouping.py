@@ -23,4 +23,4 @@ def test_that_a_figure_has_the_records_of_one_setting_and_the_last_of_equal_labe
 
 def test_that_the_models_are_in_words_without_folders() -> None:
     key = ("lfw(limit=80)", "onnx(path=/home/me/net.onnx)", "verification", "tiny", "seed=1")
-    assert models(key) == "onnx (net) on lfw (limit=80), surrogate tiny, seed=1"
+    assert models(key) == "onnx (net) on LFW, 80 pairs, surrogate tiny, seed 1"

@@ -11,7 +11,7 @@ from support.fake_records import FakeStore, attacked, printed, tables
 
 from frbench.harness.reporting.crosscheck import Findings, compare
 from frbench.harness.reporting.figures import collect_cloaking as figures_cloaking
-from frbench.harness.reporting.figures.figure_spec import file_names
+from frbench.harness.reporting.file_names import file_names
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.report import report
 from frbench.harness.reporting.tables.cloaking import cloaking_tables
@@ -188,7 +188,7 @@ def test_that_success_is_drawn_against_amplification_where_several_were_trained(
             amplified(store, k, asr, tracker=tracker)
     amplified(store, [1, 2, 3], 0.2)  # a mixture has no one K
     (drawing,) = figures_cloaking.amplification_figures(select(store.records(), None))
-    assert drawing.name == "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
+    assert drawing.file.plain == "cloaks_by_amplification-cfp_users-oblivious-defense_puface"
     above, below = drawing.figure().axes
     lines = {tuple(line.get_xdata()) for line in above.get_lines()}
     assert lines == {(1, 3, 5, 10), (1, 3, 10)}
@@ -210,8 +210,8 @@ def test_that_purifiers_with_other_training_settings_have_their_own_figure() -> 
     specs = list(figures_cloaking.amplification_figures(select(store.records(), None)))
     lines = {tuple(map(round, spec.figure().axes[0].get_lines()[0].get_ydata())) for spec in specs}
     assert lines == {(60, 30), (20, 10)}
-    name = "cloaks_by_amplification__cfp_users__oblivious__defense_puface"
-    assert file_names(specs) == [name, f"{name}__epochs_6"]
+    name = "cloaks_by_amplification-cfp_users-oblivious-defense_puface"
+    assert file_names([spec.file for spec in specs]) == [name, f"{name}-epochs_6"]
 
 
 def looks(people: int = 10, shots: int = 4) -> dict[str, np.ndarray]:
@@ -243,7 +243,5 @@ def test_that_one_users_embeddings_and_photos_are_drawn_once_for_all_trackers(st
 def test_that_the_report_writes_these_figures(store: FakeStore, tmp_path: Path) -> None:
     (first, *_) = store.records()
     store.images[first["fingerprint"]] = looks()
-    names = {
-        path.name.split("__")[0] + path.suffix for path in report(store, tmp_path) if path.parent.name == "figures"
-    }
+    names = {path.stem.split("-")[0] + path.suffix for path in report(store, tmp_path) if path.parent.name == "figures"}
     assert names == {"cloak_embeddings.png", "cloak_embeddings.pdf", "cloaked_photos.png"}

@@ -68,7 +68,7 @@ def test_that_each_distance_has_a_row_and_each_defended_model_a_column(store: Fa
         ["0.1", "40.0 (40/100)", "∞", "∞", *NEAREST],
     ]
     assert second.header[4:] == ("none",)
-    assert "lots_ifgsm" in second.title and "tiny on lfw" in second.title
+    assert "lots_ifgsm" in second.title and "tiny on LFW" in second.title
 
 
 NEAR_NOTHING = ("12.5 / 11.2 [6.9, 21.5] (10/80)", "2.9 / 1.4 [0.8, 9.8] (2/70)")
@@ -127,7 +127,7 @@ def test_that_a_record_is_one_line_of_json(store: FakeStore, capsys: pytest.Capt
 
 def test_that_the_figure_has_a_line_for_each_defense_and_the_nearest_distance_at_the_right(store: FakeStore) -> None:
     specs = distance_figures(select(store.records(), None))
-    (figure,) = (spec.figure() for spec in specs if spec.name.endswith("__attack_lots"))
+    (figure,) = (spec.figure() for spec in specs if spec.file.plain.endswith("-attack_lots"))
     (panel,) = figure.axes
     left, right = panel.get_xlim()
     assert left > 1.2 > 0.1 > right

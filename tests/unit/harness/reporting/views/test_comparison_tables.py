@@ -26,7 +26,7 @@ def two(won_a: list[bool], won_b: list[bool], **more: Any) -> Comparison:
 
 def test_that_a_run_is_named_by_its_options() -> None:
     record = attacked(FakeStore(), NAMES, 8.0, 0.4)
-    assert tables.run_words(record) == "pgd, defense jpeg, dodging, L∞ ≤ 8/255, adaptive, tiny, lfw (limit=240)"
+    assert tables.run_words(record) == "pgd, defense jpeg, dodging, L∞ ≤ 8/255, adaptive, tiny, LFW, 240 pairs"
 
 
 def test_that_counts_and_the_test_say_which_run_succeeds_more_often() -> None:
