@@ -42,14 +42,18 @@ def fit(words: list[str]) -> int:
 
 
 def report(words: list[str]) -> int:
-    """``frbench report``: tables and figures, the records as JSON lines, or run cards."""
+    """``frbench report``: tables and figures, the records as JSON lines, run cards, or tables of papers."""
+    from frbench.harness.cli.paper_report import report_papers
     from frbench.harness.cli.sweep_status import warn_of_failures
-    from frbench.harness.config import folders, resolution
+    from frbench.harness.config import folders, paper_files, resolution
     from frbench.harness.reporting import report as reporting
     from frbench.harness.runtime.memory import without_garbage_collection
 
+    papers, words = paper_files.split_paper(words)
     if printed("report", words):
         return 0
+    if papers:
+        return report_papers(papers, words)
     config = resolution.plain(compose("report", words).config)
     out = Path(config["out"]).expanduser()
     if config["format"] != "json":

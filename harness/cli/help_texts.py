@@ -146,6 +146,7 @@ with each defense against attackers who know more and more.
   format=json                  print the records as JSON lines instead
   format=card fingerprint=1f0c3a9b
                                write a run card to attach to a paper, as JSON and Markdown, without paths
+  paper=NAME                   write a paper's table with its published values beside ours; paper=all writes every one
   paths.results=FOLDER         where the records are
   out=FOLDER                   where to write tables/ and figures/; default: the results folder
   where.attack=pgd             only these records; a list selects any of its values: 'where.attack=[pgd,mifgsm]'

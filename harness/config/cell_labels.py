@@ -18,6 +18,11 @@ FACES = "identities"
 SURROGATE = "recognizer@threat.surrogate"
 TRACKER = "tracker@protocol.tracker"
 MEMBERS = "recognizer@defense.members."
+PRESETS = (
+    "experiment",
+    "size",
+    "paper@_global_",
+)  # they set values and options of other groups, and are no part of a cell
 
 
 def option_names(choices: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from frbench.harness.config.cell_labels import CELL_GROUPS, FACES, MEMBERS, SURROGATE, TRACKER
+from frbench.harness.config.cell_labels import CELL_GROUPS, FACES, MEMBERS, PRESETS, SURROGATE, TRACKER
 from frbench.harness.config.identity_memo import IdentityMemo
 from frbench.harness.config.number_hints import flattened
 from frbench.harness.config.ratio_values import with_numbers
@@ -24,7 +24,7 @@ def changed_settings(cell: Tree, compose: Callable[[tuple[str, ...]], Tree], mem
         compose: composes ``conf/run.yaml`` with overrides that choose options.
         memo: of the other cells of a sweep.
     """
-    chosen = {group: option for group, option in cell.chosen.items() if group != "experiment"}
+    chosen = {group: option for group, option in cell.chosen.items() if group not in PRESETS}
     usual = compose(tuple(f"{group}={option}" for group, option in chosen.items() if "@" not in group))
     nested = {group: each for group, each in chosen.items() if "@" in group and usual.choices.get(group) != each}
     if nested:

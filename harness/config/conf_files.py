@@ -24,6 +24,8 @@ NESTED = {
     "maker@defense.recipe.cloaks.makers.fawkes": "defense=puface",
 }
 
+NO_OPTIONS = ("source", "paper")  # folders with other data: where files come from, tables of papers
+
 
 def known_options(own: Path | None = None) -> dict[str, dict[str, Traversable]]:
     """Group -> option -> its YAML file: the packaged ones and those of the folder ``own``, which take precedence."""
@@ -31,7 +33,9 @@ def known_options(own: Path | None = None) -> dict[str, dict[str, Traversable]]:
     for root in (resources.files(CONF), *([] if own is None else [own])):
         for folder in (each for each in root.iterdir() if each.is_dir()):
             groups.setdefault(folder.name, {}).update(_options_in(folder))
-    return {name: dict(sorted(groups[name].items())) for name in sorted(groups) if groups[name] and name != "source"}
+    return {
+        name: dict(sorted(groups[name].items())) for name in sorted(groups) if groups[name] and name not in NO_OPTIONS
+    }
 
 
 def _options_in(folder: Traversable) -> Iterator[tuple[str, Traversable]]:

@@ -17,6 +17,7 @@ from frbench.harness.cli.main import main
 from frbench.harness.cli.option_docs import first_line, papers
 from frbench.harness.config import auto_preprocessing, object_memo
 from frbench.harness.config.cell_labels import CELL_GROUPS
+from frbench.harness.config.conf_files import NO_OPTIONS
 from frbench.harness.core.errors import FrbenchError
 from frbench.harness.core.fingerprints import fingerprint
 from frbench.harness.recognizers.architectures.tiny import TinyNet
@@ -52,6 +53,7 @@ PROMISED = {
     "audit": "basic full",
     "launcher": "here processes slurm slurm_gpu script ray",
     "experiment": "demo lfw_quickstart ensembles_whitebox ensembles_blackbox",
+    "size": "small full",
 }
 
 
@@ -88,7 +90,7 @@ def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[
     known = {
         group: {path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml")}
         for group, options in GROUPS.items()
-        if options and group != "source"
+        if options and group not in NO_OPTIONS
     }
     assert listed == known
     assert "broken/noisy" in known["defense"]
@@ -96,7 +98,7 @@ def test_that_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == sorted(known["defense"])
 
 
-FILES = [path for group in sorted(set(GROUPS) - {"source"}) for path in sorted((CONF / group).rglob("*.yaml"))]
+FILES = [path for group in sorted(set(GROUPS) - set(NO_OPTIONS)) for path in sorted((CONF / group).rglob("*.yaml"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).with_suffix("").as_posix())
@@ -223,7 +225,7 @@ def test_that_any_recognizer_can_be_the_surrogate(composed: Callable) -> None:
 
 def test_that_run_names_every_group_so_that_it_reads_as_a_table_of_contents(composed: Callable) -> None:
     text = (CONF / "run.yaml").read_text("utf-8")
-    for group in set(GROUPS) - {"source", "__pycache__"}:
+    for group in set(GROUPS) - {*NO_OPTIONS, "__pycache__"}:
         assert f"{group}:" in text or f"{group}@" in text, group
     assert set(CELL_GROUPS) <= set(composed())
 

@@ -43,7 +43,7 @@ def parts(node: Any, where: str) -> Iterator[tuple[str, Place]]:
 def places() -> dict[str, list[Place]]:
     """Class -> the places in conf/ that name it, with the fields that are set there."""
     found: dict[str, list[Place]] = {}
-    for group in known_options().keys() - {"experiment", "paths"}:
+    for group in known_options().keys() - {"experiment", "size", "paths"}:
         for option, config in shipped_options.unresolved(group).items():
             for target, place in parts(config, f"{group}={option}"):
                 found.setdefault(target, []).append(place)

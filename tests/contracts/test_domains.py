@@ -25,7 +25,7 @@ WITHIN = {  # where options stand that belong to another option, and that option
     "network": ("training.network", "training=single"),
     "maker": ("defense.recipe.cloaks.makers.mine", "defense=puface"),
 }
-NO_OBJECTS = {"source", "paths", "experiment"}
+NO_OBJECTS = {"source", "paths", "experiment", "size", "paper"}
 OPTIONS = [
     (folder.name, path.relative_to(folder).with_suffix("").as_posix())
     for folder in sorted(each for each in CONF.iterdir() if each.is_dir() and each.name not in NO_OBJECTS)

@@ -19,6 +19,7 @@ from frbench.harness.cli.plain_words import parse_words
 from frbench.harness.cli.sweep_words import parse
 from frbench.harness.config.compose import compose
 from frbench.harness.config.conf_files import known_options
+from frbench.harness.config.paper_files import split_paper
 from frbench.harness.photo_cloaking.photo_files import split_arguments
 
 SHELL = ("", "bash", "sh", "console")
@@ -61,7 +62,8 @@ def grid(words: list[str]) -> dict[str, str]:
     """The values that the experiment of a command sweeps, by key."""
     names = [word.removeprefix("experiment=") for word in words if word.startswith("experiment=")]
     files = [ROOT / "conf" / "experiment" / f"{name}.yaml" for name in names]
-    return {key: str(values) for file in files for key, values in OmegaConf.load(file).hydra.sweeper.params.items()}
+    params = [OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params") or {} for file in files]
+    return {str(key): str(values) for each in params for key, values in each.items()}
 
 
 def first_cell(words: list[str]) -> list[str]:
@@ -100,6 +102,8 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
     if verb == "craft":
         _, arguments = split_shard(arguments)
     arguments = [word for word in arguments if word != "--no-timing"]
+    if verb == "report":
+        _, arguments = split_paper(arguments)
     paths = [f"paths.{name}={tmp_path / name}" for name in PATHS]
     first = [word for word in first_cell(arguments) if word != "-m"]
     config = "run" if verb in ("plan", "fit", "craft") else verb

@@ -17,7 +17,7 @@ from frbench.harness.config.hydra_state import initialized
 from frbench.harness.config.identity_memo import IdentityMemo
 from frbench.harness.config.shared_composition import Links, SharedComposition, Tree, links_of
 
-NOT_SWEPT = ("experiment", "paths", "training", "source", "maker", "network", "tracker", "launcher")
+NOT_SWEPT = ("experiment", "size", "paths", "training", "source", "maker", "network", "tracker", "launcher")
 VALUES = [
     "seed=1",
     "seed=2",
@@ -118,5 +118,5 @@ def test_that_options_that_reach_beyond_their_place_are_found(tmp_path: Path) ->
 def test_that_the_shipped_options_reach_where_they_say() -> None:
     links = links_of(known_options())
     assert links.place("protocol") == {"protocol", "goal", "dataset", "budget", "attack", "identities"}
-    assert links.anywhere == {"experiment"}
+    assert links.anywhere == {"experiment", "size"}
     assert links.place("attack") == {"attack"} and links.place("defense") == {"defense"}
