@@ -15,6 +15,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   fit     [overrides]           train a recognizer (training=NAME), or fit a defense before a sweep
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
+  reproduce RECORD|FILE.json    run the cell of a record or run card again and compare the numbers
   export  FORMAT [overrides]    write records and pairs as SQLite or Parquet for other tools
   diff    A B                   compare two recorded cells pair by pair
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
@@ -158,6 +159,23 @@ with each defense against attackers who know more and more.
   figures=main                 all: also those of every single defense and attack; none: tables alone
   timing=false                 no cost in ms, so that two runs of the same cells give the same tables
   top=1                        pairs of each cell in the picture grids
+"""
+
+REPRODUCE = """\
+usage: frbench reproduce RECORD|FILE.json [overrides]
+
+Run the cell of a record again, in a results folder of its own, and compare every number. RECORD is the beginning of a
+fingerprint (8 digits), FILE.json a record file or a run card (frbench report format=card). Its paths are not used.
+
+  paths.data=FOLDER  paths.cache=FOLDER  device=auto  fetch=true
+                         where data and weights are here; they must have the digests of the record
+  recognizer.path=FILE   your copy of a file that only the user of the record had; the message names the key
+  out=FOLDER             results folder of the new run; default: reproduced/ in the results folder
+  tolerance=0.01         largest difference of two numbers that counts as reproduced; relative for numbers above 1
+  paths.results=FOLDER   where a fingerprint is looked up
+  trust=[my_package]     allow classes of a package besides frbench
+Exit code: 0 all numbers equal or within tolerance, 1 some are apart, 2 the cell cannot be repeated here, such as with
+other data or weights, 75 stopped by a signal, 130 interrupted.
 """
 
 EXPORT = """\

@@ -133,6 +133,12 @@ def _diff(words: list[str]) -> int:
     return diff(words)
 
 
+def _reproduce(words: list[str]) -> int:
+    from frbench.harness.cli.reproduce import reproduce
+
+    return reproduce(words)
+
+
 def _data(words: list[str]) -> int:
     from frbench.harness.cli.data import run
 
@@ -173,6 +179,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "fit": (_fit, help_texts.FIT),
     "craft": (_craft, help_texts.CRAFT),
     "report": (_report, help_texts.REPORT),
+    "reproduce": (_reproduce, help_texts.REPRODUCE),
     "export": (_export, help_texts.EXPORT),
     "diff": (_diff, help_texts.DIFF),
     "data": (_data, None),
@@ -182,7 +189,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "options": (_options, help_texts.OPTIONS),
 }
 
-_LONG = ("run", "work", "fit", "craft", "cloak")  # verbs that stop at a border after a signal
+_LONG = ("run", "work", "fit", "craft", "reproduce", "cloak")  # verbs that stop at a border after a signal
 
 
 if __name__ == "__main__":

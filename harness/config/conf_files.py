@@ -32,17 +32,17 @@ def known_options(own: Path | None = None) -> dict[str, dict[str, Traversable]]:
     groups: dict[str, dict[str, Traversable]] = {}
     for root in (resources.files(CONF), *([] if own is None else [own])):
         for folder in (each for each in root.iterdir() if each.is_dir()):
-            groups.setdefault(folder.name, {}).update(_options_in(folder))
+            groups.setdefault(folder.name, {}).update(options_below(folder))
     return {
         name: dict(sorted(groups[name].items())) for name in sorted(groups) if groups[name] and name not in NO_OPTIONS
     }
 
 
-def _options_in(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
+def options_below(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
     """Options of a group with their files; those in subfolders are called ``folder/option``."""
     for each in folder.iterdir():
         if each.is_dir():
-            yield from ((f"{each.name}/{option}", file) for option, file in _options_in(each))
+            yield from ((f"{each.name}/{option}", file) for option, file in options_below(each))
         elif each.name.endswith(".yaml"):
             yield each.name.removesuffix(".yaml"), each
 

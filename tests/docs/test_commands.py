@@ -97,7 +97,7 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
         return
     if verb == "cloak" and arguments:
         _, arguments = split_arguments(arguments)
-    if verb == "export":
+    if verb in ("export", "reproduce"):
         _, *arguments = arguments or [""]
     if verb == "craft":
         _, arguments = split_shard(arguments)
@@ -122,4 +122,17 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
     sweeps = {"run", "plan", "work", "status", "cancel"}
-    assert shown == {*sweeps, "fit", "craft", "report", "export", "serve", "cloak", "gc", "options", "data", "diff"}
+    assert shown == {
+        *sweeps,
+        "fit",
+        "craft",
+        "report",
+        "reproduce",
+        "export",
+        "serve",
+        "cloak",
+        "gc",
+        "options",
+        "data",
+        "diff",
+    }

@@ -22,7 +22,7 @@ _CONTROLS = re.compile(
 )
 _ABSOLUTE = re.compile(r"(?<![\w.}>/\\])(?:~?[/\\]|[A-Za-z]:[/\\])(?:[^\s'\",:;()\[\]{}<>|/\\]*[/\\])+")
 _ADDRESS = re.compile(r"\w+://[^\s'\",]+")
-_URL_KEY = "url"
+_URL_KEY, _TARGET = "url", "_target_"
 
 
 def portable(record: Record) -> dict[str, Any]:
@@ -57,9 +57,10 @@ def overrides_of(record: Record) -> list[str] | None:
 
 def _config(value: Any, folders: Mapping[str, str], key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {name: _config(each, folders, str(name)) for name, each in value.items()}
+        built = _TARGET in value  # a service, and no public source of a data set
+        return {name: _config(each, folders, str(name) if built else "") for name, each in value.items()}
     if isinstance(value, list):
-        return [_config(each, folders, key) for each in value]
+        return [_config(each, folders) for each in value]
     if not isinstance(value, str):
         return value
     return OWN_URL if key == _URL_KEY else _path(value, folders)
@@ -74,7 +75,7 @@ def _path(value: str, folders: Mapping[str, str]) -> str:
 
 
 def _is_absolute(value: str) -> bool:
-    return bool(re.match(r"[/~\\]|[A-Za-z]:[/\\]", value))
+    return bool(re.match(r"[/\\]|~\w|[A-Za-z]:[/\\]", value))
 
 
 def _name(path: str) -> str:

@@ -13,7 +13,7 @@ from frbench.harness.cli import help_texts
 from frbench.harness.cli.main import main
 from frbench.harness.config.compose import compose
 
-VERBS = ["run", "fit", "craft", "report", "export", "serve", "cloak", "gc", "options"]
+VERBS = ["run", "fit", "craft", "report", "reproduce", "export", "serve", "cloak", "gc", "options"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "data"])

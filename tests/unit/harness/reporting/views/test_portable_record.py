@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fake_records import NAMES, FakeStore, decided
 
@@ -16,8 +16,9 @@ CONFIG = {
     "paths": {"data": "/home/ann/faces", "cache": "~/.cache/frbench", "results": "/scratch/ann/results"},
     "out": "/home/ann/out.safetensors",
     "seed": 3,
-    "dataset": {"root": "/home/ann/faces/lfw", "name": "lfw"},
+    "dataset": {"root": "/home/ann/faces/lfw", "source": {"url": "https://example.org/lfw.zip"}},
     "recognizer": {
+        "_target_": "a.Service",
         "path": "/home/ann/work/mine.onnx",
         "cache": "~/.cache/frbench",
         "url": "http://gpu7.lab:80/compare",
@@ -45,8 +46,8 @@ def test_that_a_config_says_where_files_lie_on_any_machine() -> None:
     found = portable(record())["card"]["config"]
     assert found == {
         "seed": 3,
-        "dataset": {"root": "${paths.data}/lfw", "name": "lfw"},
-        "recognizer": {"path": "<file>/mine.onnx", "cache": "${paths.cache}", "url": "<url>"},
+        "dataset": {"root": "${paths.data}/lfw", "source": {"url": "https://example.org/lfw.zip"}},
+        "recognizer": {"_target_": "a.Service", "path": "<file>/mine.onnx", "cache": "${paths.cache}", "url": "<url>"},
         "defense": {"members": ["<file>/a.onnx", "pkg:tiny.safetensors"]},
     }
 
@@ -78,6 +79,7 @@ def test_that_a_record_without_a_config_has_a_card(card: Any) -> None:
     assert overrides_of(found) is None
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="ab_ .", min_size=1).filter(lambda text: text.strip(" .")))
 def test_that_the_folder_of_any_path_is_left_out(folder: str) -> None:
     path = f"/home/secret{folder}/x.onnx"
