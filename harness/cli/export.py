@@ -1,4 +1,4 @@
-"""``frbench export``: records and pairs as files for other tools."""
+"""``frbench export``: records and pairs, or adversarial images, as files for other tools."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from frbench.harness.config import folders, resolution
 from frbench.harness.config.compose import compose, printed
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.reporting.export import export as exports
+from frbench.harness.reporting.export import images
 from frbench.harness.storage.output_folders import check_writable
 
-_DEFAULTS = {"sqlite": "frbench.sqlite", "parquet": "parquet"}
+_DEFAULTS = {"sqlite": "frbench.sqlite", "parquet": "parquet", "images": "images"}
 
 
 def export(words: Sequence[str]) -> int:
-    """``frbench export sqlite|parquet [overrides]``; the exit code is 0."""
+    """``frbench export sqlite|parquet|images [overrides]``; the exit code is 0."""
     if printed("export", [word for word in words if word not in _DEFAULTS]):
         return 0
     form, overrides = _form(words)
@@ -48,4 +49,14 @@ def _parquet(config: Mapping[str, Any], out: Path) -> str:
     return f"{done.records:,} records and {done.pairs:,} pairs in {' and '.join(map(str, done.files))}"
 
 
-_WRITERS = {"sqlite": _sqlite, "parquet": _parquet}
+def _images(config: Mapping[str, Any], out: Path) -> str:
+    store = folders.store(config)
+    done = images.export_images(store, config["where"], images.sampled(store), out, config["overwrite"])
+    lines = [f"images of {done.pairs:,} of {done.attacked:,} pairs in {len(done.folders):,} folders below {out}"]
+    if done.rounded:
+        lines.append(f"{done.rounded:,} pairs have images that were rounded to 8 bits; their scores are from before")
+    lines += [f"{count:,} records without images: {reason}" for reason, count in done.reasons.most_common()]
+    return "\n".join(lines)
+
+
+_WRITERS = {"sqlite": _sqlite, "parquet": _parquet, "images": _images}

@@ -16,7 +16,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
   report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
   reproduce RECORD|FILE.json    run the cell of a record or run card again and compare the numbers
-  export  FORMAT [overrides]    write records and pairs as SQLite or Parquet for other tools
+  export  FORMAT [overrides]    write records and pairs as SQLite or Parquet, or images as PNG
   diff    A B                   compare two recorded cells pair by pair
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
@@ -179,15 +179,16 @@ other data or weights, 75 stopped by a signal, 130 interrupted.
 """
 
 EXPORT = """\
-usage: frbench export sqlite|parquet [overrides]
+usage: frbench export sqlite|parquet|images [overrides]
 
 Write the recorded cells for other tools, such as Datasette, DuckDB and pandas.
 
   frbench export sqlite    one database with the tables records (one row per record) and pairs (one row per record and
                            pair): pairs.record is the number of the record
   frbench export parquet   the same as records.parquet and pairs.parquet
+  frbench export images    the images that figures show as PNG, named as the photos, a folder per record with pairs.csv
 
-  out=PATH                 a file for sqlite, a folder for parquet; default: exports/ in the results folder
+  out=PATH                 a file for sqlite, a folder for parquet and images; default: exports/ in the results folder
   overwrite=true           replace files that exist
   where.attack=pgd  where.status=done
                            only these records, as in frbench report

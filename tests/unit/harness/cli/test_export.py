@@ -28,10 +28,17 @@ def test_that_exports_go_to_the_results_folder(results: Path, capsys: pytest.Cap
     ]
 
 
+def test_that_an_export_of_images_says_what_is_missing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "images", f"paths.results={results}"]) == 0
+    out = capsys.readouterr().out
+    assert f"images of 0 of 5 pairs in 0 folders below {results}/exports/images" in out
+    assert "1 records without images: crashed" in out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "a format first, sqlite, parquet, got nothing"),
+        ([], "a format first, sqlite, parquet, images, got nothing"),
         (["csv"], "got csv"),
         (["sqlite", "where.attack=absent"], "matches no record"),
         (["sqlite", "where.colour=red"], "colour"),
