@@ -11,7 +11,7 @@ from frbench.harness.metrics.confidence import median_interval
 from frbench.harness.metrics.security_curves import median_size
 from frbench.harness.reporting.pair_outcomes import Scores, attacked, sizes
 from frbench.harness.reporting.paper.matching import matches
-from frbench.harness.reporting.paper.paper_table import Measure, PaperTable, Place, Size
+from frbench.harness.reporting.paper.paper_table import Measure, PaperTable, Place, Size, Where
 from frbench.harness.storage.records import Record, reason
 
 
@@ -63,9 +63,13 @@ def ours_of(table: PaperTable, place: Place, records: Sequence[Record], scores: 
         size=size,
         why=value.why,
         several=len(found) > 1 and not place.measure.mean,
-        hindrances=tuple(key for key, needed in table.comparable.items() if not all(matches(r, needed) for r in done)),
+        hindrances=tuple(key for key, needed in table.comparable.items() if not _all_match(done, needed)),
         fingerprints=value.fingerprints,
     )
+
+
+def _all_match(records: Sequence[Record], needed: Where | None) -> bool:
+    return needed is not None and all(matches(record, needed) for record in records)
 
 
 def _mean(found: Sequence[Ours]) -> Ours:

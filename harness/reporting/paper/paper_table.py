@@ -127,6 +127,7 @@ class PaperTable(_Strict):
         cells: published cells and cells without a counterpart. Every other pair of a row and a column is ours alone.
         small: what tells a record of the small size from all others.
         comparable: key of a reason -> what a record needs, so that the reason does not keep it from being compared.
+            Null if every record lacks it.
         reasons: keys of reasons why comparable numbers may differ all the same.
         experiment: option of ``frbench run experiment=`` that measures ours.
     """
@@ -141,7 +142,7 @@ class PaperTable(_Strict):
     columns: dict[str, Line]
     cells: list[PaperCell] = []
     small: Where
-    comparable: dict[str, Where] = {}
+    comparable: dict[str, Where | None] = {}
     reasons: list[str] = []
     experiment: str
 
