@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from frbench.harness.config import folders, resolution
 from frbench.harness.config.compose import compose, printed
-from frbench.harness.core.errors import ConfigError
+from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 from frbench.harness.reporting.export import export as exports
 from frbench.harness.reporting.export import images
+from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.storage.output_folders import check_writable
+from frbench.harness.storage.records import Record
+from frbench.harness.storage.result_store import ResultStore
 
 _DEFAULTS = {"sqlite": "frbench.sqlite", "parquet": "parquet", "images": "images"}
 
@@ -51,12 +54,32 @@ def _parquet(config: Mapping[str, Any], out: Path) -> str:
 
 def _images(config: Mapping[str, Any], out: Path) -> str:
     store = folders.store(config)
-    done = images.export_images(store, config["where"], images.sampled(store), out, config["overwrite"])
+    sources = {"samples": images.sampled(store), "cached": _cached(config, store)}
+    done = images.export_images(store, config["where"], sources[config["pairs"]], out, config["overwrite"])
     lines = [f"images of {done.pairs:,} of {done.attacked:,} pairs in {len(done.folders):,} folders below {out}"]
     if done.rounded:
         lines.append(f"{done.rounded:,} pairs have images that were rounded to 8 bits; their scores are from before")
     lines += [f"{count:,} records without images: {reason}" for reason, count in done.reasons.most_common()]
     return "\n".join(lines)
+
+
+def _cached(config: Mapping[str, Any], store: ResultStore) -> images.Source:
+    """The images in the cache of ``store``, of cells that can be built here."""
+    own = {"paths": config["paths"], "device": config["device"], "trust": config["trust"], "fetch": False}
+
+    def of(record: Record, pairs: Sequence[int]) -> Iterable[images.ImagesOfPairs]:
+        from frbench.harness.config.cached_images import cached_images
+
+        whole = store.record(record["fingerprint"])
+        if whole is None:
+            raise images.NoImages("the record is gone")
+        try:
+            parts = cached_images(portable(whole), own, store, pairs)
+        except FrbenchError as error:
+            raise images.NoImages(shortened(error)) from error
+        return (images.ImagesOfPairs(each.pairs, each.images) for each in parts)
+
+    return of
 
 
 _WRITERS = {"sqlite": _sqlite, "parquet": _parquet, "images": _images}

@@ -190,6 +190,7 @@ Write the recorded cells for other tools, such as Datasette, DuckDB and pandas.
 
   out=PATH                 a file for sqlite, a folder for parquet and images; default: exports/ in the results folder
   overwrite=true           replace files that exist
+  pairs=cached             of images: all attacked pairs whose images are in the cache; needs data set and recognizer
   where.attack=pgd  where.status=done
                            only these records, as in frbench report
   paths.results=FOLDER     where the records are

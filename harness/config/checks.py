@@ -31,6 +31,7 @@ TOP_LEVEL: Mapping[str, Any] = {  # top-level settings of all verbs
     "fail_fast": bool,
     "images": Literal["keep", "until_judged"],
     "overwrite": bool,
+    "pairs": Literal["samples", "cached"],
     "tolerance": BelowOne,
     "delete": bool,
     "alignment_jitter": BelowOne,

@@ -6,7 +6,7 @@ and cells with the same attacker share their images. The key of a block describe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -27,10 +27,12 @@ from frbench.harness.evaluation.shards import Filled, Shard
 from frbench.harness.images.delta_coding import decode, encode, is_based_on
 from frbench.harness.metrics.perturbation import changed_shares, sizes
 from frbench.harness.runtime.progress import over
+from frbench.harness.storage.result_store import ResultStore
 from frbench.harness.threat_model.budgets import Unbounded
 
 BLOCK_SIZE = 64  # pairs of a cache file: 10 MB as float32, less after delta coding and compression
 
+_CACHE = "adversarial"  # kind of the images in the cache of a store
 _ROUNDING = 1e-6  # tolerance of the range [0, 1] for float32
 _VICTIM_DRAWS = 10  # draws of a random victim that compare the images of several views
 
@@ -181,12 +183,12 @@ class Crafting:
             images = arrays.pop("images")
             return arrays | encode(images, clean)
 
-        name = f"{key}/{fingerprint(index)[:16]}"
+        name = _block_name(key, index)
 
         def usable(arrays: Mapping[str, np.ndarray]) -> bool:
             return is_based_on(arrays, clean) and arrays.keys() >= {*self._image_facts}
 
-        arrays, made = self.execution.get_or_make("adversarial", name, make, usable)
+        arrays, made = self.execution.get_or_make(_CACHE, name, make, usable)
         facts = {name: arrays[name] for name in (*self._image_facts, *_EFFORT_FACTS)}
         return Block(index, torch.from_numpy(decode(arrays, clean)), facts, made)
 
@@ -236,6 +238,21 @@ class Crafting:
             scores = victim.score(block.images[part].to(run.device), template, draw)
             parts.append(self.goal.loss(scores).cpu())
         return torch.cat(parts)
+
+
+def cached_blocks(store: ResultStore, keys: Sequence[str], attacked: np.ndarray) -> list[np.ndarray]:
+    """The pairs of each block whose images are in the cache, for all views.
+
+    Args:
+        keys: of ``Crafting.keyed_views``.
+        attacked: the pairs of ``Crafting.blocks``.
+    """
+    parts = [attacked[first : first + BLOCK_SIZE] for first in range(0, len(attacked), BLOCK_SIZE)]
+    return [part for part in parts if all(store.is_cached(_CACHE, _block_name(key, part)) for key in keys)]
+
+
+def _block_name(key: str, index: np.ndarray) -> str:
+    return f"{key}/{fingerprint(index)[:16]}"
 
 
 class Enforced(NamedTuple):

@@ -160,7 +160,7 @@ class ResultStore:
             make: computes the arrays, with a lease, so that one of several processes does it.
             usable: rejects cached arrays that must be computed again.
         """
-        path = self.root / "cache" / kind / f"{key}{array_files.SUFFIX}"
+        path = self._cached(kind, key)
 
         def find() -> dict[str, np.ndarray] | None:
             arrays = self.files.read(path, array_files.read)
@@ -176,6 +176,10 @@ class ResultStore:
             arrays = dict(make())
             self.files.write(path, array_files.written(arrays))
             return Cached(arrays, made=True)
+
+    def is_cached(self, kind: str, key: str) -> bool:
+        """Whether the cache has the arrays of ``get_or_make``; they are not verified."""
+        return self._cached(kind, key).exists()
 
     def artifact(self, key: str) -> Path:
         """The path of the artifact ``key``, whether it exists or not."""
@@ -206,6 +210,9 @@ class ResultStore:
     @cached_property
     def _samples(self) -> SampleFiles:
         return SampleFiles(self.files)
+
+    def _cached(self, kind: str, key: str) -> Path:
+        return self.root / "cache" / kind / f"{key}{array_files.SUFFIX}"
 
     def _run(self, fingerprint: str) -> Path:
         return self.root / "runs" / f"{fingerprint}.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +37,7 @@ class Store(Protocol):
     def sample_images(self, fingerprint: str) -> Mapping[str, np.ndarray] | None: ...
 
 
-Source = Callable[[Record, pa.Table | None], Iterable[ImagesOfPairs]]
+Source = Callable[[Record, Sequence[int]], Iterable[ImagesOfPairs]]  # of a record and its attacked pairs
 
 
 @dataclass
@@ -62,7 +62,7 @@ class ExportedImages:
 def sampled(store: Store) -> Source:
     """The images that a store keeps for figures: of the first pairs of each record."""
 
-    def images(record: Record, scores: pa.Table | None) -> Iterable[ImagesOfPairs]:
+    def images(record: Record, pairs: Sequence[int]) -> Iterable[ImagesOfPairs]:
         found = store.sample_images(record["fingerprint"])
         if not found:
             raise NoImages("no sample images: protocol.num_samples=0, a protocol that keeps none, or they were deleted")
@@ -99,10 +99,11 @@ def export_images(
     done = ExportedImages()
     for record in records:
         scores = store.score_table(record["fingerprint"])
-        done.attacked += 0 if scores is None else len(_pairs(scores))
+        pairs = [] if scores is None else _pairs(scores)
+        done.attacked += len(pairs)
         try:
             _check(record)
-            parts = source(record, scores)
+            parts = source(record, pairs)
         except NoImages as none:
             done.reasons[str(none)] += 1
             continue

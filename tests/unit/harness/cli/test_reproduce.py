@@ -27,6 +27,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
     return ResultStore(folder)
 
 
+def test_that_the_card_has_the_command_of_the_run(card: Mapping[str, Any]) -> None:
+    command = card["run_card"]["command"]
+    assert command.startswith("frbench run attack=square attack.queries=5 threat=query")
+    assert "paths.results" not in command
+
+
 @pytest.fixture(scope="module")
 def card(original: ResultStore, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """The run card of that cell."""
