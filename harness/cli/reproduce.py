@@ -93,7 +93,10 @@ def _check_digests(record: Record, cell: Cell) -> None:
 
 def _text(record: Record, made: Record, result: Reproduction, found: bool, out: Path) -> str:
     lines = [f"record    {cell_line(record, False)}", f"this run  {cell_line(made, found)}"]
-    lines += [f"key: {'the same' if made['fingerprint'] == record['fingerprint'] else 'another, see docs/sharing.md'}"]
+    same = made["fingerprint"] == record["fingerprint"]
+    lines.append(
+        f"key: {'the same' if same else 'another: a part of frbench has another version, or the card was changed'}"
+    )
     differences = [each for each in run_differences(record, made) if each.part in ("code", "machine")]
     lines += [f"{each.part}: {each.name} {each.a} in the record, {each.b} here" for each in differences]
     table = differences_table(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ Flags = Callable[[Record], Sequence[str]]
 
 _CARD = ("started", "seconds", "forwards", "backwards", "device", "git")
 _BATCH = 500
+_FLAG = "flag_"
 _INFINITE = {"inf": float("inf"), "-inf": float("-inf")}
 _IS_TEXT = re.compile(r"(^|_)reason$|^digest_|^git$")
 _INT64 = range(-(2**63), 2**63)
@@ -42,7 +43,9 @@ class RecordTable:
                 _row(number, record, self.flags(record))
                 for number, record in enumerate(self.records[first : first + _BATCH], first)
             ]
-            arrays = [pa.array([_as(row.get(f.name), f.type) for row in rows], f.type) for f in self.schema]
+            arrays = [
+                pa.array([_as(row.get(f.name, _absent(f.name)), f.type) for row in rows], f.type) for f in self.schema
+            ]
             yield pa.record_batch(arrays, self.schema)
 
 
@@ -58,15 +61,15 @@ def record_table(records: Sequence[Record], flags: Flags) -> RecordTable:
 def _row(number: int, record: Record, flags: Sequence[str]) -> dict[str, Any]:
     """The columns of ``tidy_row``, then the name of each option, and a column for each setting and flag."""
     card = record["card"] or {}
-    digests = card.get("digests") or {}
-    row = {RECORD: number, "fingerprint": record["fingerprint"], "kind": record["kind"], "seed": record["seed"]}
-    row |= tidy_row(record, flags)
+    digests = card.get("digests")
+    key = {RECORD: number, "fingerprint": record["fingerprint"], "kind": record["kind"], "seed": record["seed"]}
+    row = key | tidy_row(record, flags) | key  # first, and not replaced by a measurement of that name
     row |= {f"option_{noun}": name for noun in NOUNS if (name := record["names"].get(noun)) is not None}
     row |= {f"setting_{_identifier(key)}": value for key, value in record["settings"].items()}
-    row |= {f"flag_{flag}": True for flag in flags}
+    row |= {f"{_FLAG}{flag}": True for flag in flags}
     row |= {key: card[key] for key in _CARD if key in card}
-    row |= {f"digest_{name}": digest for name, digest in digests.items()}
-    return {name: _plain(value) for name, value in row.items()}
+    row |= {f"digest_{name}": each for name, each in (digests.items() if isinstance(digests, Mapping) else ())}
+    return {_encodable(name): _plain(value) for name, value in row.items()}
 
 
 def _identifier(text: str) -> str:
@@ -77,8 +80,13 @@ def _plain(value: Any) -> Any:
     """A number, a truth value, a text, or None."""
     value = plain(value)
     if isinstance(value, str):
-        return _INFINITE.get(value, value)
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+        return _INFINITE.get(value) or _encodable(value)
+    return value if value is None or isinstance(value, bool | int | float) else _encodable(str(value))
+
+
+def _encodable(text: str) -> str:
+    """``text`` without half characters, which JSON can hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _type(value: Any) -> pa.DataType:
@@ -99,6 +107,11 @@ def _common(name: str, found: set[pa.DataType]) -> pa.DataType:
     if len(found) == 1:
         return found.pop()
     return pa.float64() if found == {pa.int64(), pa.float64()} else pa.string()
+
+
+def _absent(name: str) -> bool | None:
+    """The value of a column that a row lacks: it has no other flag than its own."""
+    return False if name.startswith(_FLAG) else None
 
 
 def _as(value: Any, kind: pa.DataType) -> Any:

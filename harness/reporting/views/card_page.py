@@ -127,7 +127,8 @@ def _table(title: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]],
 
 def _inline(text: str) -> str:
     """``text`` on one line, without HTML."""
-    return shortened(text, _LONGEST).replace("&", "&amp;").replace("<", "&lt;") if text else MISSING
+    whole = shortened(text, _LONGEST).encode(errors="replace").decode()  # JSON can hold half characters
+    return whole.replace("&", "&amp;").replace("<", "&lt;") if text else MISSING
 
 
 def _how_to(record: Record, file: str) -> list[str]:

@@ -71,7 +71,7 @@ def test_that_settings_options_and_flags_are_columns(store: ResultStore, tmp_pat
     for records, _ in exported(store, tmp_path):
         row = records.set_index("option_attack")
         assert row["setting_attack_steps"].dropna().to_dict() == {"fgsm": 3}
-        assert row["flag_boundary_attack"].dropna().to_dict() == {"pgd": True}
+        assert row["flag_boundary_attack"].to_dict() == {"pgd": True, "fgsm": False, "nes": False}
         assert row["status"].to_dict() == {"pgd": "done", "fgsm": "done", "nes": "crashed"}
         assert row["reason"]["nes"] == "ValueError: no"
 

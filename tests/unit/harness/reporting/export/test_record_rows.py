@@ -61,3 +61,18 @@ def test_that_rows_are_made_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = list(record_table(cells.records(), lambda record: []).batches())
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert [number for batch in batches for number in batch.column("record").to_pylist()] == [0, 1, 2, 3, 4]
+
+
+def test_that_a_hostile_record_is_a_row_like_any_other() -> None:
+    cells = FakeStore()
+    attack = {"record": "x", "kind": 1, "\ud800": "\ud800", "fingerprint": None}
+    cells.add(
+        NAMES | {"attack": "\udfff"}, settings={"a.\ud800": {"b": [1]}}, measurements={"clean": None, "attack": attack}
+    )
+    (record,) = cells.records()
+    record["card"] = {"digests": [1], "seconds": {"x": 1}}
+    table = record_table([record], lambda record: ["a flag"])
+    (row,) = pa.Table.from_batches(list(table.batches()), table.schema).to_pylist()
+    assert (row["record"], row["kind"], row["fingerprint"]) == (0, "verification", record["fingerprint"])
+    assert row["?"] == "?"
+    assert row["flag_a flag"] is True

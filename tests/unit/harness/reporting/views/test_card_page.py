@@ -50,8 +50,9 @@ def test_that_the_page_has_options_digests_versions_and_how_to_repeat_the_run() 
 
 
 def test_that_hostile_names_stay_text_in_their_cell() -> None:
-    names = NAMES | {"defense": "<script>alert(1)</script>\n\n# gone | x" + " y" * 10_000}
+    names = NAMES | {"defense": "<script>alert(1)</script>\ud800\n\n# gone | x" + " y" * 10_000}
     page = card_page(record() | {"names": names}, [], "card.json")
+    page.encode()
     assert "<script>" not in page
     assert "\n# gone" not in page
     assert "\\| x" in page
