@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from frbench.harness.core.errors import ConfigError
 
 Templates = str | list[str]
+_Kind = TypeVar("_Kind", bound=BaseModel)
 Pattern = str | int | float | bool | None
 
 
@@ -61,13 +62,10 @@ class Transcribed(_Strict):
     machine: str = ""
 
 
-class Manifest(_Strict):
-    """A study. ``commit`` to ``digests`` are facts of the measured cells, empty where all cells are transcribed.
+class MeasuredFacts(_Strict):
+    """How cells were measured; empty where none was.
 
     Attributes:
-        title: heading of the page.
-        question: what the study asks, in one sentence.
-        text: what the numbers mean, in Markdown, written by hand.
         commands: shell commands that measure the cells.
         commit: source of the measured cells.
         date: of their last run.
@@ -76,6 +74,25 @@ class Manifest(_Strict):
         versions: of the libraries.
         seeds: of the runs.
         digests: SHA-256 of the data sets, recognizers and fitted artifacts, by name.
+    """
+
+    commands: list[str] = []
+    commit: str | None = None
+    date: str | None = None
+    hours: float | None = None
+    machine: str | None = None
+    versions: dict[str, str] = {}
+    seeds: list[int] = []
+    digests: dict[str, str] = {}
+
+
+class Manifest(MeasuredFacts):
+    """A study. The facts of ``MeasuredFacts`` are empty where all cells are transcribed.
+
+    Attributes:
+        title: heading of the page.
+        question: what the study asks, in one sentence.
+        text: what the numbers mean, in Markdown, written by hand.
         transcribed: about the cells that were carried over.
         labels: what to print in place of a value of the cells.
         tables: tables of the page, in order.
@@ -85,18 +102,24 @@ class Manifest(_Strict):
     title: str
     question: str
     text: str
-    commands: list[str] = []
-    commit: str | None = None
-    date: str | None = None
-    hours: float | None = None
-    machine: str | None = None
-    versions: dict[str, str] = {}
-    seeds: list[int] = []
-    digests: dict[str, str] = {}
     transcribed: Transcribed | None = None
     labels: dict[str, str] = {}
     tables: list[TableLayout]
     figures: list[Figure] = []
+
+
+class PaperRun(MeasuredFacts):
+    """Our run of a paper's table.
+
+    Attributes:
+        text: what the numbers mean, in Markdown, written by hand.
+        full_plan: what ``frbench plan`` prints for the full size.
+        full_cost: what the plan leaves out, such as fits, in Markdown.
+    """
+
+    text: str
+    full_plan: str
+    full_cost: str = ""
 
 
 def manifest_of(values: Mapping[str, Any], where: str) -> Manifest:
@@ -105,8 +128,17 @@ def manifest_of(values: Mapping[str, Any], where: str) -> Manifest:
     Raises:
         ConfigError: an entry is missing, unknown or of the wrong type; ``where`` names the file.
     """
+    return _valid(Manifest, values, where)
+
+
+def paper_run_of(values: Mapping[str, Any], where: str) -> PaperRun:
+    """The manifest of a paper's table, as ``manifest_of``."""
+    return _valid(PaperRun, values, where)
+
+
+def _valid(model: type[_Kind], values: Mapping[str, Any], where: str) -> _Kind:
     try:
-        return Manifest.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

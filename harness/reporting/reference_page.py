@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from frbench.harness.core.errors import ConfigError
-from frbench.harness.reporting.reference_manifest import Manifest, TableLayout, Templates
+from frbench.harness.reporting.reference_manifest import Manifest, MeasuredFacts, TableLayout, Templates
 from frbench.harness.reporting.tables.rendering import MISSING
 
 MEASURED, TRANSCRIBED = "measured", "transcribed"
@@ -27,6 +27,7 @@ Measurements of this project, one folder per study. `cells.csv` holds the number
 the interpretation, and `README.md` is generated from both. A *measured* cell is taken from the records of a run. A
 *transcribed* cell is carried over from an earlier document of this project, with the commit that brought the number
 in."""
+_PAPERS = "Published values beside ours; [Reproduce a paper's table](../../docs/papers.md) explains the readings."
 _HOW = """\
 Write the pages again with `python scripts/reference_results.py render`. Take the records of a results folder into a
 study with `python scripts/reference_results.py collect STUDY --results FOLDER`."""
@@ -51,12 +52,12 @@ def page(manifest: Manifest, cells: pd.DataFrame) -> str:
     if manifest.figures:
         parts += ["## Figures"]
         parts += [f"![{figure.caption}](figures/{figure.file})\n\n{figure.caption}" for figure in manifest.figures]
-    parts += ["## How to repeat it", *_repetition(manifest)]
+    parts += ["## How to repeat it", *repetition(manifest)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def index(studies: Mapping[str, tuple[Manifest, pd.DataFrame]]) -> str:
-    """The page that lists all studies, by folder name."""
+def index(studies: Mapping[str, tuple[Manifest, pd.DataFrame]], papers: Mapping[str, tuple[str, str]]) -> str:
+    """The page that lists all studies, and tables of papers with their title and counts, by folder name."""
     rows = []
     for name, (manifest, cells) in studies.items():
         counts = cells["source"].value_counts()
@@ -67,7 +68,9 @@ def index(studies: Mapping[str, tuple[Manifest, pd.DataFrame]]) -> str:
     table = markdown_table(
         ["study", "question", "measured cells", "transcribed cells", "measured on", "wall-clock time"], rows
     )
-    return "\n\n".join([*parts, table, _HOW]) + "\n"
+    listed = [[f"[{title}]({name}/README.md)", counts] for name, (title, counts) in papers.items()]
+    beside = markdown_table(["table of a paper", "cells"], listed)
+    return "\n\n".join([*parts, table, "## Tables of papers", _PAPERS, beside, _HOW]) + "\n"
 
 
 def provenance(manifest: Manifest, cells: pd.DataFrame) -> str:
@@ -194,7 +197,8 @@ def _duration(hours: float | None) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
-def _repetition(manifest: Manifest) -> Iterator[str]:
+def repetition(manifest: MeasuredFacts) -> Iterator[str]:
+    """The commands of a page and the facts of its measured cells, as blocks of Markdown."""
     if manifest.commands:
         yield "```\n" + "\n".join(manifest.commands) + "\n```"
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())

@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from frbench.harness.reporting.paper.reference import cells_text
+
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 NUMBER = re.compile(r"(?<![\w./-])\d+\.\d+(?![\w./])")
@@ -38,8 +40,19 @@ def test_a_page_equals_what_its_data_render(path: Path) -> None:
     assert path.read_text("utf-8") == PAGES[path], "run python scripts/reference_results.py render"
 
 
-def test_every_folder_is_a_study_of_the_list() -> None:
-    assert {path.name for path in REFERENCE.iterdir() if path.is_dir()} == set(SCRIPT.STUDIES)
+def test_every_folder_is_a_study_of_the_list_or_a_table_of_a_paper() -> None:
+    assert {path.name for path in REFERENCE.iterdir() if path.is_dir()} == {*SCRIPT.STUDIES, "paper"}
+    assert {f"paper/{path.name}" for path in (REFERENCE / "paper").iterdir()} == set(SCRIPT.PAPERS)
+
+
+@pytest.mark.parametrize("paper", SCRIPT.PAPERS)
+def test_the_cells_of_a_paper_have_the_published_values_and_readings_of_today(paper: str) -> None:
+    _, readings, run = SCRIPT.read_paper(REFERENCE / paper)
+    assert (REFERENCE / paper / "cells.csv").read_text("utf-8") == cells_text(readings)
+    assert bool(run.commit) == any(reading.ours for reading in readings)
+    assert set(NUMBER.findall(re.sub(r"`[^`]*`", "", run.text))) <= set(
+        NUMBER.findall(PAGES[REFERENCE / paper / "README.md"].split("## Published")[1])
+    )
 
 
 @studies
@@ -92,7 +105,7 @@ def test_every_number_of_the_text_stands_in_a_table(study: str) -> None:
     assert set(NUMBER.findall(text)) <= tables
 
 
-@studies
+@pytest.mark.parametrize("study", [*SCRIPT.STUDIES, *SCRIPT.PAPERS])
 def test_no_path_of_a_machine_stands_in_the_data(study: str) -> None:
     for name in ("cells.csv", "manifest.yaml"):
         text = (REFERENCE / study / name).read_text("utf-8")

@@ -106,5 +106,6 @@ def test_a_time_below_an_hour_is_in_minutes() -> None:
 
 def test_the_index_counts_the_cells_of_each_study() -> None:
     cells = CELLS.assign(source=["measured", "transcribed", "transcribed"])
-    text = index({"lfw": (manifest(hours=2), cells)})
+    text = index({"lfw": (manifest(hours=2), cells)}, {"paper/some": ("Accuracy", "1 within, 3 not run")})
     assert "| [Study](lfw/README.md) | Does it work? | 1 | 2 | 2026-01-02 | 2.0 h |" in text
+    assert "| [Accuracy](paper/some/README.md) | 1 within, 3 not run |" in text
