@@ -57,6 +57,7 @@ def expand(words: Sequence[str]) -> list[Words]:
     with explaining("run", words), initialized(own) as loader:
         given = OverridesParser.create(config_loader=loader).parse_overrides(typed)
         _refuse_plugins(given)
+        _refuse_sizes(given)
         chosen = _chosen(given, loader)
         if not (chosen.sweeps or chosen.grids is not None or set(words) & set(SWEEP_FLAGS)):
             return [(*folder, *typed)]
@@ -72,6 +73,15 @@ def _refuse_plugins(given: Sequence[Override]) -> None:
                 raise ConfigError(f"{each.input_line} is not supported; {advice}")
         if each.is_hydra_override() and each.is_sweep_override():
             raise ConfigError(f"{each.input_line} sweeps over a setting of Hydra, which is not supported")
+
+
+def _refuse_sizes(given: Sequence[Override]) -> None:
+    """A size chooses the grids of an experiment, which are those of the whole sweep."""
+    for each in given:
+        if each.key_or_group == "size" and each.is_sweep_override():
+            raise ConfigError(
+                f"{each.input_line}: a sweep has one size; start a sweep for each, size=small and size=full"
+            )
 
 
 def _chosen(given: Sequence[Override], loader: ConfigLoader) -> _Chosen:

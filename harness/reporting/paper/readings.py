@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from frbench.harness.core.errors import ConfigError
 from frbench.harness.reporting.pair_outcomes import Scores
+from frbench.harness.reporting.paper.matching import matches
 from frbench.harness.reporting.paper.ours import Ours, ours_of
 from frbench.harness.reporting.paper.paper_table import PaperTable, Place, Reason, Size
 from frbench.harness.storage.records import Record
@@ -69,7 +70,11 @@ def readings(
         ConfigError: the table has a reason that ``reasons`` lacks.
     """
     check_reasons(table, reasons)
-    return [read(table, place, ours_of(table, place, records, scores), reasons) for place in table.places()]
+    candidates = [record for record in records if matches(record, table.where)]
+    of_row = {row: [r for r in candidates if matches(r, line.where)] for row, line in table.rows.items()}
+    return [
+        read(table, place, ours_of(table, place, of_row[place.cell.row], scores), reasons) for place in table.places()
+    ]
 
 
 def check_reasons(table: PaperTable, reasons: Mapping[str, Reason]) -> None:

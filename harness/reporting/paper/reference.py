@@ -10,7 +10,7 @@ from typing import Any
 from frbench.harness.reporting.paper.comparison_table import comparison_table, verdicts
 from frbench.harness.reporting.paper.ours import Ours
 from frbench.harness.reporting.paper.paper_table import PaperTable, Reason, Size
-from frbench.harness.reporting.paper.readings import Reading, read
+from frbench.harness.reporting.paper.readings import Reading, Verdict, read
 from frbench.harness.reporting.reference_manifest import PaperRun
 from frbench.harness.reporting.reference_page import repetition
 from frbench.harness.reporting.tables.rendering import csv_text, markdown
@@ -76,8 +76,17 @@ def paper_page(name: str, table: PaperTable, readings: Sequence[Reading], run: P
         run: its manifest.
     """
     parts = [_GENERATED.format(name=name), f"# {table.title}", f"[{table.paper.cite}]({table.paper.url})"]
-    parts += [run.text.strip(), f"Cells: {verdicts(readings)}.", "## Published and ours"]
+    parts += [run.text.strip(), _not_run(readings), f"Cells: {verdicts(readings)}.", "## Published and ours"]
     _, _, shown = markdown(comparison_table(name, table, readings)).partition("\n\n")  # its heading is that of the page
     parts += [shown.strip(), "## Cost of the full size"]
     parts += [f"```\n{run.full_plan.strip()}\n```", run.full_cost.strip(), "## How to repeat it", *repetition(run)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _not_run(readings: Sequence[Reading]) -> str:
+    """A sentence on the cells that were not run; empty if there are none."""
+    missing = [reading for reading in readings if reading.verdict is Verdict.NOT_RUN]
+    small = sum(reading.place.size is not Size.FULL for reading in missing)
+    counts = {"the small size": small, "the full size alone": len(missing) - small}
+    parts = [f"{count} cells of {words}" for words, count in counts.items() if count]
+    return f"Not run: {' and '.join(parts)}; the reading of each gives the command." if parts else ""

@@ -156,3 +156,8 @@ def test_that_an_experiment_with_a_launcher_of_hydra_is_refused(tmp_path: Path) 
     words = experiment(tmp_path, defaults=[{"override /hydra/launcher": "mine"}], hydra={"mode": "MULTIRUN"})
     with pytest.raises(ConfigError, match="launcher=processes"):
         expand(words)
+
+
+def test_that_a_sweep_has_one_size() -> None:
+    with pytest.raises(ConfigError, match="size=small,full: a sweep has one size"):
+        expand(["-m", "experiment=demo", "size=small,full"])
