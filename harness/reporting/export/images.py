@@ -15,7 +15,7 @@ from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.export.photo_names import PairNames
 from frbench.harness.reporting.export.run_folder import ImagesOfPairs, write_run
 from frbench.harness.reporting.tables.rendering import file_name
-from frbench.harness.storage.records import Record, label, measured, select
+from frbench.harness.storage.records import Kind, Record, label, measured, select
 
 _IMAGE_DIMENSIONS = 4
 _INDEX = "index"
@@ -108,7 +108,7 @@ def export_images(
             done.reasons[str(none)] += 1
             continue
         folder = out / file_name([*(label(record, noun) for noun in _NOUNS), record["fingerprint"][:12]])
-        written = write_run(folder, _names(scores), _scores(scores), parts)
+        written = write_run(folder, _names(record, scores), _scores(scores), parts)
         done.folders.append(folder)
         done.pairs += written.pairs
         done.rounded += written.rounded
@@ -127,13 +127,14 @@ def _pairs(scores: pa.Table) -> list[int]:
     return list(dict.fromkeys(scores.column(_INDEX).to_pylist())) if _INDEX in scores.column_names else []
 
 
-def _names(scores: pa.Table | None) -> PairNames:
+def _names(record: Record, scores: pa.Table | None) -> PairNames:
+    unit = "photo" if record["kind"] == Kind.CLOAKING else "pair"
     if scores is None:
-        return PairNames([], {})
+        return PairNames([], {}, unit)
     pairs = _pairs(scores)
     one_row_each = len(pairs) == len(scores)
     sides = [side for side in ("probe", "reference") if side in scores.column_names and one_row_each]
-    return PairNames(pairs, {side: scores.column(side).to_pylist() for side in sides})
+    return PairNames(pairs, {side: scores.column(side).to_pylist() for side in sides}, unit)
 
 
 def _scores(scores: pa.Table | None) -> dict[int, dict[str, Any]]:

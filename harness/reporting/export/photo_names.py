@@ -43,15 +43,17 @@ class PairNames:
     Attributes:
         pairs: numbers of all attacked pairs of a record.
         photos: names of their ``probe`` and ``reference``; empty where the record has none.
+        unit: what is numbered, for images without a name: ``pair`` or ``photo``.
     """
 
     pairs: Sequence[int]
     photos: Mapping[str, Sequence[str]]
+    unit: str = "pair"
 
     def natural(self, pair: int, side: str) -> PurePosixPath:
         """The name of a natural photo of a pair, ``probe`` or ``reference``; the same photo has one name."""
         photo = self._photo(pair, side)
-        return safe_name(photo) if photo is not None else PurePosixPath(f"pair_{pair:06d}")
+        return safe_name(photo) if photo is not None else PurePosixPath(f"{self.unit}_{pair:06d}")
 
     def changed(self, pair: int) -> PurePosixPath:
         """The name of the changed probe of a pair: that of the photo, with the pair if several have this probe."""

@@ -61,4 +61,5 @@ def test_that_a_photo_of_several_pairs_has_a_changed_copy_for_each() -> None:
 
 def test_that_pairs_without_names_have_numbers() -> None:
     assert str(PairNames([3], {}).changed(3)) == "pair_000003"
+    assert str(PairNames([3], {}, "photo").natural(3, "probe")) == "photo_000003"
     assert str(PairNames([3], {"probe": ["a"]}).natural(4, "probe")) == "pair_000004"
