@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from frbench.harness.config import folders, resolution
 from frbench.harness.config.compose import compose, printed
 from frbench.harness.config.recorded_cell import recorded_cell, split_own_values
 from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError
+from frbench.harness.core.flags import Flag
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.reporting.tables.rendering import markdown
 from frbench.harness.reporting.views.portable_record import portable
@@ -41,7 +43,7 @@ def reproduce(words: Sequence[str]) -> int:
     if record["status"] not in _FINISHED:
         raise ConfigError(f"the record is {record['status']}: {reason(record)}; reproduce a record that is done")
     own = {**config, "paths": {**config["paths"], "results": str(out)}}
-    cell = recorded_cell(_portable(record), own, given).cell()
+    cell = _as_tuned(recorded_cell(_portable(record), own, given).cell(), record)
     _check_digests(record, cell)
     store = ResultStore(out)
     earlier = store.finished(cell.fingerprint())
@@ -81,6 +83,12 @@ def _portable(record: Record) -> dict[str, Any]:
         return portable(record)
     except (RecursionError, AttributeError, TypeError, ValueError) as error:
         raise CorruptFile(f"the record is not one of frbench: {error}; take another file") from error
+
+
+def _as_tuned(cell: Cell, record: Record) -> Cell:
+    """``cell`` with the flag of preprocessing that the first run chose: the config of the record has its result."""
+    chosen = [flag for flag in (Flag.PREPROCESSING_TUNED,) if flag in record["flags"]]
+    return replace(cell, flags=(*cell.flags, *chosen))
 
 
 def _check_digests(record: Record, cell: Cell) -> None:

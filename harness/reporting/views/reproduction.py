@@ -14,7 +14,7 @@ from frbench.harness.storage.records import Record
 
 _DIGESTS = {"data": "data", "recognizer": "weights", "surrogate": "weights of the surrogate"}
 _SHOWN = 12  # digits of a digest
-_TABLE = ("status", "kind", "flags")  # compared beside the measurements
+_BESIDE = ("status", "kind", "flags")  # compared beside the measurements
 
 
 class Reading(StrEnum):
@@ -110,7 +110,7 @@ def differences_table(found: Reproduction) -> Table | None:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    found = {name: record.get(name) for name in _TABLE}
+    found = {name: record.get(name) for name in _BESIDE}
     found["flags"] = sorted(map(str, record.get("flags") or []))
     return found | dict(_flat(record.get("measurements") or {}, ""))
 

@@ -90,6 +90,17 @@ def test_that_a_card_is_reproduced_and_another_seed_reads_apart(
     assert "(found)" in capsys.readouterr().out, "a second look at the same folder runs nothing"
 
 
+def test_that_flags_count_but_for_that_of_tuned_preprocessing(
+    card: Mapping[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"out={tmp_path / 'out'}", "tolerance=0", "device=cpu"]
+    tuned = edited(card, lambda copy: copy["flags"].append("preprocessing_tuned"), tmp_path)
+    assert main(["reproduce", str(tuned), *given]) == 0
+    other = edited(card, lambda copy: copy["flags"].append("not_converged"), tmp_path)
+    assert main(["reproduce", str(other), *given]) == 1
+    assert "| flags" in capsys.readouterr().out
+
+
 def test_that_other_weights_or_data_end_it_before_the_run(
     card: Mapping[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
