@@ -25,7 +25,7 @@ from frbench.harness.storage.record_files import SCHEMA, Record, Unreadable
 from frbench.harness.storage.records import NOUNS, LabelledRecord
 from frbench.harness.storage.store_files import State, StoreFiles, states_of
 
-_FILE = {"name": pa.string(), "inode": pa.uint64(), "size": pa.int64(), "mtime_ns": pa.int64(), "schema": pa.string()}
+_FILE = {"name": pa.string(), "inode": pa.uint64(), "size": pa.int64(), "mtime_ns": pa.int64(), "readable": pa.string()}
 _STATE = {"status": pa.string(), "files": pa.string()}
 _NAMES = {f"names.{noun}": pa.string() for noun in NOUNS}
 _TEXTS = ("fingerprint", "kind", "reason")
@@ -45,7 +45,7 @@ _COLUMNS = pa.schema(
 )
 _RUN = ("started", "seconds", "forwards", "backwards", "attack_generated", "ms_per_image")
 _CARD = (*_RUN, "git", "device", "threads", "digests")
-_OURS = f"schema {SCHEMA}"  # in the column schema; any other text says why a record is left out
+_OURS = f"schema {SCHEMA}"  # in the column readable; any other text says why a record is left out
 _BATCH = 500  # records parsed at a time; keys are shared within a batch
 
 
@@ -64,7 +64,7 @@ class RecordIndex:
         """The rows of all records that can be read, by name, after a refresh; columns: only these."""
         found = self._current(columns)
         _warn_of_left_out(self.files.root / "runs", _left_out(found))
-        found = found.filter(pc.equal(found.column("schema"), _OURS))
+        found = found.filter(pc.equal(found.column("readable"), _OURS))
         return found if columns is None else found.select(list(columns))
 
     def left_out(self) -> dict[str, str]:
@@ -112,8 +112,8 @@ class RecordIndex:
         try:
             record = self.files.read(self.files.root / "runs" / f"{name}.json", record_files.read_named)
         except Unreadable as why:
-            return {**file, "schema": str(why)}
-        return None if record is None else {**file, "schema": _OURS, **_row(record)}
+            return {**file, "readable": str(why)}
+        return None if record is None else {**file, "readable": _OURS, **_row(record)}
 
 
 def records(table: pa.Table) -> list[Record]:
@@ -181,7 +181,7 @@ def _is_current(table: pa.Table, states: Mapping[str, State]) -> bool:
 
 
 def _left_out(table: pa.Table) -> dict[str, str]:
-    rows = zip(table.column("name").to_pylist(), table.column("schema").to_pylist(), strict=True)
+    rows = zip(table.column("name").to_pylist(), table.column("readable").to_pylist(), strict=True)
     return {name: why for name, why in rows if why != _OURS}
 
 
