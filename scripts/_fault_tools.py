@@ -194,7 +194,7 @@ class Bench:
     def tables(self, results: Path) -> Tables:
         """The tables of ``frbench report``."""
         out = self.folder / f"report-{next(self._numbers)}"
-        ended = self.run(["report", *self._paths(results), f"out={out}", "figures=none"])
+        ended = self.run(["report", *self._paths(results), f"out={out}", "figures=none", "timing=false"])
         if ended.code:
             raise RuntimeError(ended.err)
         return {path.name: path.read_bytes() for path in sorted((out / "tables").iterdir())}

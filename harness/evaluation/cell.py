@@ -243,6 +243,7 @@ def _record(cell: Cell, status: str, reason: str | None, outcome: Outcome | None
             "seconds": round(seconds, 3),
             "forwards": cell.meter.forwards,
             "backwards": cell.meter.backwards,
+            "ms_per_image": cell.meter.ms_per_image,
             "attack_generated": outcome.generated if outcome else None,
             "adversarial_images": list(outcome.adversarial_images) if outcome else [],
             "batch_size": cell.batch_size,

@@ -9,7 +9,7 @@ The method: docs/methods/evaluation.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from frbench.harness.evaluation.execution import Execution
 from frbench.harness.evaluation.postprocessed_block import PostprocessedBlock, postprocessed
 from frbench.harness.evaluation.victim_scores import CleanBlock, Received, References, VictimScores
 from frbench.harness.images.postprocessing import Postprocessed, Postprocessing
+from frbench.harness.recognizers.metering import Meter
 from frbench.harness.threat_model.budgets import L2, norm
 
 
@@ -36,6 +37,7 @@ class Judge:
         thresholds, clean_scores: float (N,) over all pairs. Thresholds come from the clean scores of the other folds.
         num_draws: decisions of a random victim, an odd number; others decide once.
         postprocessing: transforms after which the images are judged again, by name.
+        meter: times the decisions on adversarial images.
     """
 
     victim: Verifier
@@ -48,6 +50,7 @@ class Judge:
     num_draws: int
     postprocessing: Mapping[str, Postprocessing]
     execution: Execution
+    meter: Meter = field(compare=False, default_factory=Meter)
 
     @cached_property
     def victim_scores(self) -> VictimScores:
@@ -69,7 +72,9 @@ class Judge:
         index, device = block.index[part], self.execution.device
         batch, images = self.pairs.batch(index, device), block.images[part].to(device)
         references, thresholds = clean.references.select(part), torch.from_numpy(self.thresholds[index])
-        draws, clean_draws = self.scores(images, batch, references), clean.scores[part]
+        with self.meter.deciding(len(images) * len(references.draws)):
+            draws = self.scores(images, batch, references)
+        clean_draws = clean.scores[part]
         noise_draws = self.scores(self._noise(images, batch), batch, references) if noise is None else noise[part]
         fits = self.budget.fits(images, batch.probe).cpu()
         wins = self.goal.achieved(draws.double(), thresholds[:, None]) & fits[:, None]

@@ -85,7 +85,7 @@ def make_judge(
     """The judge of ``cell`` whose ``victim`` has these clean scores; see ``Judge``."""
     thresholds = fold_thresholds(clean_scores, cell.pairs.same, cell.pairs.fold)
     work = (cell.pairs, cell.goal, cell.budget, bounded, thresholds, clean_scores)
-    return Judge(victim, *work, num_draws, postprocessing, execution)
+    return Judge(victim, *work, num_draws, postprocessing, execution, cell.meter)
 
 
 def clean_measurements(scores: np.ndarray, pairs: PairSet, far_levels: Sequence[float]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Counts of forward and backward passes, taken at the recognizer so that no attack can under-report them."""
+"""Counts of forward and backward passes, taken at the recognizer so that no attack can under-report them, and times."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -16,13 +20,33 @@ Inner = TypeVar("Inner", Recognizer, Comparer)
 
 @dataclass
 class Meter:
-    """Images of all forward and backward passes."""
+    """Images of all forward and backward passes, and the duration of decisions.
+
+    Attributes:
+        forwards: images that went forward.
+        backwards: images that went backward.
+        decisions: seconds for one decision of the defended recognizer, of each batch that was judged.
+    """
 
     forwards: int = 0
     backwards: int = 0
+    decisions: list[float] = field(default_factory=list)
 
     def reset(self) -> None:
         self.forwards = self.backwards = 0
+        self.decisions.clear()
+
+    @contextmanager
+    def deciding(self, count: int) -> Iterator[None]:
+        """Time ``count`` decisions, all that happens within."""
+        started = time.perf_counter()
+        yield
+        self.decisions.append((time.perf_counter() - started) / count)
+
+    @property
+    def ms_per_image(self) -> float | None:
+        """Milliseconds for one decision: the median over batches; None if nothing was judged."""
+        return round(1000 * median(self.decisions), 4) if self.decisions else None
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted sweep and its report."""
     results = tmp_path_factory.mktemp("whole")
     frbench(results, "run", *SWEEP, *SMALL)
-    frbench(results, "report")
+    frbench(results, "report", "timing=false")
     return results
 
 
@@ -129,7 +129,7 @@ def test_killed_twice_the_tables_are_byte_identical(whole: Path, tmp_path: Path)
         process.kill()
         process.communicate()
     frbench(results, "run", *SWEEP, *SMALL)
-    frbench(results, "report")
+    frbench(results, "report", "timing=false")
     assert tables(results / "tables") == tables(whole / "tables")
     assert not list((results / "runs").glob("*.tmp"))
 
