@@ -137,8 +137,8 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, fold: ArrayLike, far: float) 
     return Tar(float(np.mean(rates)), int(genuine.sum()), len(genuine), point)
 
 
-def _roc(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Floats]:
-    """FAR and TAR at every threshold, from none accepted to all."""
+def roc(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Floats]:
+    """FAR and TAR (each float64 (T,), in [0, 1]) at every threshold, from none accepted to all."""
     values, labels = checked(scores, same)
     require_both_kinds(labels)
     _, genuine, impostors = _cuts(values, labels)
@@ -151,7 +151,7 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
     >>> auc([0.9, 0.4, 0.5, 0.1], [True, True, False, False])
     0.75
     """
-    far, tar = _roc(scores, same)
+    far, tar = roc(scores, same)
     return float(np.sum(np.diff(far) * (tar[1:] + tar[:-1])) / 2)
 
 
@@ -161,7 +161,7 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
     >>> eer([0.9, 0.4, 0.5, 0.1], [True, True, False, False])
     0.5
     """
-    far, tar = _roc(scores, same)
+    far, tar = roc(scores, same)
     gap = far - (1 - tar)  # rises from -1 (none accepted) to 1 (all)
     after = int(np.argmax(gap >= 0))
     share = -gap[after - 1] / (gap[after] - gap[after - 1])

@@ -23,7 +23,7 @@ from frbench.harness.reporting.crosscheck import compare
 from frbench.harness.reporting.figures.collect import specify
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.file_names import file_names
-from frbench.harness.reporting.headline import headlines
+from frbench.harness.reporting.headline import Headline, headlines
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.report import Request, report
 from frbench.harness.reporting.tidy_table import tidy
@@ -222,6 +222,12 @@ def with_pictures(store: FakeStore) -> FakeStore:
 
 
 NAMES = {"attack": "pgd", "defense": "jpeg", "goal": "dodging", "budget": "linf_8", "threat": "adaptive"}
+
+
+def found_headlines(store: FakeStore) -> list[Headline]:
+    """The headlines of all records."""
+    records, outcomes = select(store.records(), None), Outcomes(store.scores)
+    return headlines(records, compare(records, outcomes), outcomes)
 
 
 def figures(

@@ -12,6 +12,7 @@ from frbench.harness.reporting.figures.collect_cloaking import amplification_fig
 from frbench.harness.reporting.figures.collect_costs import query_curves, size_curves
 from frbench.harness.reporting.figures.collect_examples import histograms, pair_examples
 from frbench.harness.reporting.figures.collect_feature_distance import distance_figures
+from frbench.harness.reporting.figures.collect_headline import headline_figures
 from frbench.harness.reporting.figures.collect_rates import budget_curves, heat_maps, one_per_label
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.style import save
@@ -69,7 +70,12 @@ def specify(request: Request, frame: pd.DataFrame, found: Sequence[Headline]) ->
     every = request.figures == "all"
     chosen = [every or not found or _has_setting(r, found[0].record) for r in request.records]
     records = [record for record, keep in zip(request.records, chosen, strict=True) if keep]
-    specs = [*_of_pairs(request, records, frame[chosen]), *_of_others(request)]
+    shown = found if every else found[:1]
+    specs = [
+        *headline_figures(request.store, shown, request.timing),
+        *_of_pairs(request, records, frame[chosen]),
+        *_of_others(request),
+    ]
     return [spec for spec in specs if every or spec.place != "all"]
 
 

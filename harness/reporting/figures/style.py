@@ -117,15 +117,23 @@ def legend(figure: Figure, named: Sequence[Any], others: Sequence[Any] = (), fre
         return
     width = figure.get_figwidth()
     labels = [fill(label, int((width - 0.65) / 0.075), subsequent_indent="    ") for label in labels]
-    longest = max(len(row) for label in labels for row in label.split("\n"))
-    columns = int(np.clip(width / (0.65 + 0.085 * longest), 1, len(handles)))
-    columns = -(-len(handles) // -(-len(handles) // columns))  # rows of equal length
-    heights = [1 + label.count("\n") for label in labels]
-    below = max(sum(heights[at : at + -(-len(heights) // columns)]) for at in range(len(heights)))
+    columns = _columns(labels, width)
+    below = max(sum(1 + label.count("\n") for label in column) for column in np.array_split(labels, columns))
     title = title and fill(title, int(width / 0.075))
     rows = below + (1 + title.count("\n") if title else 0)
     figure.set_figheight(figure.get_figheight() + 0.19 * max(0, rows - 2))  # the panels have room for two
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns, title=title)
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """The most columns of a legend that fit into ``width`` inches, with rows as equal as possible."""
+    for count in range(len(labels), 1, -1):
+        longest = [
+            max(len(row) for label in part for row in label.split("\n")) for part in np.array_split(labels, count)
+        ]
+        if sum(0.65 + 0.08 * each for each in longest) <= width:
+            return -(-len(labels) // -(-len(labels) // count))
+    return 1
 
 
 def save(figure: Figure, stem: Path, *endings: str) -> list[Path]:

@@ -10,6 +10,9 @@ ONNX = {"recognizer.path": "/home/me/models/w600k_r50.onnx"}
 def test_that_every_kind_comes_in_its_place_with_a_caption_of_one_sentence() -> None:
     found = figures(with_pictures(sweep()))
     assert list(dict.fromkeys(spec.file.kind for spec in found.values())) == [
+        "knowledge_ladder",
+        "accuracy_against_robustness",
+        "roc_and_det",
         "asr_by_budget",
         "asr_heatmap",
         "scores",
@@ -26,6 +29,8 @@ def test_that_names_and_titles_have_no_paths_and_no_hashes() -> None:
         attacked(store, names, 8.0, 0.4, settings=ONNX | {"defense.weights": "/home/me/net.safetensors"})
     found = figures(with_pictures(store))
     assert list(found) == [
+        "accuracy_against_robustness-lfw-onnx-linf_2",
+        "accuracy_against_robustness-lfw-onnx-linf_8",
         "asr_by_budget-lfw-onnx-linf-attack_pgd",
         "asr_heatmap-lfw-onnx-linf_2",
         "asr_heatmap-lfw-onnx-linf_8",

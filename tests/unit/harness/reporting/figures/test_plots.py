@@ -16,7 +16,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from frbench.harness.reporting.figures import image_grids, plots, style
+from frbench.harness.reporting.figures import image_grids, plots, plots_headline, style
 from frbench.harness.reporting.figures.plots_scores import score_histograms
 
 
@@ -85,7 +85,45 @@ def queries() -> pd.DataFrame:
     return frame.assign(x=np.rint(1000 ** (frame["x"] / 8)))
 
 
+LEVELS = ("noise", "transfer", "oblivious", "query", "adaptive")
+
+
+def known() -> pd.DataFrame:
+    rows = [
+        {"goal": goal, "defense": defense, "level": level, "asr": min(1.0, 0.2 * k + 0.1 * i)}
+        for goal, (i, defense), (k, level) in itertools.product(
+            ("dodging", "impersonation"),
+            enumerate(("none", "jpeg(quality=50)", "pin(components=800, faces=synthetic)", "tiny_diverse")),
+            enumerate(LEVELS),
+        )
+        if (defense, level) != ("tiny_diverse", "query")
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(asr_low=0.9 * frame["asr"], asr_high=0.1 + 0.9 * frame["asr"])
+
+
+def priced() -> pd.DataFrame:
+    frame = known().query("level == 'adaptive'")
+    x = np.linspace(96, 99.9, len(frame))
+    return frame.assign(x=x, x_low=x - 0.7, x_high=x + 0.05)
+
+
+def rates() -> pd.DataFrame:
+    far = np.linspace(0, 1, 41)
+    frames = [
+        pd.DataFrame({"far": far, "tar": far ** (0.02 if not attacked else 0.4 + 0.3 * i)}).assign(
+            attacked=attacked, defense=defense, smallest=1 / 40
+        )
+        for attacked, (i, defense) in itertools.product((False, True), enumerate(("none", "jpeg", "pca")))
+    ]
+    return pd.concat(frames)
+
+
 FIGURES = {
+    "ladder": lambda: plots_headline.knowledge_ladder(known(), LEVELS, "Title"),
+    "accuracy": lambda: plots_headline.against_robustness(priced(), "clean accuracy, %", "Title"),
+    "cost": lambda: plots_headline.against_robustness(priced(), "ms an image", "Title", "log"),
+    "rates": lambda: plots_headline.roc_and_det(rates(), "Title"),
     "security": lambda: plots.share_curves(corners(), "attack", "Title"),
     "queries": lambda: plots.share_curves(queries(), "attack", "Title", "log"),
     "curves": lambda: plots.asr_curves(points(), "defense", "radius", "Title"),
@@ -138,7 +176,12 @@ def test_no_texts_overlap(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
+    dodging, long = "goal == 'dodging'", "Title " * 30
     one = {
+        "ladder": lambda: plots_headline.knowledge_ladder(known().query(dodging), LEVELS, long),
+        "accuracy": lambda: plots_headline.against_robustness(priced().query(dodging), "clean accuracy, %", long),
+        "cost": lambda: plots_headline.against_robustness(priced().query(dodging), "ms an image", long, "log"),
+        "rates": lambda: plots_headline.roc_and_det(rates(), long),
         "security": lambda: plots.share_curves(corners().query("goal == 'dodging'"), "attack", "Title " * 30),
         "queries": lambda: plots.share_curves(queries().query("goal == 'dodging'"), "attack", "Title " * 30, "log"),
         "curves": lambda: plots.asr_curves(points().query("goal == 'dodging'"), "defense", "radius", "Title " * 30),
@@ -224,6 +267,17 @@ def test_that_an_incomplete_table_of_panels_leaves_at_most_one_place_for_the_leg
     _, places, empty = style.panel_table(keys, (3.3, 2.5), "Title")
     assert (len(places), len(empty)) == (count, free)
     assert sum(place.bottom for place in places) == len({place.panel.get_position().x0 for place in places})
+
+
+def test_that_a_legend_has_as_many_columns_as_fit_and_rows_of_equal_length() -> None:
+    names = ["none", *(f"defense{k}" for k in range(9)), "one_with_a_very_long_name_for_a_legend(components=800)"]
+    frame = pd.concat([points()[lambda rows: rows["defense"] == "none"].assign(defense=name) for name in names])
+    figure = plots.asr_curves(frame, "defense", "radius", "Title")
+    _, _, inside = drawn_legend(figure)
+    assert inside
+    tops = [text.get_window_extent().y1 for text in figure.legends[0].get_texts()]
+    rows = [tops.count(top) for top in sorted(set(tops), reverse=True)]
+    assert len(rows) == 6 < len(names) and max(rows) - min(rows) <= 1
 
 
 def test_a_heat_map_prints_values_denominators_and_what_is_missing() -> None:
