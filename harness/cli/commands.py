@@ -57,7 +57,7 @@ def report(words: list[str]) -> int:
     config = resolution.plain(compose("report", words).config)
     out = Path(config["out"]).expanduser()
     if config["format"] != "json":
-        check_writable(out, "out")
+        check_writable(out.parent if out.suffix == ".html" else out, "out")
     with without_garbage_collection():  # a sixth of the time of 10,000 records, which have no cycles
         written = reporting.report(
             folders.store(config),
@@ -70,7 +70,7 @@ def report(words: list[str]) -> int:
         )
     if config["format"] != "files":
         print("".join(f"{path}\n" for path in written), end="")
-    elif written:
+    else:
         figures = sum(path.suffix in (".png", ".pdf") for path in written)
         tables = len(written) - figures
         print(f"{tables} table files in {out / 'tables'}, {figures} figures in {out / 'figures'}")

@@ -14,7 +14,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   cancel  SWEEP                 stop the workers of a sweep and cancel its jobs
   fit     [overrides]           train a recognizer (training=NAME), or fit a defense before a sweep
   craft   [overrides]           make the adversarial images of one cell ahead of its run, in shards
-  report  [overrides]           write tables and figures of the recorded cells; format=json prints the records
+  report  [overrides]           write tables and figures of the recorded cells; format=html writes them to one file
   reproduce RECORD|FILE.json    run the cell of a record or run card again and compare the numbers
   export  FORMAT [overrides]    write records and pairs as SQLite or Parquet, or images as PNG
   diff    A B                   compare two recorded cells pair by pair
@@ -144,6 +144,8 @@ usage: frbench report [overrides]
 Write tables (Markdown, LaTeX, CSV) and figures of all recorded cells. Begin with results/tables/report.md, which opens
 with each defense against attackers who know more and more.
 
+  format=html                  write one file instead, report.html, to open in a browser, to mail and to print: tables,
+                               interactive plots, sample images, run cards; out=FILE.html chooses its name
   format=json                  print the records as JSON lines instead
   format=card fingerprint=1f0c3a9b
                                write a run card to attach to a paper, as JSON and Markdown, without paths

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frbench.harness.reporting.summary import METHOD
-from frbench.harness.reporting.tables.rendering import Table, has_values, left_out, markdown, without_empty
+from frbench.harness.reporting.tables.rendering import Table, has_values, inline, left_out, markdown, without_empty
 from frbench.harness.storage.records import Record, order
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def document(
     images = [(each, path) for each in drawings for path in each.paths if path.suffix == ".png"]
     parts = ["# Report", ""]
     if sentences:
-        parts += [*(f"{sentence}\n" for sentence in sentences), f"*{METHOD}*\n"]
+        parts += [*(f"{inline(sentence)}\n" for sentence in sentences), f"*{METHOD}*\n"]
     parts += [_shown(table, without_empty(table) or table) for table in opening]
     parts += [_image(*image) for image in images if image[0].opens]
     empty: list[str] = []
@@ -69,17 +69,17 @@ def document(
 def _without_results(section: str, table: Table) -> str:
     """A line on a table whose rows are all equal, or without a value: a file for the first, reasons for the second."""
     if has_values(table):
-        return f"- {section}: [{table.title}]({table.slug}.md), no significant difference"
+        return f"- {section}: [{inline(table.title)}]({table.slug}.md), no significant difference"
     notes = dict.fromkeys(note for row in table.rows for cell in row for note in cell.notes)
-    return f"- {section}: {table.title}" + (f" ({'; '.join(notes)})" if notes else "")
+    return f"- {section}: {inline(table.title)}" + (f" ({inline('; '.join(notes))})" if notes else "")
 
 
 def _image(drawing: Drawing, path: Path) -> str:
-    return f"![{drawing.title}](../figures/{path.name})\n\n*{drawing.caption}*\n"
+    return f"![{inline(drawing.title)}](../figures/{path.name})\n\n*{inline(drawing.caption)}*\n"
 
 
 def _shown(table: Table, shown: Table) -> str:
     """``shown``, the part of ``table`` with results, and a line on the rest."""
     if len(shown.rows) > _LONG:
-        return f"### {table.title}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
+        return f"### {inline(table.title)}\n\n{len(table.rows)} rows: [{table.slug}.md]({table.slug}.md)\n"
     return "\n".join(part for part in (markdown(shown), left_out(table, shown)) if part)

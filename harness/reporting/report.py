@@ -70,9 +70,9 @@ def report(
 
     Args:
         store: where the records are.
-        out: folder for ``tables`` and ``figures``.
+        out: folder for ``tables`` and ``figures``, or for ``report.html``; with ``html`` also the name of the file.
         format: ``files`` writes tables and figures; ``json`` prints the records as JSON lines;
-            ``card`` writes a run card of each.
+            ``html`` writes all in one page; ``card`` writes a run card of each.
         where: selects records, see ``storage.records.select``.
         top: pairs per cell in the image grids.
         figures: ``main`` draws the figures that the report opens with and the curves; ``all`` also those of every
@@ -89,6 +89,7 @@ def report(
     writers: dict[str, Callable[[Request], list[Path]]] = {
         "files": _write_files,
         "json": _print_lines,
+        "html": _write_page,
         "card": _write_cards,
     }
     if format not in writers:
@@ -116,6 +117,17 @@ def _write_cards(request: Request) -> list[Path]:
 def _write_files(request: Request) -> list[Path]:
     from frbench.harness.reporting.report_files import write_files
 
+    _check_any(request)
+    return write_files(request)
+
+
+def _write_page(request: Request) -> list[Path]:
+    from frbench.harness.reporting.html.report_page import write_page
+
+    _check_any(request)
+    return write_page(request)
+
+
+def _check_any(request: Request) -> None:
     if not request.records:
         raise DataMissing("no records to report on; run `frbench run` first")
-    return write_files(request)

@@ -49,13 +49,13 @@ def write_files(request: Request) -> list[Path]:
 
         drawings = collect.draw(request, frame, found)
     headline = headline_tables(found, findings, request.timing)
-    sections = {"Other headline tables": headline[1:]} | _sections(request)
+    sections = {"Other headline tables": headline[1:]} | table_sections(request)
     text = document(records, summarize(records, findings, request.outcomes), headline[:1], sections, drawings)
     tables = [*headline[:1], *(table for tables in sections.values() for table in tables)]
     return [*_write_tables(tables, frame, text, request.out), *(path for each in drawings for path in each.paths)]
 
 
-def _sections(request: Request) -> dict[str, list[Table]]:
+def table_sections(request: Request) -> dict[str, list[Table]]:
     """Tables by the title of their section."""
     all_records, findings, outcomes = request.records, request.findings, request.outcomes
     verification, distance = (of_kind(all_records, kind) for kind in (Kind.VERIFICATION, Kind.FEATURE_DISTANCE))

@@ -43,6 +43,7 @@ class Kind(StrEnum):
 
 NOUNS = ("dataset", "recognizer", "protocol", "tracker", "goal", "threat", "surrogate", "budget", "defense", "attack")
 NULL = "none"  # the option of a group that does nothing; sorted first
+LONGEST = 2000  # characters of a label or a reason; records of others may have texts of megabytes
 _NUMBER = re.compile(r"(\d+(?:[.p]\d+)?)")
 
 
@@ -68,7 +69,11 @@ def label(record: Record, noun: str, without: tuple[str, ...] = ()) -> str:
 def _label(record: Record, noun: str, without: tuple[str, ...]) -> str:
     name = record["names"].get(noun) or ""
     own = {k: v for k, v in record["settings"].items() if k.startswith(f"{noun}.") and k not in without}
-    return f"{name}({_written(own, len(noun) + 1)})" if own else name
+    return _cut(f"{name}({_written(own, len(noun) + 1)})" if own else name)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def of_kind(records: Iterable[Record], *kinds: Kind) -> list[Record]:
@@ -88,7 +93,7 @@ def rest(record: Record) -> str:
 
 def _rest(record: Record) -> str:
     other = {k: v for k, v in record["settings"].items() if k.split(".")[0] not in NOUNS or "." not in k}
-    return _written(other, 0)
+    return _cut(_written(other, 0))
 
 
 def _written(settings: Mapping[str, Any], skip: int) -> str:
@@ -152,7 +157,7 @@ def _matches(record: Record, key: str, value: str) -> bool:
 
 def reason(record: Record) -> str:
     """Why a cell was refused or crashed, in one line, the last of a traceback."""
-    return last_line(record["reason"])
+    return _cut(last_line(record["reason"]))
 
 
 def last_line(text: str | None) -> str:

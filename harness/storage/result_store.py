@@ -106,6 +106,10 @@ class ResultStore:
         """
         return record_index.records(self.index.table())
 
+    def left_out(self) -> dict[str, str]:
+        """Why ``records`` leaves a record out, by the name of its file without ending."""
+        return self.index.left_out()
+
     def write_record(self, record: Record) -> Record:
         """Store ``record``. Returns it with its checksum and the list of its ``files``.
 

@@ -50,6 +50,9 @@ class FakeStore:
     def records(self) -> list[dict[str, Any]]:
         return list(self.cells.values())
 
+    def record(self, fingerprint: str) -> dict[str, Any] | None:
+        return self.cells.get(fingerprint)
+
     def scores(self, fingerprint: str) -> pd.DataFrame | None:
         return self.frames.get(fingerprint)
 

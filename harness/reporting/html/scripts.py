@@ -22,17 +22,21 @@ _FOREIGN_TAG = re.compile(r"<(?!/?(?:b|i|br|sub|sup|extra)>)")  # plotly would a
 
 
 def plotly_script() -> str:
-    """The text of ``plotly.min.js``, which is part of the Python package plotly.
+    """The text of ``plotly.min.js``. Raises ConfigError: as ``plotly_file``."""
+    return _whole_script(plotly_file().read_text(encoding="utf-8"))
+
+
+def plotly_file() -> Path:
+    """The path of ``plotly.min.js``, which is part of the Python package plotly.
 
     Raises:
         ConfigError: plotly is not installed.
     """
     found = find_spec("plotly")
-    places = [] if found is None else [Path(each) for each in found.submodule_search_locations or ()]
-    for place in places:
-        script = place / "package_data" / "plotly.min.js"
+    for place in [] if found is None else found.submodule_search_locations or ():
+        script = Path(place) / "package_data" / "plotly.min.js"
         if script.is_file():
-            return _whole_script(script.read_text(encoding="utf-8"))
+            return script
     raise ConfigError("pages with plots need plotly, which is not installed: pip install 'frbench[html]'")
 
 

@@ -15,6 +15,8 @@ from string import ascii_lowercase
 MISSING = "–"
 NO_VALUE = frozenset({MISSING, "n/a"})  # values of cells without a result
 NO_RESULT = NO_VALUE | {"="}  # the same, and no significant difference
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where Markdown would begin an HTML element
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 CLEAN, DOUBTED = "✓", "⚠"  # badges: audited without a doubt; a flag must be explained first
 
 
@@ -110,7 +112,7 @@ def left_out(table: Table, shown: Table) -> str:
         at = table.header.index(name)
         notes = dict.fromkeys(note for row in table.rows for note in row[at].notes)
         parts.append(f"{name} ({'; '.join(notes)})" if notes else name)
-    return f"Not shown here, see [{table.slug}.md]({table.slug}.md): {'; '.join(parts)}.\n" if parts else ""
+    return f"Not shown here, see [{table.slug}.md]({table.slug}.md): {inline('; '.join(parts))}.\n" if parts else ""
 
 
 def joined(cells: Sequence[Cell], note: str) -> Cell:
@@ -142,8 +144,10 @@ def markdown(table: Table) -> str:
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(table.header))]
     rule = ["-" * w if i < table.stub else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     rows = [_line(lines[0], widths), _line(rule, widths), *(_line(line, widths) for line in lines[1:])]
-    notes = [f"- <sup>{mark}</sup> {note}" for note, mark in marks.items()]
-    return "\n".join([f"### {table.title}", "", *rows, "", table.caption, *(["", *notes] if notes else []), ""])
+    notes = [f"- <sup>{mark}</sup> {inline(note)}" for note, mark in marks.items()]
+    return "\n".join(
+        [f"### {inline(table.title)}", "", *rows, "", inline(table.caption), *(["", *notes] if notes else []), ""]
+    )
 
 
 def _markdown(cell: Cell, marks: dict[str, str]) -> str:
@@ -155,7 +159,14 @@ def _markdown(cell: Cell, marks: dict[str, str]) -> str:
 
 
 def _piped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return inline(text).replace("|", "\\|")
+
+
+def inline(text: str) -> str:
+    """``text`` on one line of Markdown: no HTML, no links, no control characters."""
+    if "<" in text or "](" in text or not text.isprintable():
+        return _CONTROLS.sub(" ", _TAG.sub("&lt;", text)).replace("](", "]\\(")
+    return text
 
 
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ _CONTROLS = re.compile(
     r"(\+|~)?(paths\.|hydra\.|launcher\b|wait=|retry=|fail_fast=|images=|device=|fetch=|--config-dir)"
 )
 _ABSOLUTE = re.compile(r"(?<![\w.}>/\\])(?:~?[/\\]|[A-Za-z]:[/\\])(?:[^\s'\",:;()\[\]{}<>|/\\]*[/\\])+")
-_ADDRESS = re.compile(r"\w+://[^\s'\",]+")
+_ADDRESS = re.compile(r"(?<!\w)\w+://[^\s'\",]+")
 _URL_KEY, _TARGET = "url", "_target_"
 
 

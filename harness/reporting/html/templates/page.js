@@ -75,4 +75,8 @@ for (const figure of document.querySelectorAll("figure.table")) {
   makeSortable(table);
   if (table.tBodies[0].rows.length >= MANY_ROWS) makeFilterable(figure, table);
 }
-document.querySelectorAll(".canvas").forEach(drawPlot);
+for (const canvas of document.querySelectorAll(".canvas")) {
+  const folded = canvas.closest("details:not([open])"); // a plot needs to know its width
+  if (folded) folded.addEventListener("toggle", () => drawPlot(canvas), { once: true });
+  else drawPlot(canvas);
+}

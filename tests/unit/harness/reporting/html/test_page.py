@@ -40,7 +40,7 @@ def test_a_table_shows_values_details_badges_and_footnotes() -> None:
     text = page(TableBlock(table()))
     assert '<th scope="col">defense</th>' in text
     assert '<th scope="row">jpeg</th>' in text
-    assert '<td>0 <small>[0, 1] (1/2)</small> <span class="badge">✓</span><sup>a</sup></td>' in text
+    assert '<td>0 <span class="badge">✓</span><sup>a</sup> <small>[0,\u00a01] (1/2)</small></td>' in text
     assert "<li><sup>b</sup> note 1</li>" in text
 
 

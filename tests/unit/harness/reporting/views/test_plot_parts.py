@@ -1,0 +1,36 @@
+"""Parts of plotly figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from frbench.harness.metrics.confidence import wilson
+from frbench.harness.reporting.colours import Look
+from frbench.harness.reporting.views.plot_parts import Rate, axis, layout, rate_line, rate_of, with_menu
+
+PLAN = layout(axis("x"), axis("y"))
+
+
+def test_error_bars_end_at_the_interval() -> None:
+    line = rate_line("jpeg", Look("#123456", "s", "--"), [(2, Rate(3, 10))], ["jpeg at 2"])
+    low, high = (100 * bound for bound in wilson(3, 10))
+    assert line["y"] == [30.0]
+    assert line["y"][0] + line["error_y"]["array"][0] == pytest.approx(high)
+    assert line["y"][0] - line["error_y"]["arrayminus"][0] == pytest.approx(low)
+    assert line["text"] == [f"jpeg at 2<br>ASR 30.0 % [{low:.1f}, {high:.1f}] (3/10)"]
+    assert (line["line"]["color"], line["line"]["dash"], line["marker"]["symbol"]) == ("#123456", "dash", "square")
+
+
+def test_a_record_without_attacked_pairs_has_no_rate() -> None:
+    assert rate_of({"measurements": None}) is None
+    assert rate_of({"measurements": {"attack": {"asr": None, "asr_denominator": 0}}}) is None
+    assert rate_of({"measurements": {"attack": {"asr": 0.25, "asr_denominator": 8}}}) == Rate(2, 8)
+
+
+def test_one_group_has_no_menu_and_several_have_one() -> None:
+    one = with_menu({"dodging": [{"name": "a"}]}, PLAN)
+    assert "updatemenus" not in one["layout"] and one["data"] == [{"name": "a", "visible": True}]
+    two = with_menu({"dodging": [{"name": "a"}, {"name": "b"}], "impersonation": [{"name": "a"}]}, PLAN)
+    assert [trace["visible"] for trace in two["data"]] == [True, True, False]
+    buttons = two["layout"]["updatemenus"][0]["buttons"]
+    assert [each["args"] for each in buttons] == [["visible", [True, True, False]], ["visible", [False, False, True]]]
