@@ -27,16 +27,13 @@ _REASON = 400  # characters of a reason on stderr
 def diff(words: Sequence[str]) -> int:
     """Exit code: 0 if the pairs are compared, 2 if they cannot be."""
     given = parse_words(words, ACCEPTED)
-    found = compare(*(_side(each) for each in two_records(given, "diff")))
+    found = compared(two_records(given, "diff"))
     if "--json" in given.flags:
         print(json.dumps(comparison_data(found), ensure_ascii=False, allow_nan=False))
     else:
         top = given.settings.get("top", _TOP)
         print(terminal_text(_parts(found, None if top == "all" else int(top))))
-    if found.obstacle:
-        sys.stdout.flush()
-        print(f"frbench: not compared pair by pair: {shortened(found.obstacle, _REASON)}", file=sys.stderr)
-    return 2 if found.obstacle else 0
+    return explained(found)
 
 
 def two_records(given: Words, verb: str) -> tuple[FoundRecord, FoundRecord]:
@@ -51,9 +48,21 @@ def two_records(given: Words, verb: str) -> tuple[FoundRecord, FoundRecord]:
     return first, second
 
 
-def _side(found: FoundRecord) -> Side:
-    record = found.record
-    return Side(record, found.store.scores(record["fingerprint"]) if found.store else None)
+def compared(records: tuple[FoundRecord, FoundRecord]) -> Comparison:
+    """The comparison of two records, with the scores in their results folders."""
+    first, second = (
+        Side(each.record, each.store.scores(each.record["fingerprint"]) if each.store else None) for each in records
+    )
+    return compare(first, second)
+
+
+def explained(found: Comparison) -> int:
+    """The exit code; where pairs are not compared, one line on stderr says why."""
+    if not found.obstacle:
+        return 0
+    sys.stdout.flush()
+    print(f"frbench: not compared pair by pair: {shortened(found.obstacle, _REASON)}", file=sys.stderr)
+    return 2
 
 
 def _parts(found: Comparison, top: int | None) -> list[str | Table]:

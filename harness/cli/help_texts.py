@@ -18,6 +18,7 @@ goal, budget and threat model, against this recognizer behind this defense, on t
   reproduce RECORD|FILE.json    run the cell of a record or run card again and compare the numbers
   export  FORMAT [overrides]    write records and pairs as SQLite or Parquet, or images as PNG
   diff    A B                   compare two recorded cells pair by pair
+  compare A B [out=FILE.html]   the same on a page in one file, with a plot of the margins and pictures
   data    list|prepare|verify   list, download or align data sets and weights; check their digests
   serve   [overrides]           serve a recognizer, with or without a defense, over HTTP
   cloak   FOLDER [overrides]    make cloaked copies of your own photos
@@ -210,6 +211,18 @@ also of other results folders. Runs on other images, or without a result, are ex
   top=20                 flipped pairs that are listed; all lists every one
   --json                 everything as JSON, with all flipped pairs, their scores, thresholds, sizes and queries
 Exit code: 0 the pairs are compared, 2 they cannot be compared, or wrong usage.
+"""
+
+COMPARE = """\
+usage: frbench compare A B [out=FILE.html] [overrides]
+
+Write the comparison of two recorded cells as a page in one file, which needs no network and no server: what frbench
+diff prints, with a plot of the margins, all flipped pairs, sample images and run cards. A and B are those of frbench
+diff.
+
+  out=FILE.html          default: compare_A_B.html in the current folder, with the first 8 digits of both fingerprints
+  paths.results=FOLDER   where fingerprints are looked up
+Exit code: 0 the pairs are compared, 2 the page explains why they cannot be compared, or wrong usage.
 """
 
 SERVE = f"""\

@@ -139,6 +139,12 @@ def _reproduce(words: list[str]) -> int:
     return reproduce(words)
 
 
+def _compare(words: list[str]) -> int:
+    from frbench.harness.cli.compare import compare
+
+    return compare(words)
+
+
 def _data(words: list[str]) -> int:
     from frbench.harness.cli.data import run
 
@@ -182,6 +188,7 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str | None]] = {
     "reproduce": (_reproduce, help_texts.REPRODUCE),
     "export": (_export, help_texts.EXPORT),
     "diff": (_diff, help_texts.DIFF),
+    "compare": (_compare, help_texts.COMPARE),
     "data": (_data, None),
     "serve": (_serve, help_texts.SERVE),
     "gc": (_gc, help_texts.GC),

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from support.documents import ROOT, blocks, documents, name_of, without_blocks
 
-from frbench.harness.cli import data, diff
+from frbench.harness.cli import compare, data, diff
 from frbench.harness.cli.craft import split_shard
 from frbench.harness.cli.main import main
 from frbench.harness.cli.plain_words import parse_words
@@ -92,8 +92,8 @@ def test_that_a_command_in_a_document_is_accepted(verb: str, words: str, tmp_pat
     if verb in ("work", "status", "cancel"):
         parse(verb, arguments)
         return
-    if verb == "diff":
-        parse_words(arguments, diff.ACCEPTED)
+    if verb in ("diff", "compare"):
+        parse_words(arguments, {"diff": diff, "compare": compare}[verb].ACCEPTED)
         return
     if verb == "cloak" and arguments:
         _, arguments = split_arguments(arguments)
@@ -121,18 +121,5 @@ def test_that_a_document_names_scripts_and_make_targets_that_exist(path: Path) -
 
 def test_that_documents_show_commands_of_every_verb() -> None:
     shown = {verb for path in documents() for verb, _ in commands(path)}
-    sweeps = {"run", "plan", "work", "status", "cancel"}
-    assert shown == {
-        *sweeps,
-        "fit",
-        "craft",
-        "report",
-        "reproduce",
-        "export",
-        "serve",
-        "cloak",
-        "gc",
-        "options",
-        "data",
-        "diff",
-    }
+    sweeps, results = {"run", "plan", "work", "status", "cancel"}, {"report", "export", "reproduce", "diff", "compare"}
+    assert shown == {*sweeps, *results, "fit", "craft", "serve", "cloak", "gc", "options", "data"}

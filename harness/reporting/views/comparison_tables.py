@@ -52,7 +52,7 @@ def differences_table(found: Comparison) -> Table:
     """What differs between the two runs; nothing that both share."""
     rows = tuple(tuple(map(Cell, each)) for each in found.differences)
     caption = "Options, settings, data, code and machine; what both share is left out." if rows else "Nothing differs."
-    return Table("differences", "What differs", caption, ("what", "name", *NAMES), rows, 2)
+    return Table("differences", "Differences between the runs", caption, ("what", "name", *NAMES), rows, 2)
 
 
 def rates_table(found: Comparison) -> Table:
@@ -64,7 +64,7 @@ def rates_table(found: Comparison) -> Table:
         names |= dict.fromkeys(columns[-1])
     rows = tuple((Cell(name), *(column.get(name, Cell(MISSING)) for column in columns)) for name in names)
     caption = "Each run over its own pairs, with 95 % intervals and counts."
-    return Table("side_by_side", "Side by side", caption, ("", *NAMES), rows, 1)
+    return Table("side_by_side", "Side by side", caption, ("measurement", *NAMES), rows, 1)
 
 
 def _rates(record: Record) -> Iterator[tuple[str, Cell]]:
@@ -93,7 +93,7 @@ def counts_table(found: Comparison, part: Part) -> Table:
         (Cell("A succeeds"), *_counts(gap.both, gap.only_a)),
         (Cell("A fails"), *_counts(gap.only_b, gap.neither)),
     )
-    return Table("counts", title, test_sentence(part), ("", "B succeeds", "B fails"), rows, 1)
+    return Table("counts", title, test_sentence(part), ("both runs", "B succeeds", "B fails"), rows, 1)
 
 
 def _counts(*counts: int) -> tuple[Cell, ...]:

@@ -65,9 +65,14 @@ class Overlap:
 
 
 def is_readable(kind: Kind, table: pd.DataFrame) -> bool:
-    """Whether ``table`` has the columns of this kind, and each row once."""
+    """Whether ``table`` has the columns of this kind, with numbers where they belong, and each row once."""
     layout = LAYOUTS[kind]
-    return {*layout.key, *layout.needed} <= set(table) and not table.duplicated(list(layout.key)).any()
+    if not {*layout.key, *layout.needed} <= set(table):
+        return False
+    numbers = [name for name in (*layout.key, *_OF_EACH) if name in table]
+    if not all(pd.api.types.is_numeric_dtype(table[name]) for name in numbers):
+        return False
+    return not table.duplicated(list(layout.key)).any()
 
 
 def paired_rows(kind: Kind, a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, Overlap]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -100,7 +101,10 @@ def _digests(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code(card: Mapping[str, Any]) -> dict[str, Any]:
     versions = card.get("versions")
-    return {"commit": card.get("git"), **(versions if isinstance(versions, Mapping) else {})}
+    commit = card.get("git")
+    if isinstance(commit, str):
+        commit = re.sub(f"^([0-9a-f]{{{_DIGITS}}})[0-9a-f]+", r"\1", commit)
+    return {"commit": commit, **(versions if isinstance(versions, Mapping) else {})}
 
 
 def _text(value: Any) -> str:

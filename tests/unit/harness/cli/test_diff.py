@@ -8,20 +8,10 @@ from typing import Any
 
 import pytest
 from support.fake_records import NAMES, FakeStore, attacked
+from support.stored_cells import stored
 
 from frbench.harness.cli.main import main
 from frbench.harness.storage.record_files import Record
-from frbench.harness.storage.records import plain
-from frbench.harness.storage.result_store import ResultStore
-
-
-def store_of(fake: FakeStore, root: Path) -> ResultStore:
-    store = ResultStore(root)
-    for record in fake.records():
-        if (frame := fake.scores(record["fingerprint"])) is not None:
-            store.write_scores(record["fingerprint"], frame)
-        store.write_record(plain(record))
-    return store
 
 
 @pytest.fixture
@@ -34,7 +24,7 @@ def runs(tmp_path: Path) -> tuple[Path, dict[str, Record]]:
         "impersonation": attacked(fake, NAMES | {"goal": "impersonation"}, 8.0, 0.4),
         "refused": fake.add(NAMES | {"defense": "pca"}, status="refused", reason="pca has no gradient; take another"),
     }
-    store_of(fake, tmp_path)
+    stored(fake, tmp_path)
     return tmp_path, found
 
 
@@ -63,7 +53,7 @@ def test_that_other_runs_are_explained_in_one_line(
     assert diff(runs, "none", other) == 2
     out, err = capsys.readouterr()
     assert expected in err and err.count("\n") == 1
-    assert "What differs" in out and "flipped" not in out
+    assert "Differences between the runs" in out and "flipped" not in out
     assert diff(runs, "none", other, "--json") == 2
     assert expected in json.loads(capsys.readouterr().out)["obstacle"]
 
@@ -74,7 +64,7 @@ def test_that_a_run_of_another_results_folder_is_named_by_its_file(
     folder, records = runs
     fake = FakeStore()
     other = attacked(fake, NAMES | {"defense": "blur"}, 8.0, 0.5)
-    store_of(fake, tmp_path / "other")
+    stored(fake, tmp_path / "other")
     file = tmp_path / "other" / "runs" / f"{other['fingerprint']}.json"
     assert main(["diff", records["none"]["fingerprint"], str(file), f"paths.results={folder}"]) == 0
     assert "blur" in capsys.readouterr().out

@@ -10,18 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fake_records import NAMES, FakeStore, attacked, decided
+from support.comparisons import compared, side, two_runs
+from support.fake_records import FakeStore, decided
 
 from frbench.harness.metrics.significance import exact_mcnemar
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.views.comparison import Comparison, Side, compare
-from frbench.harness.storage.records import Record
 
 Table = st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), max_size=25, unique_by=lambda row: row[0])
-
-
-def side(store: FakeStore, record: Record) -> Side:
-    return Side(record, store.scores(record["fingerprint"]))
 
 
 def of_rows(store: FakeStore, defense: str, rows: list[tuple[int, bool, bool]]) -> Side:
@@ -58,10 +54,7 @@ def test_that_the_comparison_of_b_with_a_mirrors_that_of_a_with_b(
 
 def test_that_margins_are_attacked_scores_minus_thresholds() -> None:
     store = FakeStore()
-    first, second = (
-        attacked(store, NAMES | {"defense": each}, 8.0, strength) for each, strength in (("none", 0.6), ("jpeg", 0.3))
-    )
-    (part,) = compare(side(store, first), side(store, second)).parts
+    (part,) = compared(store, *two_runs(store, "none", "jpeg")).parts
     np.testing.assert_allclose(part.rows["margin_a"], part.rows["adversarial_score_a"] - part.rows["threshold_a"])
     assert ((part.rows["margin_a"] <= 0) == part.rows["success_a"]).all()
     assert set(part.flipped["index"]) == set(part.rows["index"][part.rows["success_a"] != part.rows["success_b"]])

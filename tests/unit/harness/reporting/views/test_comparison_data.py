@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from support.comparisons import compared
 from support.fake_records import FakeStore, decided
 
 from frbench.harness.reporting.views.comparison import Side, compare
@@ -15,7 +16,7 @@ def test_that_a_comparison_is_strict_json_with_all_flipped_pairs() -> None:
     store = FakeStore()
     infinite = {"l2": [np.inf, np.nan, 1.0]}
     a, b = (decided(store, {"defense": d}, won, infinite) for d, won in (("none", [1, 1, 1]), ("jpeg", [0, 0, 1])))
-    found = compare(*(Side(record, store.scores(record["fingerprint"])) for record in (a, b)))
+    found = compared(store, a, b)
     data = json.loads(json.dumps(comparison_data(found), allow_nan=False))
     assert data["compared"] and data["obstacle"] is None and data["a"]["defense"] == "none"
     (part,) = data["parts"]

@@ -6,16 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.comparisons import compared
 from support.fake_records import NAMES, FakeStore, attacked, decided
 
 from frbench.harness.reporting.views import comparison_tables as tables
-from frbench.harness.reporting.views.comparison import Comparison, Side, compare
-from frbench.harness.storage.records import Record
-
-
-def compared(store: FakeStore, *records: Record) -> Comparison:
-    first, second = (Side(record, store.scores(record["fingerprint"])) for record in records)
-    return compare(first, second)
+from frbench.harness.reporting.views.comparison import Comparison
 
 
 def two(won_a: list[bool], won_b: list[bool], **more: Any) -> Comparison:

@@ -43,3 +43,4 @@ def test_that_a_table_of_another_kind_or_with_a_pair_twice_is_not_readable() -> 
     assert is_readable(Kind.VERIFICATION, frame)
     assert not is_readable(Kind.CLOAKING, frame) and not is_readable(Kind.FEATURE_DISTANCE, frame)
     assert not is_readable(Kind.VERIFICATION, pd.concat([frame, frame]))
+    assert not is_readable(Kind.VERIFICATION, frame.assign(threshold="<script>"))
