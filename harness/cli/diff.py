@@ -74,9 +74,8 @@ def _parts(found: Comparison, top: int | None) -> list[str | Table]:
     parts: list[str | Table] = [runs, "", tables.differences_table(found), "", tables.rates_table(found), ""]
     if found.obstacle:
         return parts[:-1]
-    parts.append(tables.overlap_sentence(found))
-    for part in found.parts:
-        parts += ["", tables.counts_table(found, part), "", tables.test_sentence(part)]
+    counts = tables.counts_table(found)
+    parts += [tables.overlap_sentence(found), "", counts, "", counts.caption]
     parts += ["", sizes] if (sizes := tables.sizes_sentence(found)) else []
     flipped = tables.flipped_table(found, top, tables.SHORT)
     parts += ["", tables.flipped_sentence(found, len(flipped.rows))]

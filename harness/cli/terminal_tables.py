@@ -26,12 +26,13 @@ def terminal_text(parts: Sequence[str | Table]) -> str:
             if isinstance(part, str):
                 console.print(Text(printable(part)), soft_wrap=not sys.stdout.isatty())
             else:
+                console.print(Text(printable(part.title), style="bold"))
                 console.print(_grid(part))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _grid(table: Table) -> Grid:
-    grid = Grid(title=Text(printable(table.title), style="bold"), title_justify="left", show_edge=False, pad_edge=False)
+    grid = Grid(show_edge=False, pad_edge=False)
     for name in table.header:
         grid.add_column(Text(printable(name)), overflow="fold")
     for row in table.rows:

@@ -62,13 +62,13 @@ def _result(found: Comparison) -> Iterator[Block]:
     else:
         sentences = (tables.overlap_sentence(found), tables.sizes_sentence(found))
         yield Text(tuple(each for each in sentences if each))
-        for part in found.parts:
-            yield TableBlock(tables.counts_table(found, part))
+        yield TableBlock(tables.counts_table(found))
     yield TableBlock(tables.rates_table(found))
 
 
 def _plots(found: Comparison) -> Iterator[Block]:
-    views = [view for part in found.parts if (view := margins_plot(found, part)) is not None]
+    most_flipped_first = sorted(found.parts, key=lambda part: len(part.flipped), reverse=True)
+    views = [view for part in most_flipped_first if (view := margins_plot(found, part)) is not None]
     plots = tuple(Plot(view.title, view.caption, view.figure) for view in views)
     yield from plots[:1]
     if len(plots) > 1:

@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def row(self) -> str:
-        """What a row is: ``pair`` or ``test photo``."""
+        """What a row is: ``pair``, ``image`` (of a pair at a feature distance) or ``test photo``."""
         return LAYOUTS[Kind(self.a["kind"])].row
 
 

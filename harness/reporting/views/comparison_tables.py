@@ -85,15 +85,42 @@ def _rates(record: Record) -> Iterator[tuple[str, Cell]]:
         yield "flags", Cell(", ".join(flag.replace("_", " ") for flag in record["flags"]))
 
 
-def counts_table(found: Comparison, part: Part) -> Table:
-    """The 2x2 table of a part."""
+def counts_table(found: Comparison) -> Table:
+    """The 2x2 table; of several parts a row for each."""
+    if len(found.parts) > 1:
+        return _table_of_parts(found)
+    (part,) = found.parts
     gap = part.gap
-    title = f"Both runs on the same {found.row}s{f', {part.name}' if part.name else ''}"
     rows = (
         (Cell("A succeeds"), *_counts(gap.both, gap.only_a)),
         (Cell("A fails"), *_counts(gap.only_b, gap.neither)),
     )
+    title = f"Both runs on the same {found.row}s"
     return Table("counts", title, test_sentence(part), ("both runs", "B succeeds", "B fails"), rows, 1)
+
+
+def _table_of_parts(found: Comparison) -> Table:
+    rows = []
+    for part in found.parts:
+        gap = part.gap
+        counts = _counts(gap.total, gap.both, gap.only_a, gap.only_b, gap.neither)
+        change = Cell(signed(gap.difference), f"[{signed(gap.low)}, {signed(gap.high)}]")
+        higher = _higher(part) or "="
+        rows.append((Cell(part.name), *counts, change, Cell(p_value(part.p)), Cell(higher)))
+    caption = (
+        "A − B: difference of the success rates in percentage points with its 95 % interval. p: corrected by Holm for "
+        f"all rows. Higher: the run with the higher rate if p is at most {LEVEL}, else '='. "
+        f"Test: {found.parts[0].method}."
+    )
+    header = ("distance", f"{found.row}s", "both succeed", "A alone", "B alone", "neither", "A − B", "p", "higher")
+    return Table("counts", f"Both runs on the same {found.row}s", caption, header, tuple(rows), 1)
+
+
+def _higher(part: Part) -> str:
+    """The run with the significantly higher success rate; empty if there is none."""
+    if part.p > LEVEL or not part.gap.difference:
+        return ""
+    return NAMES[0] if part.gap.difference > 0 else NAMES[1]
 
 
 def _counts(*counts: int) -> tuple[Cell, ...]:
@@ -118,8 +145,7 @@ def overlap_sentence(found: Comparison) -> str:
 def test_sentence(part: Part) -> str:
     """The difference of the success rates with its interval and test, and what it says."""
     gap = part.gap
-    higher = "A" if gap.difference > 0 else "B"
-    verdict = f"the ASR of {higher} is higher" if part.p <= LEVEL and gap.difference else "no significant difference"
+    verdict = f"the ASR of {higher} is higher" if (higher := _higher(part)) else "no significant difference"
     return (
         f"ASR of A minus ASR of B: {signed(gap.difference)} percentage points [{signed(gap.low)}, {signed(gap.high)}], "
         f"p = {p_value(part.p)}: {verdict} ({part.method})."

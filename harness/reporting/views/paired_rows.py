@@ -32,7 +32,7 @@ class RowLayout:
 
 LAYOUTS: Mapping[Kind, RowLayout] = {
     Kind.VERIFICATION: RowLayout(("index",), ("adversarial_score", "threshold", "correct", "success"), "pair"),
-    Kind.FEATURE_DISTANCE: RowLayout(("index", "distance"), ("correct", "success"), "pair"),
+    Kind.FEATURE_DISTANCE: RowLayout(("index", "distance"), ("correct", "success"), "image"),
     Kind.CLOAKING: RowLayout(("split", "user", "index"), ("recognised",), "test photo"),
 }
 

@@ -27,7 +27,7 @@ def test_that_a_run_is_named_by_its_options() -> None:
 def test_that_counts_and_the_test_say_which_run_succeeds_more_often() -> None:
     found = two([True] * 9 + [False], [False] * 9 + [True])
     (part,) = found.parts
-    assert [[cell.value for cell in row] for row in tables.counts_table(found, part).rows] == [
+    assert [[cell.value for cell in row] for row in tables.counts_table(found).rows] == [
         ["A succeeds", "0", "9"],
         ["A fails", "1", "0"],
     ]
@@ -36,6 +36,21 @@ def test_that_counts_and_the_test_say_which_run_succeeds_more_often() -> None:
     equal = two([True, False], [True, False])
     assert "no significant difference" in tables.test_sentence(equal.parts[0])
     assert tables.flipped_sentence(equal, 0) == "No pair flipped: both succeed on the same pairs."
+
+
+def test_that_several_distances_are_one_table_with_corrected_p_values() -> None:
+    store = FakeStore()
+    runs = {"none": [True] * 12, "jpeg": [True] * 6 + [False] * 6}
+    records = [
+        decided(store, {"defense": name, "protocol": "feature_distance"}, won, {"distance": [0.9] * 6 + [0.4] * 6})
+        for name, won in runs.items()
+    ]
+    table = tables.counts_table(compared(store, *records))
+    assert [[cell.value for cell in row] for row in table.rows] == [
+        ["q = 0.9", "6", "6", "0", "0", "0", "+0.0", "1.0000", "="],
+        ["q = 0.4", "6", "0", "6", "0", "0", "+100.0", "0.0625", "="],
+    ]
+    assert "images" in table.header and "Holm" in table.caption
 
 
 def test_that_pairs_that_are_left_out_are_counted() -> None:
