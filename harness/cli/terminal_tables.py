@@ -12,6 +12,7 @@ from rich.text import Text
 from frbench.harness.reporting.tables.rendering import Table
 
 _WIDTH = 160  # columns of output that goes to a file or a pipe
+_WHOLE = 12  # characters of a value that is never folded, such as a number
 _CUT = 2_000  # characters of one value
 
 
@@ -33,8 +34,9 @@ def terminal_text(parts: Sequence[str | Table]) -> str:
 
 def _grid(table: Table) -> Grid:
     grid = Grid(show_edge=False, pad_edge=False)
-    for name in table.header:
-        grid.add_column(Text(printable(name)), overflow="fold")
+    for place, name in enumerate(table.header):
+        longest = max((len(row[place].text) for row in table.rows), default=0)
+        grid.add_column(Text(printable(name)), overflow="fold", min_width=longest if longest <= _WHOLE else None)
     for row in table.rows:
         grid.add_row(*(Text(printable(cell.text)) for cell in row))
     return grid

@@ -43,8 +43,8 @@ def margins_plot(found: Comparison, part: Part) -> PlotView | None:
     plan["annotations"] = _quadrants(rows)
     title = f"Margins of the same {found.row}s in both runs{f', {part.name}' if part.name else ''}"
     caption = (
-        f"A {found.row} is accepted if its margin, attacked score minus threshold, is above 0. Flipped {found.row}s "
-        "have margins of different signs; on the dotted line both margins are equal."
+        "The margin is the attacked score minus the threshold: a face is accepted above 0. Flipped "
+        f"{found.row}s have margins of different signs; on the dotted line both margins are equal."
     )
     return PlotView(title, caption, {"data": _traces(found, rows), "layout": plan})
 

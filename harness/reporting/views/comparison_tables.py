@@ -30,7 +30,7 @@ _COLUMNS: Mapping[str, str] = {
     "probe": "probe",
     "reference": "reference",
     "margin": "margin",
-    "adversarial_score": "attacked score",
+    "adversarial_score": "score",
     "threshold": "threshold",
     "clean_score": "clean score",
     "l2": "L2",
@@ -178,12 +178,12 @@ def flipped_sentence(found: Comparison, listed: int) -> str:
 
 
 def flipped_rows(found: Comparison) -> pd.DataFrame:
-    """The flipped rows of all parts; ``succeeds`` is A or B."""
+    """The flipped rows of all parts; ``alone`` is the run, A or B, whose attack succeeds."""
     rows = [part.flipped for part in found.parts if len(part.flipped)]
     if not rows:
         return pd.DataFrame()
     joined = pd.concat(rows, ignore_index=True)
-    return joined.assign(succeeds=np.where(joined["success_a"], *NAMES))
+    return joined.assign(alone=np.where(joined["success_a"], *NAMES))
 
 
 def flipped_table(found: Comparison, top: int | None = None, columns: Sequence[str] = tuple(_COLUMNS)) -> Table:
@@ -197,12 +197,12 @@ def flipped_table(found: Comparison, top: int | None = None, columns: Sequence[s
                 shown[f"{_COLUMNS[name]}{run}"] = [_value(value, name) for value in rows[column].tolist()]
     header = tuple(shown)
     if header:
-        shown["succeeds"] = rows["succeeds"].tolist()
-        header = (header[0], "succeeds", *header[1:])
+        shown["alone"] = rows["alone"].tolist()
+        header = (header[0], "alone", *header[1:])
     cells = tuple(tuple(map(Cell, row)) for row in zip(*(shown[name] for name in header), strict=True))
-    caption = (
-        "Margin: attacked score minus threshold; a pair is rejected at 0 and below." if "margin A" in shown else ""
-    )
+    caption = "Alone: the run whose attack succeeds."
+    if "margin A" in shown:
+        caption += " Score: after the attack. Margin: score minus threshold; a pair is rejected at 0 and below."
     return Table("flipped", f"Flipped {found.row}s", caption, header, cells, 1)
 
 

@@ -68,13 +68,13 @@ def test_that_flipped_pairs_have_numbers_photos_scores_and_sizes_of_both_runs() 
     table = tables.flipped_table(two([True, True], [True, False], columns=columns))
     assert dict(zip(table.header, (cell.value for cell in table.rows[0]), strict=True)) == {
         "number": "1",
-        "succeeds": "A",
+        "alone": "A",
         "probe": "Ann_Lee_0001",
         "reference": "p_1/photo_2",
         "margin A": "−0.300",
         "margin B": "−0.300",
-        "attacked score A": "0.000",
-        "attacked score B": "0.000",
+        "score A": "0.000",
+        "score B": "0.000",
         "threshold A": "0.300",
         "threshold B": "0.300",
         "clean score A": "0.500",
