@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from frbench.harness.cli.plain_words import Accepted, Setting, Words, parse_words
-from frbench.harness.cli.terminal_tables import terminal_text
+from frbench.harness.cli.terminal_tables import printable, terminal_text
 from frbench.harness.core.errors import ConfigError, shortened
 from frbench.harness.reporting.tables.rendering import Table
 from frbench.harness.reporting.views import comparison_tables as tables
@@ -61,7 +61,8 @@ def explained(found: Comparison) -> int:
     if not found.obstacle:
         return 0
     sys.stdout.flush()
-    print(f"frbench: not compared pair by pair: {shortened(found.obstacle, _REASON)}", file=sys.stderr)
+    reason = printable(shortened(found.obstacle, _REASON))
+    print(f"frbench: not compared pair by pair: {reason}", file=sys.stderr)
     return 2
 
 

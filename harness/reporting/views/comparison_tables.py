@@ -37,6 +37,7 @@ _COLUMNS: Mapping[str, str] = {
     "queries": "queries",
     "predicted": "named as user",
 }
+_STATUS = "status"
 _SIGNED, _SIZES = ("margin",), ("l2", "distance")
 SHORT = ("index", "split", "user", "distance", "probe", "reference", "margin", "adversarial_score", "predicted")
 
@@ -62,6 +63,8 @@ def rates_table(found: Comparison) -> Table:
     for record in (found.a, found.b):
         columns.append(dict(_rates(record)))
         names |= dict.fromkeys(columns[-1])
+    if all(column[_STATUS].value == "done" for column in columns):
+        del names[_STATUS]
     rows = tuple((Cell(name), *(column.get(name, Cell(MISSING)) for column in columns)) for name in names)
     caption = "Each run over its own pairs, with 95 % intervals and counts."
     return Table("side_by_side", "Side by side", caption, ("measurement", *NAMES), rows, 1)
@@ -69,8 +72,7 @@ def rates_table(found: Comparison) -> Table:
 
 def _rates(record: Record) -> Iterator[tuple[str, Cell]]:
     clean, attack = measured(record, "clean"), measured(record, "attack")
-    if record["status"] != "done":
-        yield "status", Cell(str(record["status"]))
+    yield _STATUS, Cell(str(record["status"]))
     if clean.get("accuracy") is not None:
         yield "clean accuracy %", Cell(percent(clean["accuracy"], 2), interval(clean, "accuracy", 2))
     if attack.get("asr") is not None:
@@ -203,7 +205,8 @@ def flipped_table(found: Comparison, top: int | None = None, columns: Sequence[s
     caption = "Alone: the run whose attack succeeds."
     if "margin A" in shown:
         caption += " Score: after the attack. Margin: score minus threshold; a pair is rejected at 0 and below."
-    return Table("flipped", f"Flipped {found.row}s", caption, header, cells, 1)
+    stub = next((place for place, name in enumerate(header) if name.endswith(f" {NAMES[0]}")), len(header))
+    return Table("flipped", f"Flipped {found.row}s", caption, header, cells, stub)
 
 
 def _value(value: Any, column: str) -> str:
