@@ -21,7 +21,7 @@ from frbench.harness.reporting.views import comparison_tables as tables
 from frbench.harness.reporting.views.comparison import NAMES, Comparison
 from frbench.harness.reporting.views.comparison_pictures import Samples, picture_strips
 from frbench.harness.reporting.views.comparison_plot import margins_plot
-from frbench.harness.reporting.views.run_cards import command, facts
+from frbench.harness.reporting.views.run_cards import facts, repeat_command
 from frbench.harness.storage.records import Record
 
 _PICTURED = 4  # pairs with pictures
@@ -95,4 +95,4 @@ def _pictures(found: Comparison, samples: tuple[Samples | None, Samples | None])
 def _cards(found: Comparison) -> Iterator[Block]:
     for name, record in _runs(found):
         title = f"{name}, {record['fingerprint'][:8]}: {tables.run_words(record)}"
-        yield RunCard(title, facts(record, record["flags"]), command(record))
+        yield RunCard(title, facts(record, record["flags"]), repeat_command(record))

@@ -38,7 +38,7 @@ def test_that_a_page_has_the_test_the_plot_the_flipped_pairs_pictures_and_cards(
         "Runs",
     ]
     text = found.html()
-    for fact in ("exact two-sided McNemar test", "A succeeds", "defense jpeg", "pairs flipped", "frbench run"):
+    for fact in ("exact two-sided McNemar test", "A succeeds", "defense jpeg", "pairs flipped", "frbench reproduce"):
         assert fact in text
     assert len(re.findall(r'<img [^>]*alt="[^"]+"', text)) == 12
     assert page(paired).html() == text
