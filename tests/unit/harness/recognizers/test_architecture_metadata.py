@@ -62,7 +62,7 @@ def test_a_network_that_plain_json_cannot_describe_is_left_out() -> None:
     [
         ({"_target_": "my_nets.Net"}, r"is outside frbench; if you trust that package, add trust=\[my_nets\]"),
         ({"_target_": "os.system", "command": "true"}, r"add trust=\[os\]"),
-        ({"_target_": f"{TINY}.nn.Linear", "in_features": 1, "out_features": 1}, "is not a network class of frbench"),
+        ({"_target_": f"{TINY}.nn.Linear", "in_features": 1, "out_features": 1}, "is outside frbench: a module"),
         ({"_target_": "frbench.harness.core.atomic.write_atomically"}, "is not a network class of frbench"),
         ({"_target_": f"{TINY}.Tinny"}, "Tinny"),
         ({"_target_": f"{TINY}.TinyNet", "deep": 3}, "deep"),
