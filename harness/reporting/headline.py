@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
 from typing import Any
 
 from frbench.harness.core.flags import Flag
@@ -37,6 +36,8 @@ class Row:
             an adaptive one.
         gap: ASR of the strongest adaptive minus that of the strongest oblivious attack, on the pairs of both.
         leads: the levels at which the ASR is significantly below that of every other defense.
+        cost: milliseconds that the defended recognizer takes for one image, by device: the shortest of its cells for
+            any goal, since other work on a machine only adds to it.
     """
 
     goal: str
@@ -46,6 +47,7 @@ class Row:
     strongest: Mapping[str, Record]
     gap: PairedDifference | None
     leads: frozenset[str]
+    cost: Mapping[str, float]
 
     @property
     def worst(self) -> Record | None:
@@ -73,13 +75,9 @@ class Headline:
 def headlines(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> list[Headline]:
     """All headlines: first the one with the most defenses that met adaptive and oblivious attacks.
 
-    Attacks that stop at success have no budget to be compared at, so they are left out.
+    An attack that stops at success, however large its perturbation, has no ASR to be compared, so it is left out.
     """
-    attacked = [
-        r
-        for r in of_kind(records, Kind.VERIFICATION)
-        if r["names"]["attack"] != NULL and Flag.BOUNDARY_ATTACK not in r["flags"]
-    ]
+    attacked = [r for r in of_kind(records, Kind.VERIFICATION) if r["names"]["attack"] != NULL and not _unlimited(r)]
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in attacked:
         groups.setdefault((*(label(record, noun) for noun in _SETTING), rest(record)), []).append(record)
@@ -87,6 +85,15 @@ def headlines(records: Sequence[Record], findings: Findings, outcomes: Outcomes)
         _headline(groups[key], findings, outcomes) for key in sorted(groups, key=lambda k: [natural(p) for p in k])
     ]
     return sorted((each for each in found if any(row.strongest for row in each.rows)), key=_results, reverse=True)
+
+
+def _unlimited(record: Record) -> bool:
+    """Whether an attack that stops at success has no budget."""
+    return _stops(record) and "radius" not in (record["hyperparameters"].get("budget") or {})
+
+
+def _stops(record: Record) -> bool:
+    return Flag.BOUNDARY_ATTACK in record["flags"]
 
 
 def _results(headline: Headline) -> tuple[int, int, int]:
@@ -98,15 +105,17 @@ def _results(headline: Headline) -> tuple[int, int, int]:
 
 def _headline(records: Sequence[Record], findings: Findings, outcomes: Outcomes) -> Headline:
     rows: list[Row] = []
+    costs = {defense: _cost(own) for (defense,), own in by_labels(records, ("defense",)).items()}
     for goal, found in by_labels(records, ("goal",)).items():
         defenses = by_labels(found, ("defense",))
         strongest = {defense: _strongest(own) for (defense,), own in defenses.items()}
         leaders = {level: _leader(strongest, level, findings, outcomes) for level in LEVELS}
         for (defense,), own in defenses.items():
-            noise = next((each for r in own if (each := outcomes.noise(r)) is not None), None)
+            full = (r for r in own if not _stops(r))  # beside others, noise has the size of their perturbation
+            noise = next((each for r in full if (each := outcomes.noise(r)) is not None), None)
             leads = frozenset(level for level in LEVELS if leaders[level] == defense)
             best = strongest[defense]
-            rows.append(Row(goal[0], defense, tuple(own), noise, best, _gap(best, outcomes), leads))
+            rows.append(Row(goal[0], defense, tuple(own), noise, best, _gap(best, outcomes), leads, costs[defense]))
     return Headline(tuple(rows))
 
 
@@ -131,6 +140,17 @@ def _strongest(records: Sequence[Record]) -> dict[str, Record]:
 def _gap(strongest: Mapping[str, Record], outcomes: Outcomes) -> PairedDifference | None:
     adaptive, oblivious = strongest.get("adaptive"), strongest.get("oblivious")
     return None if adaptive is None or oblivious in (None, adaptive) else outcomes.difference(adaptive, oblivious)
+
+
+def _cost(records: Sequence[Record]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for record in records:
+        card = record["card"] or {}
+        milliseconds, threads = card.get("ms_per_image"), card.get("threads")
+        if milliseconds is not None:
+            device = f"{card.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
+            found[device] = min(float(milliseconds), found.get(device, float("inf")))
+    return dict(sorted(found.items()))
 
 
 def _leader(
@@ -165,15 +185,3 @@ def harshest(row: Row) -> tuple[str, Mapping[str, Any]] | None:
     known = {name: found for name, found in steps.items() if found and found.get("asr") is not None}
     name = min(sorted(known, key=natural), key=lambda each: float(known[each]["asr"]), default=None)
     return None if name is None else (name, known[name])
-
-
-def cost(row: Row) -> dict[str, float]:
-    """Milliseconds that the defended recognizer takes for one image: the median over the records, by device."""
-    found: dict[str, list[float]] = {}
-    for record in row.records:
-        card = record["card"] or {}
-        if card.get("ms_per_image") is not None:
-            threads = card.get("threads")
-            device = f"{card.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
-            found.setdefault(device, []).append(float(card["ms_per_image"]))
-    return {device: median(values) for device, values in sorted(found.items())}

@@ -22,7 +22,7 @@ _DATASETS = {
     "agedb_30": "AgeDB-30",
     "agedb_30_bin": "AgeDB-30",
 }  # other options are known by the name that one types
-_PAIRS = re.compile(r"limit=(\d+)")
+_NUMBERS = {"limit": "{} pairs", "calibrate": "calibrated on {} pairs"}  # settings of a dataset
 _DEPTH = 4  # most parts of a path that are shown to distinguish two files
 _NEXT = re.compile(r", (?=[\w.@]+=)")
 _RATIO = re.compile(r"[\d.]+/[\d.]+")
@@ -54,6 +54,8 @@ def _name(path: str, parts: int) -> str:
 def words(label: str, parts: int = 1) -> str:
     """The label of an option for a title: ``LFW, 240 pairs`` or ``pgd (steps 40)``; paths as their last ``parts``."""
     name, settings = split_label(label)
+    if name in _DATASETS:
+        settings = sorted(settings, key=lambda each: not each.startswith("limit="))
     own = [_setting_words(each, parts) for each in settings]
     if name in _DATASETS or not name:
         return ", ".join(filter(None, (_DATASETS.get(name, ""), *own)))
@@ -62,10 +64,9 @@ def words(label: str, parts: int = 1) -> str:
 
 def _setting_words(setting: str, parts: int) -> str:
     """``limit=240`` as ``240 pairs``, ``rel_stepsize=0.25`` as ``rel stepsize 0.25``, a file as its name."""
-    pairs = _PAIRS.fullmatch(setting)
-    if pairs:
-        return f"{pairs[1]} pairs"
     key, equals, value = without_folders(setting, parts).partition("=")
+    if key in _NUMBERS and value.isdecimal():
+        return _NUMBERS[key].format(value)
     return f"{re.sub('[._@]', ' ', key)} {value}" if equals else key
 
 

@@ -13,7 +13,7 @@ from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.verification import roc
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.plots_headline import against_robustness, knowledge_ladder, roc_and_det
-from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean, cost
+from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.tables.headline import file_name, setting_of
 from frbench.harness.storage.records import Record, measured
@@ -95,10 +95,9 @@ def _accuracy(headline: Headline) -> Iterator[FigureSpec]:
 def _cost(headline: Headline) -> Iterator[FigureSpec]:
     rows = []
     for row in headline.rows:
-        times = cost(row)
-        if row.worst is not None and len(times) == 1:
-            (x,) = times.values()
-            named = {"goal": row.goal, "defense": row.defense, "device": next(iter(times))}
+        if row.worst is not None and len(row.cost) == 1:
+            ((device, x),) = row.cost.items()
+            named = {"goal": row.goal, "defense": row.defense, "device": device}
             rows.append({**named, **dict.fromkeys(("x", "x_low", "x_high"), x), **_rates(row.worst)})
     frame = pd.DataFrame(rows)
     if len(frame) and frame["defense"].nunique() > 1 and frame["device"].nunique() == 1:

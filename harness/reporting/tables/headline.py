@@ -11,7 +11,7 @@ from frbench.harness.metrics.significance import LEVEL
 from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.file_names import FileName, file_names
-from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean, cost, harshest
+from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean, harshest
 from frbench.harness.reporting.tables.layout import (
     SEVERAL,
     flag_names,
@@ -37,7 +37,7 @@ _CAPTION = (
     f"p ≤ {LEVEL}). {MISSING}: not run. {CLEAN}: audited without a doubt. {DOUBTED}: a flag must be explained before "
     "the value is believed."
 )
-_COST = "ms an image: median time of the defended recognizer for one image{on}, a fact of the run."
+_COST = "ms an image: time of the defended recognizer for one image{on} in its fastest cell, a fact of the run."
 _KNOWS_ALL = "without a defense, the oblivious attacker knows everything"
 
 
@@ -166,11 +166,10 @@ def _survival(row: Row) -> Cell:
 
 def _cost(row: Row) -> Cell:
     """A value per device; of several devices with a note that names them."""
-    found = cost(row)
-    cells = [Cell(f"{value:.3g}") for value in found.values()]
-    return joined(cells, f"on {' / '.join(found)}") if cells else Cell(MISSING)
+    cells = [Cell(f"{value:.3g}") for value in row.cost.values()]
+    return joined(cells, f"on {' / '.join(row.cost)}") if cells else Cell(MISSING)
 
 
 def _devices(headline: Headline) -> str:
-    found = list(dict.fromkeys(device for row in headline.rows for device in cost(row)))
+    found = list(dict.fromkeys(device for row in headline.rows for device in row.cost))
     return _COST.format(on=f" on {found[0]}" if len(found) == 1 else "") if found else ""

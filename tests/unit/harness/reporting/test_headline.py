@@ -11,7 +11,7 @@ from support.fake_records import FakeStore, decided
 
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.crosscheck import compare
-from frbench.harness.reporting.headline import Headline, asr, cost, harshest, headlines
+from frbench.harness.reporting.headline import Headline, asr, harshest, headlines
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.storage.records import label, select
 
@@ -56,12 +56,25 @@ def test_that_without_a_defense_an_oblivious_attacker_is_adaptive() -> None:
     assert "adaptive" not in jpeg.strongest
 
 
-def test_that_attacks_that_stop_at_success_are_left_out() -> None:
+def test_that_attacks_that_stop_at_success_without_a_budget_are_left_out() -> None:
     store = FakeStore()
     won(store, 40, "jpeg", "adaptive", "deepfool", flags=["boundary_attack"])
     assert not found(store)
-    won(store, 3, "jpeg", "adaptive")
-    assert [label(r, "attack") for r in found(store)[0].records] == ["pgd"]
+    noise = {"columns": {"noise_score": 0.1}}  # of the size of the perturbation, not of the budget
+    won(
+        store,
+        3,
+        "jpeg",
+        "query",
+        "square",
+        flags=["boundary_attack"],
+        hyperparameters={"budget": {"radius": 0.01}},
+        **noise,
+    )
+    (row,) = found(store)[0].rows
+    assert [label(r, "attack") for r in row.strongest.values()] == ["square"] and row.noise is None
+    won(store, 3, "jpeg", "adaptive", **noise)
+    assert found(store)[0].rows[0].noise == (PAIRS, PAIRS)
 
 
 def test_that_noise_counts_the_pairs_that_it_moves_across_the_threshold() -> None:
@@ -93,12 +106,12 @@ def test_that_the_harshest_postprocessing_is_the_one_with_the_lowest_asr() -> No
     assert harshest(found(store)[0].rows[0]) is None
 
 
-def test_that_the_cost_is_a_median_for_each_device() -> None:
+def test_that_the_cost_is_that_of_the_fastest_cell_for_each_device() -> None:
     store = FakeStore()
     for attack, device, cost_ms in (("a", "cpu", 4.0), ("b", "cpu", 2.0), ("c", "cpu", 3.0), ("d", "cuda", 0.5)):
         won(store, 9, "jpeg", "adaptive", attack)["card"] |= {"ms_per_image": cost_ms, "device": device, "threads": 2}
-    won(store, 9, "jpeg", "adaptive", "e")
-    assert cost(found(store)[0].rows[0]) == {"cpu, 2 threads": 3.0, "cuda, 2 threads": 0.5}
+    won(store, 9, "jpeg", "adaptive", "e", names={"goal": "impersonation"})
+    assert [row.cost for row in found(store)[0].rows] == [{"cpu, 2 threads": 2.0, "cuda, 2 threads": 0.5}] * 2
 
 
 def outcomes_of(success: Mapping[str, Sequence[bool]]) -> FakeStore:

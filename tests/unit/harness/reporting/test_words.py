@@ -12,6 +12,7 @@ from frbench.harness.reporting.words import defense_words, short_labels, split_l
     [
         ("pgd", "pgd"),
         ("lfw(limit=240)", "LFW, 240 pairs"),
+        ("lfw(calibrate=200, limit=40)", "LFW, 40 pairs, calibrated on 200 pairs"),
         ("onnx(path=/home/me/models/w600k_r50.onnx)", "onnx (w600k_r50)"),
         ("trained(member=1, weights=runs/diverse.safetensors)", "trained (member 1, diverse)"),
         (r"onnx(path=C:\models\net.onnx)", "onnx (net)"),

@@ -119,7 +119,7 @@ def test_that_the_cost_is_left_out_on_request_and_names_its_device() -> None:
     won(store, 9, "jpeg", "adaptive")["card"] |= {"ms_per_image": 1.23456, "device": "cpu (x86)", "threads": 1}
     (table,), (without,) = made(store), made(store, timing=False)
     assert column(table, "ms an image") == {"jpeg": "1.23"}
-    assert "for one image on cpu (x86), 1 thread, a fact of the run" in table.caption
+    assert "for one image on cpu (x86), 1 thread in its fastest cell, a fact of the run" in table.caption
     assert without.header == table.header[:-1] and "ms an image" not in without.caption
 
 
