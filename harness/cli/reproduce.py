@@ -10,7 +10,7 @@ from typing import Any
 from frbench.harness.config import folders, resolution
 from frbench.harness.config.compose import compose, printed
 from frbench.harness.config.recorded_cell import recorded_cell, split_own_values
-from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError
+from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError, shortened
 from frbench.harness.core.flags import Flag
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.reporting.tables.rendering import markdown
@@ -41,7 +41,9 @@ def reproduce(words: Sequence[str]) -> int:
     out = _out(config, found)
     record = found.record
     if record["status"] not in _FINISHED:
-        raise ConfigError(f"the record is {record['status']}: {reason(record)}; reproduce a record that is done")
+        raise ConfigError(
+            f"the record is {shortened(record['status'], 20)}: {shortened(reason(record))}; take a record that is done"
+        )
     own = {**config, "paths": {**config["paths"], "results": str(out)}}
     cell = _as_tuned(recorded_cell(_portable(record), own, given).cell(), record)
     _check_digests(record, cell)
@@ -49,7 +51,7 @@ def reproduce(words: Sequence[str]) -> int:
     earlier = store.finished(cell.fingerprint())
     made = earlier or run_cell(cell, store)
     if made["status"] not in _FINISHED:
-        raise FrbenchError(f"the cell {made['status']}: {reason(made)}; frbench run shows the whole error")
+        raise FrbenchError(f"the cell {made['status']}: {reason(made)}; the record in {out / 'runs'} has the traceback")
     result = compared(record, made, config["tolerance"])
     print(_text(record, made, result, bool(earlier), out))
     return 0 if result.reproduced else 1
@@ -112,4 +114,5 @@ def _text(record: Record, made: Record, result: Reproduction, found: bool, out: 
     counts = ", ".join(f"{result.count(reading)} {reading.value}" for reading in Reading)
     new = f", {result.new} only in this run" if result.new else ""
     verdict = "reproduced" if result.reproduced else "not reproduced"
-    return "\n".join([*lines, f"{verdict}: of {len(result.fields)} fields {counts}{new} ({out})"])
+    text = "\n".join([*lines, f"{verdict}: of {len(result.fields)} fields {counts}{new} ({out})"])
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)  # no codes for the terminal

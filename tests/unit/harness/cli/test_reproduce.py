@@ -90,6 +90,18 @@ def test_that_a_card_is_reproduced_and_another_seed_reads_apart(
     assert "(found)" in capsys.readouterr().out, "a second look at the same folder runs nothing"
 
 
+def test_that_a_record_cannot_write_to_the_terminal_and_a_crashed_one_is_refused(
+    card: Mapping[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"out={tmp_path / 'out'}", "device=cpu"]
+    path = edited(card, lambda copy: copy["names"].update(attack="\x1b[2J\ud800"), tmp_path)
+    assert main(["reproduce", str(path), *given]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    path = edited(card, lambda copy: copy.update(status="crashed", reason="x" * 9999), tmp_path)
+    assert main(["reproduce", str(path), *given]) == 2
+    assert len(capsys.readouterr().err) < 400
+
+
 def test_that_flags_count_but_for_that_of_tuned_preprocessing(
     card: Mapping[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
