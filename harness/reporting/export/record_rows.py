@@ -14,7 +14,7 @@ from frbench.harness.storage.records import NOUNS, Record, plain, tidy_row
 RECORD = "record"  # number of a record in an export
 Flags = Callable[[Record], Sequence[str]]
 
-_CARD = ("started", "seconds", "forwards", "backwards", "device", "git")
+_CARD = ("started", "seconds", "ms_per_image", "forwards", "backwards", "device", "git")
 _BATCH = 500
 _FLAG = "flag_"
 _INFINITE = {"inf": float("inf"), "-inf": float("-inf")}

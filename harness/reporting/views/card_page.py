@@ -16,7 +16,7 @@ _COUNTS = {"accuracy": ("", "pairs"), "tar": ("accepted", "genuine"), "far": ("f
 _SHOWN_WITH_OTHERS = frozenset(name for pair in _COUNTS.values() for name in pair)
 _LONGEST = 2000  # characters of one text
 _MEANINGS = {flag.value: flag.meaning for flag in Flag}
-_RUN = ("started", "seconds", "device", "threads", "batch_size", "forwards", "backwards", "git")
+_RUN = ("started", "seconds", "ms_per_image", "device", "threads", "batch_size", "forwards", "backwards", "git")
 
 
 class Measure(NamedTuple):
