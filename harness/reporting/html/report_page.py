@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "report.html"
 _SHOWN_TABLES = 2  # of a section; more are folded
+_MOST_TABLES = 12  # of a section
 _MOST_PLOTS = 16  # of curves
 _MOST_STRIPS = 60  # of sample images; the page has a limit of bytes besides
 _MOST_CARDS = 500
@@ -83,19 +84,17 @@ def report_page(request: Request) -> Page:
 def _main_results(request: Request, found: Sequence[Headline]) -> Iterator[Block]:
     """The first headline with its plots; the others are folded."""
     shown = headline_tables(found, request.findings, request.timing)
-    for number, (headline, table) in enumerate(zip(found, shown, strict=True)):
+    for number, (headline, table) in enumerate(zip(found[:_MOST_TABLES], shown, strict=False)):
         plots = [view for view in (knowledge_plot(headline), accuracy_plot(headline)) if view is not None]
         blocks: tuple[Block, ...] = (TableBlock(table), *map(_plot, plots))
         yield from blocks if number == 0 else [Folded(table.title, blocks)]
+    yield from _left_out(len(found), _MOST_TABLES, "table")
 
 
 def _curves(request: Request) -> Iterator[Block]:
     plots = [*budget_plots(request.records), *size_plots(request.store.scores, request.records)]
     yield from map(_plot, plots[:_MOST_PLOTS])
-    if len(plots) > _MOST_PLOTS:
-        yield _note(
-            f"The first {_MOST_PLOTS} of {len(plots)} plots. Select others with where, such as where.attack=pgd."
-        )
+    yield from _left_out(len(plots), _MOST_PLOTS, "plot")
 
 
 def _plot(view: PlotView) -> Plot:
@@ -103,10 +102,20 @@ def _plot(view: PlotView) -> Plot:
 
 
 def _tables(tables: Iterable[Table]) -> tuple[Block, ...]:
-    blocks = [TableBlock(shown) for table in tables if (shown := without_empty(table)) is not None]
-    more = tuple(blocks[_SHOWN_TABLES:])
-    folded = (Folded(f"More: {_counted(len(more), 'table')}", more),) if more else ()
-    return (*blocks[:_SHOWN_TABLES], *folded)
+    found = [shown for table in tables if (shown := without_empty(table)) is not None]
+    blocks: list[Block] = [TableBlock(table) for table in found[:_SHOWN_TABLES]]
+    folded = tuple(TableBlock(table) for table in found[_SHOWN_TABLES:_MOST_TABLES])
+    if folded:
+        blocks.append(Folded(f"More: {_counted(len(folded), 'table')}", folded))
+    return (*blocks, *_left_out(len(found), _MOST_TABLES, "table"))
+
+
+def _left_out(count: int, shown: int, noun: str) -> Iterator[Block]:
+    """A note where a section does not show everything."""
+    if count > shown:
+        yield Text(
+            (f"The first {shown} of {count} {noun}s. Select others with where, such as where.attack=pgd.",), True
+        )
 
 
 def _sample_images(request: Request) -> Iterator[Block]:
@@ -115,7 +124,7 @@ def _sample_images(request: Request) -> Iterator[Block]:
     for strip in islice(found, _MOST_STRIPS):
         yield _pictures(strip)
     if next(found, None) is not None:
-        yield _note(f"The first {_MOST_STRIPS}. Select others with where, such as where.defense=jpeg.")
+        yield Text((f"The first {_MOST_STRIPS}. Select others with where, such as where.defense=jpeg.",), True)
 
 
 def _pictures(strip: Strip) -> Pictures:
@@ -134,16 +143,11 @@ def _run_cards(request: Request) -> Iterator[Block]:
         whole = request.store.record(record["fingerprint"])
         if whole is not None:
             yield _run_card(portable(whole), request.findings.all_flags(record))
-    if len(request.records) > _MOST_CARDS:
-        yield _note(f"The first {_MOST_CARDS} of {len(request.records)} runs. Select others with where.")
+    yield from _left_out(len(request.records), _MOST_CARDS, "run")
 
 
 def _run_card(record: Record, flags: Sequence[str]) -> RunCard:
     return RunCard(f"{record['fingerprint'][:8]}: {cell_words(record)}", facts(record, flags), repeat_command(record))
-
-
-def _note(text: str) -> Text:
-    return Text((text,), is_note=True)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from support.browser import DESKTOP, PHONE, OfflineBrowser
 from support.fake_records import NAMES, FakeStore, sweep, with_pictures
 
 from frbench.harness.core.errors import ConfigError, DataMissing
+from frbench.harness.reporting.html import report_page
 from frbench.harness.reporting.report import report
 
 
@@ -63,6 +64,16 @@ def test_the_page_needs_neither_torch_nor_matplotlib_nor_plotly() -> None:
     )
     assert "jinja2" in loaded
     assert not loaded & {"torch", "matplotlib", "plotly", "hydra"}
+
+
+def test_a_large_report_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_MOST_TABLES", "_MOST_PLOTS", "_MOST_STRIPS", "_MOST_CARDS"):
+        monkeypatch.setattr(report_page, limit, 1)
+    (written,) = report(with_pictures(sweep()), tmp_path, "html")
+    text = written.read_text("utf-8")
+    assert "The first 1 of 2 plots." in text and "The first 1 of 49 runs." in text and "The first 1. Select" in text
+    assert "The first 1 of 4 tables." in text
+    assert text.count("data:image/webp") == 4 and text.count('<details class="card">') == 1
 
 
 @pytest.mark.browser
