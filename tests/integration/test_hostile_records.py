@@ -12,6 +12,7 @@ import pytest
 from support.browser import DESKTOP, PHONE, OfflineBrowser
 from support.hostile_records import TEXTS, hostile_store
 
+from frbench.harness.cli.main import main
 from frbench.harness.reporting.html.page import LONGEST
 from frbench.harness.reporting.report import report
 from frbench.harness.storage.result_store import ResultStore
@@ -89,3 +90,29 @@ def test_nothing_of_a_hostile_record_runs_or_asks_for_anything(browser: OfflineB
             assert text in shown.locator("main").inner_text()
         assert shown.get_by_text("huge.json").count() == shown.get_by_text("newer.json").count() == 1
         assert opened.requests == opened.complaints == []
+
+
+@pytest.mark.browser
+def test_nothing_of_two_hostile_records_runs_on_the_page_of_their_comparison(
+    browser: OfflineBrowser, store: ResultStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [store.record(path.stem) for path in (store.root / "runs").glob("[1-9a-f]*.json")]
+    records = [each for each in whole if each is not None and len(each["fingerprint"]) == 64]
+    done = [each for each in records if each["status"] == "done" and each["names"]["goal"] == "dodging"]
+    crashed = next(each for each in records if each["status"] == "crashed")
+    codes = set()
+    for first, second in ((done[0], done[1]), (done[2], done[3]), (done[0], crashed)):
+        a, b = first["fingerprint"], second["fingerprint"]
+        codes.add(main(["diff", a, b, f"paths.results={store.root}"]))
+        out = "".join(capsys.readouterr())
+        assert "\x1b" not in out and len(out) < 1_000_000
+        page = tmp_path / "page.html"
+        assert main(["compare", a, b, f"paths.results={store.root}", f"out={page}"]) in (0, 2)
+        with browser.open(page) as opened:
+            opened.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            assert opened.page.evaluate("window.ran") is None
+            assert opened.requests == opened.complaints == []
+    assert codes == {0, 2}
+    capsys.readouterr()
+    assert main(["diff", "0" * 64, a, f"paths.results={store.root}"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

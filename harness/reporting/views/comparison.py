@@ -13,6 +13,7 @@ import pandas as pd
 from frbench.harness.metrics.confidence import PairedDifference, bootstrap_mean, paired_difference
 from frbench.harness.metrics.significance import exact_mcnemar, holm
 from frbench.harness.reporting.views.paired_rows import LAYOUTS, Overlap, flipped, is_readable, paired_rows
+from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.run_differences import Difference, run_differences
 from frbench.harness.storage.records import Kind, Record, label, measured, reason
 
@@ -78,8 +79,8 @@ class Comparison:
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """Compare two runs; rows that both have and that count in both."""
-    records = (a.record, b.record)
+    """Compare two runs, on the rows that both have and that count in both; no folder of a machine is in the result."""
+    records = (portable(a.record), portable(b.record))
     differences = tuple(run_differences(*records))
     obstacle = _no_results(records) or _unpaired(records) or _no_scores(a, b)
     if obstacle or a.scores is None or b.scores is None:
@@ -117,9 +118,9 @@ def _unpaired(records: tuple[Record, Record]) -> str:
             f"A is a run of {a['kind']} and B one of {b['kind']}: they measure different things, and their rates "
             "cannot be compared"
         )
-    digests = [((record["card"] or {}).get("digests") or {}).get("data") for record in records]
+    digests = [_data_digest(record) for record in records]
     if digests[0] != digests[1]:
-        sets = [f"{label(r, 'dataset')} (digest {str(d)[:12]})" for r, d in zip(records, digests, strict=True)]
+        sets = [f"{label(r, 'dataset')} (digest {d[:12]})" for r, d in zip(records, digests, strict=True)]
         return (
             f"the images or pairs differ, {sets[0]} and {sets[1]}: the same number stands for another pair; the rates "
             "can be compared with their intervals, not pair by pair"
@@ -130,6 +131,11 @@ def _unpaired(records: tuple[Record, Record]) -> str:
             "the rates can be compared with their intervals, not photo by photo"
         )
     return ""
+
+
+def _data_digest(record: Record) -> str:
+    digests = (record["card"] or {}).get("digests")
+    return str(digests.get("data")) if isinstance(digests, Mapping) else "unknown"
 
 
 def _no_scores(a: Side, b: Side) -> str:

@@ -159,6 +159,8 @@ def sizes_sentence(found: Comparison) -> str:
     if not all(Flag.BOUNDARY_ATTACK in record["flags"] for record in (found.a, found.b)) or not found.parts:
         return ""
     rows = found.parts[0].rows
+    if not {"l2_a", "l2_b"} <= set(rows):
+        return ""
     sizes = [np.where(rows[f"success_{side}"], rows[f"l2_{side}"].astype(float), np.inf) for side in "ab"]
     compared = SizeComparison("", "", *NAMES, size_ratios(*sizes))
     ratio = f"{number(float(np.median(compared.ratios)), 2)} {median_bounds(compared.ratios)}"

@@ -11,7 +11,7 @@ from frbench.harness.storage.records import NOUNS, Record, label
 
 ABSENT = "–"
 _DIGITS = 12  # of a digest
-_WITHOUT_EFFECT = ("paths", "out", "fetch", "trust", "device")  # parts of a config that no result depends on
+_WITHOUT_EFFECT = ("fetch", "trust", "device")  # parts of a config that no result depends on
 _MACHINE = ("device", "threads", "batch_size")
 
 
@@ -32,9 +32,13 @@ class Difference(NamedTuple):
 
 
 def run_differences(a: Record, b: Record) -> list[Difference]:
-    """All facts that differ between two whole records, options first; nothing that both share.
+    """All facts that differ between two records, options first; nothing that both share.
 
     The settings of a noun are compared only where both runs have the same option of that noun.
+
+    Args:
+        a: the first record, see ``portable``, so that the folders of a machine are no differences.
+        b: the second record, likewise.
     """
     first, second = _card(a), _card(b)
     options = {noun: (label(a, noun), label(b, noun)) for noun in NOUNS if _name(a, noun) != _name(b, noun)}
@@ -65,11 +69,10 @@ def _card(record: Record) -> Mapping[str, Any]:
 def _settings(record: Record) -> dict[str, Any]:
     """Dotted settings of a run: those of its config that results depend on, else its changed ones."""
     config = _card(record).get("config")
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or not config:
         return {"seed": record.get("seed"), **record["settings"]}
     kept = {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
-    folder = _data_folder(config)
-    return {name: _without_folder(value, folder) for name, value in _flat(kept)}
+    return dict(_flat(kept))
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -78,18 +81,6 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _data_folder(config: Mapping[str, Any]) -> str:
-    paths = config.get("paths")
-    folder = paths.get("data") if isinstance(paths, Mapping) else None
-    return folder.rstrip("/") if isinstance(folder, str) else ""
-
-
-def _without_folder(value: Any, folder: str) -> Any:
-    """A path below the data folder of a run without that folder, which differs between machines."""
-    inside = isinstance(value, str) and folder and value.startswith(f"{folder}/")
-    return value[len(folder) + 1 :] if inside else value
 
 
 def _digests(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def test_that_attacks_that_stop_at_success_are_compared_by_size() -> None:
     text = tables.sizes_sentence(compared(store, a, b))
     assert "A to B, is 0.50" in text and "0 are larger in A, 10 in B, p = 0.0020" in text
     assert tables.sizes_sentence(two([True], [True])) == ""
+    assert tables.sizes_sentence(two([True], [True], flags=["boundary_attack"])) == "", "records without sizes"
 
 
 @pytest.mark.parametrize("kind", ["none", "refused"])

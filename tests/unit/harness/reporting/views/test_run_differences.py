@@ -6,6 +6,7 @@ from typing import Any
 
 from support.fake_records import NAMES, FakeStore, decided
 
+from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.run_differences import ABSENT, Difference, run_differences
 from frbench.harness.storage.records import Record
 
@@ -30,7 +31,7 @@ CARD: dict[str, Any] = {
 def run(option: str = "jpeg", card: dict[str, Any] | None = None, **config: Any) -> Record:
     own = CARD | (card or {})
     own["config"] = CARD["config"] | config
-    return decided(FakeStore(), {**NAMES, "defense": option}, [True], card=own)
+    return portable(decided(FakeStore(), {**NAMES, "defense": option}, [True], card=own))
 
 
 def test_that_runs_of_one_config_in_different_folders_do_not_differ() -> None:
