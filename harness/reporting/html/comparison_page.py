@@ -80,8 +80,10 @@ def _flipped(found: Comparison) -> Iterator[Block]:
         return
     table = tables.flipped_table(found, MOST_ROWS)
     yield Text((tables.flipped_sentence(found, len(table.rows)),))
+    if len(table.rows) == MOST_ROWS:
+        table = replace(table, caption=f"{table.caption} frbench diff --json lists all.")
     if table.rows:
-        yield TableBlock(replace(table, caption=table.caption + " frbench diff --json lists all pairs."))
+        yield TableBlock(table)
 
 
 def _pictures(found: Comparison, samples: tuple[Samples | None, Samples | None]) -> Iterator[Block]:
