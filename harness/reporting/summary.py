@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from frbench.harness.metrics.confidence import PairedDifference, wilson
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
+from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.pair_outcomes import Outcomes
 from frbench.harness.reporting.tables.layout import percent, phrase, signed
@@ -71,9 +72,10 @@ def _without_defense(records: Sequence[Record], lead: Record | None) -> str:
         return ""
     same_budget = [r for r in undefended if lead is None or _same(r, lead, "goal", "budget")]
     best = max(same_budget or undefended, key=lambda r: float(measured(r, "attack")["asr"]))
+    budget = budget_words(label(best, "budget"))
     return (
         f"**Without a defense**, {phrase(best, 'recognizer')} on {phrase(best, 'dataset')}: the strongest attack "
-        f"within {label(best, 'budget')} is {phrase(best, 'attack')} ({label(best, 'goal')}), ASR {_rate(best)}."
+        f"within {budget} is {phrase(best, 'attack')} ({label(best, 'goal')}), ASR {_rate(best)}."
     )
 
 
@@ -132,7 +134,7 @@ def _same(a: Record, b: Record, *nouns: str) -> bool:
 
 
 def _named(record: Record) -> str:
-    budget = f"{label(record, 'goal')}, {label(record, 'budget')}"
+    budget = f"{label(record, 'goal')}, {budget_words(label(record, 'budget'))}"
     return f"{phrase(record, 'attack')} on {phrase(record, 'defense')} ({budget})"
 
 

@@ -39,10 +39,10 @@ def test_that_the_sentences_have_the_numbers_of_the_records() -> None:
     summary = summary_of(store)
     undefended, adaptive, effective = summary
     assert f"is pgd (dodging), ASR {rate(30)}." in undefended
-    assert "in 1 of 2 paired comparisons" in adaptive and "pgd on hollow (dodging, linf_2)" in adaptive
+    assert "in 1 of 2 paired comparisons" in adaptive and "pgd on hollow (dodging, L∞ ≤ 2/255)" in adaptive
     assert f"oblivious {rate(2)}, adaptive {rate(31)}, a difference of +72.5 percentage points [" in adaptive
     assert "hollow gives a false sense of security; " in effective and "in 1 of 2 paired comparisons" in effective
-    assert f"pgd on firm (dodging, linf_2): {rate(10)} with the defense, {rate(30)} without" in effective
+    assert f"pgd on firm (dodging, L∞ ≤ 2/255): {rate(10)} with the defense, {rate(30)} without" in effective
     assert "a difference of −50.0 percentage points [" in effective
     assert not any("firm gives a false" in each for each in summary)
 
