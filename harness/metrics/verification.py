@@ -138,7 +138,12 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, fold: ArrayLike, far: float) 
 
 
 def roc(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Floats]:
-    """FAR and TAR (each float64 (T,), in [0, 1]) at every threshold, from none accepted to all."""
+    """FAR and TAR (each float64 (T,), in [0, 1]) at every threshold, from none accepted to all.
+
+    >>> far, tar = roc([0.9, 0.4, 0.5, 0.1], [True, True, False, False])
+    >>> far.tolist(), tar.tolist()
+    ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    """
     values, labels = checked(scores, same)
     require_both_kinds(labels)
     _, genuine, impostors = _cuts(values, labels)
