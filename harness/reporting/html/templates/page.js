@@ -2,6 +2,7 @@
 // Draws the plots of a page, and lets its readers sort and filter the tables. Texts of the page are never made HTML.
 
 const MANY_ROWS = 8; // from which a table has a filter
+const PRINT_WIDTH = 980; // pixels of a plot on a sheet of A4, landscape
 
 function drawPlot(canvas) {
   const figure = JSON.parse(document.getElementById(canvas.dataset.figure).textContent);
@@ -10,6 +11,10 @@ function drawPlot(canvas) {
   const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons };
   Plotly.newPlot(canvas, figure.data, layout, options);
   canvas.previousElementSibling.remove(); // the note for readers without JavaScript
+}
+
+function resizePlots(change) {
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(plot, change);
 }
 
 function shownText(cell) {
@@ -75,6 +80,8 @@ for (const figure of document.querySelectorAll("figure.table")) {
   makeSortable(table);
   if (table.tBodies[0].rows.length >= MANY_ROWS) makeFilterable(figure, table);
 }
+window.addEventListener("beforeprint", () => resizePlots({ width: PRINT_WIDTH }));
+window.addEventListener("afterprint", () => resizePlots({ width: null, autosize: true }));
 for (const canvas of document.querySelectorAll(".canvas")) {
   const folded = canvas.closest("details:not([open])"); // a plot needs to know its width
   if (folded) folded.addEventListener("toggle", () => drawPlot(canvas), { once: true });

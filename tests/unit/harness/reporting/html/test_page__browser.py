@@ -91,6 +91,16 @@ def test_a_reader_filters_a_table(browser: OfflineBrowser, path: Path) -> None:
         assert len(_values(figure)) == len(VALUES)
 
 
+def test_a_plot_fits_the_sheet_while_it_is_printed(browser: OfflineBrowser, path: Path) -> None:
+    with browser.open(path) as opened:
+        plot = opened.page.locator(".canvas .main-svg").first
+        before = plot.bounding_box()["width"]
+        opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert plot.bounding_box()["width"] == 980 < before
+        opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert plot.bounding_box()["width"] == before
+
+
 def test_tables_and_pictures_need_no_javascript(browser: OfflineBrowser, path: Path) -> None:
     with browser.open(path, PHONE, scripts=False) as opened:
         page = opened.page
