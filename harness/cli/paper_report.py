@@ -32,7 +32,7 @@ def report_papers(names: Sequence[str], words: Sequence[str]) -> int:
         for ending, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", table_csv(table))):
             (folder / f"{table.slug}.{ending}").write_text(text, encoding="utf-8", newline="\n")
         sys.stdout.write(f"{markdown(table)}\n")
-        counts.append(f"{name}: {verdicts(read)}; {folder / table.slug}.md, .tex and .csv")
+        counts.append(f"{name}: {verdicts(read)}; {folder / str(table.slug)}.md, .tex and .csv")
     print(*counts, sep="\n")
     return 0
 

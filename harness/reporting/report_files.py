@@ -18,7 +18,7 @@ from frbench.harness.reporting.tables.paired_sizes import size_comparison_tables
 from frbench.harness.reporting.tables.paired_tests import comparison_tables
 from frbench.harness.reporting.tables.perturbation_sizes import queries_tables, size_tables
 from frbench.harness.reporting.tables.postprocessing import draws_tables, postprocessing_tables
-from frbench.harness.reporting.tables.rendering import Table, has_values, latex, markdown, table_csv
+from frbench.harness.reporting.tables.rendering import Table, has_values, latex, markdown, named, table_csv
 from frbench.harness.reporting.tables.success import (
     BEST_ACCURACY,
     attack_tables,
@@ -56,7 +56,13 @@ def write_files(request: Request) -> list[Path]:
 
 
 def table_sections(request: Request) -> dict[str, list[Table]]:
-    """Tables by the title of their section."""
+    """Tables by the title of their section, with distinct file names."""
+    sections = _sections(request)
+    tables = iter(named([table for tables in sections.values() for table in tables]))
+    return {title: [next(tables) for _ in own] for title, own in sections.items()}
+
+
+def _sections(request: Request) -> dict[str, list[Table]]:
     all_records, findings, outcomes = request.records, request.findings, request.outcomes
     verification, distance = (of_kind(all_records, kind) for kind in (Kind.VERIFICATION, Kind.FEATURE_DISTANCE))
     sections = {

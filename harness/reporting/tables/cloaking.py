@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from frbench.harness.reporting.crosscheck import Findings
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.layout import (
     SEVERAL,
     Header,
@@ -22,7 +23,7 @@ from frbench.harness.reporting.tables.layout import (
     unfinished,
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
-from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, file_name, joined
+from frbench.harness.reporting.tables.rendering import DOUBTED, MISSING, Cell, Table, joined
 from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import NULL, Record, label, measured, rest
 
@@ -105,7 +106,7 @@ def _success(key: _Key, group: Sequence[Record], findings: Findings) -> Table:
         rows.append((*(Cell(name) for name in names), *cells))
     header = (*_ROW, *(f"{recognizer}, {tracker}" for recognizer, tracker in columns))
     title, caption = f"Success of cloaks: {_setting(group)}", with_mixed_versions(_SUCCESS, group)
-    return Table(file_name(["cloaks", *key]), title, caption, header, tuple(rows), 4)
+    return Table(FileName("cloaks", tuple(key)), title, caption, header, tuple(rows), 4)
 
 
 def _models(record: Record) -> tuple[str, str]:
@@ -150,7 +151,7 @@ def _means(key: _Key, group: Sequence[Record]) -> list[Table]:
         "cells",
     )
     title, caption = f"Mean success of cloaks: {_setting(group)}", with_mixed_versions(_MEANS, done)
-    return [Table(file_name(["cloaks-mean", *key]), title, caption, header, (*rows, published), 1)]
+    return [Table(FileName("cloaks-mean", tuple(key)), title, caption, header, (*rows, published), 1)]
 
 
 def _rates(records: Iterable[Record]) -> dict[_Key, tuple[float, float]]:
@@ -193,7 +194,7 @@ def _diagnostics(key: _Key, group: Sequence[Record]) -> Table:
     }
     header, rows = _listed(group, (*_ROW, "recognizer", "tracker"), columns)
     title, caption = f"Diagnostics of cloaks: {_setting(group)}", with_mixed_versions(_DIAGNOSTICS, group)
-    return Table(file_name(["cloaks-diagnostics", *key]), title, caption, header, rows, 6)
+    return Table(FileName("cloaks-diagnostics", tuple(key)), title, caption, header, rows, 6)
 
 
 def _fidelity(key: _Key, group: Sequence[Record]) -> Table:
@@ -211,7 +212,7 @@ def _fidelity(key: _Key, group: Sequence[Record]) -> Table:
     }
     header, rows = _listed(group, ("attack", "budget", "defense", "recognizer"), columns)
     title, caption = f"Fidelity of photos after the defense: {_setting(group)}", with_mixed_versions(_FIDELITY, group)
-    return Table(file_name(["cloaks-fidelity", *key]), title, caption, header, rows, 4)
+    return Table(FileName("cloaks-fidelity", tuple(key)), title, caption, header, rows, 4)
 
 
 def _without_cloaks(records: Sequence[Record]) -> list[Table]:
@@ -229,7 +230,7 @@ def _without_cloaks(records: Sequence[Record]) -> list[Table]:
         header, rows = _listed(group, ("recognizer", "tracker", "defense"), columns)
         named = f"Tracker accuracy without cloaks: {words(dataset)}"
         title = ", ".join(part for part in (named, protocol, words(other)) if part)
-        name = file_name(["trackers", dataset, protocol, other])
+        name = FileName("trackers", (dataset, protocol, other))
         tables.append(Table(name, title, with_mixed_versions(_TRACKERS, group), header, rows, 3))
     return tables
 

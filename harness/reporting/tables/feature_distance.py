@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.layout import (
     NO_PAIRS,
     SEVERAL,
@@ -20,7 +21,7 @@ from frbench.harness.reporting.tables.layout import (
     unfinished,
 )
 from frbench.harness.reporting.tables.perturbation_sizes import number
-from frbench.harness.reporting.tables.rendering import MISSING, Cell, Table, file_name, joined
+from frbench.harness.reporting.tables.rendering import MISSING, Cell, Table, joined
 from frbench.harness.storage.records import NULL, Record, label, measured, natural, rest
 
 _TABLE_OF = ("dataset", "recognizer", "protocol", "goal", "threat", "surrogate", "budget", "attack")
@@ -70,7 +71,7 @@ def _table(key: tuple[str, ...], group: Sequence[Record], findings: Findings) ->
     header = ("q", "reached %", "L2", "L∞", *defenses)
     name = f"ASR against feature distance: {phrase(group[0], 'attack')}, {setting(group[0])}"
     caption = f"{_CAPTION} {settings_caption(group)}"
-    return Table(file_name(["feature-distance", *key]), name, caption, header, tuple(rows), 1)
+    return Table(FileName("feature-distance", key), name, caption, header, tuple(rows), 1)
 
 
 def _distances(group: Sequence[Record]) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
-from frbench.harness.reporting.tables.rendering import MISSING, Cell, file_name, joined
+from frbench.harness.reporting.tables.rendering import MISSING, Cell, joined
 from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import Record, label, measured, natural, reason, rest
 
@@ -80,9 +81,10 @@ def by_labels(
     return in_natural_order(found)
 
 
-def slug(kind: str, record: Record) -> str:
-    """File name of the table of this ``kind`` that contains ``record``."""
-    return file_name([kind, *_table_key(record)])
+def slug(kind: str, record: Record, *more: str) -> FileName:
+    """The file name of the table of this ``kind`` that contains ``record``, with ``more`` parts at its end."""
+    dataset, recognizer, protocol, *others = (label(record, noun) for noun in _TABLE_OF)
+    return FileName(kind, (dataset, recognizer, *others, *more), (protocol, rest(record)))
 
 
 def _table_key(record: Record) -> tuple[str, ...]:

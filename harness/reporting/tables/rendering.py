@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from itertools import chain, pairwise
 from string import ascii_lowercase
+
+from frbench.harness.reporting.file_names import FileName, file_names
 
 MISSING = "–"
 NO_VALUE = frozenset({MISSING, "n/a"})  # values of cells without a result
@@ -56,7 +57,7 @@ class Table:
     """A table.
 
     Attributes:
-        slug: file name without its ending.
+        slug: file name without its ending; what it is made of until the tables of a report are named (``named``).
         title: one line.
         caption: what the values are.
         header: names of the columns.
@@ -65,7 +66,7 @@ class Table:
         results: number of trailing columns with results; None for all after the stub.
     """
 
-    slug: str
+    slug: str | FileName
     title: str
     caption: str
     header: tuple[str, ...]
@@ -124,11 +125,10 @@ def joined(cells: Sequence[Cell], note: str) -> Cell:
     return Cell(" / ".join(cell.text for cell in distinct), notes=(*notes, note))
 
 
-def file_name(parts: Sequence[str]) -> str:
-    """A file name from labels; with a digest if characters are replaced or it is too long, so that it stays unique."""
-    spelled = "-".join(re.sub(r"[()=, ]+", "_", part).strip("_") for part in parts if part)
-    text = re.sub(r"[^A-Za-z0-9._-]", "_", spelled)
-    return text if text == spelled and len(text) <= 140 else f"{text[:130]}-{sha256(spelled.encode()).hexdigest()[:8]}"
+def named(tables: Sequence[Table]) -> list[Table]:
+    """The tables with distinct file names, short enough to type."""
+    names = file_names([each.slug if isinstance(each.slug, FileName) else FileName(each.slug) for each in tables])
+    return [replace(table, slug=name) for table, name in zip(tables, names, strict=True)]
 
 
 def _letters(number: int) -> str:

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from frbench.harness.reporting.crosscheck import Findings
+from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.layout import (
     NO_PAIRS,
     SEVERAL,
@@ -30,7 +31,7 @@ from frbench.harness.reporting.tables.layout import (
     unfinished,
 )
 from frbench.harness.reporting.tables.mixed_versions import with_mixed_versions
-from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table, file_name, joined
+from frbench.harness.reporting.tables.rendering import CLEAN, DOUBTED, MISSING, Cell, Table, joined
 from frbench.harness.reporting.words import words
 from frbench.harness.storage.records import NULL, Record, label, measured, natural, rest
 
@@ -62,7 +63,7 @@ class Reading:
     """The decision threshold at which a success rate is read.
 
     Attributes:
-        slug: end of the table's file name.
+        slug: last part of the table's file name.
         words: the threshold in words.
         of: selects the measurements at this threshold from the attack measurements.
         at_far: whether the threshold is set at a FAR, so that the realised FAR is shown.
@@ -81,7 +82,7 @@ def far_readings(records: Iterable[Record]) -> list[Reading]:
     """One reading for each FAR in the records, highest first."""
     rates = {rate for record in records for rate in measured(record, "attack").get("at_far") or {}}
     return [
-        Reading(f"-far{rate}", f"threshold at FAR {float(rate):g} on the other folds", _at_far(rate), True)
+        Reading(f"far{rate}", f"threshold at FAR {float(rate):g} on the other folds", _at_far(rate), True)
         for rate in sorted(rates, key=float, reverse=True)
     ]
 
@@ -111,7 +112,7 @@ def attack_tables(records: Sequence[Record], findings: Findings, reading: Readin
             extra["realised FAR %"] = lambda row: _realised(row, reading)
         header, rows = grid(group, extra, cell)
         results = len(header) - 2 - len(extra)
-        tables.append(Table(slug("asr", group[0]) + reading.slug, title, caption, header, rows, 2, results))
+        tables.append(Table(slug("asr", group[0], reading.slug), title, caption, header, rows, 2, results))
     return tables
 
 
@@ -147,7 +148,7 @@ def clean_tables(records: Sequence[Record]) -> list[Table]:
             named = (Cell(recognizer), Cell(f"{defense} ({other})" if other else defense))
             lines[(*named, *_clean_cells(measured(record, "clean"), rates))] = None
         caption = with_mixed_versions(f"Protocol: {protocol}. {_CLEAN}", group)
-        name = file_name(["clean", dataset, protocol])
+        name = FileName("clean", (dataset,), (protocol,))
         title = f"Clean accuracy on {words(dataset)}"
         tables.append(Table(name, title, caption, header, _with_notes(lines), 2))
     return tables

@@ -53,7 +53,7 @@ def test_a_table_too_long_to_read_is_linked_and_not_shown(tmp_path: Path) -> Non
     for number in range(30):  # 15 pairs of attacks that no test tells apart from each other, and 225 that it does
         decided(store, {"attack": f"a{number}"}, [number < 15] * 40)
     report(store, tmp_path)
-    name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
+    name = "paired-lfw-tiny-dodging-adaptive.md"
     assert f"435 rows: [{name}]({name})" in tables(tmp_path)
     assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("defense jpeg") == 435
     assert "A − B" not in tables(tmp_path)
@@ -69,7 +69,7 @@ def test_that_rows_and_tables_without_results_are_named_and_not_shown(tmp_path: 
     decided(store, {"attack": "b", "goal": "impersonation"}, [True] * 40)
     report(store, tmp_path)
     body, end = tables(tmp_path).split("## Tables without results")
-    name = "paired-lfw_limit_240-tiny-verification-dodging-adaptive.md"
+    name = "paired-lfw-tiny-dodging-adaptive.md"
     assert f"Not shown here, see [{name}]({name}): a row without a result." in body
     assert "| =" not in body and "| n/a" not in body and body.count("| A higher") == 2
     assert (tmp_path / "tables" / name).read_text(encoding="utf-8").count("| =") == 1

@@ -64,7 +64,7 @@ def made(store: FakeStore) -> dict[str, Table]:
     """Tables by the beginning of their file names."""
     records = select(store.records(), None)
     found = cloaking_tables(records, compare(records, Outcomes(store.scores)))
-    return {table.slug.split("-cfp")[0]: table for table in found}
+    return {str(table.slug).split("-cfp")[0]: table for table in found}
 
 
 def lines(table: Table) -> list[list[str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from frbench.harness.reporting.tables.rendering import Cell, Table, latex, latex_escape, markdown, table_csv
+from frbench.harness.reporting.file_names import FileName
+from frbench.harness.reporting.tables.rendering import Cell, Table, latex, latex_escape, markdown, named, table_csv
 from frbench.harness.storage.records import natural
 
 
@@ -43,3 +44,9 @@ def test_that_markdown_keeps_its_columns_for_any_text() -> None:
     rows = [line for line in markdown(NASTY).splitlines() if line.startswith("|")]
     assert all(line.replace("\\|", "").count("|") == 3 for line in rows)
     assert table_csv(NASTY).splitlines()[1] == 'p|q,"1.0 [0, 1] (1/1)",n_1 < 2'
+
+
+def test_that_tables_get_distinct_names_without_settings_that_all_share() -> None:
+    files = [FileName("asr", ("lfw(limit=80)", "tiny"), ("verification", other)) for other in ("", "seed=1")]
+    tables = [Table(slug, "Title", "Caption.", ("a",), (), 1) for slug in (*files, "audit", "audit")]
+    assert [table.slug for table in named(tables)] == ["asr-lfw-tiny", "asr-lfw-tiny-seed_1", "audit", "audit-2"]
