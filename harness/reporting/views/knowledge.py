@@ -41,16 +41,17 @@ def knowledge_plot(headline: Headline) -> PlotView:
 
 
 def accuracy_plot(headline: Headline) -> PlotView | None:
-    """The highest ASR of each defense against its clean accuracy; None if no row has both."""
+    """The pairs that withstand the strongest attack against clean accuracy; None if no row has both."""
     groups = {goal: traces for goal, traces in _by_goal(headline, _point).items() if traces}
     if not groups:
         return None
     x = axis("clean accuracy, %", rangemode="normal")
     return PlotView(
         f"Accuracy against robustness, {setting_of(headline)}",
-        "Highest ASR at any level of knowledge against clean accuracy, with 95 % confidence intervals: the better a "
-        "defense, the further to the right and the lower it is.",
-        with_menu(groups, layout(x, percent_axis("highest ASR, %"))),
+        "Share of the attacked pairs that withstand the strongest attack at any level of knowledge, by the accuracy on "
+        "clean pairs, both with 95 % confidence intervals: the better a defense, the further to the right and the "
+        "higher it is.",
+        with_menu(groups, layout(x, percent_axis("pairs that withstand the attack, %"))),
     )
 
 
@@ -107,7 +108,8 @@ def _point(row: Row, line: _Line) -> Trace | None:
     strongest = f"{worst['names']['threat']} {words(label(worst, 'attack'))}"
     text = f"{line.name}: clean accuracy {share:.2f} %, {strongest}"
     spread = {"type": "data", "symmetric": False, "array": [high - share], "arrayminus": [share - low]}
-    return rate_line(line.name, line.look, [(share, rate)], [text]) | {
+    withstood = Rate(rate.total - rate.successes, rate.total)
+    return rate_line(line.name, line.look, [(share, withstood)], [f"{text}<br>ASR {rate}"], "withstood") | {
         "mode": "markers",
         "error_x": spread | {"thickness": 1.2, "width": 3},
     }

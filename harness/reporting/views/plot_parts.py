@@ -67,7 +67,9 @@ def rate_of(record: Record) -> Rate | None:
     return Rate(int(found.get("asr_successes", round(found["asr"] * total))), total)
 
 
-def rate_line(name: str, look: Look, points: Sequence[tuple[Any, Rate]], texts: Sequence[str]) -> Trace:
+def rate_line(
+    name: str, look: Look, points: Sequence[tuple[Any, Rate]], texts: Sequence[str], measure: str = "ASR"
+) -> Trace:
     """Rates in % with their intervals.
 
     Args:
@@ -75,6 +77,7 @@ def rate_line(name: str, look: Look, points: Sequence[tuple[Any, Rate]], texts: 
         look: colour, marker and dashes.
         points: place on the horizontal axis, and rate.
         texts: what each point is, shown with its rate where the pointer is.
+        measure: the name of the rate.
     """
     shares = [100 * rate.share for _, rate in points]
     bounds = [[100 * bound for bound in rate.bounds] for _, rate in points]
@@ -93,7 +96,7 @@ def rate_line(name: str, look: Look, points: Sequence[tuple[Any, Rate]], texts: 
             "width": 3,
         },
         **style(look),
-        "text": [f"{text}<br>ASR {rate}" for text, (_, rate) in zip(texts, points, strict=True)],
+        "text": [f"{text}<br>{measure} {rate}" for text, (_, rate) in zip(texts, points, strict=True)],
         "hoverinfo": "text",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.fake_records import sweep
 
 from frbench.harness.reporting.crosscheck import compare
@@ -41,7 +42,8 @@ def test_the_accuracy_plot_has_the_worst_case_of_each_defense() -> None:
     for row, trace in zip(found.rows, plot.figure["data"], strict=True):
         worst = row.worst
         assert worst is not None
-        assert trace["y"] == [100 * worst["measurements"]["attack"]["asr"]]
+        assert trace["y"] == [pytest.approx(100 - 100 * worst["measurements"]["attack"]["asr"])]
+        assert "withstood" in trace["text"][0]
         assert trace["x"] == [100 * worst["measurements"]["clean"]["accuracy"]]
 
 
