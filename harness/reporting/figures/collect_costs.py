@@ -23,6 +23,7 @@ from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import Record, label, measured, natural
 
 _SIZES = {"linf": "L∞, gray levels of 255", "rms": "RMS, gray levels of 255"}  # sizes with a security curve
+_SIDES = (("defense", "attack", defense_words), ("attack", "defense", words))  # of a figure, and of its lines
 _Costs = list[tuple[Record, NDArray[np.float64]]]  # records with the cost of each attacked pair
 
 
@@ -32,7 +33,7 @@ def size_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureS
     A figure per defense with a line per attack, and per attack on several defenses with a line per defense.
     """
     boundary = [r for r in records if Flag.BOUNDARY_ATTACK in r["flags"]]
-    for fixed, lines, in_words in (("defense", "attack", defense_words), ("attack", "defense", words)):
+    for fixed, lines, in_words in _SIDES:
         for key, group in grouped(boundary, ("threat", "budget", fixed)):
             costs = [(axis, _costs(files, group, column)) for column, axis in _SIZES.items()]
             frames = [_steps(found, axis, 0, _widest(found), lines) for axis, found in costs if found]
@@ -49,18 +50,23 @@ def size_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureS
 
 
 def query_curves(files: CellFiles, records: Sequence[Record]) -> Iterator[FigureSpec]:
-    """ASR against queries of black-box attacks: a figure per defense."""
-    for key, group in grouped([r for r in records if uses_queries(r)], ("threat", "budget", "defense")):
-        costs = _costs(files, group, "queries")
-        if costs:
-            yield FigureSpec(
-                FileName("asr_by_queries", subject(key, *key[-3:-1], f"defense_{key[-1]}"), others(key)),
-                f"Attack success against number of queries, {defense_words(key[-1])}",
-                _attacker(key),
-                "Share of attacked pairs that succeed within the number of queries on the axis: the further left a "
-                "line rises, the fewer queries the attack needs.",
-                partial(share_curves, _steps(costs, "queries per pair", *_query_range(costs)), "attack", xscale="log"),
-            )
+    """ASR against queries of black-box attacks: a figure per defense, and per attack on several defenses."""
+    counting = [r for r in records if uses_queries(r)]
+    for fixed, lines, in_words in _SIDES:
+        for key, group in grouped(counting, ("threat", "budget", fixed)):
+            costs = _costs(files, group, "queries")
+            several = len({label(r, lines) for r, _ in costs}) > 1
+            if costs and (fixed == "defense" or several):
+                steps = _steps(costs, "queries per pair", *_query_range(costs), lines)
+                yield FigureSpec(
+                    FileName("asr_by_queries", subject(key, *key[-3:-1], f"{fixed}_{key[-1]}"), others(key)),
+                    f"Attack success against number of queries, {in_words(key[-1])}",
+                    _attacker(key),
+                    "Share of attacked pairs that succeed within the number of queries on the axis: the further left a "
+                    "line rises, the fewer queries the attack needs.",
+                    partial(share_curves, steps, lines, xscale="log"),
+                    place="main" if several else "all",
+                )
 
 
 def _attacker(key: Key) -> str:

@@ -41,7 +41,7 @@ def knowledge_ladder(frame: pd.DataFrame, levels: Sequence[str], title: str) -> 
                 panel.plot(place, rate, markersize=5, linewidth=1.3, clip_on=False, zorder=3, **line(look))
             panel.set_xlim(-0.5, len(levels) - 0.5)
             panel.set_xticks(range(len(levels)), levels)
-            panel.set_xlabel("what the attacker knows: more to the right")
+            panel.set_xlabel("what the attacker knows")
             panel.set_ylabel("ASR, %" if panel is axes[0, 0] else "")
             percent_axis(panel)
         legend(figure, line_handles(drawn))

@@ -38,6 +38,9 @@ def test_that_query_attacks_have_curves_up_to_the_limit() -> None:
     limits = {"queries": {"mean": 50.0, "limit": 100}}
     for attack, won in (("square", WON), ("nes", [False] * 3)):
         decided(store, {"attack": attack, "threat": "query"}, won, queries, limits)
+    decided(store, {"attack": "square", "threat": "query", "defense": "none"}, WON, queries, limits)
+    shown = [name for name in figures(store, chosen="main") if name.startswith("asr_by_queries")]
+    assert shown == [f"asr_by_queries-lfw-tiny-query-linf_8-{only}" for only in ("defense_jpeg", "attack_square")]
     spec = figures(store)["asr_by_queries-lfw-tiny-query-linf_8-defense_jpeg"]
     assert spec.title == "Attack success against number of queries, defense jpeg"
     (panel,) = spec.figure().axes
