@@ -21,7 +21,7 @@ from frbench.harness.reporting.figures.style import (
     rate_line,
     style,
 )
-from frbench.harness.reporting.words import short_labels
+from frbench.harness.reporting.words import short_labels, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def _threats_and_goals(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _attacker(threat: str, goal: str) -> str:
     """The title of a panel; without the threat model where there is none."""
-    return f"{goal}, {threat} attacker" if threat else goal
+    return f"{goal}, {words(threat)} attacker" if threat else goal
 
 
 def _curve_axes(panel: Axes, radii: Sequence[float]) -> None:

@@ -280,6 +280,12 @@ def test_that_a_legend_has_as_many_columns_as_fit_and_rows_of_equal_length() -> 
     assert len(rows) == 6 < len(names) and max(rows) - min(rows) <= 1
 
 
+def test_that_the_settings_of_a_threat_model_are_in_words() -> None:
+    frame = points().query("threat == 'adaptive'").assign(threat="query(queries=60)")
+    panel = plots.asr_curves(frame, "defense", "radius", "Title").axes[0]
+    assert panel.get_title() == "dodging, query (queries 60) attacker"
+
+
 def test_a_heat_map_prints_values_denominators_and_what_is_missing() -> None:
     shown = texts(drawn("heat"))
     assert shown.count("refused") == 1
