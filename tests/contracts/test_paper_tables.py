@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -114,10 +115,11 @@ def test_that_every_reason_is_known_and_gives_a_sentence(name: str) -> None:
 def test_that_each_row_and_column_chooses_options_that_exist(name: str) -> None:
     table, options = packaged_table(name), known_options()
     for line in (*table.rows.values(), *table.columns.values()):
-        chosen = {noun: wanted for noun, wanted in {**table.where, **line.where}.items() if noun in options}
-        assert chosen, line.label
-        for noun, wanted in chosen.items():
-            assert set(wanted if isinstance(wanted, list) else [wanted]) <= set(options[noun]), line.label
+        for where in line.where if isinstance(line.where, list) else [line.where]:
+            chosen = {noun: wanted for noun, wanted in {**table.where, **where}.items() if noun in options}
+            assert chosen, line.label
+            for noun, wanted in chosen.items():
+                assert set(wanted if isinstance(wanted, list) else [wanted]) <= set(options[noun]), line.label
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,3 +140,14 @@ def test_that_every_cell_of_the_experiment_has_a_place_and_its_size_is_told(name
         for record in planned(name, size):
             assert any(fits(record, place) for place in table.places()), record
             assert matches(record, table.small) == (size is Size.SMALL), record
+
+
+def test_that_no_cell_takes_a_record_of_another_table_in_the_same_results_folder() -> None:
+    for size in Size:
+        everything = {json.dumps(record, sort_keys=True): record for name in NAMES for record in planned(name, size)}
+        for name in NAMES:
+            own = {json.dumps(record, sort_keys=True) for record in planned(name, size)}
+            places = [place for place in packaged_table(name).places() if place.cell.reason is None]
+            foreign = [record for key, record in everything.items() if key not in own]
+            wrong = [place for place in places if any(fits(record, place) for record in foreign)]
+            assert not wrong, f"{name}, {size}: {wrong[0].row.label}, {wrong[0].column.label}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from frbench.harness.core.ratios import as_number
@@ -11,12 +11,14 @@ from frbench.harness.storage.records import Record
 _SETTINGS = "settings"
 
 
-def matches(record: Record, where: Mapping[str, Any]) -> bool:
-    """Whether ``record`` has every entry of ``where``.
+def matches(record: Record, where: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``record`` has every entry of ``where``, or of one of several mappings.
 
     Keys are nouns (``defense: pin``), ``seed``, or ``settings``, a mapping from a changed setting to its value. A list
     means any of its values; null means that the record has no such noun or has not changed that setting.
     """
+    if not isinstance(where, Mapping):
+        return any(matches(record, each) for each in where)
     return all(_value(record, kind, key) in accepted for kind, key, accepted in _conditions(where))
 
 

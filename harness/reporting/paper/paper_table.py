@@ -61,14 +61,14 @@ class Line(_Strict):
 
     Attributes:
         label: as printed.
-        where: what the records of the line have in common, see ``matching.matches``.
+        where: what the records of the line have in common, see ``matching.matches``; a list means any of its mappings.
         measure: in place of the table's.
         unit: key of the table's units, in place of the first one.
         size: the size of the experiment that has the line; None for both.
     """
 
     label: str
-    where: Where = {}
+    where: Where | list[Where] = {}
     measure: Measure | None = None
     unit: str | None = None
     size: Size | None = None

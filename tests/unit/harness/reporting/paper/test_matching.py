@@ -41,3 +41,8 @@ def test_that_a_record_with_every_entry_matches(where: dict) -> None:
 )
 def test_that_one_entry_that_differs_is_enough_not_to_match(where: dict) -> None:
     assert not matches(RECORD, where)
+
+
+def test_that_of_several_mappings_one_is_enough() -> None:
+    assert matches(RECORD, [{"attack": "fgsm"}, {"attack": "bim", "defense": "mter"}])
+    assert not matches(RECORD, [{"attack": "fgsm"}, {"attack": "bim", "defense": "none"}])
