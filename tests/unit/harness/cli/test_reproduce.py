@@ -165,7 +165,7 @@ HOSTILE = {
     ),
     "a module behind one of frbench": (
         _set(*CONFIG, "attack", "_target_", value="frbench.harness.core.atomic.os.system"),
-        "in no option of frbench",
+        "outside frbench: a module there imports it",
     ),
     "a verb of frbench": (
         _set(*CONFIG, "defense", value={"_target_": "frbench.harness.cli.main.main", "argv": ["gc", "delete=true"]}),
