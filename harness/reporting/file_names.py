@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from frbench.harness.reporting.words import split_label, without_folders
 
+_LONGEST_NAME = 140  # characters of options in a file name
 _LONGEST = 48  # characters of settings in a file name
 
 
@@ -28,8 +29,9 @@ class FileName:
 
     @property
     def plain(self) -> str:
-        """The name from the options alone."""
-        return "-".join(_spelled(part) for part in (self.kind, *(split_label(s)[0] for s in self.subject)) if part)
+        """The name from the options alone, cut where it is too long for a file system."""
+        parts = (self.kind, *(split_label(label)[0] for label in self.subject))
+        return "-".join(_spelled(part) for part in parts if part)[:_LONGEST_NAME].rstrip("-_.")
 
     def __str__(self) -> str:
         return self.plain

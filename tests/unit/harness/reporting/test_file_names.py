@@ -48,3 +48,8 @@ def test_that_a_unique_name_of_odd_characters_has_a_digest() -> None:
     assert unique_file_name(["pgd(steps=40)", "", "lfw"]) == "pgd_steps_40-lfw"
     one, two = (unique_file_name([f"net {letter}/x"]) for letter in "éè")
     assert one != two and re.fullmatch(r"net__*_x-[0-9a-f]{8}", one)
+
+
+def test_that_names_too_long_for_a_file_system_are_cut_and_stay_distinct() -> None:
+    names = file_names([FileName("asr", ("y" * 3000, end)) for end in ("pgd", "fgsm")])
+    assert len(set(names)) == 2 and all(len(name) <= 200 for name in names)
