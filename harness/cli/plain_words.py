@@ -31,7 +31,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Words:
-    """What was typed.
+    """The parsed words of a command.
 
     Attributes:
         names: words that are neither settings nor flags.

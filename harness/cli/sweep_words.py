@@ -25,7 +25,7 @@ _ACCEPTED: Mapping[str, Accepted] = {
 
 @dataclass(frozen=True)
 class SweepWords:
-    """What was typed.
+    """The parsed words of a command.
 
     Attributes:
         sweep: the id of a sweep or its beginning; None for the latest sweep.

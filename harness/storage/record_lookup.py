@@ -1,6 +1,6 @@
 """Records that the command line names: by the beginning of a fingerprint, or by a record file.
 
-What was typed is compared with the names of existing records, and is never joined to a path.
+The text that the user types is compared with the names of existing records. It never becomes part of a path.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FoundRecord:
 
 
 def find_record(store: ResultStore, name: str) -> FoundRecord:
-    """The record that ``name`` stands for.
+    """Find the record that ``name`` identifies.
 
     Args:
         store: where fingerprints are looked up.
@@ -137,7 +137,7 @@ def _latest(files: Mapping[str, Path]) -> list[str]:
 
 
 def _candidates(files: Mapping[str, Path], names: Sequence[str]) -> str:
-    """The first ``names``, as many digits as tell them apart, with what they are."""
+    """The first ``names``, with as many digits as distinguish them, and what each record is."""
     listed = names[:_LISTED]
     digits = next(n for n in range(SHORTEST, 65) if len({name[:n] for name in listed}) == len(listed))
     shown = ", ".join(f"{name[:digits]} ({_described(files[name])})" for name in listed)
@@ -146,7 +146,7 @@ def _candidates(files: Mapping[str, Path], names: Sequence[str]) -> str:
 
 
 def _described(path: Path) -> str:
-    """Attack, defense and other names of a record that tell it from others, in a few words."""
+    """Attack, defense, goal, budget and threat model of a record, in a few words."""
     try:
         names = _read(path)["names"]
     except (CorruptFile, OSError):

@@ -79,6 +79,6 @@ def toy_cell(data: TestSet, recognizer: Recognizer, **changes: Any) -> Cell:
         batch_size=16,
         device=torch.device("cpu"),
         meter=meter,
-        allow_low_accuracy=True,  # random weights tell nobody apart
+        allow_low_accuracy=True,  # random weights recognise nobody
     )
     return replace(standard, **changes)

@@ -108,7 +108,7 @@ def _cost(headline: Headline) -> Iterator[FigureSpec]:
             "Share of the attacked pairs that withstand the strongest attack, with 95 % confidence intervals, by the "
             "time of the defended recognizer for one image: a good defense is at the upper left.",
             partial(
-                against_robustness, frame, f"ms an image on {frame['device'].iloc[0].split(' (')[0]}", xscale="log"
+                against_robustness, frame, f"ms per image on {frame['device'].iloc[0].split(' (')[0]}", xscale="log"
             ),
         )
 

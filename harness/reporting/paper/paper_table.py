@@ -125,7 +125,7 @@ class PaperTable(_Strict):
         rows: by key, in order.
         columns: by key, in order.
         cells: published cells and cells without a counterpart. Every other pair of a row and a column is ours alone.
-        small: what tells a record of the small size from all others.
+        small: what a record of the small size has and no other record has.
         comparable: key of a reason -> what a record needs, so that the reason does not keep it from being compared.
             Null if every record lacks it.
         reasons: keys of reasons why comparable numbers may differ all the same.

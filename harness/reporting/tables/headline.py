@@ -37,7 +37,7 @@ _CAPTION = (
     f"p ≤ {LEVEL}). {MISSING}: not run. {CLEAN}: audited without a doubt. {DOUBTED}: a flag must be explained before "
     "the value is believed."
 )
-_COST = "ms an image: time of the defended recognizer for one image{on} in its fastest cell, a fact of the run."
+_COST = "ms per image: time of the defended recognizer for one image{on} in its fastest cell, a fact of the run."
 _KNOWS_ALL = "without a defense, the oblivious attacker knows everything"
 
 
@@ -75,7 +75,7 @@ def _table(headline: Headline, slug: str, findings: Findings, timing: bool) -> T
         **{f"{level} %": _success(level, attacks, findings) for level in LEVELS},
         "overclaim gap": _gap,
         "survival %": _survival,
-        **({"ms an image": _cost} if timing else {}),
+        **({"ms per image": _cost} if timing else {}),
     }
     rows = [(Cell(row.goal), _defense(row), *(cell(row) for cell in columns.values())) for row in headline.rows]
     first = headline.record

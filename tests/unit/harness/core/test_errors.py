@@ -1,4 +1,4 @@
-"""A caller can tell a wrong setting, missing data and a damaged file apart."""
+"""A caller can distinguish a wrong setting, missing data and a damaged file."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_of_several_views_each_pair_keeps_its_own_worst(craft: Callable, linear:
 
 @dataclass(frozen=True)
 class Moody(Wrapping):
-    """A verifier with noise on its scores that is larger than what tells views apart."""
+    """A verifier with noise on its scores that is larger than the differences between views."""
 
     verifier: Verifier
 

@@ -100,7 +100,7 @@ def kept(folder: Path, *people: str) -> TorchRecognizer:
     return TorchRecognizer("mine", partial(TinyNet, width=4, dim=8), str(file), prefix="members.0.")
 
 
-def test_a_file_that_says_whom_it_was_trained_on_is_known_wherever_it_is_used(tested: PairSet, tmp_path: Path) -> None:
+def test_the_training_identities_of_a_file_are_known_wherever_the_file_is_used(tested: PairSet, tmp_path: Path) -> None:
     mine, other = kept(tmp_path, "Somebody_Else", "Aaron Eckhart"), kept(tmp_path, "Nobody")
     several = {"a": other, "b": mine}
     for holds in (mine, FlipAveraged(mine), EnsembleRecognizer(several), FusedDefense(several)):

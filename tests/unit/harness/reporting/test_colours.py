@@ -1,4 +1,4 @@
-"""Colours of figures and pages: the same for a defense everywhere, and told apart with colour blindness."""
+"""A defense has one colour in all figures and pages, and readers with colour blindness can distinguish the colours."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_that_others_who_cloak_too_are_none_of_the_normal_ones(store: ResultStor
     assert everybody["normal_accuracy"] is None
 
 
-def test_that_the_rows_say_which_photo_was_taken_for_whom(store: ResultStore) -> None:
+def test_that_the_rows_have_the_predicted_user_of_each_photo(store: ResultStore) -> None:
     cell = cloaking_cell(negatives)
     measured(cell, store)
     rows = store.scores(cell.fingerprint())

@@ -94,7 +94,7 @@ def test_that_the_cost_is_drawn_where_it_was_recorded_and_asked_for(timing: bool
     )
     if timing:
         (panel,) = specs[-1].figure().axes
-        assert panel.get_xlabel() == "ms an image on cpu"
+        assert panel.get_xlabel() == "ms per image on cpu"
         assert [list(line.get_xdata()) for line in panel.get_lines()] == [[1.0], [2.0]]
 
 

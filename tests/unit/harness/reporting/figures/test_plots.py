@@ -122,7 +122,7 @@ def rates() -> pd.DataFrame:
 FIGURES = {
     "ladder": lambda: plots_headline.knowledge_ladder(known(), LEVELS, "Title"),
     "accuracy": lambda: plots_headline.against_robustness(priced(), "clean accuracy, %", "Title"),
-    "cost": lambda: plots_headline.against_robustness(priced(), "ms an image", "Title", "log"),
+    "cost": lambda: plots_headline.against_robustness(priced(), "ms per image", "Title", "log"),
     "rates": lambda: plots_headline.roc_and_det(rates(), "Title"),
     "security": lambda: plots.share_curves(corners(), "attack", "Title"),
     "queries": lambda: plots.share_curves(queries(), "attack", "Title", "log"),
@@ -180,7 +180,7 @@ def test_everything_stays_on_the_page_however_narrow(kind: str) -> None:
     one = {
         "ladder": lambda: plots_headline.knowledge_ladder(known().query(dodging), LEVELS, long),
         "accuracy": lambda: plots_headline.against_robustness(priced().query(dodging), "clean accuracy, %", long),
-        "cost": lambda: plots_headline.against_robustness(priced().query(dodging), "ms an image", long, "log"),
+        "cost": lambda: plots_headline.against_robustness(priced().query(dodging), "ms per image", long, "log"),
         "rates": lambda: plots_headline.roc_and_det(rates(), long),
         "security": lambda: plots.share_curves(corners().query("goal == 'dodging'"), "attack", "Title " * 30),
         "queries": lambda: plots.share_curves(queries().query("goal == 'dodging'"), "attack", "Title " * 30, "log"),

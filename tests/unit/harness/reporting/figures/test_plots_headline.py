@@ -20,7 +20,7 @@ def point(x: float) -> dict[str, object]:
 def test_that_a_logarithmic_axis_has_plain_ticks_with_room_around_the_points(
     xs: tuple[float, float], ticks: list[float]
 ) -> None:
-    (panel,) = against_robustness(pd.DataFrame(map(point, xs)), "ms an image", "Title", "log").axes
+    (panel,) = against_robustness(pd.DataFrame(map(point, xs)), "ms per image", "Title", "log").axes
     assert list(panel.get_xticks()) == ticks and not len(panel.get_xticks(minor=True))
     low, high = panel.get_xlim()
     assert low < min(xs) and max(xs) < high

@@ -57,7 +57,7 @@ def test_that_rows_are_defenses_and_columns_what_the_attacker_knows() -> None:
         *levels,
         "overclaim gap",
         "survival %",
-        "ms an image",
+        "ms per image",
     )
     assert column(table, "adaptive %") == {
         "none": f"{rate(30)} pgd {CLEAN}",
@@ -118,9 +118,9 @@ def test_that_the_cost_is_left_out_on_request_and_names_its_device() -> None:
     store = FakeStore()
     won(store, 9, "jpeg", "adaptive")["card"] |= {"ms_per_image": 1.23456, "device": "cpu (x86)", "threads": 1}
     (table,), (without,) = made(store), made(store, timing=False)
-    assert column(table, "ms an image") == {"jpeg": "1.23"}
+    assert column(table, "ms per image") == {"jpeg": "1.23"}
     assert "for one image on cpu (x86), 1 thread in its fastest cell, a fact of the run" in table.caption
-    assert without.header == table.header[:-1] and "ms an image" not in without.caption
+    assert without.header == table.header[:-1] and "ms per image" not in without.caption
 
 
 def test_that_two_results_with_the_same_labels_are_noted() -> None:

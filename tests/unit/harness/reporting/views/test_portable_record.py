@@ -19,7 +19,7 @@ CONFIG = {
     "dataset": {"root": "/home/ann/faces/lfw", "source": {"url": "https://example.org/lfw.zip"}},
     "recognizer": {
         "_target_": "a.Service",
-        "path": "/home/ann/work/mine.onnx",
+        "path": "/home/ann/nets/mine.onnx",
         "cache": "~/.cache/frbench",
         "url": "http://gpu7.lab:80/compare",
     },
@@ -27,7 +27,7 @@ CONFIG = {
 }
 WORDS = [
     "recognizer=onnx",
-    'recognizer.path="/home/ann/work/mine.onnx"',
+    'recognizer.path="/home/ann/nets/mine.onnx"',
     "paths.results=/scratch/ann/results",
     "device=cuda:1",
     "--config-dir=/home/ann/conf",

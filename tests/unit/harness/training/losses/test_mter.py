@@ -133,7 +133,7 @@ def test_no_source_is_of_the_person_of_its_target_and_halves_are_dealt_anew() ->
     assert len(halves) > 20
 
 
-def test_who_is_paired_with_whom_and_who_is_left_out_is_of_chance() -> None:
+def test_pairs_and_left_out_people_are_random() -> None:
     """A batch is in the order of people, and its halves are of different size."""
     students, left, near = learner(), torch.zeros(12), []
     person = torch.arange(12).repeat_interleave(10)
