@@ -11,7 +11,8 @@ from frbench.harness.reporting.tables.perturbation_sizes import number
 from frbench.harness.reporting.tables.rendering import MISSING, Cell, Table
 
 _READINGS = (
-    "Ours: value [95 % interval] (number of pairs, photos or, of a mean, records). Difference: ours minus published. "
+    "Ours: value [95 % interval] (number of pairs, photos or, of a mean, records). The interval of a mean goes from "
+    "the mean of the low ends to the mean of the high ends. Difference: ours minus published. "
     "Within: the published value lies in our interval, and the protocol is the same; apart: it lies outside."
 )
 _SEVERAL = "several results fit this cell; the one of the most pairs is shown. Select another with where.fingerprint"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from frbench.harness.metrics.confidence import median_interval
@@ -21,7 +21,8 @@ class Ours:
 
     Attributes:
         value: in the unit of the cell; None if nothing could be read.
-        low, high: ends of its 95 % interval; None if there is none. Of a mean: the means of the ends.
+        low, high: ends of its 95 % interval; None if there is none. Of a mean: the means of the ends, wider than for
+            independent records.
         count: pairs behind the value, or records behind a mean; None if it is not known.
         size: of the experiment.
         status: done, refused or crashed.
@@ -53,9 +54,11 @@ def ours_of(table: PaperTable, place: Place, records: Sequence[Record], scores: 
     if not chosen:
         return None
     done = [record for record in chosen if record["status"] == "done"]
-    if not done:
-        first = chosen[0]
-        return Ours(None, size=size, status=first["status"], why=reason(first), fingerprints=(first["fingerprint"],))
+    failed = [record for record in chosen if record["status"] != "done"]
+    if not done or (failed and place.measure.mean):
+        first, count = failed[0], f"{len(failed)} of {len(chosen)} records, " if done else ""
+        why = f"{count}{reason(first)}"
+        return Ours(None, size=size, status=first["status"], why=why, fingerprints=(first["fingerprint"],))
     found = sorted((_read(record, place, scores) for record in done), key=lambda one: -(one.count or 0))
     value = _mean(found) if place.measure.mean and len(found) > 1 else found[0]
     return Ours(
@@ -73,12 +76,15 @@ def _all_match(records: Sequence[Record], needed: Where | None) -> bool:
 
 
 def _mean(found: Sequence[Ours]) -> Ours:
-    """The mean over records; its interval goes from the mean of the low ends to that of the high ends."""
-    known = [one for one in found if one.value is not None]
-    if not known:
-        return found[0]
-    value, low, high = (_average([getattr(one, name) for one in known]) for name in ("value", "low", "high"))
-    return Ours(value, low, high, len(known), fingerprints=tuple(f for one in known for f in one.fingerprints))
+    """The mean over records; its interval goes from the mean of the low ends to that of the high ends.
+
+    A record without a value leaves the mean without one: a mean of the others would be of another set of cells.
+    """
+    missing = [one for one in found if one.value is None]
+    if missing:
+        return replace(missing[0], why=f"{len(missing)} of {len(found)} records, {missing[0].why}")
+    value, low, high = (_average([getattr(one, name) for one in found]) for name in ("value", "low", "high"))
+    return Ours(value, low, high, len(found), fingerprints=tuple(f for one in found for f in one.fingerprints))
 
 
 def _average(values: Sequence[float | None]) -> float | None:

@@ -104,7 +104,9 @@ def read(table: PaperTable, place: Place, ours: Ours | None, reasons: Mapping[st
     if keys:
         short = ", ".join(reasons[key].short for key in keys)
         return Reading(place, ours, Verdict.NOT_COMPARABLE, short, _sentences(keys, reasons))
-    within = ours.low is not None and ours.high is not None and ours.low <= cell.published <= ours.high
+    if ours.low is None or ours.high is None:
+        return Reading(place, ours, Verdict.NOT_COMPARABLE, "our value has no interval")
+    within = ours.low <= cell.published <= ours.high
     notes = _sentences(table.reasons, reasons)
     return Reading(place, ours, Verdict.WITHIN if within else Verdict.APART, notes=notes)
 

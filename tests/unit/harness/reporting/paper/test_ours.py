@@ -70,6 +70,22 @@ def test_that_a_mean_is_over_all_records_and_its_ends_are_means_of_the_ends() ->
     assert alone is not None and alone.count == 600
 
 
+@pytest.mark.parametrize(
+    ("lacking", "why"),
+    [
+        ({"status": "crashed", "reason": "no memory", "measurements": None}, "1 of 2 records, no memory"),
+        ({"measurements": {"clean": {"reason": "too few pairs"}}}, "1 of 2 records, too few pairs"),
+    ],
+)
+def test_that_a_mean_is_not_taken_over_the_records_that_happen_to_have_a_value(
+    lacking: dict[str, Any], why: str
+) -> None:
+    mean = {"path": "clean.accuracy", "count": "clean.pairs", "mean": True}
+    found = ours(record("a"), record("b", **lacking), measure=mean)
+    assert found is not None
+    assert (found.value, found.why) == (None, why)
+
+
 def test_that_a_median_comes_from_the_pairs_and_failures_are_infinite() -> None:
     sizes = np.arange(1.0, 22.0)
     frame = pd.DataFrame({"correct": True, "adversarial_score": 0.5, "success": sizes < 16, "l2": sizes})

@@ -42,6 +42,11 @@ def test_that_another_protocol_is_not_comparable_with_its_reasons_even_inside_th
     assert reading.notes == ("Because of small_size.", "Because of training_data.")
 
 
+def test_that_a_value_without_an_interval_is_neither_within_nor_apart() -> None:
+    reading = first(record("a", settings=SAME, measurements={"clean": {"accuracy": 0.993, "pairs": 600}}))
+    assert reading.text == "not comparable: our value has no interval"
+
+
 def test_that_a_cell_without_a_record_gives_the_command_of_a_size_that_has_it() -> None:
     assert first().text == "not run: frbench run experiment=paper/some size=small"
     rows = {"one": {"label": "One", "size": "full"}}
