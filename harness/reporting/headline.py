@@ -16,9 +16,11 @@ from frbench.harness.metrics.confidence import PairedDifference
 from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.rates import Rate, rate_of
 from frbench.harness.reporting.tables.layout import by_labels
 from frbench.harness.storage.records import NULL, Kind, Record, label, measured, natural, of_kind, rest
 
+NOISE = "noise"  # no attacker: random noise
 LEVELS = ("transfer", "oblivious", "query", "adaptive")  # threat models, by what the attacker knows
 _SETTING = ("dataset", "recognizer", "protocol", "budget")
 
@@ -31,7 +33,7 @@ class Row:
         goal: its label.
         defense: its label.
         records: all of it, in natural order.
-        noise: attacked pairs on which random noise of the size of the budget succeeds, and all of them.
+        noise: the success of random noise of the size of the budget; None if it is unknown.
         strongest: by level, the finished record with the highest ASR. Without a defense, an oblivious attacker is also
             an adaptive one.
         gap: ASR of the strongest adaptive minus that of the strongest oblivious attack, on the pairs of both.
@@ -43,16 +45,27 @@ class Row:
     goal: str
     defense: str
     records: tuple[Record, ...]
-    noise: tuple[int, int] | None
+    noise: Rate | None
     strongest: Mapping[str, Record]
     gap: PairedDifference | None
     leads: frozenset[str]
     cost: Mapping[str, float]
 
     @property
+    def rates(self) -> dict[str, Rate]:
+        """The rate of random noise and of the strongest attack at each level, those that are known."""
+        found = {NOISE: self.noise, **{level: rate_of(record) for level, record in self.strongest.items()}}
+        return {level: rate for level, rate in found.items() if rate is not None}
+
+    @property
     def worst(self) -> Record | None:
         """The record of the highest ASR at any level; of several, that of the attacker who knows most."""
         return max(reversed(list(self.strongest.values())), key=asr, default=None)
+
+    @property
+    def worst_rate(self) -> Rate | None:
+        """The rate of ``worst``."""
+        return None if self.worst is None else rate_of(self.worst)
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ def _headline(records: Sequence[Record], findings: Findings, outcomes: Outcomes)
         leaders = {level: _leader(strongest, level, findings, outcomes) for level in LEVELS}
         for (defense,), own in defenses.items():
             full = (r for r in own if not _stops(r))  # beside others, noise has the size of their perturbation
-            noise = next((each for r in full if (each := outcomes.noise(r)) is not None), None)
+            noise = next((Rate(*each) for r in full if (each := outcomes.noise(r)) is not None and each[1]), None)
             leads = frozenset(level for level in LEVELS if leaders[level] == defense)
             best = strongest[defense]
             rows.append(Row(goal[0], defense, tuple(own), noise, best, _gap(best, outcomes), leads, costs[defense]))

@@ -9,18 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.verification import roc
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
 from frbench.harness.reporting.figures.plots_headline import against_robustness, knowledge_ladder, roc_and_det
-from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean
+from frbench.harness.reporting.headline import LEVELS, NOISE, Headline, Row, clean
 from frbench.harness.reporting.pair_outcomes import CellFiles
+from frbench.harness.reporting.rates import Rate
 from frbench.harness.reporting.tables.headline import file_name, setting_of
-from frbench.harness.storage.records import Record, measured
 
 _OPENING = 3  # figures that open a report
-_NOISE = "noise"
-_RATES = ("asr", "asr_low", "asr_high")
 
 
 def headline_figures(files: CellFiles, found: Sequence[Headline], timing: bool) -> Iterator[FigureSpec]:
@@ -48,7 +45,7 @@ def _spec(headline: Headline, kind: str, title: str, caption: str, draw: Any) ->
 def _ladder(headline: Headline) -> Iterator[FigureSpec]:
     rows = [each for row in headline.rows for each in _steps(row)]
     found = {row["level"] for row in rows}
-    levels = [level for level in (_NOISE, *LEVELS) if level in found]
+    levels = [level for level in (NOISE, *LEVELS) if level in found]
     if len(levels) > 1:
         yield _spec(
             headline,
@@ -61,25 +58,22 @@ def _ladder(headline: Headline) -> Iterator[FigureSpec]:
 
 
 def _steps(row: Row) -> Iterator[dict[str, Any]]:
-    common = {"goal": row.goal, "defense": row.defense}
-    if row.noise and row.noise[1]:
-        successes, total = row.noise
-        yield {**common, "level": _NOISE, **dict(zip(_RATES, (successes / total, *wilson(*row.noise)), strict=True))}
-    for level, record in row.strongest.items():
-        yield {**common, "level": level, **_rates(record)}
+    for level, rate in row.rates.items():
+        yield {"goal": row.goal, "defense": row.defense, "level": level, **_columns(rate)}
 
 
-def _rates(record: Record) -> dict[str, float]:
-    return {name: measured(record, "attack")[name] for name in _RATES}
+def _columns(rate: Rate) -> dict[str, float]:
+    low, high = rate.bounds
+    return {"asr": rate.share, "asr_low": low, "asr_high": high}
 
 
 def _accuracy(headline: Headline) -> Iterator[FigureSpec]:
     rows = []
     for row in headline.rows:
-        found = clean(row)
-        if row.worst is not None and found.get("accuracy") is not None:
+        found, rate = clean(row), row.worst_rate
+        if rate is not None and found.get("accuracy") is not None:
             x = {f"x{end}": 100 * found[f"accuracy{end}"] for end in ("", "_low", "_high")}
-            rows.append({"goal": row.goal, "defense": row.defense, **x, **_rates(row.worst)})
+            rows.append({"goal": row.goal, "defense": row.defense, **x, **_columns(rate)})
     if rows:
         yield _spec(
             headline,
@@ -95,10 +89,11 @@ def _accuracy(headline: Headline) -> Iterator[FigureSpec]:
 def _cost(headline: Headline) -> Iterator[FigureSpec]:
     rows = []
     for row in headline.rows:
-        if row.worst is not None and len(row.cost) == 1:
+        rate = row.worst_rate
+        if rate is not None and len(row.cost) == 1:
             ((device, x),) = row.cost.items()
             named = {"goal": row.goal, "defense": row.defense, "device": device}
-            rows.append({**named, **dict.fromkeys(("x", "x_low", "x_high"), x), **_rates(row.worst)})
+            rows.append({**named, **dict.fromkeys(("x", "x_low", "x_high"), x), **_columns(rate)})
     frame = pd.DataFrame(rows)
     if len(frame) and frame["defense"].nunique() > 1 and frame["device"].nunique() == 1:
         yield _spec(

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.significance import LEVEL
 from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.crosscheck import Findings
@@ -14,8 +13,8 @@ from frbench.harness.reporting.file_names import FileName, file_names
 from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean, harshest
 from frbench.harness.reporting.tables.layout import (
     SEVERAL,
+    clean_accuracy,
     flag_names,
-    interval,
     percent,
     phrase,
     signed,
@@ -104,24 +103,11 @@ def _defense(row: Row) -> Cell:
 
 
 def _accuracy(row: Row) -> Cell:
-    found = clean(row)
-    return Cell(percent(found.get("accuracy"), 2), interval(found, "accuracy", 2)) if found else Cell(MISSING)
+    return clean_accuracy(clean(row)) or Cell(MISSING)
 
 
 def _noise(row: Row) -> Cell:
-    if row.noise is None or not row.noise[1]:
-        return Cell(MISSING)
-    successes, total = row.noise
-    low, high = wilson(successes, total)
-    return success_rate(
-        {
-            "asr": successes / total,
-            "asr_low": low,
-            "asr_high": high,
-            "asr_successes": successes,
-            "asr_denominator": total,
-        }
-    )
+    return Cell(MISSING) if row.noise is None else Cell(percent(row.noise.share), row.noise.detail)
 
 
 def _success(level: str, attacks: dict[str, str], findings: Findings) -> Callable[[Row], Cell]:

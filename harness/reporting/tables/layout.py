@@ -146,6 +146,14 @@ def flag_names(flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(flag_words, flags))
 
 
+def clean_accuracy(found: Mapping[str, Any]) -> Cell | None:
+    """Accuracy without an attack in %: value [interval] (pairs); None if it is unknown."""
+    if found.get("accuracy") is None:
+        return None
+    pairs = f"({found['pairs']})" if found.get("pairs") is not None else ""
+    return Cell(percent(found["accuracy"], 2), " ".join(filter(None, (interval(found, "accuracy", 2), pairs))))
+
+
 def success_rate(found: Mapping[str, Any]) -> Cell:
     """An attack success rate in %: value [interval] (successes/attacked pairs)."""
     total = int(found["asr_denominator"])

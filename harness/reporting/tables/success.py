@@ -17,6 +17,7 @@ from frbench.harness.reporting.file_names import FileName
 from frbench.harness.reporting.tables.layout import (
     NO_PAIRS,
     SEVERAL,
+    clean_accuracy,
     flag_names,
     grid,
     groups,
@@ -209,7 +210,7 @@ def _accuracies(records: Iterable[Record]) -> dict[tuple[str, ...], Cell]:
     found: dict[tuple[str, ...], list[Cell]] = {}
     for record in records:
         if clean := measured(record, "clean"):
-            found.setdefault(_clean_key(record), []).append(_accuracy(clean))
+            found.setdefault(_clean_key(record), []).append(clean_accuracy(clean) or Cell(MISSING))
     return {key: joined(cells, SEVERAL) for key, cells in found.items()}
 
 

@@ -14,6 +14,7 @@ from frbench.harness.reporting.budget_axis import AXES, budget_words, norm_and_r
 from frbench.harness.reporting.colours import Look, looks
 from frbench.harness.reporting.figures.grouping import Key, grouped, models
 from frbench.harness.reporting.pair_outcomes import Scores, attacked, sizes
+from frbench.harness.reporting.rates import rate_of
 from frbench.harness.reporting.views.plot_parts import (
     PlotView,
     Trace,
@@ -21,7 +22,6 @@ from frbench.harness.reporting.views.plot_parts import (
     layout,
     percent_axis,
     rate_line,
-    rate_of,
     style,
     with_menu,
 )

@@ -11,7 +11,7 @@ import pandas as pd
 from frbench.harness.core.flags import Flag
 from frbench.harness.metrics.significance import LEVEL
 from frbench.harness.reporting.budget_axis import budget_words
-from frbench.harness.reporting.tables.layout import interval, percent, signed, success_rate
+from frbench.harness.reporting.tables.layout import clean_accuracy, signed, success_rate
 from frbench.harness.reporting.tables.paired_sizes import SizeComparison, size_ratios
 from frbench.harness.reporting.tables.paired_tests import p_value
 from frbench.harness.reporting.tables.perturbation_sizes import median_bounds, number
@@ -73,8 +73,8 @@ def rates_table(found: Comparison) -> Table:
 def _rates(record: Record) -> Iterator[tuple[str, Cell]]:
     clean, attack = measured(record, "clean"), measured(record, "attack")
     yield _STATUS, Cell(str(record["status"]))
-    if clean.get("accuracy") is not None:
-        yield "clean accuracy %", Cell(percent(clean["accuracy"], 2), interval(clean, "accuracy", 2))
+    if (accuracy := clean_accuracy(clean)) is not None:
+        yield "clean accuracy %", accuracy
     if attack.get("asr") is not None:
         yield "ASR %", success_rate(attack)
     for size, unit in (("l2", "median L2"), ("linf", "median L∞ (of 255)")):

@@ -7,28 +7,25 @@ from functools import partial
 from typing import NamedTuple
 
 from frbench.harness.reporting.colours import Look, looks
-from frbench.harness.reporting.headline import LEVELS, Headline, Row, clean
+from frbench.harness.reporting.headline import LEVELS, NOISE, Headline, Row, clean
+from frbench.harness.reporting.rates import Rate
 from frbench.harness.reporting.tables.headline import setting_of
 from frbench.harness.reporting.views.plot_parts import (
     PlotView,
-    Rate,
     Trace,
     axis,
     layout,
     percent_axis,
     rate_line,
-    rate_of,
     with_menu,
 )
 from frbench.harness.reporting.words import short_labels, words
 from frbench.harness.storage.records import label, natural
 
-_NOISE = "noise"
-
 
 def knowledge_plot(headline: Headline) -> PlotView:
     """The ASR of the strongest attack at each level of the attacker's knowledge, with a line per defense."""
-    levels = [level for level in (_NOISE, *LEVELS) if any(level in _rates(row) for row in headline.rows)]
+    levels = [level for level in (NOISE, *LEVELS) if any(level in row.rates for row in headline.rows)]
     places = list(range(len(levels)))
     x = axis("what the attacker knows", tickvals=places, ticktext=levels, range=[-0.4, len(levels) - 0.6])
     y = percent_axis("ASR of the strongest attack, %")
@@ -78,30 +75,21 @@ def _by_goal(headline: Headline, trace: Callable[[Row, _Line], Trace | None]) ->
     return groups
 
 
-def _rates(row: Row) -> dict[str, tuple[Rate, str]]:
-    """The rate at each level, with the name of the attack."""
-    found = {}
-    if row.noise is not None and row.noise[1]:
-        found[_NOISE] = (Rate(*row.noise), "random noise")
-    for level, record in row.strongest.items():
-        rate = rate_of(record)
-        if rate is not None:
-            found[level] = (rate, words(label(record, "attack")))
-    return found
-
-
 def _ladder(levels: Sequence[str], row: Row, line: _Line) -> Trace | None:
-    found = _rates(row)
+    found = row.rates
     if not found:
         return None
-    points = [(levels.index(level) + line.shift, rate) for level, (rate, _) in found.items()]
-    texts = [f"{line.name}, {level}: {attack}" for level, (_, attack) in found.items()]
+    points = [(levels.index(level) + line.shift, rate) for level, rate in found.items()]
+    texts = [f"{line.name}, {level}: {_attack(row, level)}" for level in found]
     return rate_line(line.name, line.look, points, texts)
 
 
+def _attack(row: Row, level: str) -> str:
+    return "random noise" if level == NOISE else words(label(row.strongest[level], "attack"))
+
+
 def _point(row: Row, line: _Line) -> Trace | None:
-    accuracy, worst = clean(row), row.worst
-    rate = None if worst is None else rate_of(worst)
+    accuracy, worst, rate = clean(row), row.worst, row.worst_rate
     if worst is None or rate is None or accuracy.get("accuracy") is None:
         return None
     share, low, high = (100 * accuracy[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))

@@ -6,13 +6,10 @@ Lines are SVG, since ``Scattergl`` needs WebGL, which many remote desktops lack.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.colours import DASHES, MARKERS, Look
-from frbench.harness.reporting.tables.layout import percent
-from frbench.harness.storage.records import Record, measured
+from frbench.harness.reporting.rates import Rate
 
 Trace = dict[str, Any]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
@@ -31,40 +28,6 @@ class PlotView(NamedTuple):
     title: str
     caption: str
     figure: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A success rate with its interval.
-
-    Attributes:
-        successes: successful pairs.
-        total: attacked pairs.
-    """
-
-    successes: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        return self.successes / self.total
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return wilson(self.successes, self.total)
-
-    def __str__(self) -> str:
-        low, high = self.bounds
-        return f"{percent(self.share)} % [{percent(low)}, {percent(high)}] ({self.successes}/{self.total})"
-
-
-def rate_of(record: Record) -> Rate | None:
-    """The attack success rate of a record; None if no pair was attacked."""
-    found = measured(record, "attack")
-    if found.get("asr") is None or not found.get("asr_denominator"):
-        return None
-    total = int(found["asr_denominator"])
-    return Rate(int(found.get("asr_successes", round(found["asr"] * total))), total)
 
 
 def rate_line(

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from frbench.harness.reporting.tables.layout import flag_names
+from frbench.harness.reporting.rates import rate_of
+from frbench.harness.reporting.tables.layout import clean_accuracy, flag_names
 from frbench.harness.reporting.views.card_page import command
-from frbench.harness.reporting.views.plot_parts import rate_of
 from frbench.harness.storage.records import NOUNS, Record, label, measured, rest
 
 _CARD = {"git": "commit", "device": "device", "threads": "threads", "started": "started", "seconds": "seconds"}
@@ -43,7 +43,8 @@ def repeat_command(record: Record) -> str:
 
 def _results(record: Record) -> dict[str, str]:
     clean, rate = measured(record, "clean"), rate_of(record)
-    found = {} if clean.get("accuracy") is None else {"clean accuracy": f"{100 * clean['accuracy']:.2f} %"}
+    accuracy = clean_accuracy(clean)
+    found = {} if accuracy is None else {"clean accuracy": f"{accuracy.value} % {accuracy.detail}"}
     return found if rate is None else found | {"ASR": str(rate)}
 
 

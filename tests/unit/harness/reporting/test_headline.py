@@ -13,6 +13,7 @@ from frbench.harness.metrics.significance import LEVEL, exact_mcnemar, holm
 from frbench.harness.reporting.crosscheck import compare
 from frbench.harness.reporting.headline import Headline, asr, harshest, headlines
 from frbench.harness.reporting.pair_outcomes import Outcomes
+from frbench.harness.reporting.rates import Rate
 from frbench.harness.storage.records import label, select
 
 PAIRS = 40
@@ -74,7 +75,7 @@ def test_that_attacks_that_stop_at_success_without_a_budget_are_left_out() -> No
     (row,) = found(store)[0].rows
     assert [label(r, "attack") for r in row.strongest.values()] == ["square"] and row.noise is None
     won(store, 3, "jpeg", "adaptive", **noise)
-    assert found(store)[0].rows[0].noise == (PAIRS, PAIRS)
+    assert found(store)[0].rows[0].noise == Rate(PAIRS, PAIRS)
 
 
 def test_that_noise_counts_the_pairs_that_it_moves_across_the_threshold() -> None:
@@ -83,7 +84,7 @@ def test_that_noise_counts_the_pairs_that_it_moves_across_the_threshold() -> Non
     decided(store, names | {"goal": "dodging"}, [True] * 4, columns)
     decided(store, names | {"goal": "impersonation"}, [True] * 4, columns | {"same": False})
     (headline,) = found(store)
-    assert [row.noise for row in headline.rows] == [(2, 3), (1, 3)]
+    assert [row.noise for row in headline.rows] == [Rate(2, 3), Rate(1, 3)]
 
 
 def test_that_the_setting_with_the_most_gaps_comes_first() -> None:

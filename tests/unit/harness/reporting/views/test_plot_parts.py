@@ -6,7 +6,8 @@ import pytest
 
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.colours import Look
-from frbench.harness.reporting.views.plot_parts import Rate, axis, layout, rate_line, rate_of, with_menu
+from frbench.harness.reporting.rates import Rate
+from frbench.harness.reporting.views.plot_parts import axis, layout, rate_line, with_menu
 
 PLAN = layout(axis("x"), axis("y"))
 
@@ -19,12 +20,6 @@ def test_error_bars_end_at_the_interval() -> None:
     assert line["y"][0] - line["error_y"]["arrayminus"][0] == pytest.approx(low)
     assert line["text"] == [f"jpeg at 2<br>ASR 30.0 % [{low:.1f}, {high:.1f}] (3/10)"]
     assert (line["line"]["color"], line["line"]["dash"], line["marker"]["symbol"]) == ("#123456", "dash", "square")
-
-
-def test_a_record_without_attacked_pairs_has_no_rate() -> None:
-    assert rate_of({"measurements": None}) is None
-    assert rate_of({"measurements": {"attack": {"asr": None, "asr_denominator": 0}}}) is None
-    assert rate_of({"measurements": {"attack": {"asr": 0.25, "asr_denominator": 8}}}) == Rate(2, 8)
 
 
 def test_one_group_has_no_menu_and_several_have_one() -> None:

@@ -37,7 +37,7 @@ WORDS = [
 
 def record(**changes: Any) -> dict[str, Any]:
     cells = FakeStore()
-    found = decided(cells, {"recognizer": "onnx"}, [True], settings={"recognizer.path": "work/mine.onnx"}, **changes)
+    found = decided(cells, {"recognizer": "onnx"}, [True], settings={"recognizer.path": "nets/mine.onnx"}, **changes)
     card = {"config": CONFIG, "overrides": WORDS, "device": "cpu (x86_64)", "digests": {"data": "d" * 64}}
     return found | {"card": card, "checksum": "0" * 64}
 
