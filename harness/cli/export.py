@@ -11,8 +11,8 @@ from frbench.harness.config.compose import compose, printed
 from frbench.harness.core.errors import ConfigError, FrbenchError, shortened
 from frbench.harness.reporting.export import export as exports
 from frbench.harness.reporting.export import images
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.storage.output_folders import check_writable
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.records import Record
 from frbench.harness.storage.result_store import ResultStore
 

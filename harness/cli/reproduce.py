@@ -14,7 +14,6 @@ from frbench.harness.core.errors import ConfigError, CorruptFile, FrbenchError, 
 from frbench.harness.core.flags import Flag
 from frbench.harness.evaluation.cell import Cell, run_cell
 from frbench.harness.reporting.tables.rendering import markdown
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.reproduction import (
     Reading,
     Reproduction,
@@ -25,6 +24,7 @@ from frbench.harness.reporting.views.reproduction import (
 from frbench.harness.reporting.views.run_differences import run_differences
 from frbench.harness.storage.cell_line import cell_line
 from frbench.harness.storage.output_folders import check_writable
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.record_lookup import FoundRecord, find_record
 from frbench.harness.storage.records import Record, reason
 from frbench.harness.storage.result_store import ResultStore

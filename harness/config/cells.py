@@ -80,13 +80,17 @@ def prepare(spec: Spec, words: Sequence[str] = ()) -> Cell:
         ConfigError: the recognizer was trained on people of the test set, and ``allow_overlap`` is false.
     """
     data = open_test_set(spec.config)
+    facts: dict[str, Any] = {"overrides": list(words)}
     if not spec.untuned:
         cell = _cell(spec, data)
-        return replace(cell, facts={**cell.facts, "overrides": list(words)})
+        return replace(cell, facts={**cell.facts, **facts})
     spec, trials = _tuned(spec, data)
     cell = _cell(spec, data)
-    facts = {**cell.facts, "overrides": list(words), "preprocessing": trials}
-    return replace(cell, flags=(*cell.flags, Flag.PREPROCESSING_TUNED), facts=facts)
+    return replace(
+        cell,
+        flags=(*cell.flags, Flag.PREPROCESSING_TUNED),
+        facts={**cell.facts, **facts, "preprocessing": trials},
+    )
 
 
 @lru_cache(maxsize=4)

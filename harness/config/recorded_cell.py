@@ -43,7 +43,7 @@ def recorded_cell(record: Record, own: Mapping[str, Any], given: Mapping[str, An
     """The cell of ``record``.
 
     Args:
-        record: portable, see ``reporting.views.portable_record``.
+        record: portable, see ``storage.portable_record``.
         own: ``paths``, ``device``, ``fetch`` and ``trust`` of this run, resolved.
         given: values for files, addresses and environment variables of the user who made the record, by place.
 

@@ -21,8 +21,8 @@ from frbench.harness.config.conf_files import known_options, options_below
 from frbench.harness.config.hydra_state import CONF
 from frbench.harness.core.errors import ConfigError, shortened
 from frbench.harness.core.trusted_targets import OWN
+from frbench.harness.storage.portable_record import FOLDERS
 
-_FOLDERS = ("data", "cache")  # of ``paths``
 _TARGET, _DEVICE, _SECRET = "_target_", "device", "_from_env"
 _SHIPPED_FILE = re.compile(r"pkg:[\w-]+\.safetensors")
 _FILE = re.compile(
@@ -102,7 +102,7 @@ def _is_own(value: Any, place: str) -> bool:
 
 def _folder_of(value: str) -> str | None:
     """The entry of ``paths`` that a text such as ``${paths.data}/lfw`` begins with; None for any other text."""
-    for name in _FOLDERS:
+    for name in FOLDERS:
         start = f"${{paths.{name}}}"
         rest = value.removeprefix(start)
         inside = rest == "" or (rest.startswith("/") and not re.search(r"[\\\0]|\$\{", rest))

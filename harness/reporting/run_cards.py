@@ -10,8 +10,8 @@ from frbench.harness.core.atomic import write_atomically
 from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.crosscheck import Findings
 from frbench.harness.reporting.views.card_page import card_page, command
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.storage import sealed_json
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.records import Record
 
 _MOST = 100  # cards at a time

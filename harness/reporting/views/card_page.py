@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from frbench.harness.core.errors import shortened
 from frbench.harness.core.flags import Flag
 from frbench.harness.reporting.tables.rendering import MISSING, Table, markdown, plain
-from frbench.harness.reporting.views.portable_record import overrides_of
+from frbench.harness.storage.portable_record import overrides_of
 from frbench.harness.storage.records import NOUNS, Record, label, measured, reason, rest
 
 _COUNTS = {"accuracy": ("", "pairs"), "tar": ("accepted", "genuine"), "far": ("false_accepts", "impostors")}

@@ -13,8 +13,8 @@ import pandas as pd
 from frbench.harness.metrics.confidence import PairedDifference, bootstrap_mean, paired_difference
 from frbench.harness.metrics.significance import exact_mcnemar, holm
 from frbench.harness.reporting.views.paired_rows import LAYOUTS, Overlap, flipped, is_readable, paired_rows
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.run_differences import Difference, run_differences
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.records import Kind, Record, label, measured, reason
 
 NAMES = ("A", "B")

@@ -13,7 +13,7 @@ from frbench.harness.cli.main import main
 from frbench.harness.config.cached_images import CachedImages, cached_images
 from frbench.harness.config.running import images_of, single_cell
 from frbench.harness.core.errors import ConfigError, DataMissing
-from frbench.harness.reporting.views.portable_record import portable
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.result_store import ResultStore
 
 SMALL = ["dataset.people=30", "dataset.photos_per_person=2", "dataset.pairs=60", "dataset.limit=20", "device=cpu"]

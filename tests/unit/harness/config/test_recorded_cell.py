@@ -12,7 +12,7 @@ from frbench.harness.config.identity_memo import IdentityMemo
 from frbench.harness.config.recorded_cell import recorded_cell, split_own_values
 from frbench.harness.config.running import cell_config
 from frbench.harness.core.errors import ConfigError
-from frbench.harness.reporting.views.portable_record import portable
+from frbench.harness.storage.portable_record import portable
 
 OWN = {
     "paths": {"data": "/mine", "cache": "/mine/cache", "results": "/r"},

@@ -7,7 +7,7 @@ from typing import Any
 from support.fake_records import NAMES, FakeStore, attacked
 
 from frbench.harness.reporting.views.card_page import card_page, command, measures
-from frbench.harness.reporting.views.portable_record import portable
+from frbench.harness.storage.portable_record import portable
 
 
 def record(**card: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from support.fake_records import NAMES, FakeStore, decided
 
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.run_differences import ABSENT, Difference, run_differences
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.records import Record
 
 CARD: dict[str, Any] = {

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fake_records import NAMES, FakeStore, decided
 
-from frbench.harness.reporting.views.portable_record import overrides_of, portable
+from frbench.harness.config.running import RUN_CONTROLS
+from frbench.harness.storage.portable_record import overrides_of, portable
 
 CONFIG = {
     "paths": {"data": "/home/ann/faces", "cache": "~/.cache/frbench", "results": "/scratch/ann/results"},
@@ -91,3 +92,10 @@ def test_that_the_folder_of_any_path_is_left_out(folder: str) -> None:
 def test_that_a_noun_with_an_odd_name_stays_as_it_is() -> None:
     names = NAMES | {"recognizer": "ensemble(one+other)", "attack": "a/b"}
     assert portable(record() | {"names": names})["names"] == names
+
+
+@pytest.mark.parametrize("control", RUN_CONTROLS)
+def test_that_the_command_has_no_control_of_the_sweep(control: str) -> None:
+    cell = decided(FakeStore(), {}, [True])
+    cell["card"]["overrides"] = ["attack=pgd", f"{control}=anything"]
+    assert overrides_of(portable(cell)) == ["attack=pgd"]
