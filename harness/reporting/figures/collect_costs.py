@@ -14,9 +14,9 @@ from frbench.harness.metrics.confidence import wilson
 from frbench.harness.metrics.security_curves import security_curve
 from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
-from frbench.harness.reporting.figures.grouping import Key, grouped, models, others, subject
 from frbench.harness.reporting.figures.plots import share_curves
 from frbench.harness.reporting.file_names import FileName
+from frbench.harness.reporting.grouping import Key, grouped, models, others, subject
 from frbench.harness.reporting.pair_outcomes import CellFiles, attacked, sizes
 from frbench.harness.reporting.tables.perturbation_sizes import REACH, uses_queries
 from frbench.harness.reporting.words import defense_words, words

@@ -12,10 +12,10 @@ import pandas as pd
 
 from frbench.harness.reporting.budget_axis import budget_words
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
-from frbench.harness.reporting.figures.grouping import grouped, models, others, subject
 from frbench.harness.reporting.figures.image_grids import PairRow, pair_grid
 from frbench.harness.reporting.figures.plots_scores import score_histograms
 from frbench.harness.reporting.file_names import FileName
+from frbench.harness.reporting.grouping import grouped, models, others, subject
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import Record, label, measured, natural

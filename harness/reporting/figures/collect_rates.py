@@ -10,9 +10,9 @@ import pandas as pd
 
 from frbench.harness.reporting.budget_axis import AXES, budget_words, norm_and_radius
 from frbench.harness.reporting.figures.figure_spec import FigureSpec
-from frbench.harness.reporting.figures.grouping import SETTING, Key, models, others, subject
 from frbench.harness.reporting.figures.plots import asr_curves, heat_map
 from frbench.harness.reporting.file_names import FileName
+from frbench.harness.reporting.grouping import SETTING, Key, models, others, subject
 from frbench.harness.reporting.words import defense_words, words
 from frbench.harness.storage.records import natural
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frbench.harness.reporting.amplification import amplification
 from frbench.harness.reporting.figures.style import style, wrapped_title
 
 if TYPE_CHECKING:
@@ -67,12 +68,6 @@ _TILES: dict[str, Callable[[CloakRow, int], np.ndarray]] = {
     "purified": lambda row, factor: row.purified,
     "residual × {factor}": lambda row, factor: 0.5 + factor * (row.purified - row.natural),
 }
-
-
-def amplification(differences: Sequence[np.ndarray]) -> int:
-    """The largest power of two, at most 128, by which every amplified difference fits around mid-gray."""
-    largest = max(float(np.abs(difference).max()) for difference in differences)
-    return int(2 ** np.clip(np.floor(np.log2(0.5 / max(largest, 1e-6))), 0, 7))
 
 
 def pair_grid(rows: Sequence[PairRow], title: str) -> Figure:

@@ -12,7 +12,7 @@ from frbench.harness.core.flags import Flag
 from frbench.harness.metrics.security_curves import security_curve
 from frbench.harness.reporting.budget_axis import AXES, budget_words, norm_and_radius
 from frbench.harness.reporting.colours import Look, looks
-from frbench.harness.reporting.figures.grouping import Key, grouped, models
+from frbench.harness.reporting.grouping import Key, grouped, models
 from frbench.harness.reporting.pair_outcomes import Scores, attacked, sizes
 from frbench.harness.reporting.rates import rate_of
 from frbench.harness.reporting.views.plot_parts import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frbench.harness.reporting.figures.image_grids import amplification
+from frbench.harness.reporting.amplification import amplification
 from frbench.harness.reporting.views.comparison import NAMES, Comparison
 from frbench.harness.reporting.views.sample_images import SampleImage, Strip
 

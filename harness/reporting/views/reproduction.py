@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from frbench.harness.reporting.tables.rendering import MISSING, Cell, Table
-from frbench.harness.storage.records import Record
+from frbench.harness.storage.records import Record, dotted
 
 _DIGESTS = {"data": "data", "recognizer": "weights", "surrogate": "weights of the surrogate"}
 _SHOWN = 12  # digits of a digest
@@ -112,15 +112,7 @@ def differences_table(found: Reproduction) -> Table | None:
 def _fields(record: Record) -> dict[str, Any]:
     found = {name: record.get(name) for name in _BESIDE}
     found["flags"] = sorted(map(str, record.get("flags") or []))
-    return found | dict(_flat(record.get("measurements") or {}, ""))
-
-
-def _flat(value: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
-    for key, each in value.items():
-        if isinstance(each, Mapping):
-            yield from _flat(each, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", each
+    return found | dict(dotted(record.get("measurements") or {}))
 
 
 def _reading(recorded: Any, made: Any, tolerance: float) -> Reading:

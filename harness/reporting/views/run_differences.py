@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from frbench.harness.storage.records import NOUNS, Record, label
+from frbench.harness.storage.records import NOUNS, Record, dotted, label
 
 ABSENT = "–"
 _DIGITS = 12  # of a digest
@@ -72,15 +72,7 @@ def _settings(record: Record) -> dict[str, Any]:
     if not isinstance(config, Mapping) or not config:
         return {"seed": record.get("seed"), **record["settings"]}
     kept = {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
-    return dict(_flat(kept))
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return dict(dotted(kept))
 
 
 def _digests(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from frbench.harness.reporting.amplification import amplification
 from frbench.harness.reporting.budget_axis import budget_words
-from frbench.harness.reporting.figures.image_grids import amplification
 from frbench.harness.reporting.pair_outcomes import CellFiles
 from frbench.harness.reporting.tables.layout import phrase, threat_model
 from frbench.harness.reporting.words import defense_words

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frbench.harness.reporting.figures.image_grids import amplification
+from frbench.harness.reporting.amplification import amplification
 from frbench.harness.storage.result_store import ResultStore
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.fake_records import NAMES, FakeStore, attacked
 
-from frbench.harness.reporting.figures.grouping import grouped, models
+from frbench.harness.reporting.grouping import grouped, models
 from frbench.harness.storage.records import select
 
 
