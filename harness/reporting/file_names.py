@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from frbench.harness.reporting.words import split_label, without_folders
 
@@ -80,10 +79,3 @@ def _last_word(setting: str) -> str:
 def _spelled(text: str) -> str:
     """``text`` in letters, digits, dots, dashes and single underscores."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", without_folders(text)).strip("_.")
-
-
-def unique_file_name(parts: Sequence[str]) -> str:
-    """A file name from labels; with a digest if characters are replaced or it is too long, so that it stays unique."""
-    spelled = "-".join(re.sub(r"[()=, ]+", "_", part).strip("_") for part in parts if part)
-    text = re.sub(r"[^A-Za-z0-9._-]", "_", spelled)
-    return text if text == spelled and len(text) <= 140 else f"{text[:130]}-{sha256(spelled.encode()).hexdigest()[:8]}"

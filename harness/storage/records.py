@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from sys import intern
@@ -214,3 +214,16 @@ def _flatten(nested: Mapping[str, Any], prefix: str, columns: dict[str, Any]) ->
             _flatten(value, f"{prefix}{key}_", columns)
         else:
             columns[prefix + key] = ";".join(map(str, value)) if isinstance(value, list) else value
+
+
+def dotted(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value inside ``nested`` with its place, such as ``attack.asr``.
+
+    >>> dict(dotted({"attack": {"steps": 40, "budget": {}}, "seed": 0}))
+    {'attack.steps': 40, 'attack.budget': {}, 'seed': 0}
+    """
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

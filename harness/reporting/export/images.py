@@ -14,8 +14,8 @@ import pyarrow as pa
 from frbench.harness.core.errors import ConfigError, DataMissing
 from frbench.harness.reporting.export.photo_names import PairNames
 from frbench.harness.reporting.export.run_folder import ImagesOfPairs, write_run
-from frbench.harness.reporting.file_names import unique_file_name
-from frbench.harness.storage.records import Kind, Record, label, measured, select
+from frbench.harness.reporting.file_names import FileName
+from frbench.harness.storage.records import Kind, Record, measured, select
 
 _IMAGE_DIMENSIONS = 4
 _INDEX = "index"
@@ -107,7 +107,8 @@ def export_images(
         except NoImages as none:
             done.reasons[str(none)] += 1
             continue
-        folder = out / unique_file_name([*(label(record, noun) for noun in _NOUNS), record["fingerprint"][:12]])
+        attack, *others = (record["names"].get(noun) or "" for noun in _NOUNS)
+        folder = out / f"{FileName(attack, tuple(others))}-{record['fingerprint'][:12]}"
         written = write_run(folder, _names(record, scores), _scores(scores), parts)
         done.folders.append(folder)
         done.pairs += written.pairs

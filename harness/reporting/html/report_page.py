@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +29,10 @@ from frbench.harness.reporting.tables.rendering import Table, without_empty
 from frbench.harness.reporting.views.asr_curves import budget_plots, size_plots
 from frbench.harness.reporting.views.knowledge import accuracy_plot, knowledge_plot
 from frbench.harness.reporting.views.plot_parts import PlotView
-from frbench.harness.reporting.views.portable_record import portable
 from frbench.harness.reporting.views.run_cards import facts, repeat_command
 from frbench.harness.reporting.views.sample_images import Strip, cell_words, strips
 from frbench.harness.reporting.views.unfinished import left_out_table, unfinished_table
+from frbench.harness.storage.portable_record import portable
 from frbench.harness.storage.records import Record, measured
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def report_page(request: Request) -> Page:
         "Report",
         tuple(Section(title, blocks) for title, blocks in sections.items() if blocks),
         (*summary, METHOD) if summary else (),
-        f"frbench {_version()}. {_counted(len(request.records), 'cell')}. This file loads nothing from a network.",
+        f"frbench {version('frbench')}. {_counted(len(request.records), 'cell')}. "
+        "This file loads nothing from a network.",
     )
 
 
@@ -152,10 +153,3 @@ def _run_card(record: Record, flags: Sequence[str]) -> RunCard:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _version() -> str:
-    try:
-        return version("frbench")
-    except PackageNotFoundError:  # run from a source tree
-        return "of a source tree"

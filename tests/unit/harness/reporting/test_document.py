@@ -19,17 +19,7 @@ from support.fake_records import (
 
 from frbench.harness.reporting.report import report
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """No figures, which take a second each, but for tests that ask for ``drawn``."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
-
-
-@pytest.fixture
-def drawn(coarse_figures: None) -> None:
-    """Figures too."""
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_that_the_document_has_a_section_of_sizes_and_of_queries(tmp_path: Path) -> None:

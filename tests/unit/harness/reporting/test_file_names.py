@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from frbench.harness.reporting.file_names import FileName, file_names, unique_file_name
+from frbench.harness.reporting.file_names import FileName, file_names
 
 
 def scores(*subject: str, other: tuple[str, ...] = ()) -> FileName:
@@ -42,12 +42,6 @@ def test_that_long_or_equal_settings_are_replaced_by_a_number() -> None:
 def test_that_a_name_needs_no_quotes_in_a_shell() -> None:
     (name,) = file_names([scores("minimal(attack=pgd)", "my recognizer/é", "linf_5p1")])
     assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
-
-
-def test_that_a_unique_name_of_odd_characters_has_a_digest() -> None:
-    assert unique_file_name(["pgd(steps=40)", "", "lfw"]) == "pgd_steps_40-lfw"
-    one, two = (unique_file_name([f"net {letter}/x"]) for letter in "éè")
-    assert one != two and re.fullmatch(r"net__*_x-[0-9a-f]{8}", one)
 
 
 def test_that_names_too_long_for_a_file_system_are_cut_and_stay_distinct() -> None:

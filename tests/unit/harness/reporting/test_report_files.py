@@ -20,6 +20,8 @@ from support.fake_records import (
 from frbench.harness.metrics.confidence import wilson
 from frbench.harness.reporting.report import report
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FIGURES = {
     "knowledge_ladder",
     "accuracy_against_robustness",
@@ -27,18 +29,6 @@ FIGURES = {
     "scores",
     "examples",
 }
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """No figures, which take a second each, but for tests that ask for ``drawn``."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("frbench.harness.reporting.figures.collect.draw", lambda *arguments: [])
-
-
-@pytest.fixture
-def drawn(coarse_figures: None) -> None:
-    """Figures too."""
 
 
 def test_a_cell_shows_rate_interval_and_counts_with_clean_accuracy_beside(tmp_path: Path) -> None:
